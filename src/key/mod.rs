@@ -1,0 +1,4 @@
+//! What a KMS key is.
+
+pub mod material;
+pub mod spec;

@@ -1,0 +1,4 @@
+//! Strongroom.
+
+pub mod key;
+pub mod secret;

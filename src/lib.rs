@@ -1,4 +1,10 @@
 //! Strongroom.
 
+pub mod action;
+pub mod arn;
+pub mod clock;
+pub mod error;
 pub mod key;
+pub mod principal;
 pub mod secret;
+mod word;

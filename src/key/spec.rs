@@ -2,40 +2,7 @@
 //!
 //! The order of an algorithm list is the order AWS answers it in; clients take element 0.
 
-use serde::{Deserialize, Serialize};
-
-/// Defines an enum whose variants are AWS's own words, with the text both ways.
-macro_rules! words {
-    ($(#[$meta:meta])* $name:ident { $($variant:ident = $text:literal),+ $(,)? }) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        pub enum $name {
-            $(#[doc = concat!("`", $text, "`")] #[serde(rename = $text)] $variant),+
-        }
-
-        impl $name {
-            /// Every value, in the order of AWS's model.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            /// AWS's word.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text),+ }
-            }
-
-            /// The value that AWS's word names, matched exactly.
-            pub fn from_word(word: &str) -> Option<Self> {
-                match word { $($text => Some(Self::$variant),)+ _ => None }
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-    };
-}
-pub(crate) use words;
+use crate::word::words;
 
 words! {
     /// What kind of key material a KMS key has.

@@ -1,0 +1,108 @@
+//! Amazon Resource Names: `arn:partition:service:region:account:resource`.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The six parts of an ARN, borrowed from its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arn<'a> {
+    /// `aws`, or another partition.
+    pub partition: &'a str,
+    /// `kms`, `iam`, `sts`.
+    pub service: &'a str,
+    /// Empty for IAM.
+    pub region: &'a str,
+    /// Twelve digits, or empty.
+    pub account: &'a str,
+    /// All that follows the fifth colon.
+    pub resource: &'a str,
+}
+
+impl<'a> Arn<'a> {
+    /// Splits an ARN; `None` if `text` does not have its six parts.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        let mut parts = text.splitn(6, ':');
+        let mut next = || parts.next();
+        let ("arn", partition, service, region, account, resource) =
+            (next()?, next()?, next()?, next()?, next()?, next()?)
+        else {
+            return None;
+        };
+        (!partition.is_empty() && !service.is_empty() && !resource.is_empty()).then_some(Self {
+            partition,
+            service,
+            region,
+            account,
+            resource,
+        })
+    }
+}
+
+/// Twelve digits that name an account.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AccountId(String);
+
+impl AccountId {
+    /// The digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for AccountId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit()) {
+            Ok(Self(text))
+        } else {
+            Err(format!("`{text}` is not an account id of 12 digits"))
+        }
+    }
+}
+
+impl From<AccountId> for String {
+    fn from(id: AccountId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where keys live: one partition, account and region. Every key id, alias and list belongs to one realm.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Realm {
+    /// `aws`, or another partition.
+    pub partition: String,
+    /// The account that owns the keys.
+    pub account: AccountId,
+    /// The region, as the caller's credential scope names it.
+    pub region: String,
+}
+
+impl Realm {
+    /// ARN of a key or alias of this realm: `resource` is `key/ID` or `alias/NAME`.
+    pub fn arn(&self, resource: impl fmt::Display) -> String {
+        format!("arn:{}:kms:{}:{}:{resource}", self.partition, self.region, self.account)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_arn_has_six_parts_and_its_resource_keeps_colons() {
+        let arn = Arn::parse("arn:aws:kms:eu-west-1:111122223333:alias/a:b").expect("six parts");
+        assert_eq!((arn.region, arn.account, arn.resource), ("eu-west-1", "111122223333", "alias/a:b"));
+        for bad in ["", "arn", "arn:aws:kms", "arn:aws:kms:r:a:", "arn::kms:r:a:x", "urn:aws:kms:r:a:x"] {
+            assert_eq!(Arn::parse(bad), None, "{bad}");
+        }
+    }
+}

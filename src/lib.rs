@@ -5,6 +5,7 @@ pub mod arn;
 pub mod clock;
 pub mod error;
 pub mod key;
+pub mod policy;
 pub mod principal;
 pub mod secret;
 mod word;

@@ -8,4 +8,5 @@ pub mod key;
 pub mod policy;
 pub mod principal;
 pub mod secret;
+pub mod sigv4;
 mod word;

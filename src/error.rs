@@ -32,7 +32,7 @@ macro_rules! codes {
 
 codes! {
     400:
-        AccessDeniedException AlreadyExistsException DisabledException DryRunOperationException
+        AccessDeniedException AlreadyExistsException CustomKeyStoreNotFoundException DisabledException DryRunOperationException
         IncompleteSignatureException IncorrectKeyException InvalidAliasNameException InvalidArnException
         InvalidCiphertextException InvalidGrantTokenException InvalidKeyUsageException InvalidMarkerException
         InvalidSignatureException KMSInvalidStateException LimitExceededException MalformedPolicyDocumentException

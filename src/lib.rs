@@ -1,5 +1,6 @@
 //! Strongroom.
 
+pub mod access;
 pub mod action;
 pub mod arn;
 pub mod clock;
@@ -8,6 +9,8 @@ pub mod error;
 pub mod identity;
 pub mod key;
 pub mod page;
+pub mod policy;
 pub mod principal;
 pub mod secret;
+pub mod sigv4;
 mod word;

@@ -7,6 +7,8 @@ pub mod spec;
 pub mod state;
 pub mod tags;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{arn::Realm, clock::Timestamp, word::words};
@@ -57,7 +59,7 @@ pub struct Key {
     /// Its key policy, as text.
     pub policy: String,
     /// Its materials, oldest first; the last one is current.
-    pub materials: Vec<Material>,
+    pub materials: Vec<Arc<Material>>,
 }
 
 impl Key {
@@ -67,12 +69,12 @@ impl Key {
     }
 
     /// The material that new ciphertexts are made under; none while import is pending.
-    pub fn current_material(&self) -> Option<&Material> {
+    pub fn current_material(&self) -> Option<&Arc<Material>> {
         self.materials.last()
     }
 
     /// The material that a ciphertext blob names.
-    pub fn material(&self, id: MaterialId) -> Option<&Material> {
+    pub fn material(&self, id: MaterialId) -> Option<&Arc<Material>> {
         self.materials.iter().find(|material| material.id == id)
     }
 

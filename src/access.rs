@@ -12,6 +12,7 @@ use crate::{
     key::{
         Key,
         material::{Material, MaterialId},
+        reference::KeyId,
         spec::{EncryptionAlgorithm, KeyUsage},
         state::Demand,
     },
@@ -34,7 +35,7 @@ pub struct Caller {
     /// The principal.
     pub principal: Principal,
     /// The policies attached to it.
-    pub policies: Arc<[Arc<Document>]>,
+    pub policies: Vec<Arc<Document>>,
 }
 
 /// A key that was found. That is all that can be known of it.
@@ -53,6 +54,11 @@ impl Resolved {
     /// The key ARN, which the caller named or could have named.
     pub fn arn(&self) -> &str {
         &self.arn
+    }
+
+    /// The key id, which is in the ARN.
+    pub fn id(&self) -> KeyId {
+        self.entry.key.id
     }
 
     /// Lets `caller` do `action` with this key, if the policies do.

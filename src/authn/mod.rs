@@ -1,0 +1,99 @@
+//! Who calls: a Signature Version 4 claim against the access keys of the store.
+//!
+//! The secret of an access key is sealed under a key in the HSM. It is opened once per access key, day and region, to
+//! derive the signing key, which is cached; a warm request asks neither store nor HSM.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Instant,
+};
+
+use crate::{
+    error::{Code, KmsError},
+    identity::Identity,
+    kms::Vault,
+    policy::Document,
+    sigv4::{Claim, SigningKey},
+    store::{AccessKey, Store},
+};
+
+/// The most signing keys that are kept; beyond, all are dropped and derived again.
+const MAX_SIGNING_KEYS: usize = 10_000;
+
+/// Finds out who calls.
+pub struct Authn {
+    store: Store,
+    vault: Vault,
+    signing_keys: Mutex<HashMap<Scope, Arc<SigningKey>>>,
+    nobody: SigningKey,
+}
+
+/// What a signing key is derived for.
+#[derive(PartialEq, Eq, Hash)]
+struct Scope {
+    access_key_id: String,
+    date: String,
+    region: String,
+}
+
+impl Authn {
+    /// Authentication against the access keys in `store`, whose secrets `vault` opens.
+    pub fn new(store: Store, vault: Vault) -> Self {
+        Self { store, vault, signing_keys: Mutex::default(), nobody: SigningKey::for_nobody() }
+    }
+
+    /// The caller that `claim` is about and their identity policies, if the signature proves it.
+    ///
+    /// # Errors
+    /// `UnrecognizedClientException`, `InvalidSignatureException`; else as the HSM answers.
+    pub async fn identify(
+        &self,
+        claim: &Claim,
+        deadline: Instant,
+    ) -> Result<(Identity, Vec<Arc<Document>>), KmsError> {
+        let view = self.store.view();
+        let access_key = view.access_key(&claim.access_key_id).filter(|key| key.enabled);
+        // Temporary credentials are not given out here, so whoever brings a token did not get it from us.
+        let access_key = access_key.filter(|_| claim.session_token.is_none());
+        let Some(access_key) = access_key else {
+            // An unknown access key costs what a known one costs.
+            let _ = claim.verify(&self.nobody);
+            return Err(unrecognized());
+        };
+        let signing_key = self.signing_key(claim, &access_key, deadline).await?;
+        claim.verify(&signing_key)?;
+        let principal = view.principal(access_key.principal.arn()).ok_or_else(unrecognized)?;
+        let identity = Identity {
+            principal: principal.record.principal.clone(),
+            access_key_id: claim.access_key_id.clone(),
+        };
+        Ok((identity, principal.policies.clone()))
+    }
+
+    async fn signing_key(
+        &self,
+        claim: &Claim,
+        access_key: &AccessKey,
+        deadline: Instant,
+    ) -> Result<Arc<SigningKey>, KmsError> {
+        let Claim { access_key_id, date, region, .. } = claim;
+        let scope = Scope { access_key_id: access_key_id.clone(), date: date.clone(), region: region.clone() };
+        let known = self.signing_keys.lock().unwrap_or_else(|e| e.into_inner()).get(&scope).map(Arc::clone);
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let secret = self.vault.open(&access_key.id, &access_key.sealed_secret, deadline).await?;
+        let derived = Arc::new(SigningKey::derive(&secret, date, region));
+        let mut keys = self.signing_keys.lock().unwrap_or_else(|e| e.into_inner());
+        if keys.len() >= MAX_SIGNING_KEYS {
+            keys.clear();
+        }
+        keys.insert(scope, Arc::clone(&derived));
+        Ok(derived)
+    }
+}
+
+fn unrecognized() -> KmsError {
+    KmsError::new(Code::UnrecognizedClientException, "The security token included in the request is invalid.")
+}

@@ -1,0 +1,158 @@
+//! One request's view of the service. Operations reach store and HSM through it and by no other way.
+
+use std::{
+    sync::Mutex,
+    time::Instant,
+};
+
+use crate::{
+    access::{self, Caller, Resolved},
+    action::Action,
+    arn::Realm,
+    clock::Timestamp,
+    error::{Code, KmsError},
+    key::reference::{KeyId, KeyRef},
+    kms::{Kms, Settings},
+    policy::Resource,
+};
+
+/// One authenticated request.
+pub struct Cx<'a> {
+    pub(super) kms: &'a Kms,
+    caller: Caller,
+    realm: Realm,
+    now: Timestamp,
+    deadline: Instant,
+    touched: Mutex<Vec<String>>,
+}
+
+impl<'a> Cx<'a> {
+    pub(super) fn new(kms: &'a Kms, caller: Caller, realm: Realm, now: Timestamp, deadline: Instant) -> Self {
+        Self { kms, caller, realm, now, deadline, touched: Mutex::default() }
+    }
+
+    /// When the request came; the same through all of it.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// By when the HSM must have answered.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// The key space the request is made in.
+    pub fn realm(&self) -> &Realm {
+        &self.realm
+    }
+
+    /// Who asks.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// How the service is set up.
+    pub fn settings(&self) -> &Settings {
+        &self.kms.settings
+    }
+
+    /// Finds the key that `text` names: key id, key ARN, alias name or alias ARN.
+    ///
+    /// # Errors
+    /// `NotFoundException`, `InvalidArnException`; `AccessDeniedException` for what another account may or may not have.
+    pub fn resolve(&self, text: &str) -> Result<Resolved, KmsError> {
+        self.find(KeyRef::parse(text, &self.realm)?)
+    }
+
+    /// Finds the key that `text` names by its id or ARN.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`]; `InvalidArnException` for an alias.
+    pub fn resolve_key(&self, text: &str) -> Result<Resolved, KmsError> {
+        self.find(KeyRef::parse(text, &self.realm)?.without_alias()?)
+    }
+
+    /// Finds the key that a ciphertext blob names.
+    pub fn resolve_named(&self, id: KeyId) -> Option<Resolved> {
+        let entry = self.kms.store.view().key(&self.realm.region, id)?;
+        Some(self.touch(Resolved::new(entry, &self.realm)))
+    }
+
+    fn find(&self, reference: KeyRef) -> Result<Resolved, KmsError> {
+        match reference {
+            KeyRef::Id(id) => self.find_key(id),
+            KeyRef::Arn { id, account, arn } => {
+                self.own_account(&account, &arn)?;
+                self.find_key(id)
+            }
+            KeyRef::Alias(name) => self.find_alias(&name),
+            KeyRef::AliasArn { name, account, arn } => {
+                self.own_account(&account, &arn)?;
+                self.find_alias(&name)
+            }
+        }
+    }
+
+    fn find_key(&self, id: KeyId) -> Result<Resolved, KmsError> {
+        self.resolve_named(id).ok_or_else(|| {
+            let arn = self.realm.arn(format_args!("key/{id}"));
+            KmsError::new(Code::NotFoundException, format!("Key '{arn}' does not exist"))
+        })
+    }
+
+    fn find_alias(&self, name: &str) -> Result<Resolved, KmsError> {
+        let alias = self.kms.store.view().alias(&self.realm.region, name);
+        alias.and_then(|alias| self.resolve_named(alias.target)).ok_or_else(|| self.no_such_alias(name))
+    }
+
+    /// The answer where an alias is named that is not there.
+    pub fn no_such_alias(&self, name: &str) -> KmsError {
+        KmsError::new(Code::NotFoundException, format!("Alias {} is not found.", self.realm.arn(name)))
+    }
+
+    /// Keys of other accounts are not here: whether they exist at all is not for us to tell.
+    fn own_account(&self, account: &str, arn: &str) -> Result<(), KmsError> {
+        if account == self.realm.account.as_str() {
+            return Ok(());
+        }
+        let text = format!(
+            "User: {} is not authorized to access {arn} because the resource does not exist in this Region, no \
+             resource-based policies allow access, or a resource-based policy explicitly denies access",
+            self.caller.principal
+        );
+        Err(KmsError::new(Code::AccessDeniedException, text))
+    }
+
+    fn touch(&self, resolved: Resolved) -> Resolved {
+        self.note(resolved.arn().to_owned());
+        resolved
+    }
+
+    /// Names a key in the audit record of this request.
+    pub fn note(&self, arn: String) {
+        self.touched.lock().unwrap_or_else(|e| e.into_inner()).push(arn);
+    }
+
+    /// The keys that the audit record names.
+    pub(super) fn touched(&self) -> Vec<String> {
+        std::mem::take(&mut self.touched.lock().unwrap_or_else(|e| e.into_inner()))
+    }
+
+    /// Lets the caller do `action`, which is about no key.
+    ///
+    /// # Errors
+    /// `AccessDeniedException`.
+    pub fn authorize(&self, action: Action) -> Result<(), KmsError> {
+        access::authorize(&self.caller, action, Resource::Any)
+    }
+
+    /// Lets the caller do `action` with an alias; the key it names is asked for separately.
+    ///
+    /// # Errors
+    /// `AccessDeniedException`.
+    pub fn authorize_alias(&self, action: Action, name: &str) -> Result<(), KmsError> {
+        let arn = self.realm.arn(name);
+        access::authorize(&self.caller, action, Resource::Alias { arn: &arn, owner: &self.realm.account })
+    }
+}
+

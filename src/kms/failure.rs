@@ -1,0 +1,59 @@
+//! From the failures of machines to the exceptions of AWS: one `match` per arrow.
+
+use crate::{
+    audit::AuditError,
+    error::{Code, KmsError},
+    hsm::{HsmError, Kind},
+    store::StoreError,
+};
+
+/// What the caller sees of a failed HSM command that did not judge the caller's data.
+pub fn hsm(error: HsmError) -> KmsError {
+    let code = match error.kind {
+        Kind::Busy => Code::ThrottlingException,
+        Kind::Unsupported => Code::UnsupportedOperationException,
+        Kind::KeyMissing => Code::KeyUnavailableException,
+        Kind::Full => Code::LimitExceededException,
+        Kind::Timeout
+        | Kind::SessionLost
+        | Kind::LoggedOut
+        | Kind::DeviceLost
+        | Kind::PinRefused
+        | Kind::Ambiguous
+        | Kind::NoWrappingKey
+        | Kind::Misconfigured => Code::DependencyTimeoutException,
+        Kind::Rejected | Kind::Bug => Code::KMSInternalException,
+    };
+    let message = match code {
+        Code::ThrottlingException => "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls.",
+        Code::UnsupportedOperationException => "The HSM does not offer the mechanism that this operation needs.",
+        Code::DependencyTimeoutException => "The system timed out while trying to fulfill the request. You can retry the request.",
+        Code::LimitExceededException => "The HSM has no room for another key.",
+        _ => return KmsError::bare(code).because(error),
+    };
+    KmsError::new(code, message).because(error)
+}
+
+/// As [`hsm`], where the HSM was given a ciphertext: if it says that the data is wrong, the ciphertext is.
+///
+/// The engine says `Rejected` only when it knows the HSM to be well.
+pub fn hsm_about_ciphertext(error: HsmError) -> KmsError {
+    match error.kind {
+        Kind::Rejected => KmsError::bare(Code::InvalidCiphertextException),
+        _ => hsm(error),
+    }
+}
+
+/// What the caller sees of a failed question to the store.
+pub fn store(error: StoreError) -> KmsError {
+    KmsError::new(
+        Code::DependencyTimeoutException,
+        "The system timed out while trying to fulfill the request. You can retry the request.",
+    )
+    .because(error)
+}
+
+/// What the caller sees when the audit record could not be written: no record, no answer.
+pub fn audit(error: AuditError) -> KmsError {
+    KmsError::internal(error)
+}

@@ -1,0 +1,85 @@
+//! Counts GCM invocations per material, in durable blocks (NIST SP 800-38D section 8.3: at most 2^32 random IVs a key).
+//!
+//! A block is written to the store before its first invocation is used; what is left of it at a stop counts as used.
+//! So the count never goes back, and encrypting costs one write per [`BLOCK`] invocations.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::Mutex;
+
+use crate::{
+    error::{Code, KmsError},
+    key::material::MaterialId,
+    kms::failure,
+    store::Store,
+};
+
+/// Invocations reserved by one write.
+const BLOCK: u64 = 1 << 16;
+/// The most invocations of one material; a successor is due well before.
+const LIMIT: u64 = 1 << 32;
+
+/// The counters of all materials in use here.
+pub struct Invocations {
+    store: Store,
+    counters: RwLock<HashMap<MaterialId, Arc<Counter>>>,
+}
+
+/// What is left of the block reserved for one material.
+#[derive(Default)]
+struct Counter {
+    left: AtomicU64,
+    refill: Mutex<()>,
+}
+
+impl Invocations {
+    /// Counters over `store`.
+    pub fn new(store: Store) -> Self {
+        Self { store, counters: RwLock::default() }
+    }
+
+    /// Takes one invocation of `material`.
+    ///
+    /// # Errors
+    /// `KMSInvalidStateException` when the material has none left; `DependencyTimeoutException` if the store fails.
+    pub async fn take(&self, material: MaterialId) -> Result<(), KmsError> {
+        let counter = self.counter(material);
+        while !counter.take() {
+            let _one_at_a_time = counter.refill.lock().await;
+            if counter.left.load(Ordering::Acquire) == 0 {
+                self.reserve(material, &counter).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn reserve(&self, material: MaterialId, counter: &Counter) -> Result<(), KmsError> {
+        let reserved = self.store.reserve_invocations(material, BLOCK).await.map_err(failure::store)?;
+        if reserved > LIMIT {
+            let text = format!("Key material {material} has been used for as many encryptions as it may be.");
+            return Err(KmsError::new(Code::KMSInvalidStateException, text));
+        }
+        counter.left.fetch_add(BLOCK, Ordering::Release);
+        Ok(())
+    }
+
+    fn counter(&self, material: MaterialId) -> Arc<Counter> {
+        let known = self.counters.read().unwrap_or_else(|e| e.into_inner()).get(&material).map(Arc::clone);
+        known.unwrap_or_else(|| {
+            let mut counters = self.counters.write().unwrap_or_else(|e| e.into_inner());
+            Arc::clone(counters.entry(material).or_default())
+        })
+    }
+}
+
+impl Counter {
+    fn take(&self) -> bool {
+        self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1)).is_ok()
+    }
+}

@@ -1,0 +1,166 @@
+//! What operations ask of the store. Changes take an [`Authorized`] key: no permission, no change.
+
+use std::{sync::Arc, time::Instant};
+
+use crate::{
+    access::Authorized,
+    clock::Timestamp,
+    error::{Code, KmsError},
+    hsm::{Answer, Command, Place},
+    key::{
+        Alias, Key,
+        material::{Material, MaterialId},
+        reference::KeyId,
+        spec::{KeySpec, KeyUsage},
+        state::Demand,
+    },
+    kms::{Kms, KeyStoreKind, cx::Cx, failure, sealing::mismatch},
+    store::{AliasInsert, AliasMove, ChangeError, Intent, KeyEntry},
+};
+
+/// Aliases that one key can have (AWS KMS: "Resource quotas").
+const MAX_ALIASES_PER_KEY: usize = 50;
+
+impl Kms {
+    /// Makes material for `key` in the HSM and stores the key with it.
+    ///
+    /// # Errors
+    /// `UnsupportedOperationException` if the HSM cannot do what the key spec needs; else as HSM and store answer.
+    pub(super) async fn make_key(&self, mut key: Key, now: Timestamp) -> Result<Key, KmsError> {
+        let (spec, usage) = (key.spec, key.usage);
+        if !self.hsm.profile().supports(spec, usage) {
+            let text = format!("Keys of key spec {spec} and key usage {usage} are not supported by this HSM.");
+            return Err(KmsError::new(Code::UnsupportedOperationException, text));
+        }
+        let place = self.place(&key, now).await?;
+        let material = self.generate(spec, usage, place).await?;
+        key.materials.push(Arc::new(material));
+        self.store.insert_key(&key).await.map_err(failure::store)?;
+        Ok(key)
+    }
+
+    /// Material of a spec, made in the HSM.
+    pub(super) async fn generate(&self, spec: KeySpec, usage: KeyUsage, place: Place) -> Result<Material, KmsError> {
+        let command = Command::Generate { id: random_material_id()?, spec, usage, place };
+        let deadline = Instant::now() + self.settings.generation_deadline;
+        match self.hsm.call(command, deadline).await.map_err(failure::hsm)? {
+            Answer::Material(material) => Ok(material),
+            _ => Err(mismatch()),
+        }
+    }
+
+    /// Where the key's material goes. An object on the HSM is meant before it is made, so that one whose key was never
+    /// stored can be told from one that is somebody else's.
+    async fn place(&self, key: &Key, made: Timestamp) -> Result<Place, KmsError> {
+        if self.settings.keeping == KeyStoreKind::Wrapped {
+            return Ok(Place::Wrapped);
+        }
+        let mut cka_id = [0; 16];
+        getrandom::fill(&mut cka_id).map_err(|error| KmsError::internal(error.to_string()))?;
+        let intent = Intent { region: key.region.clone(), key: key.id, spec: key.spec, cka_id, made };
+        self.store.intend(&intent).await.map_err(failure::store)?;
+        Ok(Place::Token { cka_id })
+    }
+}
+
+/// A name for new material. It is public, so the operating system's randomness will do.
+pub(super) fn random_material_id() -> Result<MaterialId, KmsError> {
+    let mut id = [0; 32];
+    getrandom::fill(&mut id).map_err(|error| KmsError::internal(error.to_string()))?;
+    Ok(MaterialId(id))
+}
+
+impl Cx<'_> {
+    /// Makes a key. The caller has been authorized for CreateKey, which is about no key yet.
+    ///
+    /// # Errors
+    /// `UnsupportedOperationException` if the HSM cannot do what the key spec needs; else as HSM and store answer.
+    pub async fn create_key(&self, key: Key) -> Result<Key, KmsError> {
+        self.kms.make_key(key, self.now()).await
+    }
+
+    /// Changes a key as `change` says, if its state at that moment meets `demand`.
+    ///
+    /// # Errors
+    /// As the state table and `change` say; `NotFoundException` if the key is gone; else as the store answers.
+    pub async fn change(
+        &self,
+        key: &Authorized,
+        demand: Demand,
+        change: impl Fn(&mut Key) -> Result<(), KmsError>,
+    ) -> Result<(), KmsError> {
+        let guarded = |stored: &mut Key| {
+            stored.state.check(demand, key.arn())?;
+            change(stored)
+        };
+        match self.kms.store.change_key(&self.realm().region, key.key().id, guarded).await {
+            Ok(_) => Ok(()),
+            Err(ChangeError::Refused(error)) => Err(error),
+            Err(ChangeError::NotFound) => Err(gone(key)),
+            Err(ChangeError::Store(error)) => Err(failure::store(error)),
+        }
+    }
+
+    /// Gives `key` the alias `name`.
+    ///
+    /// # Errors
+    /// `AlreadyExistsException`, `LimitExceededException`; else as the store answers.
+    pub async fn create_alias(&self, key: &Authorized, name: String) -> Result<(), KmsError> {
+        let region = self.realm().region.clone();
+        let alias = Alias { name, region, target: key.key().id, created: self.now(), updated: self.now() };
+        match self.kms.store.insert_alias(&alias, MAX_ALIASES_PER_KEY).await.map_err(failure::store)? {
+            AliasInsert::Done => Ok(()),
+            AliasInsert::NameTaken => {
+                let text = format!("An alias with the name {} already exists", self.realm().arn(&alias.name));
+                Err(KmsError::new(Code::AlreadyExistsException, text))
+            }
+            AliasInsert::TooMany => Err(too_many_aliases(key)),
+            AliasInsert::TargetGone => Err(gone(key)),
+        }
+    }
+
+    /// Points the alias `name` at `key`.
+    ///
+    /// # Errors
+    /// `NotFoundException`, `LimitExceededException`; else as the store answers.
+    pub async fn move_alias(&self, key: &Authorized, name: &str) -> Result<(), KmsError> {
+        let (region, id) = (&self.realm().region, key.key().id);
+        let moved = self.kms.store.move_alias(region, name, id, self.now(), MAX_ALIASES_PER_KEY).await;
+        match moved.map_err(failure::store)? {
+            AliasMove::Done => Ok(()),
+            AliasMove::NotFound => Err(self.no_such_alias(name)),
+            AliasMove::TooMany => Err(too_many_aliases(key)),
+            AliasMove::TargetGone => Err(gone(key)),
+        }
+    }
+
+    /// Takes the alias `name` from the key it names.
+    ///
+    /// # Errors
+    /// `NotFoundException` if it is gone; else as the store answers.
+    pub async fn delete_alias(&self, _names: &Authorized, name: &str) -> Result<(), KmsError> {
+        match self.kms.store.delete_alias(&self.realm().region, name).await.map_err(failure::store)? {
+            true => Ok(()),
+            false => Err(self.no_such_alias(name)),
+        }
+    }
+
+    /// The next `n` keys of the realm, by id. The caller has been authorized for ListKeys.
+    pub fn keys_after(&self, after: Option<KeyId>, n: usize) -> Vec<Arc<KeyEntry>> {
+        self.kms.store.view().keys_after(&self.realm().region, after, n)
+    }
+
+    /// The next `n` aliases of the realm, or of one key, by name. The caller has been authorized for ListAliases.
+    pub fn aliases_after(&self, target: Option<KeyId>, after: Option<&str>, n: usize) -> Vec<Arc<Alias>> {
+        self.kms.store.view().aliases_after(&self.realm().region, target, after, n)
+    }
+}
+
+fn gone(key: &Authorized) -> KmsError {
+    KmsError::new(Code::NotFoundException, format!("Key '{}' does not exist", key.arn()))
+}
+
+fn too_many_aliases(key: &Authorized) -> KmsError {
+    let text = format!("{} has {MAX_ALIASES_PER_KEY} aliases, which is as many as a key can have.", key.arn());
+    KmsError::new(Code::LimitExceededException, text)
+}

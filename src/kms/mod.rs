@@ -1,0 +1,218 @@
+//! The service: one call from received bytes to an answer, whatever door it came through.
+//!
+//! [`Kms::perform`] is the only road, and it is the same for every operation: syntax → operation → signature →
+//! freshness of the view → the operation → audit record → answer. An operation adds no authentication, no audit and no
+//! metrics, and cannot leave them out.
+
+pub mod admin;
+pub mod cx;
+mod failure;
+mod invocations;
+mod keys;
+mod readiness;
+mod record;
+pub mod sealing;
+mod vault;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use uuid::Uuid;
+
+pub use self::vault::Vault;
+use crate::{
+    access::Caller,
+    arn::{AccountId, Realm},
+    audit::Trail,
+    authn::Authn,
+    clock::{Clock, Timestamp},
+    error::{Code, KmsError},
+    hsm::Hsm,
+    metrics::Metrics,
+    operations::{self, Body, Entry, json::Json},
+    sigv4::{self, Received},
+    store::Store,
+};
+use cx::Cx;
+use invocations::Invocations;
+use readiness::Readiness;
+use record::Record;
+
+/// Where the material of new keys is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyStoreKind {
+    /// In the database, wrapped under the wrapping key.
+    Wrapped,
+    /// On the HSM, as an object of its own.
+    Token,
+}
+
+/// How the service is set up.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The partition of every ARN.
+    pub partition: String,
+    /// The account that owns the keys.
+    pub account: AccountId,
+    /// The regions, each a key space of its own; `None` means any that a caller names.
+    pub regions: Option<Vec<String>>,
+    /// How long an HSM command may take, from the arrival of the request.
+    pub deadline: Duration,
+    /// How long the generation of a key may take.
+    pub generation_deadline: Duration,
+    /// How old the view may be before the service says that it does not know.
+    pub staleness: Duration,
+    /// Where the material of new keys is kept.
+    pub keeping: KeyStoreKind,
+}
+
+/// The machines that the service runs on.
+pub struct Machines {
+    /// What is known.
+    pub store: Store,
+    /// What holds the keys.
+    pub hsm: Hsm,
+    /// What remembers the calls.
+    pub trail: Trail,
+    /// What tells the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The key management service.
+pub struct Kms {
+    settings: Settings,
+    store: Store,
+    hsm: Hsm,
+    trail: Trail,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+    authn: Authn,
+    invocations: Invocations,
+    readiness: Readiness,
+}
+
+/// One call, as a door received it.
+pub struct Call {
+    /// Method, target, version and headers.
+    pub head: http::request::Parts,
+    /// The body, which may hold a plaintext.
+    pub body: Body,
+    /// Where it came from.
+    pub source_ip: String,
+}
+
+/// One answer.
+pub struct Reply {
+    /// What the call is known by, here and in the logs.
+    pub request_id: Uuid,
+    /// The answer's body, or why there is none.
+    pub outcome: Result<Body, KmsError>,
+}
+
+impl Kms {
+    /// The service over its machines; `vault` opens the secrets of access keys.
+    pub fn new(settings: Settings, machines: Machines, vault: Vault) -> Self {
+        let Machines { store, hsm, trail, clock } = machines;
+        Self {
+            settings,
+            authn: Authn::new(store.clone(), vault),
+            invocations: Invocations::new(store.clone()),
+            readiness: Readiness::default(),
+            metrics: Metrics::new(),
+            store,
+            hsm,
+            trail,
+            clock,
+        }
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Does what `call` asks for, if the caller may, and writes it down.
+    pub async fn perform(&self, call: &Call) -> Reply {
+        let began = Instant::now();
+        let request_id = Uuid::new_v4();
+        let mut record = Record::new(request_id, self.now());
+        let outcome = self.attempt(call, began, &mut record).await;
+        let outcome = self.write_down(call, &record, outcome).await;
+        let result = outcome.as_ref().map_or_else(|error| error.code.as_str(), |_| "Success");
+        self.metrics.observe_call(record.operation_name(), result, began.elapsed().as_secs_f64());
+        Reply { request_id, outcome }
+    }
+
+    async fn attempt(&self, call: &Call, began: Instant, record: &mut Record) -> Result<Body, KmsError> {
+        let body = Json::object(&call.body)?;
+        let entry = operation(call).ok_or_else(|| KmsError::bare(Code::UnknownOperationException))?;
+        record.operation(entry, &body);
+        let (caller, realm) = self.identify(call, began, record).await?;
+        if self.store.freshness() > self.settings.staleness {
+            let text = "The service cannot tell whether what it knows is up to date.";
+            return Err(KmsError::new(Code::ServiceUnavailableException, text));
+        }
+        let cx = Cx::new(self, caller, realm, record.time, began + self.settings.deadline);
+        let outcome = entry.run(&cx, &body).await;
+        record.resources = cx.touched();
+        outcome
+    }
+
+    /// Who calls, proved by the signature, and in which realm.
+    async fn identify(&self, call: &Call, began: Instant, record: &mut Record) -> Result<(Caller, Realm), KmsError> {
+        let headers: Vec<(&str, &[u8])> =
+            call.head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        let received = Received {
+            method: call.head.method.as_str(),
+            path: call.head.uri.path(),
+            query: call.head.uri.query(),
+            headers: &headers,
+            body: &call.body,
+        };
+        let claim = sigv4::claim(&received, record.time, |region| self.serves(region))?;
+        record.claim(&claim);
+        let (identity, policies) = self.authn.identify(&claim, began + self.settings.deadline).await?;
+        let caller = Caller { principal: identity.principal.clone(), policies };
+        record.identity = Some(identity);
+        let (partition, account) = (self.settings.partition.clone(), self.settings.account.clone());
+        Ok((caller, Realm { partition, account, region: claim.region }))
+    }
+
+    fn serves(&self, region: &str) -> bool {
+        match &self.settings.regions {
+            Some(regions) => regions.iter().any(|known| known == region),
+            None => is_region(region),
+        }
+    }
+
+    /// No record, no answer.
+    async fn write_down(
+        &self,
+        call: &Call,
+        record: &Record,
+        outcome: Result<Body, KmsError>,
+    ) -> Result<Body, KmsError> {
+        record.log(&outcome);
+        let written = record.write(&self.trail, call, &self.settings, outcome.as_ref().err()).await;
+        let failed = |error| {
+            let error = failure::audit(error);
+            tracing::error!(request_id = %record.request_id, cause = ?error.cause(), "no audit record, so no answer");
+            error
+        };
+        written.map_err(failed)?;
+        outcome
+    }
+}
+
+/// The operation that the call names.
+fn operation(call: &Call) -> Option<&'static Entry> {
+    operations::find(call.head.headers.get("x-amz-target")?.to_str().ok()?)
+}
+
+/// RegionType, as far as it keeps a region's name short and plain.
+fn is_region(text: &str) -> bool {
+    (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}

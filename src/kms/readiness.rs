@@ -1,0 +1,67 @@
+//! Whether the service can do its work: what `/readyz` and `/metrics` answer.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+
+use crate::{
+    hsm::Command,
+    kms::Kms,
+    metrics::{HsmErrors, HsmSample, Sample},
+};
+
+/// How long one known answer of the HSM proves it well.
+const PROOF: Duration = Duration::from_secs(1);
+
+/// The last proof of the HSM.
+#[derive(Default)]
+pub struct Readiness(Mutex<Option<Proof>>);
+
+struct Proof {
+    at: Instant,
+    result: Result<(), String>,
+}
+
+impl Kms {
+    /// Whether the HSM gives known answers and the view is up to date.
+    ///
+    /// # Errors
+    /// What is wrong, in words for an operator.
+    pub async fn ready(&self) -> Result<(), String> {
+        let age = self.store.freshness();
+        if age > self.settings.staleness {
+            return Err(format!("the store has not been read for {} ms", age.as_millis()));
+        }
+        self.hsm_answers().await
+    }
+
+    /// One known-answer operation at a time, each good for [`PROOF`]: many probes do not become a load.
+    async fn hsm_answers(&self) -> Result<(), String> {
+        let mut last = self.readiness.0.lock().await;
+        if let Some(proof) = last.as_ref().filter(|proof| proof.at.elapsed() < PROOF) {
+            return proof.result.clone();
+        }
+        let answer = self.hsm.call(Command::Check, Instant::now() + self.settings.deadline).await;
+        let result = answer.map(|_| ()).map_err(|error| format!("the HSM does not answer as it should: {error}"));
+        *last = Some(Proof { at: Instant::now(), result: result.clone() });
+        result
+    }
+
+    /// The metrics, in the text format that Prometheus reads.
+    pub fn metrics_text(&self) -> String {
+        let gauges = self.hsm.gauges();
+        let errors = self.hsm.errors().into_iter();
+        self.metrics.render(&Sample {
+            hsm: HsmSample {
+                queue_depth: gauges.queue_depth as u64,
+                sessions: gauges.sessions as u64,
+                sessions_busy: gauges.sessions_busy as u64,
+                cached_handles: gauges.cached_handles as u64,
+                threads_replaced: gauges.threads_replaced as u64,
+                errors: errors.map(|e| HsmErrors { function: e.function, code: e.code, count: e.count }).collect(),
+            },
+            audit_records: self.trail.records(),
+            view_age: self.store.freshness(),
+        })
+    }
+}

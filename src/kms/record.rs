@@ -1,0 +1,206 @@
+//! What the audit trail and the log say of one call.
+//!
+//! Parameters are recorded by a list of those that may be: whatever is not on it, plaintexts and blobs above all, is
+//! never looked at.
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::{
+    audit::{AuditError, Caller, Event, Failure, Trail},
+    clock::Timestamp,
+    error::{Code, KmsError},
+    identity::Identity,
+    kms::{Call, Settings},
+    operations::{Body, Entry, json::Json},
+    sigv4::Claim,
+};
+
+/// The members of requests that a record shows.
+const SHOWN: &[&str] = &[
+    "AliasName",
+    "BypassPolicyLockoutSafetyCheck",
+    "CustomKeyStoreId",
+    "CustomerMasterKeySpec",
+    "Description",
+    "DestinationEncryptionAlgorithm",
+    "DestinationEncryptionContext",
+    "DestinationKeyId",
+    "DryRun",
+    "EncryptionAlgorithm",
+    "EncryptionContext",
+    "KeyId",
+    "KeySpec",
+    "KeyUsage",
+    "Limit",
+    "Marker",
+    "MultiRegion",
+    "NumberOfBytes",
+    "Origin",
+    "PendingWindowInDays",
+    "Policy",
+    "PolicyName",
+    "SourceEncryptionAlgorithm",
+    "SourceEncryptionContext",
+    "SourceKeyId",
+    "TagKeys",
+    "Tags",
+    "TargetKeyId",
+];
+/// The longest text of a parameter, in bytes; a longer one is cut.
+const MAX_TEXT_BYTES: usize = 2048;
+/// The most entries of a list or map that are shown.
+const MAX_ENTRIES: usize = 64;
+
+/// The record of one call, gathered while it is served.
+pub struct Record {
+    /// What the answer is known by.
+    pub request_id: Uuid,
+    /// When the call came.
+    pub time: Timestamp,
+    /// Who called, once proved.
+    pub identity: Option<Identity>,
+    /// Key ARNs that the call was about.
+    pub resources: Vec<String>,
+    operation: Option<&'static Entry>,
+    claimed: Option<String>,
+    region: String,
+    parameters: Value,
+}
+
+impl Record {
+    /// A record of a call that nothing is known of yet.
+    pub fn new(request_id: Uuid, time: Timestamp) -> Self {
+        Self {
+            request_id,
+            time,
+            identity: None,
+            resources: Vec::new(),
+            operation: None,
+            claimed: None,
+            region: String::new(),
+            parameters: Value::Null,
+        }
+    }
+
+    /// The call names this operation, with this body.
+    pub fn operation(&mut self, entry: &'static Entry, body: &Json<'_>) {
+        self.operation = Some(entry);
+        self.parameters = shown(body);
+    }
+
+    /// The call says that it is signed so.
+    pub fn claim(&mut self, claim: &Claim) {
+        self.claimed = Some(claim.access_key_id.clone());
+        self.region.clone_from(&claim.region);
+    }
+
+    /// The operation's name, for metrics; what a caller makes up is not a label.
+    pub fn operation_name(&self) -> &'static str {
+        self.operation.map_or("Unknown", |entry| entry.name)
+    }
+
+    /// Logs a call that failed for a reason that is not the caller's, with the reason.
+    pub fn log(&self, outcome: &Result<Body, KmsError>) {
+        let Err(error) = outcome else { return };
+        let (request_id, operation, code) = (self.request_id, self.operation_name(), error.code.as_str());
+        match error.cause() {
+            Some(cause) if error.code.status() >= 500 => {
+                tracing::warn!(%request_id, operation, code, cause = %chain(cause), "a call failed");
+            }
+            Some(cause) => tracing::info!(%request_id, operation, code, cause = %chain(cause), "a call was refused"),
+            None => tracing::debug!(%request_id, operation, code, "a call was refused"),
+        }
+    }
+
+    /// Writes the audit record.
+    pub async fn write(
+        &self,
+        trail: &Trail,
+        call: &Call,
+        settings: &Settings,
+        error: Option<&KmsError>,
+    ) -> Result<(), AuditError> {
+        let header = |name| call.head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let event = Event {
+            time: self.time,
+            request_id: self.request_id,
+            event_name: self.operation.map_or_else(|| header("x-amz-target"), |entry| entry.name),
+            region: &self.region,
+            source_ip: &call.source_ip,
+            user_agent: header("user-agent"),
+            caller: self.caller(),
+            parameters: &self.parameters,
+            resources: &self.resources,
+            account: settings.account.as_str(),
+            read_only: self.operation.is_some_and(|entry| entry.read_only),
+            error: error.map(failure),
+        };
+        trail.record(&event).await
+    }
+
+    fn caller(&self) -> Caller<'_> {
+        match (&self.identity, &self.claimed) {
+            (Some(identity), _) => Caller::Proved(identity),
+            (None, Some(id)) => Caller::Claimed(id),
+            (None, None) => Caller::Unknown,
+        }
+    }
+}
+
+/// CloudTrail's own word for a denial is shorter than the exception.
+fn failure(error: &KmsError) -> Failure<'_> {
+    let code = match error.code {
+        Code::AccessDeniedException => "AccessDenied",
+        code => code.as_str(),
+    };
+    Failure { code, message: error.message.as_deref() }
+}
+
+fn chain(cause: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = cause.to_string();
+    let mut next = cause.source();
+    while let Some(deeper) = next {
+        text.push_str(": ");
+        text.push_str(&deeper.to_string());
+        next = deeper.source();
+    }
+    text
+}
+
+fn shown(body: &Json<'_>) -> Value {
+    let members = SHOWN.iter().filter_map(|name| Some((lower_camel(name), value(body.member(name)?))));
+    let members: Map<_, _> = members.collect();
+    if members.is_empty() { Value::Null } else { Value::Object(members) }
+}
+
+fn lower_camel(name: &str) -> String {
+    let (first, rest) = name.split_at_checked(1).unwrap_or(("", name));
+    first.to_ascii_lowercase() + rest
+}
+
+fn value(json: &Json<'_>) -> Value {
+    match json {
+        Json::Null => Value::Null,
+        Json::Bool(value) => Value::Bool(*value),
+        Json::Number(number) => whole(*number),
+        Json::Text(text) => Value::String(cut(text).to_owned()),
+        Json::List(items) => items.iter().take(MAX_ENTRIES).map(value).collect(),
+        Json::Map(members) => {
+            members.iter().take(MAX_ENTRIES).map(|(name, json)| (cut(name).to_owned(), value(json))).collect()
+        }
+    }
+}
+
+/// Parameters are whole numbers; they are shown as such.
+fn whole(number: f64) -> Value {
+    if number.fract() == 0.0 && number.abs() < 1e15 { Value::from(number as i64) } else { Value::from(number) }
+}
+
+fn cut(text: &str) -> &str {
+    let mut end = text.len().min(MAX_TEXT_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}

@@ -1,0 +1,141 @@
+//! Plaintext ↔ ciphertext blob, in the HSM. Every function takes a [`Usable`]: no permission, no HSM call.
+
+use std::sync::Arc;
+
+use crate::{
+    access::Usable,
+    envelope::{Envelope, Header},
+    error::{Code, KmsError},
+    hsm::{Answer, Command, Sealed},
+    key::{context::EncryptionContext, material::MaterialId, spec::EncryptionAlgorithm},
+    kms::{cx::Cx, failure},
+    secret::SecretBytes,
+};
+
+/// A data key and its ciphertext.
+pub struct DataKey {
+    /// The data key itself.
+    pub plaintext: SecretBytes,
+    /// The data key under the KMS key.
+    pub ciphertext_blob: Vec<u8>,
+}
+
+/// What Decrypt found.
+pub struct Opened {
+    /// The plaintext.
+    pub plaintext: SecretBytes,
+    /// The material it was encrypted under; symmetric keys only.
+    pub material: Option<MaterialId>,
+}
+
+impl Cx<'_> {
+    /// Encrypts `plaintext`: a blob of our own for a symmetric key, bare RSAES-OAEP for an RSA key.
+    ///
+    /// # Errors
+    /// As the HSM answers; `KMSInvalidStateException` when the material may make no more ciphertexts.
+    pub async fn encrypt(
+        &self,
+        key: &Usable,
+        context: &EncryptionContext,
+        plaintext: SecretBytes,
+    ) -> Result<Vec<u8>, KmsError> {
+        let material = Arc::clone(key.material());
+        if key.algorithm() != EncryptionAlgorithm::SymmetricDefault {
+            let command = Command::Encrypt { material, algorithm: key.algorithm(), input: plaintext };
+            return match self.call(command).await? {
+                Answer::Bytes(ciphertext) => Ok(ciphertext),
+                _ => Err(mismatch()),
+            };
+        }
+        let header = self.next_header(key).await?;
+        match self.call(Command::Seal { material, aad: header.aad(context), input: plaintext }).await? {
+            Answer::Sealed(sealed) => Ok(blob(header, sealed)),
+            _ => Err(mismatch()),
+        }
+    }
+
+    /// Makes a data key of `length` bytes in the HSM and encrypts it under `key`.
+    ///
+    /// # Errors
+    /// As [`Self::encrypt`].
+    pub async fn generate_data_key(
+        &self,
+        key: &Usable,
+        context: &EncryptionContext,
+        length: usize,
+    ) -> Result<DataKey, KmsError> {
+        let header = self.next_header(key).await?;
+        let material = Arc::clone(key.material());
+        match self.call(Command::SealRandom { material, aad: header.aad(context), len: length }).await? {
+            Answer::SealedRandom { plaintext, sealed } => {
+                Ok(DataKey { plaintext, ciphertext_blob: blob(header, sealed) })
+            }
+            _ => Err(mismatch()),
+        }
+    }
+
+    /// Opens an envelope that names `key`.
+    ///
+    /// # Errors
+    /// `InvalidCiphertextException`, without a message and for whatever reason; else as the HSM answers.
+    pub async fn open(
+        &self,
+        key: &Usable,
+        context: &EncryptionContext,
+        envelope: Envelope,
+    ) -> Result<Opened, KmsError> {
+        let Envelope { header, iv, ciphertext } = envelope;
+        let material = key.material_named(header.material).filter(|_| header.key == key.key().id);
+        let material = material.ok_or_else(|| KmsError::bare(Code::InvalidCiphertextException))?;
+        let material = Arc::clone(material);
+        let command = Command::Open { material, aad: header.aad(context), iv, ciphertext };
+        Ok(Opened { plaintext: self.call_about_ciphertext(command).await?, material: Some(header.material) })
+    }
+
+    /// Decrypts a bare RSAES-OAEP ciphertext.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn decrypt_rsa(&self, key: &Usable, ciphertext: Vec<u8>) -> Result<Opened, KmsError> {
+        let command = Command::Decrypt { material: Arc::clone(key.material()), algorithm: key.algorithm(), ciphertext };
+        Ok(Opened { plaintext: self.call_about_ciphertext(command).await?, material: None })
+    }
+
+    /// Random bytes of the HSM; asks for no key, so the caller has been authorized for GenerateRandom alone.
+    ///
+    /// # Errors
+    /// As the HSM answers.
+    pub async fn random(&self, length: usize) -> Result<SecretBytes, KmsError> {
+        match self.call(Command::Random { len: length }).await? {
+            Answer::Plaintext(bytes) => Ok(bytes),
+            _ => Err(mismatch()),
+        }
+    }
+
+    /// The header of the next ciphertext under the current material, once it is counted.
+    async fn next_header(&self, key: &Usable) -> Result<Header, KmsError> {
+        let material = key.material().id;
+        self.kms.invocations.take(material).await?;
+        Ok(Header { key: key.key().id, material })
+    }
+
+    async fn call(&self, command: Command) -> Result<Answer, KmsError> {
+        self.kms.hsm.call(command, self.deadline()).await.map_err(failure::hsm)
+    }
+
+    async fn call_about_ciphertext(&self, command: Command) -> Result<SecretBytes, KmsError> {
+        let answer = self.kms.hsm.call(command, self.deadline()).await;
+        match answer.map_err(failure::hsm_about_ciphertext)? {
+            Answer::Plaintext(plaintext) => Ok(plaintext),
+            _ => Err(mismatch()),
+        }
+    }
+}
+
+fn blob(header: Header, Sealed { iv, ciphertext }: Sealed) -> Vec<u8> {
+    Envelope { header, iv, ciphertext }.encode()
+}
+
+pub(super) fn mismatch() -> KmsError {
+    KmsError::internal("the HSM engine answered another command")
+}

@@ -1,0 +1,60 @@
+//! Secrets of access keys at rest: sealed in the HSM under the deployment's own material, each bound to its id.
+
+use std::{sync::Arc, time::Instant};
+
+use crate::{
+    error::KmsError,
+    hsm::{Answer, Command, Hsm, Sealed},
+    key::material::Material,
+    kms::failure,
+    secret::{SecretBytes, SecretText},
+};
+
+const IV_BYTES: usize = 12;
+
+/// Seals and opens the secrets of access keys.
+#[derive(Clone)]
+pub struct Vault {
+    hsm: Hsm,
+    material: Arc<Material>,
+}
+
+impl Vault {
+    /// A vault under the deployment's own material.
+    pub fn new(hsm: Hsm, material: Arc<Material>) -> Self {
+        Self { hsm, material }
+    }
+
+    /// Seals the secret of access key `id`: IV, ciphertext and tag.
+    ///
+    /// # Errors
+    /// As the HSM answers.
+    pub async fn seal(&self, id: &str, secret: &SecretText, deadline: Instant) -> Result<Vec<u8>, KmsError> {
+        let input = SecretBytes::from(secret.expose().as_bytes().to_vec());
+        let command = Command::Seal { material: Arc::clone(&self.material), aad: aad(id), input };
+        match self.hsm.call(command, deadline).await.map_err(failure::hsm)? {
+            Answer::Sealed(Sealed { iv, ciphertext }) => Ok([&iv[..], &ciphertext].concat()),
+            _ => Err(KmsError::internal("the HSM engine answered another command")),
+        }
+    }
+
+    /// Opens what [`Self::seal`] made for access key `id`.
+    ///
+    /// # Errors
+    /// As the HSM answers; a sealed secret that does not open is a damaged store, not a caller's fault.
+    pub async fn open(&self, id: &str, sealed: &[u8], deadline: Instant) -> Result<SecretText, KmsError> {
+        let damaged = || KmsError::internal(format!("the sealed secret of access key {id} is damaged"));
+        let (iv, ciphertext) = sealed.split_first_chunk::<IV_BYTES>().ok_or_else(damaged)?;
+        let material = Arc::clone(&self.material);
+        let command = Command::Open { material, aad: aad(id), iv: *iv, ciphertext: ciphertext.to_vec() };
+        let answer = self.hsm.call(command, deadline).await.map_err(failure::hsm)?;
+        let Answer::Plaintext(secret) = answer else {
+            return Err(KmsError::internal("the HSM engine answered another command"));
+        };
+        std::str::from_utf8(secret.expose()).map(|text| SecretText::from(text.to_owned())).map_err(|_| damaged())
+    }
+}
+
+fn aad(id: &str) -> Vec<u8> {
+    [b"strongroom access key secret\0", id.as_bytes()].concat()
+}

@@ -1,0 +1,44 @@
+//! CancelKeyDeletion: <https://docs.aws.amazon.com/kms/latest/APIReference/API_CancelKeyDeletion.html>.
+
+use serde::Serialize;
+
+use super::{
+    Operation,
+    member::{KeyText, request},
+};
+use crate::{
+    action::Action,
+    error::KmsError,
+    key::state::{Demand, KeyState},
+    kms::cx::Cx,
+};
+
+request! {
+    /// Takes back ScheduleKeyDeletion; the key is disabled then, whatever it was before.
+    CancelKeyDeletion {
+        key_id: KeyText = required "KeyId",
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Answer {
+    key_id: String,
+}
+
+impl Operation for CancelKeyDeletion {
+    const NAME: &'static str = "CancelKeyDeletion";
+    const READ_ONLY: bool = false;
+    type Answer = Answer;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::CancelKeyDeletion)?;
+        cx.change(&key, Demand::CancelDeletion, |key| {
+            key.state = KeyState::Disabled;
+            key.deletion_date = None;
+            Ok(())
+        })
+        .await?;
+        Ok(Answer { key_id: key.arn().to_owned() })
+    }
+}

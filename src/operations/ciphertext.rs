@@ -1,0 +1,127 @@
+//! What Decrypt and ReEncrypt share: from a ciphertext and what the caller says of it to a key that may open it.
+
+use super::member::missing;
+use crate::{
+    access::Usable,
+    action::Action,
+    envelope::Envelope,
+    error::{Code, KmsError},
+    key::{context::EncryptionContext, spec::EncryptionAlgorithm},
+    kms::{cx::Cx, sealing::Opened},
+};
+
+/// A ciphertext as the caller hands it over.
+pub struct Source {
+    /// The key, if named; an asymmetric ciphertext names none itself.
+    pub key: Option<String>,
+    /// The ciphertext; only a dry run that ignores it goes without.
+    pub blob: Option<Vec<u8>>,
+    /// The context it was encrypted with.
+    pub context: EncryptionContext,
+    /// The algorithm it was encrypted with.
+    pub algorithm: EncryptionAlgorithm,
+}
+
+/// A ciphertext and a key that the caller may use to open it.
+pub struct Openable {
+    /// The key.
+    pub key: Usable,
+    content: Content,
+}
+
+enum Content {
+    Envelope(Envelope, EncryptionContext),
+    Rsa(Vec<u8>),
+    /// Of a dry run that looks at permissions only.
+    Ignored,
+}
+
+impl Source {
+    /// Refuses combinations of members that no key could make right.
+    ///
+    /// # Errors
+    /// `ValidationException`.
+    pub fn check(&self, key_member: &str) -> Result<(), KmsError> {
+        let missing = |member| Err(KmsError::invalid(missing(member)));
+        let asymmetric = self.algorithm != EncryptionAlgorithm::SymmetricDefault;
+        match (&self.key, &self.blob) {
+            (None, None) => missing(key_member),
+            (None, Some(_)) if asymmetric => missing(key_member),
+            _ => refuse_context(self.algorithm, &self.context),
+        }
+    }
+
+    /// The key, authorized for `action` and usable by `operation`.
+    ///
+    /// The caller's right to the key is settled before anything is said of the ciphertext, but for one that is no
+    /// ciphertext of ours at all.
+    ///
+    /// # Errors
+    /// `InvalidCiphertextException`, `IncorrectKeyException` and all that resolving, authorizing and using give.
+    pub fn openable(self, cx: &Cx<'_>, operation: &str, action: Action) -> Result<Openable, KmsError> {
+        let envelope = self.envelope();
+        let resolved = match (&self.key, &envelope) {
+            (Some(text), _) => cx.resolve(text)?,
+            (None, Some(envelope)) => cx.resolve_named(envelope.header.key).ok_or_else(no_such_key)?,
+            (None, None) => return Err(invalid_ciphertext()),
+        };
+        let authorized = resolved.authorize(cx.caller(), action).map_err(|denied| match self.key {
+            Some(_) => denied,
+            None => no_such_key(),
+        })?;
+        if envelope.as_ref().is_some_and(|envelope| envelope.header.key != authorized.key().id) {
+            let text = "The key ID in the request does not identify a CMK that can perform this operation.";
+            return Err(KmsError::new(Code::IncorrectKeyException, text));
+        }
+        let key = authorized.usable(operation, self.algorithm)?;
+        let content = match (self.algorithm, envelope, self.blob) {
+            (_, _, None) => Content::Ignored,
+            (EncryptionAlgorithm::SymmetricDefault, Some(envelope), _) => Content::Envelope(envelope, self.context),
+            (EncryptionAlgorithm::SymmetricDefault, None, _) => return Err(invalid_ciphertext()),
+            (_, _, Some(blob)) => Content::Rsa(blob),
+        };
+        Ok(Openable { key, content })
+    }
+
+    fn envelope(&self) -> Option<Envelope> {
+        let symmetric = self.algorithm == EncryptionAlgorithm::SymmetricDefault;
+        self.blob.as_ref().filter(|_| symmetric).and_then(|blob| Envelope::decode(blob))
+    }
+}
+
+impl Openable {
+    /// Opens it in the HSM.
+    ///
+    /// # Errors
+    /// `InvalidCiphertextException`; else as the HSM answers.
+    pub async fn open(self, cx: &Cx<'_>) -> Result<(Usable, Opened), KmsError> {
+        let opened = match self.content {
+            Content::Envelope(envelope, context) => cx.open(&self.key, &context, envelope).await?,
+            Content::Rsa(ciphertext) => cx.decrypt_rsa(&self.key, ciphertext).await?,
+            Content::Ignored => return Err(invalid_ciphertext()),
+        };
+        Ok((self.key, opened))
+    }
+}
+
+/// An encryption context is authenticated data, which RSAES-OAEP has no place for.
+///
+/// # Errors
+/// `ValidationException` for a context with an asymmetric algorithm.
+pub fn refuse_context(algorithm: EncryptionAlgorithm, context: &EncryptionContext) -> Result<(), KmsError> {
+    if algorithm == EncryptionAlgorithm::SymmetricDefault || context.is_empty() {
+        return Ok(());
+    }
+    Err(KmsError::invalid(format!("EncryptionContext is not supported with algorithm {algorithm}.")))
+}
+
+fn invalid_ciphertext() -> KmsError {
+    KmsError::bare(Code::InvalidCiphertextException)
+}
+
+/// The answer where a blob names a key and the caller does not: whether the key exists is not told.
+fn no_such_key() -> KmsError {
+    let text = "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or \
+                you are not allowed to access.";
+    KmsError::new(Code::AccessDeniedException, text)
+}

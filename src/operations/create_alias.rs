@@ -1,0 +1,32 @@
+//! CreateAlias: <https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateAlias.html>.
+
+use super::{
+    Operation,
+    answer::Nothing,
+    member::{AliasText, KeyText, request},
+    update_alias::resolve_target,
+};
+use crate::{action::Action, error::KmsError, key::state::Demand, kms::cx::Cx};
+
+request! {
+    /// Gives a key a name.
+    CreateAlias {
+        name: AliasText = required "AliasName",
+        target: KeyText = required "TargetKeyId",
+    }
+}
+
+impl Operation for CreateAlias {
+    const NAME: &'static str = "CreateAlias";
+    const READ_ONLY: bool = false;
+    type Answer = Nothing;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
+        let name = self.name.checked()?;
+        cx.authorize_alias(Action::CreateAlias, &name)?;
+        let key = resolve_target(cx, &self.target.0)?.authorize(cx.caller(), Action::CreateAlias)?;
+        key.demand(Demand::Change)?;
+        cx.create_alias(&key, name).await?;
+        Ok(Nothing)
+    }
+}

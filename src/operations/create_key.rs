@@ -1,0 +1,138 @@
+//! CreateKey: <https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateKey.html>.
+
+use serde::Serialize;
+
+use super::{
+    Operation,
+    member::{Description, PolicyText, TagList, Text, request},
+    metadata::KeyMetadata,
+    policy_text,
+};
+use crate::{
+    action::Action,
+    error::{Code, KmsError},
+    key::{
+        Key, Origin,
+        reference::KeyId,
+        spec::{KeySpec, KeyUsage},
+        state::KeyState,
+        tags::Tags,
+    },
+    kms::cx::Cx,
+    policy,
+};
+
+request! {
+    /// Makes a KMS key.
+    CreateKey {
+        policy: PolicyText = optional "Policy",
+        description: Description = default "Description",
+        key_usage: KeyUsage = optional "KeyUsage",
+        customer_master_key_spec: KeySpec = optional "CustomerMasterKeySpec",
+        key_spec: KeySpec = optional "KeySpec",
+        origin: Origin = optional "Origin",
+        custom_key_store_id: Text<1, 64> = optional "CustomKeyStoreId",
+        bypass_lockout_check: bool = default "BypassPolicyLockoutSafetyCheck",
+        tags: TagList = default "Tags",
+        multi_region: bool = default "MultiRegion",
+        xks_key_id: Text<1, 128> = optional "XksKeyId",
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Answer {
+    key_metadata: KeyMetadata,
+}
+
+impl Operation for CreateKey {
+    const NAME: &'static str = "CreateKey";
+    const READ_ONLY: bool = false;
+    type Answer = Answer;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+        let spec = self.spec()?;
+        let usage = self.usage(spec)?;
+        self.authorize(cx)?;
+        self.check_origin()?;
+        let id = KeyId::random(self.multi_region);
+        let tags = Tags::default().with(&self.tags.0)?;
+        let policy = self.policy(cx, id)?;
+        let key = Key {
+            id,
+            region: cx.realm().region.clone(),
+            spec,
+            usage,
+            origin: Origin::AwsKms,
+            state: KeyState::Enabled,
+            description: self.description.0,
+            created: cx.now(),
+            deletion_date: None,
+            multi_region: self.multi_region,
+            tags,
+            policy,
+            materials: Vec::new(),
+        };
+        let key = cx.create_key(key).await?;
+        cx.note(key.arn(cx.realm()));
+        Ok(Answer { key_metadata: KeyMetadata::of(&key, cx.realm()) })
+    }
+}
+
+impl CreateKey {
+    fn spec(&self) -> Result<KeySpec, KmsError> {
+        match (self.key_spec, self.customer_master_key_spec) {
+            (Some(_), Some(_)) => Err(KmsError::invalid(
+                "You cannot specify KeySpec and CustomerMasterKeySpec in the same request. CustomerMasterKeySpec is \
+                 deprecated.",
+            )),
+            (spec, old) => Ok(spec.or(old).unwrap_or(KeySpec::SymmetricDefault)),
+        }
+    }
+
+    fn usage(&self, spec: KeySpec) -> Result<KeyUsage, KmsError> {
+        let usage = match (self.key_usage, spec) {
+            (Some(usage), _) => usage,
+            (None, KeySpec::SymmetricDefault) => KeyUsage::EncryptDecrypt,
+            (None, _) => {
+                return Err(KmsError::invalid(
+                    "You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys.",
+                ));
+            }
+        };
+        match spec.usages().contains(&usage) {
+            true => Ok(usage),
+            false => Err(KmsError::invalid(format!("KeyUsage {usage} is not compatible with KeySpec {spec}"))),
+        }
+    }
+
+    fn authorize(&self, cx: &Cx<'_>) -> Result<(), KmsError> {
+        cx.authorize(Action::CreateKey)?;
+        if self.tags.0.is_empty() { Ok(()) } else { cx.authorize(Action::TagResource) }
+    }
+
+    /// Only material of our own making, until import and key stores are offered.
+    fn check_origin(&self) -> Result<(), KmsError> {
+        let unsupported = |text: &str| Err(KmsError::new(Code::UnsupportedOperationException, text));
+        match self.origin.unwrap_or(Origin::AwsKms) {
+            Origin::AwsKms if self.custom_key_store_id.is_some() => {
+                Err(KmsError::bare(Code::CustomKeyStoreNotFoundException))
+            }
+            Origin::AwsKms if self.xks_key_id.is_some() => {
+                Err(KmsError::invalid("XksKeyId is not valid for a key of origin AWS_KMS."))
+            }
+            Origin::AwsKms => Ok(()),
+            Origin::External => unsupported("Keys with imported key material are not supported."),
+            Origin::AwsCloudHsm | Origin::ExternalKeyStore => unsupported("Custom key stores are not supported."),
+        }
+    }
+
+    fn policy(&self, cx: &Cx<'_>, id: KeyId) -> Result<String, KmsError> {
+        let realm = cx.realm();
+        let Some(PolicyText(text)) = &self.policy else {
+            return Ok(policy::default_key_policy(&realm.partition, &realm.account));
+        };
+        policy_text::check(cx, text, &realm.arn(format_args!("key/{id}")), self.bypass_lockout_check)?;
+        Ok(text.clone())
+    }
+}

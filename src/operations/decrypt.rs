@@ -1,0 +1,67 @@
+//! Decrypt: <https://docs.aws.amazon.com/kms/latest/APIReference/API_Decrypt.html>.
+
+use serde::Serialize;
+
+use super::{
+    Operation,
+    answer::Base64,
+    ciphertext::Source,
+    end_dry_run,
+    member::{Ciphertext, DryRunModifiers, GrantTokens, KeyText, Present, request},
+    refuse_recipient,
+};
+use crate::{
+    action::Action,
+    error::KmsError,
+    key::{context::EncryptionContext, material::MaterialId, spec::EncryptionAlgorithm},
+    kms::cx::Cx,
+    secret::SecretBytes,
+};
+
+request! {
+    /// Decrypts a ciphertext of Encrypt, GenerateDataKey, ReEncrypt, or of the public half of an RSA key.
+    Decrypt {
+        blob: Ciphertext = optional "CiphertextBlob",
+        context: EncryptionContext = default "EncryptionContext",
+        _grant_tokens: GrantTokens = default "GrantTokens",
+        key_id: KeyText = optional "KeyId",
+        algorithm: EncryptionAlgorithm = optional "EncryptionAlgorithm",
+        recipient: Present = default "Recipient",
+        dry_run: bool = default "DryRun",
+        modifiers: DryRunModifiers = default "DryRunModifiers",
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Answer {
+    key_id: String,
+    plaintext: Base64<SecretBytes>,
+    encryption_algorithm: EncryptionAlgorithm,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_material_id: Option<MaterialId>,
+}
+
+impl Operation for Decrypt {
+    const NAME: &'static str = "Decrypt";
+    const READ_ONLY: bool = true;
+    type Answer = Answer;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+        refuse_recipient(&self.recipient)?;
+        let algorithm = self.algorithm.unwrap_or(EncryptionAlgorithm::SymmetricDefault);
+        let blob = self.modifiers.blob(self.dry_run, self.blob, "ciphertextBlob")?;
+        let key = self.key_id.map(|text| text.0);
+        let source = Source { key, blob, context: self.context, algorithm };
+        source.check("keyId")?;
+        let openable = source.openable(cx, Self::NAME, Action::Decrypt)?;
+        end_dry_run(self.dry_run)?;
+        let (key, opened) = openable.open(cx).await?;
+        Ok(Answer {
+            key_id: key.arn().to_owned(),
+            plaintext: Base64(opened.plaintext),
+            encryption_algorithm: algorithm,
+            key_material_id: opened.material,
+        })
+    }
+}

@@ -1,0 +1,30 @@
+//! DeleteAlias: <https://docs.aws.amazon.com/kms/latest/APIReference/API_DeleteAlias.html>.
+
+use super::{
+    Operation,
+    answer::Nothing,
+    member::{AliasText, request},
+};
+use crate::{action::Action, error::KmsError, kms::cx::Cx};
+
+request! {
+    /// Takes a name from a key.
+    DeleteAlias {
+        name: AliasText = required "AliasName",
+    }
+}
+
+impl Operation for DeleteAlias {
+    const NAME: &'static str = "DeleteAlias";
+    const READ_ONLY: bool = false;
+    type Answer = Nothing;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
+        let name = self.name.checked()?;
+        let key = cx.resolve(&name)?;
+        cx.authorize_alias(Action::DeleteAlias, &name)?;
+        let key = key.authorize(cx.caller(), Action::DeleteAlias)?;
+        cx.delete_alias(&key, &name).await?;
+        Ok(Nothing)
+    }
+}

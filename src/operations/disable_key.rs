@@ -1,0 +1,31 @@
+//! DisableKey: <https://docs.aws.amazon.com/kms/latest/APIReference/API_DisableKey.html>.
+
+use super::{
+    Operation,
+    answer::Nothing,
+    member::{KeyText, request},
+};
+use crate::{action::Action, error::KmsError, key::state::{Demand, KeyState}, kms::cx::Cx};
+
+request! {
+    /// Keeps a key from being used.
+    DisableKey {
+        key_id: KeyText = required "KeyId",
+    }
+}
+
+impl Operation for DisableKey {
+    const NAME: &'static str = "DisableKey";
+    const READ_ONLY: bool = false;
+    type Answer = Nothing;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
+        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::DisableKey)?;
+        cx.change(&key, Demand::Switch, |key| {
+            key.state = KeyState::Disabled;
+            Ok(())
+        })
+        .await?;
+        Ok(Nothing)
+    }
+}

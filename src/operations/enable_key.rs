@@ -1,0 +1,31 @@
+//! EnableKey: <https://docs.aws.amazon.com/kms/latest/APIReference/API_EnableKey.html>.
+
+use super::{
+    Operation,
+    answer::Nothing,
+    member::{KeyText, request},
+};
+use crate::{action::Action, error::KmsError, key::state::{Demand, KeyState}, kms::cx::Cx};
+
+request! {
+    /// Lets a disabled key be used again.
+    EnableKey {
+        key_id: KeyText = required "KeyId",
+    }
+}
+
+impl Operation for EnableKey {
+    const NAME: &'static str = "EnableKey";
+    const READ_ONLY: bool = false;
+    type Answer = Nothing;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
+        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::EnableKey)?;
+        cx.change(&key, Demand::Switch, |key| {
+            key.state = KeyState::Enabled;
+            Ok(())
+        })
+        .await?;
+        Ok(Nothing)
+    }
+}

@@ -1,0 +1,58 @@
+//! Encrypt: <https://docs.aws.amazon.com/kms/latest/APIReference/API_Encrypt.html>.
+
+use serde::Serialize;
+
+use super::{
+    Operation,
+    answer::Base64,
+    ciphertext::refuse_context,
+    end_dry_run,
+    member::{GrantTokens, KeyText, Plaintext, request},
+};
+use crate::{
+    action::Action,
+    error::KmsError,
+    key::{context::EncryptionContext, spec::EncryptionAlgorithm},
+    kms::cx::Cx,
+};
+
+request! {
+    /// Encrypts up to 4,096 bytes.
+    Encrypt {
+        key_id: KeyText = required "KeyId",
+        plaintext: Plaintext = required "Plaintext",
+        context: EncryptionContext = default "EncryptionContext",
+        _grant_tokens: GrantTokens = default "GrantTokens",
+        algorithm: EncryptionAlgorithm = optional "EncryptionAlgorithm",
+        dry_run: bool = default "DryRun",
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Answer {
+    ciphertext_blob: Base64<Vec<u8>>,
+    key_id: String,
+    encryption_algorithm: EncryptionAlgorithm,
+}
+
+impl Operation for Encrypt {
+    const NAME: &'static str = "Encrypt";
+    const READ_ONLY: bool = true;
+    type Answer = Answer;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+        let algorithm = self.algorithm.unwrap_or(EncryptionAlgorithm::SymmetricDefault);
+        refuse_context(algorithm, &self.context)?;
+        let key = cx.resolve(&self.key_id.0)?.authorize(cx.caller(), Action::Encrypt)?;
+        let key = key.usable(Self::NAME, algorithm)?;
+        key.fits(self.plaintext.0.len())?;
+        end_dry_run(self.dry_run)?;
+        let ciphertext = cx.encrypt(&key, &self.context, self.plaintext.0).await?;
+        Ok(Answer {
+            ciphertext_blob: Base64(ciphertext),
+            key_id: key.arn().to_owned(),
+            encryption_algorithm: algorithm,
+        })
+    }
+}

@@ -1,0 +1,82 @@
+//! GenerateDataKey: <https://docs.aws.amazon.com/kms/latest/APIReference/API_GenerateDataKey.html>.
+
+use serde::Serialize;
+
+use super::{
+    Operation,
+    answer::Base64,
+    end_dry_run,
+    member::{DataKeySpec, GrantTokens, Int, KeyText, Present, request},
+    refuse_recipient,
+};
+use crate::{
+    action::Action,
+    error::KmsError,
+    key::{
+        context::EncryptionContext,
+        material::MaterialId,
+        spec::EncryptionAlgorithm,
+    },
+    kms::cx::Cx,
+    secret::SecretBytes,
+};
+
+request! {
+    /// Makes a data key and answers it in clear and encrypted.
+    GenerateDataKey {
+        key_id: KeyText = required "KeyId",
+        context: EncryptionContext = default "EncryptionContext",
+        number_of_bytes: NumberOfBytes = optional "NumberOfBytes",
+        key_spec: DataKeySpec = optional "KeySpec",
+        _grant_tokens: GrantTokens = default "GrantTokens",
+        recipient: Present = default "Recipient",
+        dry_run: bool = default "DryRun",
+    }
+}
+
+/// NumberOfBytesType.
+pub type NumberOfBytes = Int<1, 1024>;
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Answer {
+    ciphertext_blob: Base64<Vec<u8>>,
+    plaintext: Base64<SecretBytes>,
+    key_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_material_id: Option<MaterialId>,
+}
+
+impl Operation for GenerateDataKey {
+    const NAME: &'static str = "GenerateDataKey";
+    const READ_ONLY: bool = true;
+    type Answer = Answer;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+        refuse_recipient(&self.recipient)?;
+        let length = data_key_length(self.key_spec, self.number_of_bytes)?;
+        let key = cx.resolve(&self.key_id.0)?.authorize(cx.caller(), Action::GenerateDataKey)?;
+        let key = key.usable(Self::NAME, EncryptionAlgorithm::SymmetricDefault)?;
+        end_dry_run(self.dry_run)?;
+        let data_key = cx.generate_data_key(&key, &self.context, length).await?;
+        Ok(Answer {
+            ciphertext_blob: Base64(data_key.ciphertext_blob),
+            plaintext: Base64(data_key.plaintext),
+            key_id: key.arn().to_owned(),
+            key_material_id: key.key().current_material_id(),
+        })
+    }
+}
+
+/// Length of a data key in bytes, from exactly one of the two ways to say it.
+///
+/// # Errors
+/// `ValidationException` for none or both.
+pub fn data_key_length(spec: Option<DataKeySpec>, bytes: Option<NumberOfBytes>) -> Result<usize, KmsError> {
+    match (spec, bytes) {
+        (Some(DataKeySpec::Aes128), None) => Ok(16),
+        (Some(DataKeySpec::Aes256), None) => Ok(32),
+        (None, Some(Int(bytes))) => usize::try_from(bytes).map_err(KmsError::internal),
+        _ => Err(KmsError::invalid("Please specify either number of bytes or key spec.")),
+    }
+}

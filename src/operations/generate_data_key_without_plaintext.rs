@@ -1,0 +1,59 @@
+//! GenerateDataKeyWithoutPlaintext:
+//! <https://docs.aws.amazon.com/kms/latest/APIReference/API_GenerateDataKeyWithoutPlaintext.html>.
+
+use serde::Serialize;
+
+use super::{
+    Operation,
+    answer::Base64,
+    end_dry_run,
+    generate_data_key::{NumberOfBytes, data_key_length},
+    member::{DataKeySpec, GrantTokens, KeyText, request},
+};
+use crate::{
+    action::Action,
+    error::KmsError,
+    key::{context::EncryptionContext, material::MaterialId, spec::EncryptionAlgorithm},
+    kms::cx::Cx,
+};
+
+request! {
+    /// Makes a data key and answers it encrypted only.
+    GenerateDataKeyWithoutPlaintext {
+        key_id: KeyText = required "KeyId",
+        context: EncryptionContext = default "EncryptionContext",
+        key_spec: DataKeySpec = optional "KeySpec",
+        number_of_bytes: NumberOfBytes = optional "NumberOfBytes",
+        _grant_tokens: GrantTokens = default "GrantTokens",
+        dry_run: bool = default "DryRun",
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Answer {
+    ciphertext_blob: Base64<Vec<u8>>,
+    key_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_material_id: Option<MaterialId>,
+}
+
+impl Operation for GenerateDataKeyWithoutPlaintext {
+    const NAME: &'static str = "GenerateDataKeyWithoutPlaintext";
+    const READ_ONLY: bool = true;
+    type Answer = Answer;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+        let length = data_key_length(self.key_spec, self.number_of_bytes)?;
+        let key = cx.resolve(&self.key_id.0)?;
+        let key = key.authorize(cx.caller(), Action::GenerateDataKeyWithoutPlaintext)?;
+        let key = key.usable(Self::NAME, EncryptionAlgorithm::SymmetricDefault)?;
+        end_dry_run(self.dry_run)?;
+        let data_key = cx.generate_data_key(&key, &self.context, length).await?;
+        Ok(Answer {
+            ciphertext_blob: Base64(data_key.ciphertext_blob),
+            key_id: key.arn().to_owned(),
+            key_material_id: key.key().current_material_id(),
+        })
+    }
+}

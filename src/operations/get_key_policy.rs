@@ -1,0 +1,44 @@
+//! GetKeyPolicy: <https://docs.aws.amazon.com/kms/latest/APIReference/API_GetKeyPolicy.html>.
+
+use serde::Serialize;
+
+use super::{
+    Operation,
+    member::{KeyText, PolicyName, request},
+};
+use crate::{
+    action::Action,
+    error::{Code, KmsError},
+    kms::cx::Cx,
+    policy,
+};
+
+request! {
+    /// The text of a key's policy.
+    GetKeyPolicy {
+        key_id: KeyText = required "KeyId",
+        policy_name: PolicyName = default "PolicyName",
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Answer {
+    policy: String,
+    policy_name: String,
+}
+
+impl Operation for GetKeyPolicy {
+    const NAME: &'static str = "GetKeyPolicy";
+    const READ_ONLY: bool = true;
+    type Answer = Answer;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::GetKeyPolicy)?;
+        if self.policy_name.0 != "default" {
+            return Err(KmsError::new(Code::NotFoundException, "No such policy exists"));
+        }
+        let text = &key.key().policy;
+        Ok(Answer { policy: policy::pretty(text).unwrap_or_else(|| text.clone()), policy_name: self.policy_name.0 })
+    }
+}

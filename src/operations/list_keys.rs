@@ -1,0 +1,54 @@
+//! ListKeys: <https://docs.aws.amazon.com/kms/latest/APIReference/API_ListKeys.html>.
+
+use serde::Serialize;
+
+use super::{
+    Operation,
+    member::{Int, Limit1000, Marker, page_request, request},
+};
+use crate::{action::Action, error::KmsError, key::reference::KeyId, kms::cx::Cx};
+
+request! {
+    /// Every key of the caller's account and region.
+    ListKeys {
+        limit: Limit1000 = optional "Limit",
+        marker: Marker = optional "Marker",
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Answer {
+    keys: Vec<Item>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_marker: Option<String>,
+    truncated: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Item {
+    key_id: String,
+    key_arn: String,
+}
+
+impl Operation for ListKeys {
+    const NAME: &'static str = "ListKeys";
+    const READ_ONLY: bool = true;
+    type Answer = Answer;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+        cx.authorize(Action::ListKeys)?;
+        let request = page_request(self.limit.unwrap_or(Int(100)), self.marker);
+        let list = format!("keys {}", cx.realm().region);
+        let after = request.after(&list)?.as_deref().and_then(KeyId::parse);
+        let keys = cx.keys_after(after, request.limit + 1);
+        let page = request.cut(&list, keys.into_iter(), |entry| entry.key.id.to_string());
+        let item = |key: &crate::key::Key| Item { key_id: key.id.to_string(), key_arn: key.arn(cx.realm()) };
+        Ok(Answer {
+            keys: page.items.iter().map(|entry| item(&entry.key)).collect(),
+            truncated: page.next_marker.is_some(),
+            next_marker: page.next_marker,
+        })
+    }
+}

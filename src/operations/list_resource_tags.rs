@@ -1,0 +1,54 @@
+//! ListResourceTags: <https://docs.aws.amazon.com/kms/latest/APIReference/API_ListResourceTags.html>.
+
+use serde::Serialize;
+
+use super::{
+    Operation,
+    member::{Int, KeyText, Limit50, Marker, page_request, request},
+};
+use crate::{
+    action::Action,
+    error::{Code, KmsError},
+    key::tags::Tag,
+    kms::cx::Cx,
+};
+
+request! {
+    /// The tags of a key.
+    ListResourceTags {
+        key_id: KeyText = required "KeyId",
+        limit: Limit50 = optional "Limit",
+        marker: Marker = optional "Marker",
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Answer {
+    tags: Vec<Tag>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_marker: Option<String>,
+    truncated: bool,
+}
+
+impl Operation for ListResourceTags {
+    const NAME: &'static str = "ListResourceTags";
+    const READ_ONLY: bool = true;
+    type Answer = Answer;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::ListResourceTags)?;
+        let request = page_request(self.limit.unwrap_or(Int(50)), self.marker);
+        let list = format!("tags {}", key.arn());
+        let tags = key.key().tags.as_slice();
+        let begin = match request.after(&list)? {
+            None => 0,
+            Some(after) => 1 + tags
+                .iter()
+                .position(|tag| tag.tag_key == after)
+                .ok_or_else(|| KmsError::bare(Code::InvalidMarkerException))?,
+        };
+        let page = request.cut(&list, tags.iter().skip(begin).cloned(), |tag| tag.tag_key.clone());
+        Ok(Answer { tags: page.items, truncated: page.next_marker.is_some(), next_marker: page.next_marker })
+    }
+}

@@ -1,0 +1,97 @@
+//! KeyMetadata: what CreateKey and DescribeKey say of a key.
+
+use serde::Serialize;
+
+use super::answer::EpochSeconds;
+use crate::{
+    arn::Realm,
+    key::{
+        Key, Origin,
+        material::MaterialId,
+        spec::{EncryptionAlgorithm, KeySpec, KeyUsage},
+        state::KeyState,
+    },
+};
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct KeyMetadata {
+    #[serde(rename = "AWSAccountId")]
+    account: String,
+    key_id: String,
+    arn: String,
+    creation_date: EpochSeconds,
+    enabled: bool,
+    description: String,
+    key_usage: KeyUsage,
+    key_state: KeyState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deletion_date: Option<EpochSeconds>,
+    origin: Origin,
+    key_manager: &'static str,
+    customer_master_key_spec: KeySpec,
+    key_spec: KeySpec,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    encryption_algorithms: &'static [EncryptionAlgorithm],
+    multi_region: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    multi_region_configuration: Option<MultiRegionConfiguration>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    current_key_material_id: Option<MaterialId>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct MultiRegionConfiguration {
+    multi_region_key_type: &'static str,
+    primary_key: MultiRegionKey,
+    replica_keys: [MultiRegionKey; 0],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct MultiRegionKey {
+    arn: String,
+    region: String,
+}
+
+impl KeyMetadata {
+    pub fn of(key: &Key, realm: &Realm) -> Self {
+        let arn = key.arn(realm);
+        Self {
+            account: realm.account.to_string(),
+            key_id: key.id.to_string(),
+            creation_date: EpochSeconds(key.created),
+            enabled: key.state == KeyState::Enabled,
+            description: key.description.clone(),
+            key_usage: key.usage,
+            key_state: key.state,
+            deletion_date: key.deletion_date.map(EpochSeconds),
+            origin: key.origin,
+            key_manager: "CUSTOMER",
+            customer_master_key_spec: key.spec,
+            key_spec: key.spec,
+            encryption_algorithms: encryption_algorithms(key),
+            multi_region: key.multi_region,
+            multi_region_configuration: key.multi_region.then(|| MultiRegionConfiguration::primary(&arn, realm)),
+            current_key_material_id: key.current_material_id(),
+            arn,
+        }
+    }
+}
+
+impl MultiRegionConfiguration {
+    /// A primary key without replicas.
+    fn primary(arn: &str, realm: &Realm) -> Self {
+        let primary_key = MultiRegionKey { arn: arn.to_owned(), region: realm.region.clone() };
+        Self { multi_region_key_type: "PRIMARY", primary_key, replica_keys: [] }
+    }
+}
+
+/// The algorithms of a key that encrypts; none for any other usage.
+pub fn encryption_algorithms(key: &Key) -> &'static [EncryptionAlgorithm] {
+    match key.usage {
+        KeyUsage::EncryptDecrypt => key.spec.encryption_algorithms(),
+        _ => &[],
+    }
+}

@@ -1,0 +1,200 @@
+//! The operations of the API: the table, and one file for each.
+//!
+//! An operation is its request: it is read already valid ([`member`]), and its `run` goes resolve → authorize → state,
+//! usage and size → dry run → HSM or store → answer. A new one is a file and a line in [`TABLE`].
+
+mod answer;
+mod ciphertext;
+pub mod json;
+pub mod member;
+mod metadata;
+mod policy_text;
+
+use std::pin::Pin;
+
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::{
+    error::{Code, KmsError},
+    kms::cx::Cx,
+};
+use json::Json;
+use member::Members;
+
+/// A request that can be read from a body.
+pub trait Request: Sized {
+    /// Reads every member; `None` if a fault was noted.
+    fn read(members: &mut Members<'_>) -> Option<Self>;
+}
+
+/// An operation of the API; the type that implements it is its request.
+pub trait Operation: Request + Send {
+    /// Its name in `X-Amz-Target`.
+    const NAME: &'static str;
+    /// Whether it changes nothing, as the audit record says.
+    const READ_ONLY: bool;
+    /// What it answers; a unit struct for an empty body.
+    type Answer: Serialize + Send;
+
+    /// Does it.
+    fn run(self, cx: &Cx<'_>) -> impl Future<Output = Result<Self::Answer, KmsError>> + Send;
+}
+
+/// An answer's body; it may hold a plaintext.
+pub type Body = Zeroizing<Vec<u8>>;
+
+type Running<'a> = Pin<Box<dyn Future<Output = Result<Body, KmsError>> + Send + 'a>>;
+
+/// A line of the table.
+pub struct Entry {
+    /// The operation's name.
+    pub name: &'static str,
+    /// Whether it changes nothing.
+    pub read_only: bool,
+    run: for<'a> fn(&'a Cx<'a>, &Json<'_>) -> Running<'a>,
+}
+
+impl Entry {
+    /// Reads the request from `body` and does it.
+    ///
+    /// # Errors
+    /// Whatever the operation answers.
+    pub async fn run(&self, cx: &Cx<'_>, body: &Json<'_>) -> Result<Body, KmsError> {
+        (self.run)(cx, body).await
+    }
+}
+
+/// The operation that `X-Amz-Target` names, matched exactly.
+pub fn find(target: &str) -> Option<&'static Entry> {
+    let name = target.strip_prefix("TrentService.")?;
+    TABLE.iter().find(|entry| entry.name == name)
+}
+
+/// Declares the modules of all operations, and the table.
+macro_rules! operations {
+    (offered: $($module:ident::$operation:ident),+; not_yet: $($name:literal)+) => {
+        $(mod $module;)+
+
+        /// Every operation of the API.
+        pub static TABLE: &[Entry] = &[
+            $(Entry {
+                name: <$module::$operation as Operation>::NAME,
+                read_only: <$module::$operation as Operation>::READ_ONLY,
+                run: run::<$module::$operation>,
+            },)+
+            $(Entry { name: $name, read_only: false, run: not_yet },)+
+        ];
+
+        /// The operations that are offered; the others answer `UnsupportedOperationException`.
+        pub static OFFERED: &[&str] = &[$(<$module::$operation as Operation>::NAME),+];
+    };
+}
+
+operations! {
+    offered:
+        cancel_key_deletion::CancelKeyDeletion,
+        create_alias::CreateAlias,
+        create_key::CreateKey,
+        decrypt::Decrypt,
+        delete_alias::DeleteAlias,
+        describe_key::DescribeKey,
+        disable_key::DisableKey,
+        enable_key::EnableKey,
+        encrypt::Encrypt,
+        generate_data_key::GenerateDataKey,
+        generate_data_key_without_plaintext::GenerateDataKeyWithoutPlaintext,
+        generate_random::GenerateRandom,
+        get_key_policy::GetKeyPolicy,
+        get_public_key::GetPublicKey,
+        list_aliases::ListAliases,
+        list_key_policies::ListKeyPolicies,
+        list_keys::ListKeys,
+        list_resource_tags::ListResourceTags,
+        put_key_policy::PutKeyPolicy,
+        re_encrypt::ReEncrypt,
+        schedule_key_deletion::ScheduleKeyDeletion,
+        tag_resource::TagResource,
+        untag_resource::UntagResource,
+        update_alias::UpdateAlias,
+        update_key_description::UpdateKeyDescription;
+    not_yet:
+        "ConnectCustomKeyStore" "CreateCustomKeyStore" "CreateGrant" "Decapsulate" "DeleteCustomKeyStore"
+        "DeleteImportedKeyMaterial" "DeriveSharedSecret" "DescribeCustomKeyStores" "DisableKeyRotation"
+        "DisconnectCustomKeyStore" "EnableKeyRotation" "Encapsulate" "GenerateDataKeyPair"
+        "GenerateDataKeyPairWithoutPlaintext" "GenerateMac" "GetKeyLastUsage" "GetKeyRotationStatus"
+        "GetParametersForImport" "ImportKeyMaterial" "ListGrants" "ListKeyRotations" "ListRetirableGrants"
+        "ReplicateKey" "RetireGrant" "RevokeGrant" "RotateKeyOnDemand" "Sign" "UpdateCustomKeyStore"
+        "UpdatePrimaryRegion" "Verify" "VerifyMac"
+}
+
+fn run<'a, O: Operation>(cx: &'a Cx<'a>, body: &Json<'_>) -> Running<'a>
+where
+    O: 'a,
+{
+    let mut members = Members::of(body);
+    let request = O::read(&mut members);
+    let request = members.finish(request);
+    Box::pin(async move { write(&request?.run(cx).await?) })
+}
+
+fn not_yet<'a>(_: &'a Cx<'a>, _: &Json<'_>) -> Running<'a> {
+    Box::pin(async { Err(KmsError::bare(Code::UnsupportedOperationException)) })
+}
+
+/// Room for the longest answer, so that a plaintext is not left behind in a buffer that was outgrown.
+const BODY_CAPACITY: usize = 10 * 1024;
+
+fn write(answer: &impl Serialize) -> Result<Body, KmsError> {
+    let mut body = Zeroizing::new(Vec::with_capacity(BODY_CAPACITY));
+    serde_json::to_writer(&mut *body, answer).map_err(KmsError::internal)?;
+    // Serde's word for "no answer" is `null`; AWS's is an empty body.
+    if body.as_slice() == b"null" {
+        body.clear();
+    }
+    Ok(body)
+}
+
+/// Ends a dry run: everything but the HSM has been asked.
+///
+/// # Errors
+/// `DryRunOperationException` when it is one.
+fn end_dry_run(dry_run: bool) -> Result<(), KmsError> {
+    if !dry_run {
+        return Ok(());
+    }
+    let text = "The request would have succeeded, but the DryRun option is set.";
+    Err(KmsError::new(Code::DryRunOperationException, text))
+}
+
+/// Refuses a Recipient: without attestation roots nothing can be encrypted for it, and to ignore it would answer in clear.
+///
+/// # Errors
+/// `ValidationException` when there is one.
+fn refuse_recipient(recipient: &member::Present) -> Result<(), KmsError> {
+    match recipient.0 {
+        true => Err(KmsError::invalid("Recipient is not supported: no attestation roots are configured.")),
+        false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_awss_56_operations_once_each() {
+        let mut names: Vec<_> = TABLE.iter().map(|entry| entry.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), 56);
+    }
+
+    #[test]
+    fn a_target_is_matched_exactly() {
+        assert!(find("TrentService.Encrypt").is_some());
+        for target in ["", "Encrypt", "trentservice.Encrypt", "TrentService.encrypt", "TrentService.", "TrentService.X"] {
+            assert!(find(target).is_none(), "{target}");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! PutKeyPolicy: <https://docs.aws.amazon.com/kms/latest/APIReference/API_PutKeyPolicy.html>.
+
+use super::{
+    Operation,
+    answer::Nothing,
+    member::{KeyText, PolicyName, PolicyText, request},
+    policy_text,
+};
+use crate::{
+    action::Action,
+    error::{Code, KmsError},
+    key::state::Demand,
+    kms::cx::Cx,
+};
+
+request! {
+    /// Replaces the policy of a key.
+    PutKeyPolicy {
+        key_id: KeyText = required "KeyId",
+        policy_name: PolicyName = default "PolicyName",
+        policy: PolicyText = required "Policy",
+        bypass_lockout_check: bool = default "BypassPolicyLockoutSafetyCheck",
+    }
+}
+
+impl Operation for PutKeyPolicy {
+    const NAME: &'static str = "PutKeyPolicy";
+    const READ_ONLY: bool = false;
+    type Answer = Nothing;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
+        check_name(&self.policy_name.0)?;
+        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::PutKeyPolicy)?;
+        policy_text::check(cx, &self.policy.0, key.arn(), self.bypass_lockout_check)?;
+        cx.change(&key, Demand::Nothing, |key| {
+            key.policy.clone_from(&self.policy.0);
+            Ok(())
+        })
+        .await?;
+        Ok(Nothing)
+    }
+}
+
+/// A key has one policy that can be changed.
+fn check_name(name: &str) -> Result<(), KmsError> {
+    match name {
+        "default" => Ok(()),
+        "AWS_RAM" => Err(KmsError::invalid("The AWS_RAM policy can only be managed by the RAM service")),
+        _ => Err(KmsError::bare(Code::UnsupportedOperationException)),
+    }
+}

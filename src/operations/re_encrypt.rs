@@ -1,0 +1,82 @@
+//! ReEncrypt: <https://docs.aws.amazon.com/kms/latest/APIReference/API_ReEncrypt.html>.
+//!
+//! PKCS#11 has no call that decrypts and encrypts again, so the plaintext passes through this process, as a secret.
+
+use serde::Serialize;
+
+use super::{
+    Operation,
+    answer::Base64,
+    ciphertext::{Source, refuse_context},
+    end_dry_run,
+    member::{Ciphertext, DryRunModifiers, GrantTokens, KeyText, request},
+};
+use crate::{
+    action::Action,
+    error::KmsError,
+    key::{context::EncryptionContext, material::MaterialId, spec::EncryptionAlgorithm},
+    kms::cx::Cx,
+};
+
+request! {
+    /// Decrypts under one key and encrypts under another.
+    ReEncrypt {
+        blob: Ciphertext = optional "CiphertextBlob",
+        source_context: EncryptionContext = default "SourceEncryptionContext",
+        source_key_id: KeyText = optional "SourceKeyId",
+        destination_key_id: KeyText = required "DestinationKeyId",
+        destination_context: EncryptionContext = default "DestinationEncryptionContext",
+        source_algorithm: EncryptionAlgorithm = optional "SourceEncryptionAlgorithm",
+        destination_algorithm: EncryptionAlgorithm = optional "DestinationEncryptionAlgorithm",
+        _grant_tokens: GrantTokens = default "GrantTokens",
+        dry_run: bool = default "DryRun",
+        modifiers: DryRunModifiers = default "DryRunModifiers",
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Answer {
+    ciphertext_blob: Base64<Vec<u8>>,
+    source_key_id: String,
+    key_id: String,
+    source_encryption_algorithm: EncryptionAlgorithm,
+    destination_encryption_algorithm: EncryptionAlgorithm,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_key_material_id: Option<MaterialId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    destination_key_material_id: Option<MaterialId>,
+}
+
+impl Operation for ReEncrypt {
+    const NAME: &'static str = "ReEncrypt";
+    const READ_ONLY: bool = true;
+    type Answer = Answer;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+        let symmetric = EncryptionAlgorithm::SymmetricDefault;
+        let to = self.destination_algorithm.unwrap_or(symmetric);
+        let from = self.source_algorithm.unwrap_or(symmetric);
+        let blob = self.modifiers.blob(self.dry_run, self.blob, "ciphertextBlob")?;
+        let key = self.source_key_id.map(|text| text.0);
+        let source = Source { key, blob, context: self.source_context, algorithm: from };
+        source.check("sourceKeyId")?;
+        refuse_context(to, &self.destination_context)?;
+        let openable = source.openable(cx, Self::NAME, Action::ReEncryptFrom)?;
+        let destination = cx.resolve(&self.destination_key_id.0)?.authorize(cx.caller(), Action::ReEncryptTo)?;
+        let destination = destination.usable(Self::NAME, to)?;
+        end_dry_run(self.dry_run)?;
+        let (source, opened) = openable.open(cx).await?;
+        destination.fits(opened.plaintext.len())?;
+        let ciphertext = cx.encrypt(&destination, &self.destination_context, opened.plaintext).await?;
+        Ok(Answer {
+            ciphertext_blob: Base64(ciphertext),
+            source_key_id: source.arn().to_owned(),
+            key_id: destination.arn().to_owned(),
+            source_encryption_algorithm: from,
+            destination_encryption_algorithm: to,
+            source_key_material_id: opened.material,
+            destination_key_material_id: destination.key().current_material_id(),
+        })
+    }
+}

@@ -1,0 +1,60 @@
+//! ScheduleKeyDeletion: <https://docs.aws.amazon.com/kms/latest/APIReference/API_ScheduleKeyDeletion.html>.
+
+use serde::Serialize;
+
+use super::{
+    Operation,
+    answer::EpochSeconds,
+    member::{Int, KeyText, request},
+};
+use crate::{
+    action::Action,
+    clock,
+    error::KmsError,
+    key::state::{Demand, KeyState},
+    kms::cx::Cx,
+};
+
+request! {
+    /// Has a key deleted after a time in which that can be taken back.
+    ScheduleKeyDeletion {
+        key_id: KeyText = required "KeyId",
+        window_days: Int<7, 30> = optional "PendingWindowInDays",
+    }
+}
+
+/// PendingWindowInDays when it is not given.
+const DEFAULT_WINDOW_DAYS: i64 = 30;
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Answer {
+    key_id: String,
+    deletion_date: EpochSeconds,
+    key_state: KeyState,
+    pending_window_in_days: i64,
+}
+
+impl Operation for ScheduleKeyDeletion {
+    const NAME: &'static str = "ScheduleKeyDeletion";
+    const READ_ONLY: bool = false;
+    type Answer = Answer;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+        let Int(window_days) = self.window_days.unwrap_or(Int(DEFAULT_WINDOW_DAYS));
+        let date = cx.now().plus(clock::days(window_days.unsigned_abs()));
+        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::ScheduleKeyDeletion)?;
+        cx.change(&key, Demand::ScheduleDeletion, |key| {
+            key.state = KeyState::PendingDeletion;
+            key.deletion_date = Some(date);
+            Ok(())
+        })
+        .await?;
+        Ok(Answer {
+            key_id: key.arn().to_owned(),
+            deletion_date: EpochSeconds(date),
+            key_state: KeyState::PendingDeletion,
+            pending_window_in_days: window_days,
+        })
+    }
+}

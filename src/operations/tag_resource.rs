@@ -1,0 +1,32 @@
+//! TagResource: <https://docs.aws.amazon.com/kms/latest/APIReference/API_TagResource.html>.
+
+use super::{
+    Operation,
+    answer::Nothing,
+    member::{KeyText, TagList, request},
+};
+use crate::{action::Action, error::KmsError, key::state::Demand, kms::cx::Cx};
+
+request! {
+    /// Adds tags to a key, or overwrites them.
+    TagResource {
+        key_id: KeyText = required "KeyId",
+        tags: TagList = required "Tags",
+    }
+}
+
+impl Operation for TagResource {
+    const NAME: &'static str = "TagResource";
+    const READ_ONLY: bool = false;
+    type Answer = Nothing;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
+        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::TagResource)?;
+        cx.change(&key, Demand::Change, |key| {
+            key.tags = key.tags.with(&self.tags.0)?;
+            Ok(())
+        })
+        .await?;
+        Ok(Nothing)
+    }
+}

@@ -1,0 +1,32 @@
+//! UntagResource: <https://docs.aws.amazon.com/kms/latest/APIReference/API_UntagResource.html>.
+
+use super::{
+    Operation,
+    answer::Nothing,
+    member::{KeyText, TagKeys, request},
+};
+use crate::{action::Action, error::KmsError, key::state::Demand, kms::cx::Cx};
+
+request! {
+    /// Takes tags from a key.
+    UntagResource {
+        key_id: KeyText = required "KeyId",
+        tag_keys: TagKeys = required "TagKeys",
+    }
+}
+
+impl Operation for UntagResource {
+    const NAME: &'static str = "UntagResource";
+    const READ_ONLY: bool = false;
+    type Answer = Nothing;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
+        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::UntagResource)?;
+        cx.change(&key, Demand::Change, |key| {
+            key.tags = key.tags.without(&self.tag_keys.0)?;
+            Ok(())
+        })
+        .await?;
+        Ok(Nothing)
+    }
+}

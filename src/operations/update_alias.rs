@@ -1,0 +1,71 @@
+//! UpdateAlias: <https://docs.aws.amazon.com/kms/latest/APIReference/API_UpdateAlias.html>.
+
+use super::{
+    Operation,
+    answer::Nothing,
+    member::{AliasText, KeyText, request},
+};
+use crate::{
+    access::{Authorized, Resolved},
+    action::Action,
+    error::KmsError,
+    key::state::Demand,
+    kms::cx::Cx,
+};
+
+request! {
+    /// Points an alias at another key of the same kind.
+    UpdateAlias {
+        name: AliasText = required "AliasName",
+        target: KeyText = required "TargetKeyId",
+    }
+}
+
+impl Operation for UpdateAlias {
+    const NAME: &'static str = "UpdateAlias";
+    const READ_ONLY: bool = false;
+    type Answer = Nothing;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
+        let name = self.name.checked()?;
+        let old = cx.resolve(&name)?;
+        cx.authorize_alias(Action::UpdateAlias, &name)?;
+        let old = old.authorize(cx.caller(), Action::UpdateAlias)?;
+        let new = resolve_target(cx, &self.target.0)?.authorize(cx.caller(), Action::UpdateAlias)?;
+        new.demand(Demand::Change)?;
+        check_kind(&cx.realm().arn(&name), &old, &new)?;
+        cx.move_alias(&new, &name).await?;
+        Ok(Nothing)
+    }
+}
+
+/// The key that an alias is to name; it cannot name another alias.
+///
+/// # Errors
+/// `ValidationException` for an alias; else as [`Cx::resolve_key`].
+pub fn resolve_target(cx: &Cx<'_>, text: &str) -> Result<Resolved, KmsError> {
+    if text.starts_with("alias/") || text.contains(":alias/") {
+        return Err(KmsError::invalid("Aliases must refer to keys. Not aliases"));
+    }
+    cx.resolve_key(text)
+}
+
+/// An alias stays within one class of keys and one usage, so that its users' calls stay meaningful.
+fn check_kind(alias_arn: &str, old: &Authorized, new: &Authorized) -> Result<(), KmsError> {
+    let (old, new) = (old.key(), new.key());
+    if old.usage != new.usage {
+        return Err(KmsError::invalid(format!(
+            "Alias {alias_arn} cannot be changed from a CMK with key usage {} to a CMK with key usage {}. The key usage \
+             of the current CMK and the new CMK must be the same.",
+            old.usage, new.usage
+        )));
+    }
+    if old.spec.class() != new.spec.class() {
+        return Err(KmsError::invalid(format!(
+            "Alias {alias_arn} cannot be changed from a CMK with key spec {} to a CMK with key spec {}. The current CMK \
+             and the new CMK must be of the same type.",
+            old.spec, new.spec
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,32 @@
+//! UpdateKeyDescription: <https://docs.aws.amazon.com/kms/latest/APIReference/API_UpdateKeyDescription.html>.
+
+use super::{
+    Operation,
+    answer::Nothing,
+    member::{Description, KeyText, request},
+};
+use crate::{action::Action, error::KmsError, key::state::Demand, kms::cx::Cx};
+
+request! {
+    /// Changes the description of a key.
+    UpdateKeyDescription {
+        key_id: KeyText = required "KeyId",
+        description: Description = required "Description",
+    }
+}
+
+impl Operation for UpdateKeyDescription {
+    const NAME: &'static str = "UpdateKeyDescription";
+    const READ_ONLY: bool = false;
+    type Answer = Nothing;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
+        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::UpdateKeyDescription)?;
+        cx.change(&key, Demand::Change, |key| {
+            key.description.clone_from(&self.description.0);
+            Ok(())
+        })
+        .await?;
+        Ok(Nothing)
+    }
+}

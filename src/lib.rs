@@ -10,7 +10,6 @@ pub mod identity;
 pub mod key;
 pub mod metrics;
 pub mod page;
-pub mod policy;
 pub mod principal;
 pub mod secret;
 pub mod store;

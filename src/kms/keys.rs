@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use crate::{
-    access::Authorized,
+    access::{Authorized, KeyEntry},
     clock::Timestamp,
     error::{Code, KmsError},
     hsm::{Answer, Command, Place},
@@ -15,7 +15,7 @@ use crate::{
         state::Demand,
     },
     kms::{Kms, KeyStoreKind, cx::Cx, failure, sealing::mismatch},
-    store::{AliasInsert, AliasMove, ChangeError, Intent, KeyEntry},
+    store::{AliasInsert, AliasMove, ChangeError, Intent},
 };
 
 /// Aliases that one key can have (AWS KMS: "Resource quotas").

@@ -1,0 +1,201 @@
+//! One call as CloudTrail writes it (AWS CloudTrail: "CloudTrail record contents for management, data, and network
+//! activity events").
+//!
+//! What a caller can write into a record is bounded and has no control characters; JSON keeps the rest in its place.
+
+use std::{borrow::Cow, fmt};
+
+use serde::{Serialize, Serializer, ser::SerializeStruct};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{
+    clock::Timestamp,
+    identity::Identity,
+    principal::{Kind, Principal},
+};
+
+/// The longest text of a caller that a record repeats, in bytes.
+const MAX_TEXT_BYTES: usize = 1024;
+
+/// One call, answered or refused.
+#[derive(Debug, Clone)]
+pub struct Event<'a> {
+    /// When the call came in.
+    pub time: Timestamp,
+    /// The request id that the answer carries.
+    pub request_id: Uuid,
+    /// The operation, or what the caller asked for instead of one.
+    pub event_name: &'a str,
+    /// The region of the call.
+    pub region: &'a str,
+    /// Where the call came from.
+    pub source_ip: &'a str,
+    /// What the client calls itself.
+    pub user_agent: &'a str,
+    /// Who called.
+    pub caller: Caller<'a>,
+    /// The request, without anything secret.
+    pub parameters: &'a Value,
+    /// ARNs of the keys that the call was about.
+    pub resources: &'a [String],
+    /// The account that owns the keys.
+    pub account: &'a str,
+    /// Whether the operation changes nothing.
+    pub read_only: bool,
+    /// How the call failed, if it did.
+    pub error: Option<Failure<'a>>,
+}
+
+/// Who called.
+#[derive(Debug, Clone, Copy)]
+pub enum Caller<'a> {
+    /// The signature proved it.
+    Proved(&'a Identity),
+    /// Nothing proved it; this is the access key id that the request names.
+    Claimed(&'a str),
+    /// The request names nobody.
+    Unknown,
+}
+
+/// How a call failed: what the caller was told.
+#[derive(Debug, Clone, Copy)]
+pub struct Failure<'a> {
+    /// The exception.
+    pub code: &'a str,
+    /// Its message.
+    pub message: Option<&'a str>,
+}
+
+impl Event<'_> {
+    /// The record: one line of JSON, with its newline.
+    pub(super) fn line(&self, event_id: Uuid) -> Result<Vec<u8>, serde_json::Error> {
+        let mut line = Vec::with_capacity(1024);
+        serde_json::to_writer(&mut line, &Record { event: self, event_id })?;
+        line.push(b'\n');
+        Ok(line)
+    }
+}
+
+struct Record<'a> {
+    event: &'a Event<'a>,
+    event_id: Uuid,
+}
+
+impl Serialize for Record<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let event = self.event;
+        let mut out = serializer.serialize_struct("Record", 20)?;
+        out.serialize_field("eventVersion", "1.11")?;
+        out.serialize_field("userIdentity", &event.caller)?;
+        out.serialize_field("eventTime", &Shown(event.time))?;
+        out.serialize_field("eventSource", "kms.amazonaws.com")?;
+        out.serialize_field("eventName", &clean(event.event_name))?;
+        out.serialize_field("awsRegion", &clean(event.region))?;
+        out.serialize_field("sourceIPAddress", event.source_ip)?;
+        out.serialize_field("userAgent", &clean(event.user_agent))?;
+        if let Some(failure) = &event.error {
+            out.serialize_field("errorCode", error_code(failure.code))?;
+            if let Some(message) = failure.message {
+                out.serialize_field("errorMessage", &clean(message))?;
+            }
+        }
+        out.serialize_field("requestParameters", event.parameters)?;
+        out.serialize_field("responseElements", &Value::Null)?;
+        out.serialize_field("requestID", &event.request_id)?;
+        out.serialize_field("eventID", &self.event_id)?;
+        out.serialize_field("readOnly", &event.read_only)?;
+        out.serialize_field("resources", &Resources(event))?;
+        out.serialize_field("eventType", "AwsApiCall")?;
+        out.serialize_field("managementEvent", &true)?;
+        out.serialize_field("recipientAccountId", event.account)?;
+        out.serialize_field("eventCategory", "Management")?;
+        out.end()
+    }
+}
+
+/// CloudTrail drops the ending of this one exception.
+fn error_code(code: &str) -> &str {
+    if code == "AccessDeniedException" { "AccessDenied" } else { code }
+}
+
+/// A caller's text: at most [`MAX_TEXT_BYTES`], control characters as spaces.
+fn clean(text: &str) -> Cow<'_, str> {
+    let text = &text[..text.floor_char_boundary(MAX_TEXT_BYTES)];
+    if text.contains(char::is_control) { Cow::Owned(text.replace(char::is_control, " ")) } else { Cow::Borrowed(text) }
+}
+
+/// A value as its `Display` writes it.
+struct Shown<T>(T);
+
+impl<T: fmt::Display> Serialize for Shown<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+/// AWS CloudTrail: "CloudTrail userIdentity element".
+impl Serialize for Caller<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut out = serializer.serialize_struct("UserIdentity", 6)?;
+        match self {
+            Self::Proved(identity) => {
+                write_principal::<S>(&mut out, &identity.principal)?;
+                out.serialize_field("accessKeyId", &identity.access_key_id)?;
+                if let Kind::User { name } = identity.principal.kind() {
+                    out.serialize_field("userName", name)?;
+                }
+            }
+            Self::Claimed(access_key_id) => {
+                out.serialize_field("type", "Unknown")?;
+                out.serialize_field("accessKeyId", &clean(access_key_id))?;
+            }
+            Self::Unknown => out.serialize_field("type", "Unknown")?,
+        }
+        out.end()
+    }
+}
+
+fn write_principal<S: Serializer>(out: &mut S::SerializeStruct, principal: &Principal) -> Result<(), S::Error> {
+    let kind = match principal.kind() {
+        Kind::Root => "Root",
+        Kind::User { .. } => "IAMUser",
+        Kind::Role { .. } => "Role",
+        Kind::Session { .. } => "AssumedRole",
+    };
+    out.serialize_field("type", kind)?;
+    if matches!(principal.kind(), Kind::Root) {
+        out.serialize_field("principalId", principal.account())?;
+    }
+    out.serialize_field("arn", principal.arn())?;
+    out.serialize_field("accountId", principal.account())
+}
+
+struct Resources<'a>(&'a Event<'a>);
+
+impl Serialize for Resources<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let event = self.0;
+        serializer.collect_seq(event.resources.iter().map(|arn| KeyResource {
+            account: event.account,
+            kind: KeyType::Key,
+            arn,
+        }))
+    }
+}
+
+#[derive(Serialize)]
+struct KeyResource<'a> {
+    #[serde(rename = "accountId")]
+    account: &'a str,
+    #[serde(rename = "type")]
+    kind: KeyType,
+    #[serde(rename = "ARN")]
+    arn: &'a str,
+}
+
+#[derive(Serialize)]
+enum KeyType {
+    #[serde(rename = "AWS::KMS::Key")]
+    Key,
+}

@@ -1,0 +1,211 @@
+//! What the service counts, in OpenMetrics text (github.com/prometheus/OpenMetrics).
+//!
+//! Calls are counted as they happen. All else is asked of its owner when somebody scrapes, and handed in as a
+//! [`Sample`], so no other part of the service knows about metrics.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+/// The `Content-Type` of [`Metrics::render`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The metrics of one process.
+pub struct Metrics {
+    registry: Registry,
+    calls: Family<Call, Counter>,
+    seconds: Family<Operation, Histogram, fn() -> Histogram>,
+    sampled: Sampled,
+}
+
+/// What is asked when somebody scrapes.
+#[derive(Debug, Clone, Default)]
+pub struct Sample {
+    /// The HSM.
+    pub hsm: HsmSample,
+    /// Audit records written since the start.
+    pub audit_records: u64,
+    /// How long ago the view was last proven up to date.
+    pub view_age: Duration,
+}
+
+/// How the HSM is doing.
+#[derive(Debug, Clone, Default)]
+pub struct HsmSample {
+    /// Commands that wait for a session.
+    pub queue_depth: u64,
+    /// Sessions that are open.
+    pub sessions: u64,
+    /// Sessions that are inside a call.
+    pub sessions_busy: u64,
+    /// Handles in the cache.
+    pub cached_handles: u64,
+    /// Threads given up since the start, because their call did not come back.
+    pub threads_replaced: u64,
+    /// Calls that failed since the start, by function and code.
+    pub errors: Vec<HsmErrors>,
+}
+
+/// How often a function of the HSM answered a code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HsmErrors {
+    /// `C_Encrypt`.
+    pub function: &'static str,
+    /// `CKR_DEVICE_ERROR`.
+    pub code: String,
+    /// How often, since the start.
+    pub count: u64,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Call {
+    operation: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Operation {
+    operation: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct HsmError {
+    function: &'static str,
+    code: String,
+}
+
+/// The metrics whose values come with a [`Sample`].
+#[derive(Default)]
+struct Sampled {
+    queue_depth: Gauge,
+    sessions: Gauge,
+    sessions_busy: Gauge,
+    cached_handles: Gauge,
+    threads_replaced: Counter,
+    errors: Family<HsmError, Counter>,
+    audit_records: Counter,
+    view_age: Gauge<f64, AtomicU64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All metrics, at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("strongroom");
+        let calls = Family::default();
+        let seconds = Family::new_with_constructor(histogram as fn() -> Histogram);
+        registry.register("calls", "Calls answered, by operation and outcome", calls.clone());
+        registry.register("call_seconds", "Time from request to answer", seconds.clone());
+        let sampled = Sampled::register(&mut registry);
+        Self { registry, calls, seconds, sampled }
+    }
+
+    /// Counts one answered call; `outcome` is `Success` or the name of the exception.
+    pub fn observe_call(&self, operation: &'static str, outcome: &'static str, seconds: f64) {
+        self.calls.get_or_create(&Call { operation, outcome }).inc();
+        self.seconds.get_or_create(&Operation { operation }).observe(seconds);
+    }
+
+    /// Everything as text, with the values of `sample`.
+    pub fn render(&self, sample: &Sample) -> String {
+        self.sampled.take(sample);
+        let mut text = String::new();
+        // A String takes all that is written to it; an unfinished text has no `# EOF`, so a scraper would refuse it.
+        if encode(&mut text, &self.registry).is_err() {
+            text.clear();
+        }
+        text
+    }
+}
+
+impl Sampled {
+    fn register(registry: &mut Registry) -> Self {
+        let sampled = Self::default();
+        let mut add = |name: &str, help: &str, gauge: &Gauge| registry.register(name, help, gauge.clone());
+        add("hsm_queue_depth", "Commands that wait for a session", &sampled.queue_depth);
+        add("hsm_sessions", "Sessions that are open", &sampled.sessions);
+        add("hsm_sessions_busy", "Sessions that are inside a call", &sampled.sessions_busy);
+        add("hsm_cached_handles", "Handles of materials in the cache", &sampled.cached_handles);
+        let mut add = |name: &str, help: &str, counter: &Counter| registry.register(name, help, counter.clone());
+        add("hsm_threads_replaced", "Threads given up because their call did not return", &sampled.threads_replaced);
+        add("audit_records", "Audit records written", &sampled.audit_records);
+        registry.register("hsm_errors", "Calls of the HSM that failed", sampled.errors.clone());
+        let help = "Time since the view was last proven up to date";
+        registry.register_with_unit("view_age", help, Unit::Seconds, sampled.view_age.clone());
+        sampled
+    }
+
+    fn take(&self, sample: &Sample) {
+        let hsm = &sample.hsm;
+        let gauges = [
+            (&self.queue_depth, hsm.queue_depth),
+            (&self.sessions, hsm.sessions),
+            (&self.sessions_busy, hsm.sessions_busy),
+            (&self.cached_handles, hsm.cached_handles),
+        ];
+        for (gauge, value) in gauges {
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+        set(&self.threads_replaced, hsm.threads_replaced);
+        set(&self.audit_records, sample.audit_records);
+        for HsmErrors { function, code, count } in &hsm.errors {
+            set(&self.errors.get_or_create(&HsmError { function, code: code.clone() }), *count);
+        }
+        self.view_age.set(sample.view_age.as_secs_f64());
+    }
+}
+
+/// The owner counts; we show its count. It must not go back: two scrapes at once may hand in samples in any order.
+fn set(counter: &Counter, value: u64) {
+    counter.inner().fetch_max(value, Ordering::Relaxed);
+}
+
+/// From a refusal (0.1 ms) to a call that waited for its deadline (10 s).
+fn histogram() -> Histogram {
+    Histogram::new([
+        0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    #[test]
+    fn names_and_values() {
+        let metrics = Metrics::new();
+        metrics.observe_call("Encrypt", "Success", 0.0004);
+        metrics.observe_call("Encrypt", "Success", 20.0);
+        metrics.observe_call("Encrypt", "AccessDeniedException", 0.0001);
+        let errors = vec![HsmErrors { function: "C_Encrypt", code: "CKR_DEVICE_ERROR".into(), count: 3 }];
+        let hsm = HsmSample { queue_depth: 1, sessions: 8, sessions_busy: 2, errors, ..HsmSample::default() };
+        let sample = Sample { hsm, audit_records: 7, view_age: Duration::from_millis(250) };
+        let text = metrics.render(&sample);
+        let values: Vec<_> = text.lines().filter(|line| !line.starts_with("# ") && !line.contains("_bucket")).collect();
+        expect![""].assert_eq(&values.join("\n"));
+        assert!(text.contains(r#"strongroom_call_seconds_bucket{operation="Encrypt",le="0.0005"} 2"#), "{text}");
+        assert!(text.contains(r#"strongroom_call_seconds_bucket{operation="Encrypt",le="+Inf"} 3"#), "{text}");
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn a_counter_does_not_go_back() {
+        let metrics = Metrics::new();
+        metrics.render(&Sample { audit_records: 7, ..Sample::default() });
+        let text = metrics.render(&Sample { audit_records: 6, ..Sample::default() });
+        assert!(text.contains("strongroom_audit_records_total 7\n"), "{text}");
+    }
+}

@@ -1,0 +1,52 @@
+//! The deployment: who we are. One document, made at the first start.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Kind, Store, StoreError, document::Document, driver};
+use crate::{arn::AccountId, clock::Timestamp, key::material::Material};
+
+/// What is the same for all nodes and for ever.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deployment {
+    /// Its name.
+    pub id: Uuid,
+    /// The account that owns the keys.
+    pub account: AccountId,
+    /// When it was made.
+    pub created: Timestamp,
+    /// The key, in the HSM, that seals the secrets of access keys.
+    pub service_material: Material,
+}
+
+const NAME: &str = "deployment";
+
+impl Document for Deployment {
+    const KIND: &'static str = "deployment";
+
+    fn id(&self) -> String {
+        NAME.to_owned()
+    }
+}
+
+impl Store {
+    /// The deployment; `None` before the first start.
+    ///
+    /// # Errors
+    /// If the store fails, or if there is a deployment that cannot be read: then none must be made in its place.
+    pub async fn deployment(&self) -> Result<Option<Deployment>, StoreError> {
+        const WHAT: &str = "read the deployment";
+        let mut connection = self.0.driver.reader(WHAT).await?;
+        let stored = driver::read(&mut connection, WHAT, Deployment::KIND, NAME).await?;
+        stored.map(|stored| Deployment::read(WHAT, NAME, &stored.body)).transpose()
+    }
+
+    /// Stores the deployment.
+    ///
+    /// # Errors
+    /// `Conflict` if there is one: another node was faster, and its deployment is the one.
+    pub async fn insert_deployment(&self, deployment: &Deployment) -> Result<(), StoreError> {
+        const WHAT: &str = "store the deployment";
+        if self.insert(WHAT, deployment).await? { Ok(()) } else { Err(StoreError::new(WHAT, Kind::Conflict)) }
+    }
+}

@@ -1,0 +1,250 @@
+//! The database: files, connections, transactions, schema.
+//!
+//! One connection writes and waits its turn in the process; a few others read. Every write is one transaction that
+//! begins `IMMEDIATE`, so that a second process waits at the door and not in the middle. A commit is on the disk
+//! before it is acknowledged (`synchronous=FULL`), and a transaction that is dropped is rolled back, so a process that
+//! dies anywhere leaves either all of a change or nothing.
+//!
+//! The texts use `$1` and `ON CONFLICT`, which SQLite and PostgreSQL both take.
+
+use std::{
+    fs,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::Path,
+    time::Duration,
+};
+
+use sqlx::{
+    ConnectOptions, Connection, Row, Sqlite, SqliteConnection, SqlitePool, Transaction,
+    pool::PoolConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use super::{
+    document::Document,
+    error::{Kind, StoreError},
+};
+
+/// How long a writer waits for another process, and a question for a connection.
+const PATIENCE: Duration = Duration::from_secs(5);
+const READERS: u32 = 3;
+
+/// Every schema there has been, as the step that leads to it from the one before; the version is the position.
+const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql")];
+
+/// The connections to one database.
+pub(super) struct Driver {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+/// One change of the database: all of it or, if it is dropped without [`Write::commit`], nothing.
+pub(super) struct Write<'c> {
+    what: &'static str,
+    transaction: Transaction<'c, Sqlite>,
+}
+
+/// A document as it is stored, not yet read.
+pub(super) struct Stored {
+    pub(super) revision: i64,
+    pub(super) body: String,
+}
+
+impl Driver {
+    /// Opens the database, makes it if there is none, and brings its schema up to date.
+    pub(super) async fn open(path: &Path) -> Result<Self, StoreError> {
+        make_private(path).map_err(StoreError::io("open the database"))?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(PATIENCE)
+            .disable_statement_logging();
+        let writer = pool(1, options.clone()).await?;
+        migrate(&writer).await?;
+        let readers = pool(READERS, options.pragma("query_only", "on")).await?;
+        Ok(Self { writer, readers })
+    }
+
+    /// A connection that reads what is committed.
+    pub(super) async fn reader(&self, what: &'static str) -> Result<PoolConnection<Sqlite>, StoreError> {
+        self.readers.acquire().await.map_err(StoreError::sql(what))
+    }
+
+    /// The connection that writes. Whoever holds it is the only writer of this process.
+    pub(super) async fn writer(&self, what: &'static str) -> Result<PoolConnection<Sqlite>, StoreError> {
+        self.writer.acquire().await.map_err(StoreError::sql(what))
+    }
+
+    /// Begins a change.
+    pub(super) async fn write(&self, what: &'static str) -> Result<Write<'static>, StoreError> {
+        let begun = self.writer.begin_with("BEGIN IMMEDIATE").await;
+        Ok(Write { what, transaction: begun.map_err(StoreError::sql(what))? })
+    }
+}
+
+impl<'c> Write<'c> {
+    /// Begins a change on the writer's connection.
+    pub(super) async fn on(connection: &'c mut SqliteConnection, what: &'static str) -> Result<Self, StoreError> {
+        let begun = connection.begin_with("BEGIN IMMEDIATE").await;
+        Ok(Self { what, transaction: begun.map_err(StoreError::sql(what))? })
+    }
+
+    /// The connection, for the tables that hold no documents.
+    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.transaction
+    }
+
+    /// Adds a document; `false` if there is one of its name already.
+    pub(super) async fn insert<D: Document>(&mut self, document: &D) -> Result<bool, StoreError> {
+        let (id, body) = (document.id(), document.body(self.what)?);
+        let revision = self.note_change(D::KIND, &id).await?;
+        let text = "INSERT INTO documents (kind, id, parent, revision, body) VALUES ($1, $2, $3, $4, $5) \
+                    ON CONFLICT (kind, id) DO NOTHING";
+        let query = sqlx::query(text).bind(D::KIND).bind(id).bind(document.parent()).bind(revision).bind(body);
+        let inserted = self.rows(query).await? == 1;
+        self.fulfil(document).await?;
+        Ok(inserted)
+    }
+
+    /// Puts a document in the place of `revision`; `false` if that is no longer what is stored.
+    pub(super) async fn replace<D: Document>(&mut self, document: &D, revision: i64) -> Result<bool, StoreError> {
+        let (id, body) = (document.id(), document.body(self.what)?);
+        let next = self.note_change(D::KIND, &id).await?;
+        let text = "UPDATE documents SET parent = $3, revision = $4, body = $5 \
+                    WHERE kind = $1 AND id = $2 AND revision = $6";
+        let query = sqlx::query(text).bind(D::KIND).bind(id).bind(document.parent()).bind(next).bind(body);
+        let replaced = self.rows(query.bind(revision)).await? == 1;
+        self.fulfil(document).await?;
+        Ok(replaced)
+    }
+
+    /// Deletes a document; `false` if there is none.
+    pub(super) async fn delete(&mut self, kind: &'static str, id: &str) -> Result<bool, StoreError> {
+        self.note_change(kind, id).await?;
+        let text = "DELETE FROM documents WHERE kind = $1 AND id = $2";
+        self.rows(sqlx::query(text).bind(kind).bind(id)).await.map(|rows| rows == 1)
+    }
+
+    /// Whether there is such a document.
+    pub(super) async fn has(&mut self, kind: &'static str, id: &str) -> Result<bool, StoreError> {
+        let found = read(&mut self.transaction, self.what, kind, id).await?;
+        Ok(found.is_some())
+    }
+
+    /// The names of the documents of a kind that belong to `parent`.
+    pub(super) async fn children(&mut self, kind: &'static str, parent: &str) -> Result<Vec<String>, StoreError> {
+        sqlx::query_scalar("SELECT id FROM documents WHERE kind = $1 AND parent = $2 ORDER BY id")
+            .bind(kind)
+            .bind(parent)
+            .fetch_all(&mut *self.transaction)
+            .await
+            .map_err(StoreError::sql(self.what))
+    }
+
+    /// Makes the change durable.
+    pub(super) async fn commit(self) -> Result<(), StoreError> {
+        self.transaction.commit().await.map_err(StoreError::sql(self.what))
+    }
+
+    /// Writes the change into the feed and answers its number, which is also the document's revision: it grows over
+    /// the whole database, so a document that is deleted and made again never shows an old revision.
+    ///
+    /// A database sequence would not do: its numbers become visible out of order, and a reader would step over one.
+    /// One row per document, so the feed is no longer than the documents that ever were.
+    async fn note_change(&mut self, kind: &'static str, id: &str) -> Result<i64, StoreError> {
+        let text = "INSERT INTO changes (kind, id, seq) \
+                    VALUES ($1, $2, (SELECT COALESCE(MAX(seq), 0) + 1 FROM changes)) \
+                    ON CONFLICT (kind, id) DO UPDATE SET seq = excluded.seq RETURNING seq";
+        sqlx::query_scalar(text)
+            .bind(kind)
+            .bind(id)
+            .fetch_one(&mut *self.transaction)
+            .await
+            .map_err(StoreError::sql(self.what))
+    }
+
+    /// From here on the document itself says which objects of the HSM are in use.
+    async fn fulfil<D: Document>(&mut self, document: &D) -> Result<(), StoreError> {
+        for cka_id in document.fulfils() {
+            self.rows(sqlx::query("DELETE FROM intents WHERE cka_id = $1").bind(cka_id)).await?;
+        }
+        Ok(())
+    }
+
+    async fn rows(
+        &mut self,
+        query: sqlx::query::Query<'_, Sqlite, <Sqlite as sqlx::Database>::Arguments>,
+    ) -> Result<u64, StoreError> {
+        let done = query.execute(&mut *self.transaction).await.map_err(StoreError::sql(self.what))?;
+        Ok(done.rows_affected())
+    }
+}
+
+/// Reads one document.
+pub(super) async fn read(
+    connection: &mut SqliteConnection,
+    what: &'static str,
+    kind: &'static str,
+    id: &str,
+) -> Result<Option<Stored>, StoreError> {
+    let row = sqlx::query("SELECT revision, body FROM documents WHERE kind = $1 AND id = $2")
+        .bind(kind)
+        .bind(id)
+        .fetch_optional(connection)
+        .await
+        .map_err(StoreError::sql(what))?;
+    row.map(|row| Ok(Stored { revision: row.try_get("revision")?, body: row.try_get("body")? }))
+        .transpose()
+        .map_err(StoreError::sql(what))
+}
+
+async fn pool(size: u32, options: SqliteConnectOptions) -> Result<SqlitePool, StoreError> {
+    SqlitePoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(2 * PATIENCE)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .connect_with(options)
+        .await
+        .map_err(StoreError::sql("open the database"))
+}
+
+/// Brings the schema up to date, in one transaction; refuses one that is newer than this program.
+async fn migrate(writer: &SqlitePool) -> Result<(), StoreError> {
+    const WHAT: &str = "prepare the database's schema";
+    let failed = StoreError::sql(WHAT);
+    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
+    let table = "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)";
+    sqlx::query(table).execute(&mut *transaction).await.map_err(&failed)?;
+    let version: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(version), 0) FROM schema_version")
+        .fetch_one(&mut *transaction)
+        .await
+        .map_err(&failed)?;
+    let known = MIGRATIONS.len();
+    let applied = usize::try_from(version).ok().filter(|version| *version <= known).ok_or_else(|| {
+        let found = format!("the database has schema version {version}; this program supports versions 1 to {known}");
+        StoreError::because(WHAT, Kind::Schema, found)
+    })?;
+    for step in &MIGRATIONS[applied..] {
+        sqlx::raw_sql(*step).execute(&mut *transaction).await.map_err(&failed)?;
+    }
+    if applied < known {
+        sqlx::query("DELETE FROM schema_version").execute(&mut *transaction).await.map_err(&failed)?;
+        let text = "INSERT INTO schema_version (version) VALUES ($1)";
+        sqlx::query(text).bind(known as i64).execute(&mut *transaction).await.map_err(&failed)?;
+    }
+    transaction.commit().await.map_err(&failed)
+}
+
+/// Makes the directory and the file if need be. Only their owner may read them; SQLite gives its write-ahead log the
+/// permissions of the database.
+fn make_private(path: &Path) -> Result<(), std::io::Error> {
+    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    }
+    let file = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))
+}

@@ -1,0 +1,106 @@
+//! Why the store could not do what it was asked.
+
+use std::{error::Error, fmt, io};
+
+/// The kinds of failure that a caller treats differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Somebody else changed the document; nothing was written.
+    Conflict,
+    /// The database did not answer in time, or not at all; nothing is known to have been written.
+    Unavailable,
+    /// There is no room left; nothing was written.
+    Full,
+    /// What is stored cannot be read.
+    Corrupt,
+    /// The database was written by a version of the service that this one does not understand.
+    Schema,
+}
+
+/// A failure of the store. `Display` names the question and the kind; what the database said is the source, for the log.
+#[derive(Debug)]
+pub struct StoreError {
+    /// What was asked, as in "could not `what`".
+    pub what: &'static str,
+    /// What kind of failure it was.
+    pub kind: Kind,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl StoreError {
+    pub(super) fn new(what: &'static str, kind: Kind) -> Self {
+        Self { what, kind, source: None }
+    }
+
+    pub(super) fn because(what: &'static str, kind: Kind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { what, kind, source: Some(source.into()) }
+    }
+
+    /// For `map_err`: what the database said while we did `what`.
+    pub(super) fn sql(what: &'static str) -> impl Fn(sqlx::Error) -> Self {
+        move |error| Self::because(what, kind_of(&error), error)
+    }
+
+    /// For `map_err`: what the file system said while we did `what`.
+    pub(super) fn io(what: &'static str) -> impl Fn(io::Error) -> Self {
+        move |error| {
+            let full = error.kind() == io::ErrorKind::StorageFull;
+            Self::because(what, if full { Kind::Full } else { Kind::Unavailable }, error)
+        }
+    }
+}
+
+/// The one table from what the driver says to what we make of it.
+fn kind_of(error: &sqlx::Error) -> Kind {
+    match error {
+        sqlx::Error::Database(error) => sqlite_kind(error.code().as_deref().unwrap_or_default()),
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::RowNotFound => Kind::Corrupt,
+        _ => Kind::Unavailable,
+    }
+}
+
+/// SQLite's extended result codes keep the primary code in their low byte (sqlite.org/rescode.html).
+fn sqlite_kind(code: &str) -> Kind {
+    match code.parse::<u32>().map(|code| code & 0xff) {
+        Ok(19) => Kind::Conflict,     // SQLITE_CONSTRAINT
+        Ok(13) => Kind::Full,         // SQLITE_FULL
+        Ok(11 | 26) => Kind::Corrupt, // SQLITE_CORRUPT, SQLITE_NOTADB
+        _ => Kind::Unavailable,
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = match self.kind {
+            Kind::Conflict => "it was changed by somebody else",
+            Kind::Unavailable => "the database is not available",
+            Kind::Full => "there is no room left for the database",
+            Kind::Corrupt => "what is stored cannot be read",
+            Kind::Schema => "the database has a schema that this version does not support",
+        };
+        write!(f, "could not {}: {why}", self.what)
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_ref().map(|source| source.as_ref() as _)
+    }
+}
+
+/// Why a document was not changed: the change itself refused, the document is gone, or the store failed.
+#[derive(Debug)]
+pub enum ChangeError<E> {
+    /// The closure's own error.
+    Refused(E),
+    /// There is no such document (any more).
+    NotFound,
+    /// The store failed.
+    Store(StoreError),
+}
+
+impl<E> From<StoreError> for ChangeError<E> {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}

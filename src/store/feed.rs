@@ -1,0 +1,74 @@
+//! The change feed: which documents have changed since a number, and what they are now.
+
+use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+
+use super::{
+    access_keys::AccessKey,
+    document::Document,
+    error::StoreError,
+    principals::PrincipalRecord,
+    view::{self, PrincipalEntry, Update},
+};
+use crate::key::{Alias, Key, reference::KeyId};
+
+const WHAT: &str = "read the change feed";
+
+/// One document that has changed, as it is now; without a body if it is gone.
+pub(super) struct Change {
+    pub(super) seq: i64,
+    kind: String,
+    id: String,
+    body: Option<String>,
+}
+
+/// The next changes after `seen`, oldest first; none when there are no more. One statement sees one state of the
+/// database, so a document and its number belong together.
+pub(super) async fn read(connection: &mut SqliteConnection, seen: i64) -> Result<Vec<Change>, StoreError> {
+    let text = "SELECT c.seq AS seq, c.kind AS kind, c.id AS id, d.body AS body FROM changes c \
+                LEFT JOIN documents d ON d.kind = c.kind AND d.id = c.id WHERE c.seq > $1 ORDER BY c.seq LIMIT 1000";
+    let rows = sqlx::query(text).bind(seen).fetch_all(connection).await.map_err(StoreError::sql(WHAT))?;
+    rows.iter().map(Change::from_row).collect::<Result<_, _>>().map_err(StoreError::sql(WHAT))
+}
+
+impl Change {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        let (seq, kind, id, body) =
+            (row.try_get("seq")?, row.try_get("kind")?, row.try_get("id")?, row.try_get("body")?);
+        Ok(Self { seq, kind, id, body })
+    }
+
+    /// What the change means for the view; nothing for the kinds that the view does not show.
+    pub(super) fn decode(self) -> Option<Update> {
+        Some(match self.kind.as_str() {
+            Key::KIND => {
+                let (region, id) = self.id.split_once('/')?;
+                Update::Key(region.to_owned(), KeyId::parse(id)?, self.document().and_then(view::compile))
+            }
+            Alias::KIND => {
+                let (region, name) = self.id.split_once('/')?;
+                Update::Alias(region.to_owned(), name.to_owned(), self.document())
+            }
+            PrincipalRecord::KIND => {
+                let entry = self.document().and_then(PrincipalEntry::compile);
+                Update::Principal(self.id, entry)
+            }
+            AccessKey::KIND => {
+                let access_key = self.document();
+                Update::AccessKey(self.id, access_key)
+            }
+            _ => return None,
+        })
+    }
+
+    /// A document that cannot be read is as good as gone: one bad row stops nobody else's keys, and nothing is allowed
+    /// because of it.
+    fn document<D: Document>(&self) -> Option<D> {
+        let body = self.body.as_deref()?;
+        D::read(WHAT, &self.id, body)
+            .inspect_err(|error| {
+                let cause = error as &dyn std::error::Error;
+                tracing::error!(kind = self.kind, id = self.id, error = cause, "a stored document cannot be read");
+            })
+            .ok()
+    }
+}

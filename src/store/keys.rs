@@ -1,0 +1,156 @@
+//! Keys, and the intents that come before their objects on an HSM.
+//!
+//! An HSM and a database share no transaction. So the intent to make an object is stored first, then the object is
+//! made, then the key that names it is stored, which clears the intent in the same transaction. An intent that is old
+//! is the evidence, and the only one, by which an object that no key names may be destroyed.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use sqlx::{Row, sqlite::SqliteRow};
+
+use super::{ChangeError, Kind, Store, StoreError, document::Document};
+use crate::{
+    clock::Timestamp,
+    key::{Alias, Key, material::Keeping, reference::KeyId, spec::KeySpec},
+};
+
+/// The most intents answered at once.
+const INTENTS: i64 = 1000;
+
+/// That an object with this CKA_ID is about to be made on the HSM, for this key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent {
+    /// The region of the key.
+    pub region: String,
+    /// The key.
+    pub key: KeyId,
+    /// What kind of object.
+    pub spec: KeySpec,
+    /// CKA_ID of the object.
+    pub cka_id: [u8; 16],
+    /// When it was meant.
+    pub made: Timestamp,
+}
+
+impl Document for Key {
+    const KIND: &'static str = "key";
+
+    fn id(&self) -> String {
+        key_name(&self.region, self.id)
+    }
+
+    fn fulfils(&self) -> Vec<String> {
+        let kept = self.materials.iter().filter_map(|material| match &material.keeping {
+            Keeping::Token { cka_id } => Some(STANDARD.encode(cka_id)),
+            Keeping::Wrapped { .. } => None,
+        });
+        kept.collect()
+    }
+}
+
+/// The name of a key's document. A region has no slash.
+pub(super) fn key_name(region: &str, id: KeyId) -> String {
+    format!("{region}/{id}")
+}
+
+impl Store {
+    /// Adds a key, and clears the intents of the objects that it names.
+    ///
+    /// # Errors
+    /// `Conflict` if there is a key of that id.
+    pub async fn insert_key(&self, key: &Key) -> Result<(), StoreError> {
+        const WHAT: &str = "store the key";
+        if self.insert(WHAT, key).await? { Ok(()) } else { Err(StoreError::new(WHAT, Kind::Conflict)) }
+    }
+
+    /// Changes a key as `change` says, and answers the key as it is then. `change` may run more than once, on what is
+    /// stored at that time; it must check there what it relies on. Intents of objects that the key now names are cleared.
+    ///
+    /// # Errors
+    /// What `change` itself refuses, if there is no such key, or if the store fails. Nothing is changed then.
+    pub async fn change_key<E>(
+        &self,
+        region: &str,
+        id: KeyId,
+        change: impl Fn(&mut Key) -> Result<(), E>,
+    ) -> Result<Key, ChangeError<E>> {
+        self.change("change the key", &key_name(region, id), change).await
+    }
+
+    /// Deletes a key and its aliases; neither is an error if it is gone already. Call it when the key's objects are
+    /// gone from the HSM. Intents stay: they are about objects that this key does not name.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn delete_key(&self, region: &str, id: KeyId) -> Result<(), StoreError> {
+        let name = key_name(region, id);
+        let mut write = self.0.driver.write("delete the key").await?;
+        for alias in write.children(Alias::KIND, &name).await? {
+            write.delete(Alias::KIND, &alias).await?;
+        }
+        write.delete(Key::KIND, &name).await?;
+        self.commit(write).await
+    }
+
+    /// Stores the intent to make an object on the HSM; make the object after this answers.
+    ///
+    /// # Errors
+    /// `Conflict` if the CKA_ID was meant before.
+    pub async fn intend(&self, intent: &Intent) -> Result<(), StoreError> {
+        const WHAT: &str = "store the intent";
+        let mut write = self.0.driver.write(WHAT).await?;
+        sqlx::query("INSERT INTO intents (cka_id, region, key_id, spec, made) VALUES ($1, $2, $3, $4, $5)")
+            .bind(STANDARD.encode(intent.cka_id))
+            .bind(&intent.region)
+            .bind(intent.key.to_string())
+            .bind(intent.spec.as_str())
+            .bind(intent.made.ms())
+            .execute(write.connection())
+            .await
+            .map_err(StoreError::sql(WHAT))?;
+        write.commit().await
+    }
+
+    /// Forgets an intent: its object was not made, or is destroyed.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn forget_intent(&self, intent: &Intent) -> Result<(), StoreError> {
+        const WHAT: &str = "forget the intent";
+        let mut write = self.0.driver.write(WHAT).await?;
+        sqlx::query("DELETE FROM intents WHERE cka_id = $1")
+            .bind(STANDARD.encode(intent.cka_id))
+            .execute(write.connection())
+            .await
+            .map_err(StoreError::sql(WHAT))?;
+        write.commit().await
+    }
+
+    /// Intents older than `time`, oldest first, at most a thousand.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn intents_before(&self, time: Timestamp) -> Result<Vec<Intent>, StoreError> {
+        const WHAT: &str = "list the intents";
+        let mut connection = self.0.driver.reader(WHAT).await?;
+        let text = "SELECT cka_id, region, key_id, spec, made FROM intents WHERE made < $1 ORDER BY made, cka_id LIMIT $2";
+        let rows = sqlx::query(text)
+            .bind(time.ms())
+            .bind(INTENTS)
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(StoreError::sql(WHAT))?;
+        rows.iter().map(Intent::from_row).collect::<Result<_, _>>().map_err(StoreError::sql(WHAT))
+    }
+}
+
+impl Intent {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        let (cka_id, key): (String, String) = (row.try_get("cka_id")?, row.try_get("key_id")?);
+        let spec = KeySpec::from_word(row.try_get("spec")?);
+        let cka_id = STANDARD.decode(cka_id).ok().and_then(|bytes| bytes.try_into().ok());
+        let (Some(cka_id), Some(key), Some(spec)) = (cka_id, KeyId::parse(&key), spec) else {
+            return Err(sqlx::Error::Decode("an intent without a key id, a key spec and 16 bytes of CKA_ID".into()));
+        };
+        Ok(Self { region: row.try_get("region")?, key, spec, cka_id, made: Timestamp::from_ms(row.try_get("made")?) })
+    }
+}

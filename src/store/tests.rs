@@ -1,0 +1,520 @@
+//! The store against a database in a directory of its own. Two handles on one file stand for two processes.
+
+use std::{
+    collections::BTreeMap, error::Error, os::unix::fs::PermissionsExt, path::PathBuf, sync::Mutex, time::Instant,
+};
+
+use super::*;
+use crate::{
+    arn::AccountId,
+    clock::Timestamp,
+    key::{
+        Alias, Key, Origin,
+        material::{Keeping, Material, MaterialId},
+        reference::KeyId,
+        spec::{KeySpec, KeyUsage},
+        state::KeyState,
+        tags::Tags,
+    },
+    principal::Principal,
+};
+
+const REGION: &str = "eu-west-1";
+const POLICY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"kms:*","Resource":"*"}]}"#;
+const IDENTITY_POLICY: &str =
+    r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"kms:*","Resource":"*"}]}"#;
+
+struct World {
+    directory: tempfile::TempDir,
+    store: Store,
+}
+
+impl World {
+    async fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Store::open(&directory.path().join("data/strongroom.db")).await.expect("a store");
+        Self { directory, store }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("data/strongroom.db")
+    }
+
+    /// Another process on the same file.
+    async fn other(&self) -> Store {
+        Store::open(&self.path()).await.expect("a store")
+    }
+
+    /// A key that is stored.
+    async fn key(&self) -> Key {
+        let key = key(id(1));
+        self.store.insert_key(&key).await.expect("stored");
+        key
+    }
+}
+
+fn id(n: u8) -> KeyId {
+    KeyId::from_parts(false, [n; 16])
+}
+
+fn material(keeping: Keeping) -> Material {
+    let (spec, usage) = (KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt);
+    Material { id: MaterialId([7; 32]), spec, usage, keeping, public_key: None }
+}
+
+fn key(id: KeyId) -> Key {
+    Key {
+        id,
+        region: REGION.into(),
+        spec: KeySpec::SymmetricDefault,
+        usage: KeyUsage::EncryptDecrypt,
+        origin: Origin::AwsKms,
+        state: KeyState::Enabled,
+        description: String::new(),
+        created: Timestamp::from_ms(1),
+        deletion_date: None,
+        multi_region: false,
+        tags: Tags::default(),
+        policy: POLICY.into(),
+        materials: vec![material(Keeping::Token { cka_id: vec![9; 16] }).into()],
+    }
+}
+
+fn alias(name: &str, target: KeyId) -> Alias {
+    let now = Timestamp::from_ms(2);
+    Alias { name: format!("alias/{name}"), region: REGION.into(), target, created: now, updated: now }
+}
+
+fn principal() -> Principal {
+    Principal::try_from("arn:aws:iam::111122223333:user/alice".to_owned()).expect("a principal")
+}
+
+fn intent(n: u8, made: i64) -> Intent {
+    Intent { region: REGION.into(), key: id(1), spec: KeySpec::SymmetricDefault, cka_id: [n; 16], made: Timestamp::from_ms(made) }
+}
+
+fn describe(text: &str) -> impl Fn(&mut Key) -> Result<(), ()> + use<> {
+    let text = text.to_owned();
+    move |key| {
+        key.description.clone_from(&text);
+        Ok(())
+    }
+}
+
+fn names(aliases: &[Arc<Alias>]) -> Vec<&str> {
+    aliases.iter().map(|alias| alias.name.as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_new_store_finds_everything_again() {
+    let world = World::new().await;
+    let key = world.key().await;
+    let record = PrincipalRecord { principal: principal(), policies: BTreeMap::new(), created: Timestamp::from_ms(3) };
+    let access_key = AccessKey {
+        id: "AKIDEXAMPLE".into(),
+        principal: principal(),
+        enabled: true,
+        created: Timestamp::from_ms(4),
+        sealed_secret: vec![0, 255],
+    };
+    let store = &world.store;
+    assert_eq!(store.insert_alias(&alias("a", key.id), 9).await.expect("asked"), AliasInsert::Done);
+    assert!(store.insert_principal(&record).await.expect("asked"));
+    assert!(!store.insert_principal(&record).await.expect("asked"), "it is there already");
+    assert!(store.attach_policy(principal().arn(), "all", IDENTITY_POLICY).await.expect("asked"));
+    assert!(!store.attach_policy("arn:nobody", "all", IDENTITY_POLICY).await.expect("asked"));
+    assert!(store.insert_access_key(&access_key).await.expect("asked"));
+
+    for store in [store.clone(), world.other().await] {
+        let view = store.view();
+        assert_eq!(view.key(REGION, key.id).expect("there").key, key);
+        assert!(view.key("us-east-1", key.id).is_none());
+        assert_eq!(*view.alias(REGION, "alias/a").expect("there"), alias("a", key.id));
+        let entry = view.principal(principal().arn()).expect("there");
+        assert_eq!((entry.record.policies.len(), entry.policies.len()), (1, 1));
+        assert_eq!(*view.access_key("AKIDEXAMPLE").expect("there"), access_key);
+        assert_eq!((view.principals().len(), view.access_keys().len()), (1, 1));
+    }
+}
+
+#[tokio::test]
+async fn the_deployment_is_made_once() {
+    let world = World::new().await;
+    assert_eq!(world.store.deployment().await.expect("asked"), None);
+    let deployment = Deployment {
+        id: uuid::Uuid::nil(),
+        account: AccountId::try_from("111122223333".to_owned()).expect("digits"),
+        created: Timestamp::from_ms(0),
+        service_material: material(Keeping::Token { cka_id: vec![1; 16] }),
+    };
+    world.store.insert_deployment(&deployment).await.expect("stored");
+    let other = world.other().await;
+    assert_eq!(other.insert_deployment(&deployment).await.expect_err("made before").kind, Kind::Conflict);
+    assert_eq!(other.deployment().await.expect("asked"), Some(deployment));
+}
+
+#[tokio::test]
+async fn a_key_is_changed_or_refused_or_gone() {
+    let world = World::new().await;
+    let id = world.key().await.id;
+    assert_eq!(world.store.insert_key(&key(id)).await.expect_err("there already").kind, Kind::Conflict);
+
+    let changed = world.store.change_key(REGION, id, describe("new")).await.expect("changed");
+    assert_eq!(changed.description, "new");
+    assert_eq!(world.store.view().key(REGION, id).expect("there").key, changed);
+
+    let refusal = |key: &mut Key| {
+        key.description = "never seen".into();
+        Err("refused")
+    };
+    let refused = world.store.change_key(REGION, id, refusal).await;
+    assert!(matches!(refused, Err(ChangeError::Refused("refused"))));
+    assert_eq!(world.store.view().key(REGION, id).expect("there").key.description, "new");
+
+    world.store.delete_key(REGION, id).await.expect("deleted");
+    let gone = world.store.change_key(REGION, id, describe("late")).await;
+    assert!(matches!(gone, Err(ChangeError::NotFound)));
+    assert!(world.store.view().key(REGION, id).is_none());
+}
+
+#[tokio::test]
+async fn a_change_starts_again_when_another_process_was_faster() {
+    let world = World::new().await;
+    let id = world.key().await.id;
+    let seen = Mutex::new(Vec::new());
+    // The other process writes while our change is between reading and writing; only the first time.
+    let interfere = |key: &mut Key| {
+        let mut seen = seen.lock().expect("not poisoned");
+        seen.push(key.description.clone());
+        if seen.len() == 1 {
+            raw_write(
+                &world.path(),
+                "UPDATE documents SET revision = revision + 100, body = json_set(body, '$.description', 'theirs')",
+            );
+        }
+        key.description.push_str(" and ours");
+        Ok::<(), ()>(())
+    };
+    let changed = world.store.change_key(REGION, id, interfere).await.expect("changed");
+    assert_eq!(changed.description, "theirs and ours");
+    assert_eq!(*seen.lock().expect("not poisoned"), ["", "theirs"]);
+}
+
+/// One statement from outside, on a thread and runtime of its own.
+fn raw_write(path: &Path, text: &'static str) {
+    let path = path.to_owned();
+    let run = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+            let options = SqliteConnectOptions::new().filename(path);
+            let mut connection = SqliteConnection::connect_with(&options).await.expect("connected");
+            sqlx::raw_sql(text).execute(&mut connection).await.expect("executed");
+        });
+    };
+    std::thread::spawn(run).join().expect("no panic");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_lose_no_change() {
+    let world = World::new().await;
+    let id = world.key().await.id;
+    let mut tasks = tokio::task::JoinSet::new();
+    for store in [world.store.clone(), world.other().await] {
+        for _ in 0..10 {
+            let store = store.clone();
+            tasks.spawn(async move {
+                let append = |key: &mut Key| {
+                    key.description.push('x');
+                    Ok::<(), ()>(())
+                };
+                store.change_key(REGION, id, append).await.expect("changed");
+            });
+        }
+    }
+    tasks.join_all().await;
+    world.store.follow().await.expect("followed");
+    assert_eq!(world.store.view().key(REGION, id).expect("there").key.description.len(), 20);
+}
+
+#[tokio::test]
+async fn the_feed_shows_what_the_other_process_did() {
+    let world = World::new().await;
+    let other = world.other().await;
+    let id = world.key().await.id;
+    assert!(other.view().key(REGION, id).is_none());
+    assert_eq!(other.follow().await.expect("followed"), 1);
+    assert!(other.view().key(REGION, id).is_some());
+    assert_eq!(other.follow().await.expect("followed"), 0);
+
+    world.store.insert_alias(&alias("a", id), 9).await.expect("asked");
+    world.store.change_key(REGION, id, describe("1")).await.expect("changed");
+    world.store.change_key(REGION, id, describe("2")).await.expect("changed");
+    assert_eq!(other.follow().await.expect("followed"), 2, "one for each document, however often it changed");
+    assert_eq!(other.view().key(REGION, id).expect("there").key.description, "2");
+
+    world.store.delete_key(REGION, id).await.expect("deleted");
+    other.follow().await.expect("followed");
+    assert!(other.view().key(REGION, id).is_none());
+    assert!(other.view().alias(REGION, "alias/a").is_none());
+    assert!(other.view().aliases_after(REGION, Some(id), None, 9).is_empty());
+}
+
+#[tokio::test]
+async fn an_access_key_is_disabled_from_another_process() {
+    let world = World::new().await;
+    let access_key = AccessKey {
+        id: "AKIDEXAMPLE".into(),
+        principal: principal(),
+        enabled: true,
+        created: Timestamp::from_ms(4),
+        sealed_secret: Vec::new(),
+    };
+    world.store.insert_access_key(&access_key).await.expect("stored");
+    let cli = world.other().await;
+    assert!(cli.disable_access_key("AKIDEXAMPLE").await.expect("asked"));
+    assert!(!cli.disable_access_key("AKIDOTHER").await.expect("asked"));
+    world.store.follow().await.expect("followed");
+    assert!(!world.store.view().access_key("AKIDEXAMPLE").expect("there").enabled);
+}
+
+#[tokio::test]
+async fn freshness_grows_until_the_feed_is_read() {
+    let world = World::new().await;
+    let start = Instant::now();
+    while world.store.freshness() < Duration::from_millis(20) {
+        assert!(start.elapsed() < Duration::from_secs(5));
+        std::thread::yield_now();
+    }
+    let before = Instant::now();
+    world.store.follow().await.expect("followed");
+    assert!(world.store.freshness() <= before.elapsed() + Duration::from_millis(1));
+}
+
+#[tokio::test]
+async fn aliases_go_to_keys_that_are_there_and_have_room() {
+    let world = World::new().await;
+    let first = world.key().await.id;
+    let second = id(2);
+    let store = &world.store;
+    let insert = |name, target| async move { store.insert_alias(&alias(name, target), 2).await.expect("asked") };
+    assert_eq!(insert("a", second).await, AliasInsert::TargetGone);
+    store.insert_key(&key(second)).await.expect("stored");
+    assert_eq!(insert("a", first).await, AliasInsert::Done);
+    assert_eq!(insert("a", second).await, AliasInsert::NameTaken);
+    assert_eq!(insert("b", first).await, AliasInsert::Done);
+    assert_eq!(insert("c", first).await, AliasInsert::TooMany);
+    assert_eq!(insert("c", second).await, AliasInsert::Done);
+
+    let later = Timestamp::from_ms(9);
+    let go = |name, target| async move { store.move_alias(REGION, name, target, later, 2).await.expect("asked") };
+    assert_eq!(go("alias/c", first).await, AliasMove::TooMany);
+    assert_eq!(go("alias/a", first).await, AliasMove::Done, "it is there already and takes no more room");
+    assert_eq!(go("alias/a", id(3)).await, AliasMove::TargetGone);
+    assert_eq!(go("alias/x", first).await, AliasMove::NotFound);
+    assert_eq!(go("alias/a", second).await, AliasMove::Done);
+
+    let moved = store.view().alias(REGION, "alias/a").expect("there");
+    assert_eq!((moved.target, moved.created, moved.updated), (second, Timestamp::from_ms(2), later));
+    assert_eq!(names(&store.view().aliases_after(REGION, Some(first), None, 9)), ["alias/b"]);
+    assert_eq!(names(&store.view().aliases_after(REGION, Some(second), None, 9)), ["alias/a", "alias/c"]);
+    assert!(store.delete_alias(REGION, "alias/a").await.expect("asked"));
+    assert!(!store.delete_alias(REGION, "alias/a").await.expect("asked"));
+    assert_eq!(names(&store.view().aliases_after(REGION, None, None, 9)), ["alias/b", "alias/c"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_are_unique_and_limits_hold_when_all_come_at_once() {
+    let world = World::new().await;
+    let target = world.key().await.id;
+    let mut tasks = tokio::task::JoinSet::new();
+    for store in [world.store.clone(), world.other().await] {
+        for n in 0..10 {
+            let store = store.clone();
+            tasks.spawn(async move { store.insert_alias(&alias(&n.to_string(), target), 5).await.expect("asked") });
+        }
+    }
+    let outcomes = tasks.join_all().await;
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == AliasInsert::Done).count(), 5);
+    assert_eq!(world.other().await.view().aliases_after(REGION, None, None, 99).len(), 5);
+}
+
+#[tokio::test]
+async fn a_key_clears_the_intents_of_the_objects_it_names() {
+    let world = World::new().await;
+    let store = &world.store;
+    for intent in [intent(9, 10), intent(8, 20), intent(7, 30)] {
+        store.intend(&intent).await.expect("stored");
+    }
+    assert_eq!(store.intend(&intent(9, 99)).await.expect_err("meant before").kind, Kind::Conflict);
+    let old = |before| async move { store.intents_before(Timestamp::from_ms(before)).await.expect("asked") };
+    assert_eq!(old(20).await, [intent(9, 10)]);
+
+    // The key names object 9 when it is made, and object 8 after a rotation.
+    world.key().await;
+    assert_eq!(old(99).await, [intent(8, 20), intent(7, 30)]);
+    let rotate = |key: &mut Key| {
+        key.materials.push(material(Keeping::Token { cka_id: vec![8; 16] }).into());
+        Ok::<(), ()>(())
+    };
+    store.change_key(REGION, id(1), rotate).await.expect("changed");
+    assert_eq!(old(99).await, [intent(7, 30)]);
+
+    store.delete_key(REGION, id(1)).await.expect("deleted");
+    assert_eq!(old(99).await, [intent(7, 30)], "an object that the key did not name is still to be destroyed");
+    store.forget_intent(&intent(7, 30)).await.expect("forgotten");
+    assert!(old(99).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_invocation_is_reserved_twice() {
+    let world = World::new().await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for store in [world.store.clone(), world.other().await] {
+        for _ in 0..20 {
+            let store = store.clone();
+            tasks.spawn(async move { store.reserve_invocations(MaterialId([1; 32]), 1000).await.expect("reserved") });
+        }
+    }
+    let mut totals = tasks.join_all().await;
+    totals.sort_unstable();
+    assert_eq!(totals, (1..=40).map(|n| n * 1000).collect::<Vec<u64>>());
+    let other = world.other().await.reserve_invocations(MaterialId([2; 32]), 5).await.expect("reserved");
+    assert_eq!(other, 5, "each material counts for itself");
+    let absurd = world.store.reserve_invocations(MaterialId([2; 32]), u64::MAX).await;
+    assert_eq!(absurd.expect_err("refused").kind, Kind::Full);
+}
+
+#[tokio::test]
+async fn pages_are_in_order() {
+    let world = World::new().await;
+    for n in [3, 1, 5, 2, 4] {
+        world.store.insert_key(&key(id(n))).await.expect("stored");
+    }
+    let ids = |after, n| -> Vec<KeyId> {
+        world.store.view().keys_after(REGION, after, n).iter().map(|entry| entry.key.id).collect()
+    };
+    assert_eq!(ids(None, 2), [id(1), id(2)]);
+    assert_eq!(ids(Some(id(2)), 2), [id(3), id(4)]);
+    assert_eq!(ids(Some(id(4)), 2), [id(5)]);
+    assert!(ids(Some(id(5)), 2).is_empty());
+    assert!(world.store.view().keys_after("us-east-1", None, 2).is_empty());
+
+    for name in ["b", "a", "c"] {
+        world.store.insert_alias(&alias(name, id(1)), 9).await.expect("asked");
+    }
+    let view = world.store.view();
+    assert_eq!(names(&view.aliases_after(REGION, None, None, 2)), ["alias/a", "alias/b"]);
+    assert_eq!(names(&view.aliases_after(REGION, Some(id(1)), Some("alias/a"), 9)), ["alias/b", "alias/c"]);
+    assert!(view.aliases_after(REGION, Some(id(2)), None, 9).is_empty());
+}
+
+#[tokio::test]
+async fn keys_are_due_when_their_date_has_come() {
+    let world = World::new().await;
+    for n in 1..=3 {
+        let date = Some(Timestamp::from_ms(i64::from(n) * 100));
+        let key = Key { state: KeyState::PendingDeletion, deletion_date: date, ..key(id(n)) };
+        world.store.insert_key(&key).await.expect("stored");
+    }
+    let due = |now, n| -> Vec<KeyId> {
+        world.store.view().due_for_deletion(Timestamp::from_ms(now), n).iter().map(|entry| entry.key.id).collect()
+    };
+    assert!(due(99, 9).is_empty());
+    assert_eq!(due(200, 9), [id(1), id(2)]);
+    assert_eq!(due(999, 1), [id(1)]);
+    let cancel = |key: &mut Key| {
+        (key.state, key.deletion_date) = (KeyState::Disabled, None);
+        Ok::<(), ()>(())
+    };
+    world.store.change_key(REGION, id(1), cancel).await.expect("changed");
+    assert_eq!(due(999, 9), [id(2), id(3)]);
+}
+
+#[tokio::test]
+async fn a_bad_row_stops_only_itself() {
+    let world = World::new().await;
+    let good = world.key().await.id;
+    let unreadable = Key { policy: "{".into(), ..key(id(2)) };
+    world.store.insert_key(&unreadable).await.expect("stored");
+    world.store.insert_key(&key(id(3))).await.expect("stored");
+    world.store.insert_key(&key(id(4))).await.expect("stored");
+    raw_write(&world.path(), "UPDATE documents SET body = '{}' WHERE id LIKE '%03030303'");
+    // The body of one key under the name of another.
+    raw_write(
+        &world.path(),
+        "UPDATE documents SET body = (SELECT body FROM documents WHERE id LIKE '%01010101') WHERE id LIKE '%04040404'",
+    );
+
+    let store = world.other().await;
+    assert!(store.view().key(REGION, good).is_some());
+    let denied = store.view().key(REGION, id(2)).expect("there, and all is denied");
+    assert!(format!("{:?}", denied.policy).contains("Deny"));
+    assert!(store.view().key(REGION, id(3)).is_none());
+    assert!(store.view().key(REGION, id(4)).is_none());
+    let error = store.change_key(REGION, id(3), describe("x")).await.expect_err("unreadable");
+    assert!(matches!(error, ChangeError::Store(StoreError { kind: Kind::Corrupt, .. })));
+}
+
+#[tokio::test]
+async fn a_database_of_a_later_version_is_refused() {
+    let world = World::new().await;
+    raw_write(&world.path(), "UPDATE schema_version SET version = 99");
+    let error = Store::open(&world.path()).await.err().expect("refused");
+    assert_eq!(error.kind, Kind::Schema);
+    assert_eq!(
+        error.source().map(ToString::to_string).as_deref(),
+        Some("the database has schema version 99; this program supports versions 1 to 1")
+    );
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("db");
+    std::fs::write(&path, "x".repeat(10_000)).expect("written");
+    let error = Store::open(&path).await.err().expect("refused");
+    assert_eq!(
+        (error.kind, error.to_string().as_str()),
+        (Kind::Corrupt, "could not open the database: what is stored cannot be read")
+    );
+}
+
+#[tokio::test]
+async fn only_the_owner_may_read_the_files() {
+    let world = World::new().await;
+    world.key().await;
+    let mode = |path: &Path| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    let directory = world.directory.path().join("data");
+    assert_eq!(mode(&directory), 0o700);
+    for file in std::fs::read_dir(&directory).expect("a directory") {
+        let path = file.expect("a file").path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_is_dropped_leaves_nothing() {
+    let world = World::new().await;
+    let mut write = world.store.0.driver.write("be dropped").await.expect("begun");
+    assert!(write.insert(&key(id(1))).await.expect("written"));
+    drop(write);
+    assert!(world.other().await.view().key(REGION, id(1)).is_none());
+    world.key().await;
+}
+
+/// Not a benchmark: it fails only if a read costs what a scan would.
+#[test]
+fn a_read_of_a_large_view_is_short() {
+    let view = View::default();
+    let ids: Vec<_> = (0..100_000).map(|_| KeyId::random(false)).collect();
+    let update = |id: &KeyId| view::Update::Key(REGION.into(), *id, view::compile(key(*id)));
+    view.apply(ids.iter().map(update).collect());
+    let begun = Instant::now();
+    let found = ids.iter().filter(|id| view.key(REGION, **id).is_some()).count();
+    let each = begun.elapsed() / 100_000;
+    println!("one key of 100,000: {each:?}");
+    assert_eq!(found, ids.len());
+    assert!(each < Duration::from_micros(20), "{each:?}");
+    assert_eq!(view.keys_after(REGION, ids.get(500).copied(), 10).len().min(1), 1);
+}

@@ -1,0 +1,216 @@
+//! What is stored, in memory: policies compiled, lists in order.
+//!
+//! Reads take a read lock, look one thing up and clone an `Arc`. Nothing is parsed and nothing waits while the lock is
+//! held, so it is a std lock, and no reader can hold it across an await.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Bound,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+};
+
+use super::{AccessKey, PrincipalRecord};
+use crate::{
+    access::KeyEntry,
+    clock::Timestamp,
+    error::KmsError,
+    key::{Alias, Key, reference::KeyId},
+    policy,
+};
+
+/// A principal with its policies compiled.
+#[derive(Debug)]
+pub struct PrincipalEntry {
+    /// The principal.
+    pub record: PrincipalRecord,
+    /// Its identity policies, by name.
+    pub policies: Vec<Arc<policy::Document>>,
+}
+
+/// Everything that the hot path reads.
+#[derive(Default)]
+pub struct View(RwLock<State>);
+
+#[derive(Default)]
+struct State {
+    regions: HashMap<String, Region>,
+    principals: BTreeMap<String, Arc<PrincipalEntry>>,
+    access_keys: BTreeMap<String, Arc<AccessKey>>,
+}
+
+#[derive(Default)]
+struct Region {
+    keys: BTreeMap<KeyId, Arc<KeyEntry>>,
+    /// The keys that are pending deletion, by their date.
+    due: BTreeSet<(Timestamp, KeyId)>,
+    aliases: BTreeMap<String, Arc<Alias>>,
+    aliases_of: HashMap<KeyId, BTreeMap<String, Arc<Alias>>>,
+}
+
+/// One thing that is new, different, or gone.
+pub(super) enum Update {
+    Key(String, KeyId, Option<KeyEntry>),
+    Alias(String, String, Option<Alias>),
+    Principal(String, Option<PrincipalEntry>),
+    AccessKey(String, Option<AccessKey>),
+}
+
+impl View {
+    /// The key of that id.
+    pub fn key(&self, region: &str, id: KeyId) -> Option<Arc<KeyEntry>> {
+        self.read().regions.get(region)?.keys.get(&id).cloned()
+    }
+
+    /// The first `n` keys after `after`, by id.
+    pub fn keys_after(&self, region: &str, after: Option<KeyId>, n: usize) -> Vec<Arc<KeyEntry>> {
+        let state = self.read();
+        let Some(region) = state.regions.get(region) else { return Vec::new() };
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        region.keys.range((start, Bound::Unbounded)).take(n).map(|(_, entry)| Arc::clone(entry)).collect()
+    }
+
+    /// At most `n` keys of all regions whose time has come.
+    pub fn due_for_deletion(&self, now: Timestamp, n: usize) -> Vec<Arc<KeyEntry>> {
+        let state = self.read();
+        let due = state.regions.values().flat_map(|region| {
+            let due = region.due.iter().take_while(|(date, _)| *date <= now);
+            due.filter_map(|(_, id)| region.keys.get(id).cloned())
+        });
+        due.take(n).collect()
+    }
+
+    /// The alias of that name, which begins with `alias/`.
+    pub fn alias(&self, region: &str, name: &str) -> Option<Arc<Alias>> {
+        self.read().regions.get(region)?.aliases.get(name).cloned()
+    }
+
+    /// The first `n` aliases after `after`, by name: all, or those of one key.
+    pub fn aliases_after(&self, region: &str, target: Option<KeyId>, after: Option<&str>, n: usize) -> Vec<Arc<Alias>> {
+        let state = self.read();
+        let Some(region) = state.regions.get(region) else { return Vec::new() };
+        let aliases = match target {
+            None => Some(&region.aliases),
+            Some(key) => region.aliases_of.get(&key),
+        };
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let page = aliases.into_iter().flat_map(|aliases| aliases.range::<str, _>((start, Bound::Unbounded)));
+        page.take(n).map(|(_, alias)| Arc::clone(alias)).collect()
+    }
+
+    /// The principal of that ARN.
+    pub fn principal(&self, arn: &str) -> Option<Arc<PrincipalEntry>> {
+        self.read().principals.get(arn).cloned()
+    }
+
+    /// Every principal, by ARN.
+    pub fn principals(&self) -> Vec<Arc<PrincipalEntry>> {
+        self.read().principals.values().cloned().collect()
+    }
+
+    /// The access key of that id, enabled or not.
+    pub fn access_key(&self, id: &str) -> Option<Arc<AccessKey>> {
+        self.read().access_keys.get(id).cloned()
+    }
+
+    /// Every access key, by id.
+    pub fn access_keys(&self) -> Vec<Arc<AccessKey>> {
+        self.read().access_keys.values().cloned().collect()
+    }
+
+    /// Takes updates in, all at once for whoever looks.
+    pub(super) fn apply(&self, updates: Vec<Update>) {
+        let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        updates.into_iter().for_each(|update| state.apply(update));
+    }
+
+    /// Nothing panics under the lock, so a poisoned one is as good as any.
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn apply(&mut self, update: Update) {
+        match update {
+            Update::Key(region, id, key) => self.regions.entry(region).or_default().put_key(id, key.map(Arc::new)),
+            Update::Alias(region, name, alias) => {
+                self.regions.entry(region).or_default().put_alias(name, alias.map(Arc::new));
+            }
+            Update::Principal(arn, entry) => put(&mut self.principals, arn, entry.map(Arc::new)),
+            Update::AccessKey(id, key) => put(&mut self.access_keys, id, key.map(Arc::new)),
+        }
+    }
+}
+
+impl Region {
+    fn put_key(&mut self, id: KeyId, entry: Option<Arc<KeyEntry>>) {
+        if let Some(date) = self.keys.get(&id).and_then(|old| old.key.deletion_date) {
+            self.due.remove(&(date, id));
+        }
+        if let Some(date) = entry.as_ref().and_then(|new| new.key.deletion_date) {
+            self.due.insert((date, id));
+        }
+        put(&mut self.keys, id, entry);
+    }
+
+    fn put_alias(&mut self, name: String, alias: Option<Arc<Alias>>) {
+        if let Some(old) = self.aliases.get(&name) {
+            let target = old.target;
+            let left = self.aliases_of.get_mut(&target).map(|names| names.remove(&name).is_some() && names.is_empty());
+            if left == Some(true) {
+                self.aliases_of.remove(&target);
+            }
+        }
+        if let Some(new) = &alias {
+            self.aliases_of.entry(new.target).or_default().insert(name.clone(), Arc::clone(new));
+        }
+        put(&mut self.aliases, name, alias);
+    }
+}
+
+fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
+    match value {
+        Some(value) => map.insert(key, value),
+        None => map.remove(&key),
+    };
+}
+
+/// What takes the place of a policy that does not compile. An explicit denial: silence could be overruled by another
+/// policy, and the lost one may have been a denial itself.
+const DENY_KEY: &str =
+    r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"kms:*","Resource":"*"}]}"#;
+const DENY_IDENTITY: &str =
+    r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"kms:*","Resource":"*"}]}"#;
+
+/// Compiles a key's policy once, for all requests to come. `None` only if not even the denial compiles.
+pub(super) fn compile(key: Key) -> Option<KeyEntry> {
+    let policy = or_deny(policy::Document::key_policy, &key.policy, DENY_KEY, &key.id)?;
+    Some(KeyEntry { key, policy })
+}
+
+impl PrincipalEntry {
+    /// Compiles the principal's policies. `None` only if not even the denial compiles.
+    pub(super) fn compile(record: PrincipalRecord) -> Option<Self> {
+        let compile = policy::Document::identity_policy;
+        let policies = record.policies.values();
+        let policies = policies
+            .map(|text| or_deny(compile, text, DENY_IDENTITY, &record.principal).map(Arc::new))
+            .collect::<Option<_>>()?;
+        Some(Self { record, policies })
+    }
+}
+
+/// Compiles a stored policy. One that no longer compiles denies everything, and stops nobody else.
+fn or_deny(
+    compile: fn(&str) -> Result<policy::Document, KmsError>,
+    text: &str,
+    denial: &str,
+    owner: &dyn std::fmt::Display,
+) -> Option<policy::Document> {
+    compile(text)
+        .or_else(|error| {
+            tracing::error!(%owner, %error, "a stored policy does not compile: everything is denied");
+            compile(denial)
+        })
+        .ok()
+}

@@ -203,7 +203,7 @@ fn check_time(date: &str, now: Timestamp) -> Result<(), KmsError> {
         ))
     })?;
     let age_ms = now.since_ms(signed_at);
-    if age_ms.abs() <= MAX_SKEW_MS {
+    if age_ms.unsigned_abs() <= MAX_SKEW_MS.unsigned_abs() {
         return Ok(());
     }
     let bound = |ms: i64| Timestamp::from_ms(now.ms().saturating_add(ms)).basic_iso8601();
@@ -298,3 +298,6 @@ fn sign_for(service: &str, request: &Received<'_>, signer: &Signer<'_>, at: Time
     let (algorithm, names) = (header::ALGORITHM, names.join(";"));
     format!("{algorithm} Credential={access_key_id}/{scope}, SignedHeaders={names}, Signature={signature}")
 }
+
+#[cfg(test)]
+mod tests;

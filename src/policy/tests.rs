@@ -180,7 +180,8 @@ fn a_key_of_another_account() {
     let denies = statement("Deny", EVE, "*");
     let own = r#""Effect":"Allow","Action":"kms:*","Resource":"*""#;
     let own_no = r#""Effect":"Deny","Action":"kms:*","Resource":"*""#;
-    let table: &[(&str, &[&str], &[&str], &str, Action, Decision)] = &[
+    type Row<'a> = (&'a str, &'a [&'a str], &'a [&'a str], &'a str, Action, Decision);
+    let table: &[Row<'_>] = &[
         ("both allow: the user", &[&user], &[own], EVE, Decrypt, OK),
         ("both allow: the account", &[&whole], &[own], EVE, Decrypt, OK),
         ("both allow: everyone", &[&all], &[own], EVE, Decrypt, OK),

@@ -1,0 +1,93 @@
+"""What every test says about AWS: clients, the refusal expected, ARNs, policies."""
+
+import json
+import time
+import uuid
+from contextlib import contextmanager
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from server import ACCOUNT, REGION
+
+ADMINISTRATOR = f"arn:aws:iam::{ACCOUNT}:user/administrator"
+NO_MESSAGE = ""
+UUID_SHAPE = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+UNKNOWN_ID = "00000000-1111-4222-8333-444444444444"
+
+
+def client(environment, region=REGION, validate=True):
+    """A boto3 client that tries once and waits briefly. validate=False lets bad parameters reach the server."""
+    return boto3.client(
+        "kms",
+        endpoint_url=environment["AWS_ENDPOINT_URL_KMS"],
+        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+        region_name=region,
+        config=Config(
+            connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 1}, parameter_validation=validate
+        ),
+    )
+
+
+@contextmanager
+def refused(code, message=None, status=400):
+    """The block must end in this AWS error, word for word; no message given means that any will do."""
+    with pytest.raises(ClientError) as caught:
+        yield
+    answer = caught.value.response
+    assert answer["Error"]["Code"] == code, answer
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == status
+    if message is not None:
+        assert answer["Error"]["Message"] == message
+
+
+def eventually(check, seconds=5):
+    """The first true answer of check, asked again and again for a while: changes by the CLI reach a server shortly."""
+    deadline = time.monotonic() + seconds
+    while not (answer := check()):
+        assert time.monotonic() < deadline, f"not true within {seconds} s"
+        time.sleep(0.05)
+    return answer
+
+
+def key_arn(key_id, region=REGION):
+    return f"arn:aws:kms:{region}:{ACCOUNT}:key/{key_id}"
+
+
+def alias_arn(alias, region=REGION):
+    return f"arn:aws:kms:{region}:{ACCOUNT}:{alias}"
+
+
+def new_alias():
+    return f"alias/e2e/{uuid.uuid4()}"
+
+
+def references(kms, key):
+    """The four ways to name a key."""
+    alias = new_alias()
+    kms.create_alias(AliasName=alias, TargetKeyId=key["KeyId"])
+    return {"id": key["KeyId"], "arn": key["Arn"], "alias": alias, "alias_arn": alias_arn(alias)}
+
+
+def policy(*statements):
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+
+
+def statement(effect, action, principal=None, **more):
+    made = {"Effect": effect, "Action": action, "Resource": "*", **more}
+    return made if principal is None else {**made, "Principal": principal}
+
+
+DELEGATION = statement("Allow", "kms:*", {"AWS": f"arn:aws:iam::{ACCOUNT}:root"})
+
+
+def constraint(value, member, rule):
+    shown = "Value" if value is None else f"Value '{value}'"
+    return f"1 validation error detected: {shown} at '{member}' failed to satisfy constraint: Member must {rule}"
+
+
+def not_authorized(principal, action, resource, reason):
+    return f"User: {principal} is not authorized to perform: kms:{action} on resource: {resource} {reason}"

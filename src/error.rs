@@ -39,6 +39,7 @@ codes! {
         MissingAuthenticationTokenException NotAuthorizedException NotFoundException SerializationException
         TagException ThrottlingException UnknownOperationException UnrecognizedClientException
         UnsupportedOperationException ValidationException;
+    408: RequestTimeoutException;
     413: RequestEntityTooLargeException;
     500: DependencyTimeoutException KMSInternalException KeyUnavailableException;
     503: ServiceUnavailableException;
@@ -83,7 +84,7 @@ impl KmsError {
     }
 
     /// What went wrong underneath.
-    pub fn cause(&self) -> Option<&(dyn Error + Send + Sync)> {
+    pub fn cause(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.cause.as_deref()
     }
 }

@@ -1,1 +1,159 @@
-fn main() {}
+//! The program: command line → configuration → what was asked for.
+
+use std::{io::Write, process::ExitCode};
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use strongroom::{
+    cli::{self, AccessKeyVerb, Cli, ConfigVerb, Dev, HsmVerb, Place, PrincipalVerb, Verb},
+    config::Config,
+    dev::{self, Directory},
+    hsm,
+    server::{self, Failure},
+};
+
+fn main() -> ExitCode {
+    let Cli { verb } = Cli::parse();
+    log(matches!(verb, Verb::Serve(_)));
+    let outcome = harden().and_then(|()| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::new)?;
+        let outcome = runtime.block_on(run(verb));
+        // A call that hangs in the HSM must not keep the program from ending.
+        runtime.shutdown_background();
+        outcome
+    });
+    match outcome {
+        // Not by returning: a vendor's module may not survive being unloaded.
+        Ok(()) => std::process::exit(0),
+        Err(Failure { text, exit }) => {
+            eprintln!("strongroom: {text}");
+            std::process::exit(exit.into());
+        }
+    }
+}
+
+/// Logs go to standard error: JSON for a service, lines for a person.
+fn log(service: bool) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if service { subscriber.json().init() } else { subscriber.with_target(false).init() }
+}
+
+/// No core dumps and no reading of this process's memory by others: plaintexts pass through it.
+fn harden() -> Result<(), Failure> {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    setrlimit(Resource::Core, none).map_err(Failure::new)?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(Failure::new)
+}
+
+async fn run(verb: Verb) -> Result<(), Failure> {
+    match verb {
+        Verb::Dev(arguments) => develop(arguments).await,
+        Verb::Serve(place) => {
+            let config = configuration(&place)?;
+            let (service, listener) = (server::open(&config).await?, server::bind(&config).await?);
+            announce(&config, &listener)?;
+            server::serve(&config, service, listener).await
+        }
+        Verb::Config(ConfigVerb::Check(place)) => print(&format!("{}\n", configuration(&place)?.effective())),
+        Verb::Hsm(verb) => look_after_hsm(verb).await,
+        Verb::AccessKey(verb) => look_after_access_keys(verb).await,
+        Verb::Principal(verb) => look_after_principals(verb).await,
+    }
+}
+
+async fn develop(arguments: Dev) -> Result<(), Failure> {
+    let directory = Directory::enter(&arguments.data)?;
+    let module = arguments.module.unwrap_or_else(|| dev::SOFTHSM2_MODULE.into());
+    let mut config = directory.set_up(&module)?;
+    config.listen = arguments.listen;
+    let service = server::open(&config).await?;
+    let administrator = directory.administrator(&service).await?;
+    if let Some(path) = arguments.seed {
+        let seed = dev::read_seed(&path)?;
+        let planted = service.kms.plant(&service.admin, &service.vault, seed, &arguments.region).await;
+        planted.map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
+    }
+    let listener = server::bind(&config).await?;
+    let address = listener.local_addr().map_err(Failure::new)?;
+    print(&dev::shell_lines(address, &arguments.region, &administrator))?;
+    announce(&config, &listener)?;
+    server::serve(&config, service, listener).await
+}
+
+/// The ready line: from here on connections are answered.
+fn announce(config: &Config, listener: &tokio::net::TcpListener) -> Result<(), Failure> {
+    let address = listener.local_addr().map_err(Failure::new)?;
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    print(&format!("strongroom is ready on {scheme}://{address}\n"))
+}
+
+fn configuration(place: &Place) -> Result<Config, Failure> {
+    match (&place.config, &place.data) {
+        (Some(file), _) => Config::read(file).map_err(Failure::new),
+        (None, Some(directory)) => Directory::enter(directory)?.config(),
+        (None, None) => Err(Failure::new("name a configuration file or a development directory")),
+    }
+}
+
+async fn look_after_hsm(verb: HsmVerb) -> Result<(), Failure> {
+    match verb {
+        HsmVerb::Init(place) => {
+            let settings = configuration(&place)?.hsm_settings().map_err(Failure::new)?;
+            print(&format!("{}\n", hsm::init_wrapping_key(&settings)?))
+        }
+        HsmVerb::Probe { place, json } => {
+            let profile = server::open_hsm(&configuration(&place)?).await?.profile();
+            match json {
+                true => print(&format!("{}\n", serde_json::to_string_pretty(&*profile).map_err(Failure::new)?)),
+                false => print(&profile.to_string()),
+            }
+        }
+    }
+}
+
+async fn look_after_access_keys(verb: AccessKeyVerb) -> Result<(), Failure> {
+    match verb {
+        AccessKeyVerb::Create { place, principal } => {
+            let config = configuration(&place)?;
+            let store = server::open_store(&config).await?;
+            let hsm = server::open_hsm(&config).await?;
+            let vault = server::open_vault(&config, &store, &hsm).await?;
+            let made = server::admin(&config, store).create_access_key(&vault, &principal).await;
+            print(&cli::credentials(&made.map_err(Failure::new)?))
+        }
+        AccessKeyVerb::List(place) => print(&cli::access_keys(&admin(&place).await?)),
+        AccessKeyVerb::Disable { place, id } => {
+            admin(&place).await?.disable_access_key(&id).await.map_err(Failure::new)
+        }
+    }
+}
+
+async fn look_after_principals(verb: PrincipalVerb) -> Result<(), Failure> {
+    match verb {
+        PrincipalVerb::Create { place, name } => {
+            let made = admin(&place).await?.create_principal(&name, Default::default()).await;
+            print(&format!("{}\n", made.map_err(Failure::new)?))
+        }
+        PrincipalVerb::List(place) => print(&cli::principals(&admin(&place).await?)),
+        PrincipalVerb::AttachPolicy { place, name, policy } => {
+            let text =
+                std::fs::read_to_string(&policy).map_err(|e| Failure::new(format!("{}: {e}", policy.display())))?;
+            let policy_name = policy.file_stem().unwrap_or_default().to_string_lossy();
+            admin(&place).await?.attach_policy(&name, &policy_name, &text).await.map_err(Failure::new)
+        }
+    }
+}
+
+async fn admin(place: &Place) -> Result<strongroom::kms::admin::Admin, Failure> {
+    let config = configuration(place)?;
+    let store = server::open_store(&config).await?;
+    Ok(server::admin(&config, store))
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::new)
+}

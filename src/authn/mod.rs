@@ -47,11 +47,7 @@ impl Authn {
     ///
     /// # Errors
     /// `UnrecognizedClientException`, `InvalidSignatureException`; else as the HSM answers.
-    pub async fn identify(
-        &self,
-        claim: &Claim,
-        deadline: Instant,
-    ) -> Result<(Identity, Vec<Arc<Document>>), KmsError> {
+    pub async fn identify(&self, claim: &Claim, deadline: Instant) -> Result<(Identity, Vec<Arc<Document>>), KmsError> {
         let view = self.store.view();
         let access_key = view.access_key(&claim.access_key_id).filter(|key| key.enabled);
         // Temporary credentials are not given out here, so whoever brings a token did not get it from us.
@@ -64,10 +60,8 @@ impl Authn {
         let signing_key = self.signing_key(claim, &access_key, deadline).await?;
         claim.verify(&signing_key)?;
         let principal = view.principal(access_key.principal.arn()).ok_or_else(unrecognized)?;
-        let identity = Identity {
-            principal: principal.record.principal.clone(),
-            access_key_id: claim.access_key_id.clone(),
-        };
+        let identity =
+            Identity { principal: principal.record.principal.clone(), access_key_id: claim.access_key_id.clone() };
         Ok((identity, principal.policies.clone()))
     }
 

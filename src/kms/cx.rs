@@ -1,9 +1,6 @@
 //! One request's view of the service. Operations reach store and HSM through it and by no other way.
 
-use std::{
-    sync::Mutex,
-    time::Instant,
-};
+use std::{sync::Mutex, time::Instant};
 
 use crate::{
     access::{self, Caller, Resolved},
@@ -155,4 +152,3 @@ impl<'a> Cx<'a> {
         access::authorize(&self.caller, action, Resource::Alias { arn: &arn, owner: &self.realm.account })
     }
 }
-

@@ -25,9 +25,13 @@ pub fn hsm(error: HsmError) -> KmsError {
         Kind::Rejected | Kind::Bug => Code::KMSInternalException,
     };
     let message = match code {
-        Code::ThrottlingException => "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls.",
+        Code::ThrottlingException => {
+            "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls."
+        }
         Code::UnsupportedOperationException => "The HSM does not offer the mechanism that this operation needs.",
-        Code::DependencyTimeoutException => "The system timed out while trying to fulfill the request. You can retry the request.",
+        Code::DependencyTimeoutException => {
+            "The system timed out while trying to fulfill the request. You can retry the request."
+        }
         Code::LimitExceededException => "The HSM has no room for another key.",
         _ => return KmsError::bare(code).because(error),
     };

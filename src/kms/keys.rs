@@ -14,7 +14,7 @@ use crate::{
         spec::{KeySpec, KeyUsage},
         state::Demand,
     },
-    kms::{Kms, KeyStoreKind, cx::Cx, failure, sealing::mismatch},
+    kms::{KeyStoreKind, Kms, cx::Cx, failure, sealing::mismatch},
     store::{AliasInsert, AliasMove, ChangeError, Intent},
 };
 

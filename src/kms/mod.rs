@@ -12,6 +12,8 @@ mod keys;
 mod readiness;
 mod record;
 pub mod sealing;
+pub mod seed;
+mod upkeep;
 mod vault;
 
 use std::{

@@ -102,8 +102,7 @@ impl Faults {
     }
 
     fn missing<T>(&mut self, path: &Path<'_>) -> Option<T> {
-        self.constraints
-            .push(format!("Value null at '{path}' failed to satisfy constraint: Member must not be null"));
+        self.constraints.push(format!("Value null at '{path}' failed to satisfy constraint: Member must not be null"));
         None
     }
 
@@ -216,9 +215,7 @@ fn matches_pattern(
 ) -> Option<()> {
     match !text.is_empty() && text.chars().all(allowed) {
         true => Some(()),
-        false => {
-            faults.constraint(Some(text), path, format_args!("satisfy regular expression pattern: {pattern}"))
-        }
+        false => faults.constraint(Some(text), path, format_args!("satisfy regular expression pattern: {pattern}")),
     }
 }
 

@@ -29,7 +29,7 @@ pub trait Request: Sized {
 }
 
 /// An operation of the API; the type that implements it is its request.
-pub trait Operation: Request + Send {
+pub trait Operation: Request + Send + 'static {
     /// Its name in `X-Amz-Target`.
     const NAME: &'static str;
     /// Whether it changes nothing, as the audit record says.
@@ -128,10 +128,7 @@ operations! {
         "UpdatePrimaryRegion" "Verify" "VerifyMac"
 }
 
-fn run<'a, O: Operation>(cx: &'a Cx<'a>, body: &Json<'_>) -> Running<'a>
-where
-    O: 'a,
-{
+fn run<'a, O: Operation>(cx: &'a Cx<'a>, body: &Json<'_>) -> Running<'a> {
     let mut members = Members::of(body);
     let request = O::read(&mut members);
     let request = members.finish(request);
@@ -193,7 +190,8 @@ mod tests {
     #[test]
     fn a_target_is_matched_exactly() {
         assert!(find("TrentService.Encrypt").is_some());
-        for target in ["", "Encrypt", "trentservice.Encrypt", "TrentService.encrypt", "TrentService.", "TrentService.X"] {
+        for target in ["", "Encrypt", "trentservice.Encrypt", "TrentService.encrypt", "TrentService.", "TrentService.X"]
+        {
             assert!(find(target).is_none(), "{target}");
         }
     }

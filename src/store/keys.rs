@@ -132,7 +132,8 @@ impl Store {
     pub async fn intents_before(&self, time: Timestamp) -> Result<Vec<Intent>, StoreError> {
         const WHAT: &str = "list the intents";
         let mut connection = self.0.driver.reader(WHAT).await?;
-        let text = "SELECT cka_id, region, key_id, spec, made FROM intents WHERE made < $1 ORDER BY made, cka_id LIMIT $2";
+        let text =
+            "SELECT cka_id, region, key_id, spec, made FROM intents WHERE made < $1 ORDER BY made, cka_id LIMIT $2";
         let rows = sqlx::query(text)
             .bind(time.ms())
             .bind(INTENTS)

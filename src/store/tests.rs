@@ -90,7 +90,13 @@ fn principal() -> Principal {
 }
 
 fn intent(n: u8, made: i64) -> Intent {
-    Intent { region: REGION.into(), key: id(1), spec: KeySpec::SymmetricDefault, cka_id: [n; 16], made: Timestamp::from_ms(made) }
+    Intent {
+        region: REGION.into(),
+        key: id(1),
+        spec: KeySpec::SymmetricDefault,
+        cka_id: [n; 16],
+        made: Timestamp::from_ms(made),
+    }
 }
 
 fn describe(text: &str) -> impl Fn(&mut Key) -> Result<(), ()> + use<> {

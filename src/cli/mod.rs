@@ -1,0 +1,169 @@
+//! The command line: what can be asked, and what is printed.
+
+use std::{fmt::Write, net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::kms::admin::{Admin, Credentials};
+
+/// A key management service that speaks the AWS KMS API in front of a PKCS#11 HSM.
+#[derive(Parser)]
+#[command(version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What the program can be asked to do.
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Serve from a development directory with a SoftHSM2 token of its own, which is made if it is not there
+    Dev(Dev),
+    /// Serve
+    Serve(Place),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(ConfigVerb),
+    /// Look after the HSM
+    #[command(subcommand)]
+    Hsm(HsmVerb),
+    /// Look after access keys
+    #[command(subcommand)]
+    AccessKey(AccessKeyVerb),
+    /// Look after principals
+    #[command(subcommand)]
+    Principal(PrincipalVerb),
+}
+
+/// Which deployment.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub struct Place {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// A development directory
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+/// How to serve for development.
+#[derive(Args)]
+pub struct Dev {
+    /// The development directory
+    #[arg(long, value_name = "DIR", default_value = "strongroom-data")]
+    pub data: PathBuf,
+    /// Where to listen; port 0 takes any that is free
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8200")]
+    pub listen: SocketAddr,
+    /// The region that the printed lines name, and of seeded keys that name none
+    #[arg(long, value_name = "NAME", default_value = "us-east-1")]
+    pub region: String,
+    /// Principals and keys to make if they are not there (TOML or JSON)
+    #[arg(long, value_name = "FILE")]
+    pub seed: Option<PathBuf>,
+    /// The SoftHSM2 module
+    #[arg(long, value_name = "FILE")]
+    pub module: Option<PathBuf>,
+}
+
+/// Verbs on the configuration.
+#[derive(Subcommand)]
+pub enum ConfigVerb {
+    /// Print the effective configuration; secrets are named by where they come from
+    Check(Place),
+}
+
+/// Verbs on the HSM.
+#[derive(Subcommand)]
+pub enum HsmVerb {
+    /// Make the wrapping key, if it is not there
+    Init(Place),
+    /// Try what the HSM can do, and print it
+    Probe {
+        /// Which deployment
+        #[command(flatten)]
+        place: Place,
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Verbs on access keys.
+#[derive(Subcommand)]
+pub enum AccessKeyVerb {
+    /// Make an access key and print its secret, this once
+    Create {
+        /// Which deployment
+        #[command(flatten)]
+        place: Place,
+        /// User name or ARN
+        #[arg(long, value_name = "NAME")]
+        principal: String,
+    },
+    /// List access keys
+    List(Place),
+    /// Stop an access key from signing, for good
+    Disable {
+        /// Which deployment
+        #[command(flatten)]
+        place: Place,
+        /// The access key id
+        id: String,
+    },
+}
+
+/// Verbs on principals.
+#[derive(Subcommand)]
+pub enum PrincipalVerb {
+    /// Make a principal, which may do nothing until a policy allows it
+    Create {
+        /// Which deployment
+        #[command(flatten)]
+        place: Place,
+        /// User name or ARN
+        #[arg(long)]
+        name: String,
+    },
+    /// List principals and their identity policies
+    List(Place),
+    /// Give a principal an identity policy
+    AttachPolicy {
+        /// Which deployment
+        #[command(flatten)]
+        place: Place,
+        /// User name or ARN
+        #[arg(long)]
+        name: String,
+        /// The policy document (JSON); its file name without extension names the policy
+        #[arg(long, value_name = "FILE")]
+        policy: PathBuf,
+    },
+}
+
+/// An access key, as lines for a shell.
+pub fn credentials(made: &Credentials) -> String {
+    let Credentials { access_key_id, secret } = made;
+    format!("export AWS_ACCESS_KEY_ID={access_key_id}\nexport AWS_SECRET_ACCESS_KEY={}\n", secret.expose())
+}
+
+/// Access keys, a line each. No secrets.
+pub fn access_keys(admin: &Admin) -> String {
+    let mut text = String::new();
+    for (id, principal, enabled, created) in admin.access_keys() {
+        let state = if enabled { "enabled" } else { "disabled" };
+        let _ = writeln!(text, "{id}  {state:8}  {created}  {principal}");
+    }
+    text
+}
+
+/// Principals, a line each, with the names of their policies.
+pub fn principals(admin: &Admin) -> String {
+    let mut text = String::new();
+    for (principal, policies) in admin.principals() {
+        let _ = writeln!(text, "{principal}  {}", policies.join(", "));
+    }
+    text
+}

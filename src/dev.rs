@@ -1,0 +1,213 @@
+//! A development directory: a SoftHSM2 token, a store and a configuration of its own, made at the first start and found
+//! again at the next. Real credentials, real signatures, real policies: it differs from production in nothing but where
+//! its HSM comes from.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write,
+    net::SocketAddr,
+    os::unix::{
+        fs::{DirBuilderExt, OpenOptionsExt},
+        process::CommandExt,
+    },
+    path::{Path, PathBuf},
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use crate::{
+    config::Config,
+    error::Code,
+    hsm,
+    kms::admin::{ADMINISTRATOR_POLICY, Credentials},
+    kms::seed::Seed,
+    secret::SecretText,
+    server::{Failure, Service},
+};
+
+/// Where Debian's package puts the module.
+pub const SOFTHSM2_MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
+const SOFTHSM2_CONF: &str = "SOFTHSM2_CONF";
+const TOKEN_LABEL: &str = "strongroom";
+const ADMINISTRATOR: &str = "administrator";
+
+/// A development directory.
+pub struct Directory(PathBuf);
+
+impl Directory {
+    /// The directory at `path`, which is made if it is not there, and this process with SoftHSM2 pointed at it.
+    ///
+    /// SoftHSM2 finds its configuration by an environment variable, which a process of several threads cannot set
+    /// safely: if it is not set, the program starts itself again with it.
+    ///
+    /// # Errors
+    /// If the directory cannot be made.
+    pub fn enter(path: &Path) -> Result<Self, Failure> {
+        let failed = |error: std::io::Error| Failure::new(format!("{}: {error}", path.display()));
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        let directory = Self(fs::canonicalize(path).map_err(failed)?);
+        let conf = directory.file("softhsm2.conf");
+        if std::env::var_os(SOFTHSM2_CONF).as_deref() == Some(conf.as_os_str()) {
+            return Ok(directory);
+        }
+        let program = std::env::current_exe().map_err(failed)?;
+        let arguments = std::env::args_os().skip(1);
+        Err(failed(std::process::Command::new(program).args(arguments).env(SOFTHSM2_CONF, conf).exec()))
+    }
+
+    /// The configuration of the directory.
+    ///
+    /// # Errors
+    /// If there is none: the directory was not set up.
+    pub fn config(&self) -> Result<Config, Failure> {
+        Config::read(&self.file("strongroom.toml")).map_err(Failure::new)
+    }
+
+    /// The configuration of the directory, which is set up if it is not.
+    ///
+    /// # Errors
+    /// If files cannot be written, or there is no SoftHSM2.
+    pub fn set_up(&self, module: &Path) -> Result<Config, Failure> {
+        if !self.file("strongroom.toml").exists() {
+            self.make_token(module)?;
+            // Last: where this file is, all is.
+            self.write("strongroom.toml", &self.configuration(module))?;
+        }
+        let config = self.config()?;
+        hsm::init_wrapping_key(&config.hsm_settings().map_err(Failure::new)?)?;
+        Ok(config)
+    }
+
+    fn make_token(&self, module: &Path) -> Result<(), Failure> {
+        if !module.exists() {
+            let text = format!(
+                "{} is not there: install the package softhsm2, or name the module with --module",
+                module.display()
+            );
+            return Err(Failure::new(text));
+        }
+        // What an earlier start began and did not finish holds no keys yet.
+        let tokens = self.file("tokens");
+        let _ = fs::remove_dir_all(&tokens);
+        fs::DirBuilder::new().mode(0o700).create(&tokens).map_err(Failure::new)?;
+        self.write(
+            "softhsm2.conf",
+            &format!(
+                "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n",
+                tokens.display()
+            ),
+        )?;
+        let (so_pin, pin) = (random_pin()?, random_pin()?);
+        self.write("so-pin", so_pin.expose())?;
+        self.write("pin", pin.expose())?;
+        hsm::init_token(module, TOKEN_LABEL, &so_pin, &pin)?;
+        Ok(())
+    }
+
+    fn configuration(&self, module: &Path) -> String {
+        let path = |name: &str| self.file(name).display().to_string();
+        format!(
+            r#"# Made by `strongroom dev`. Regions: any that a caller names.
+account = "000000000000"
+listen = "127.0.0.1:8200"
+
+[store]
+path = {store:?}
+
+[audit]
+path = {audit:?}
+
+[hsm]
+module = {module:?}
+token = "pkcs11:token={TOKEN_LABEL}"
+pin = {{ file = {pin:?} }}
+# SoftHSM2 does RSAES_OAEP_SHA_256 with raw RSA only.
+allow_raw_rsa = true
+"#,
+            store = path("strongroom.sqlite"),
+            audit = path("audit.jsonl"),
+            module = module.display().to_string(),
+            pin = path("pin"),
+        )
+    }
+
+    /// The administrator's credentials, made at the first start.
+    ///
+    /// # Errors
+    /// If they can be neither read nor made.
+    pub async fn administrator(&self, service: &Service) -> Result<Credentials, Failure> {
+        if let Some(credentials) = self.stored_credentials() {
+            return Ok(credentials);
+        }
+        let policies = BTreeMap::from([("administrator".to_owned(), ADMINISTRATOR_POLICY.to_owned())]);
+        match service.admin.create_principal(ADMINISTRATOR, policies).await {
+            Ok(_) => {}
+            Err(error) if error.code == Code::AlreadyExistsException => {}
+            Err(error) => return Err(Failure::new(error)),
+        }
+        let made = service.admin.create_access_key(&service.vault, ADMINISTRATOR).await.map_err(Failure::new)?;
+        self.write("administrator", &format!("{}\n{}\n", made.access_key_id, made.secret.expose()))?;
+        Ok(made)
+    }
+
+    fn stored_credentials(&self) -> Option<Credentials> {
+        let text = zeroize::Zeroizing::new(fs::read_to_string(self.file("administrator")).ok()?);
+        let (id, secret) = text.trim_end().split_once('\n')?;
+        Some(Credentials { access_key_id: id.to_owned(), secret: SecretText::from(secret.to_owned()) })
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Writes a file whole or not at all, for its owner only.
+    fn write(&self, name: &str, content: &str) -> Result<(), Failure> {
+        let (path, new) = (self.file(name), self.file(&format!("{name}.new")));
+        let write = || {
+            let mut options = fs::OpenOptions::new();
+            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+            file.write_all(content.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&new, &path)
+        };
+        write().map_err(|error| Failure::new(format!("{}: {error}", path.display())))
+    }
+}
+
+fn random_pin() -> Result<SecretText, Failure> {
+    let mut bytes = zeroize::Zeroizing::new([0; 24]);
+    getrandom::fill(bytes.as_mut_slice()).map_err(Failure::new)?;
+    Ok(SecretText::from(URL_SAFE_NO_PAD.encode(bytes.as_slice())))
+}
+
+/// Reads a seed file: TOML or JSON, by its extension.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn read_seed(path: &Path) -> Result<Seed, Failure> {
+    let failed = |error: config::ConfigError| Failure::new(format!("{}: {error}", path.display()));
+    let source = config::Config::builder().add_source(config::File::from(path)).build().map_err(failed)?;
+    source.try_deserialize().map_err(failed)
+}
+
+/// What a person pastes into a terminal to use the server at `address`: a whole shell script.
+pub fn shell_lines(address: SocketAddr, region: &str, administrator: &Credentials) -> String {
+    let Credentials { access_key_id, secret } = administrator;
+    format!(
+        r#"# Paste these lines into a terminal to use this server:
+export AWS_ENDPOINT_URL_KMS=http://{address}
+export AWS_ACCESS_KEY_ID={access_key_id}
+export AWS_SECRET_ACCESS_KEY={secret}
+export AWS_REGION={region}
+export AWS_DEFAULT_REGION={region}
+# and, for example:
+key=$(aws kms create-key --description "my first key" --query KeyMetadata.KeyId --output text)
+plaintext=$(mktemp) ciphertext=$(mktemp)
+printf 'attack at dawn' > "$plaintext"
+aws kms encrypt --key-id "$key" --plaintext "fileb://$plaintext" --query CiphertextBlob --output text | base64 -d > "$ciphertext"
+aws kms decrypt --ciphertext-blob "fileb://$ciphertext" --query Plaintext --output text | base64 -d
+"#,
+        secret = secret.expose(),
+    )
+}

@@ -1,0 +1,29 @@
+//! The operator's door: `/healthz` (the process runs), `/readyz` (it can do its work), `/metrics` (Prometheus).
+
+use std::sync::Arc;
+
+use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+
+use crate::kms::Kms;
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The door.
+pub fn router(kms: Arc<Kms>) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(kms)
+}
+
+async fn ready(State(kms): State<Arc<Kms>>) -> impl IntoResponse {
+    match kms.ready().await {
+        Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
+    }
+}
+
+async fn metrics(State(kms): State<Arc<Kms>>) -> impl IntoResponse {
+    ([("content-type", OPEN_METRICS)], kms.metrics_text())
+}

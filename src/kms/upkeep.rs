@@ -1,0 +1,82 @@
+//! What background tasks do with store and HSM.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    clock::Timestamp,
+    error::KmsError,
+    hsm::{Command, Kind},
+    key::{
+        Key,
+        material::{Keeping, Material, MaterialId},
+    },
+    kms::{Kms, failure},
+    store::Intent,
+};
+
+impl Kms {
+    /// Brings the view up to date; answers how many changes there were.
+    ///
+    /// # Errors
+    /// As the store answers.
+    pub async fn follow_store(&self) -> Result<usize, KmsError> {
+        self.store.follow().await.map_err(failure::store)
+    }
+
+    /// Keys whose deletion date has come.
+    pub fn keys_due_for_deletion(&self, n: usize) -> Vec<Key> {
+        self.store.view().due_for_deletion(self.now(), n).iter().map(|entry| entry.key.clone()).collect()
+    }
+
+    /// Deletes a key that is due: its materials in the HSM, then the key, its aliases and wrapped materials.
+    ///
+    /// # Errors
+    /// As HSM and store answer; the key stays pending deletion then, and unusable.
+    pub async fn delete_key(&self, key: &Key) -> Result<(), KmsError> {
+        for material in &key.materials {
+            self.destroy(Arc::clone(material)).await?;
+        }
+        self.store.delete_key(&key.region, key.id).await.map_err(failure::store)
+    }
+
+    /// Intents that are older than `age`.
+    ///
+    /// # Errors
+    /// As the store answers.
+    pub async fn intents_older_than(&self, age: Duration) -> Result<Vec<Intent>, KmsError> {
+        let age = i64::try_from(age.as_millis()).map_err(KmsError::internal)?;
+        let time = Timestamp::from_ms(self.now().ms().saturating_sub(age));
+        self.store.intents_before(time).await.map_err(failure::store)
+    }
+
+    /// Destroys the object that `intent` may have led to, and forgets the intent.
+    ///
+    /// # Errors
+    /// As HSM and store answer.
+    pub async fn abandon(&self, intent: &Intent) -> Result<(), KmsError> {
+        let usage = intent.spec.usages().first().copied();
+        let usage = usage.ok_or_else(|| KmsError::internal("a key spec without a usage"))?;
+        let material = Material {
+            id: MaterialId([0; 32]),
+            spec: intent.spec,
+            usage,
+            keeping: Keeping::Token { cka_id: intent.cka_id.to_vec() },
+            public_key: None,
+        };
+        self.destroy(Arc::new(material)).await?;
+        self.store.forget_intent(intent).await.map_err(failure::store)
+    }
+
+    /// Destroys material. What is not there any more is destroyed.
+    async fn destroy(&self, material: Arc<Material>) -> Result<(), KmsError> {
+        let deadline = Instant::now() + self.settings.generation_deadline;
+        match self.hsm.call(Command::Destroy { material }, deadline).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind == Kind::KeyMissing => Ok(()),
+            Err(error) => Err(failure::hsm(error)),
+        }
+    }
+}

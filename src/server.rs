@@ -1,0 +1,281 @@
+//! Puts the service together and serves it: machines → service → doors → connections.
+
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body, http::Request};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    signal::unix::{SignalKind, signal},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+use tokio_rustls::TlsAcceptor;
+use tower_service::Service as _;
+
+use crate::{
+    api::{self, Peer},
+    audit::Trail,
+    clock::{Clock, SystemClock},
+    config::{Config, Limits, Tls},
+    health,
+    hsm::{Hsm, HsmError, Kind},
+    kms::{
+        Kms, Machines, Vault,
+        admin::{self, Admin},
+    },
+    store::Store,
+    tasks,
+};
+
+/// Longest head of a request, in bytes.
+const MAX_HEAD_BYTES: usize = 32 * 1024;
+/// How long a stop waits for requests that are under way.
+const DRAIN: Duration = Duration::from_secs(10);
+/// Exit code when the HSM refuses the PIN: starting again would try it again, and a token locks after a few times.
+pub const EXIT_PIN_REFUSED: u8 = 78;
+
+/// Why the program ends, for an operator, and with which exit code.
+#[derive(Debug)]
+pub struct Failure {
+    /// What went wrong.
+    pub text: String,
+    /// The exit code.
+    pub exit: u8,
+}
+
+impl Failure {
+    /// A failure with the ordinary exit code.
+    pub fn new(text: impl ToString) -> Self {
+        Self { text: text.to_string(), exit: 1 }
+    }
+}
+
+impl From<HsmError> for Failure {
+    fn from(error: HsmError) -> Self {
+        let exit = if error.kind == Kind::PinRefused { EXIT_PIN_REFUSED } else { 1 };
+        Self { text: format!("the HSM: {error}"), exit }
+    }
+}
+
+/// The service, with what an operator's verbs need beside it.
+pub struct Service {
+    /// The service itself.
+    pub kms: Arc<Kms>,
+    /// The operator's verbs.
+    pub admin: Admin,
+    /// Seals the secrets of access keys.
+    pub vault: Vault,
+    hsm: Hsm,
+}
+
+/// Opens the store and the HSM and puts the service together.
+///
+/// # Errors
+/// What is missing or wrong, for an operator.
+pub async fn open(config: &Config) -> Result<Service, Failure> {
+    refuse_spies()?;
+    let store = open_store(config).await?;
+    let hsm = open_hsm(config).await?;
+    let vault = open_vault(config, &store, &hsm).await?;
+    let trail = Trail::open(&config.audit.path, config.audit.sync);
+    let trail = trail.map_err(|error| Failure::new(format!("{}: {error}", config.audit.path.display())))?;
+    let admin = admin(config, store.clone());
+    let machines = Machines { store, hsm: hsm.clone(), trail, clock: Arc::new(SystemClock) };
+    let kms = Arc::new(Kms::new(config.kms_settings(), machines, vault.clone()));
+    Ok(Service { kms, admin, vault, hsm })
+}
+
+/// Opens the store.
+///
+/// # Errors
+/// If it cannot be read, or is of a version that this program does not know.
+pub async fn open_store(config: &Config) -> Result<Store, Failure> {
+    Store::open(&config.store.path).await.map_err(Failure::new)
+}
+
+/// Opens the HSM.
+///
+/// # Errors
+/// If it is not there, or refuses the PIN.
+pub async fn open_hsm(config: &Config) -> Result<Hsm, Failure> {
+    let settings = config.hsm_settings().map_err(Failure::new)?;
+    tokio::task::spawn_blocking(|| Hsm::start(settings)).await.map_err(Failure::new)?.map_err(Failure::from)
+}
+
+/// The deployment's vault; the deployment is founded if it is not.
+///
+/// # Errors
+/// If the HSM has no wrapping key, or the store is another account's.
+pub async fn open_vault(config: &Config, store: &Store, hsm: &Hsm) -> Result<Vault, Failure> {
+    if !hsm.has_wrapping_key() {
+        let label = &config.hsm.wrapping_key_label;
+        return Err(Failure::new(format!(
+            "the HSM has no wrapping key `{label}`: make one with `strongroom hsm init`"
+        )));
+    }
+    admin::found(store, hsm, &config.account, SystemClock.now()).await.map_err(Failure::new)
+}
+
+/// The operator's verbs on `store`.
+pub fn admin(config: &Config, store: Store) -> Admin {
+    Admin::new(store, config.account.clone(), config.partition.clone(), SystemClock.now())
+}
+
+/// Some modules, and some environments, write every PKCS#11 call to a file, PINs included.
+fn refuse_spies() -> Result<(), Failure> {
+    let spies = |name: &str| {
+        matches!(name, "PKCS11SPY" | "P11_KIT_DEBUG")
+            || name.ends_with("_PKCS11_DBG")
+            || name.starts_with("PKCS11_LOGGER_")
+    };
+    match std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).find(|name| spies(name)) {
+        Some(name) => Err(Failure::new(format!("{name} is set: it may write PINs to a file. Unset it."))),
+        None => Ok(()),
+    }
+}
+
+/// Binds the address that the configuration names.
+///
+/// # Errors
+/// If it is taken or not ours.
+pub async fn bind(config: &Config) -> Result<TcpListener, Failure> {
+    TcpListener::bind(config.listen).await.map_err(|error| Failure::new(format!("{}: {error}", config.listen)))
+}
+
+/// Serves until SIGTERM or SIGINT, then lets the requests under way finish.
+///
+/// # Errors
+/// If TLS or signals cannot be set up.
+pub async fn serve(config: &Config, service: Service, listener: TcpListener) -> Result<(), Failure> {
+    let limits = config.limits.clone();
+    let tls = config.tls.as_ref().map(acceptor).transpose()?;
+    let api_limits =
+        api::Limits { body_bytes: limits.body_bytes, body_timeout: Duration::from_millis(limits.body_timeout_ms) };
+    let app = health::router(Arc::clone(&service.kms)).merge(api::router(Arc::clone(&service.kms), api_limits));
+    tasks::start(&service.kms);
+    let graceful = accept(listener, Connections { app, tls, limits }, stop_signal()?).await;
+    tracing::info!("stopping");
+    if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some requests were still under way when the time to stop was over");
+    }
+    service.hsm.stop();
+    Ok(())
+}
+
+/// Ends with the first SIGTERM or SIGINT.
+fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::new)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::new)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// What every connection needs.
+struct Connections {
+    app: Router,
+    tls: Option<TlsAcceptor>,
+    limits: Limits,
+}
+
+/// Accepts connections until `stop`; at the limit, further ones wait in the listener's own queue.
+async fn accept(listener: TcpListener, connections: Connections, stop: impl Future<Output = ()>) -> GracefulShutdown {
+    let graceful = GracefulShutdown::new();
+    let connections = Arc::new(connections);
+    let room = Arc::new(Semaphore::new(connections.limits.connections));
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let next = async {
+            let permit = Arc::clone(&room).acquire_owned().await;
+            (permit, listener.accept().await)
+        };
+        tokio::select! {
+            () = &mut stop => return graceful,
+            (permit, accepted) = next => match (permit, accepted) {
+                (Ok(permit), Ok((stream, peer))) => {
+                    tokio::spawn(Arc::clone(&connections).welcome(stream, peer, permit, graceful.watcher()));
+                }
+                (_, Err(error)) => {
+                    // Out of descriptors, most likely: give those in use time to be closed.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                (Err(_), _) => return graceful,
+            },
+        }
+    }
+}
+
+type Watcher = hyper_util::server::graceful::Watcher;
+
+impl Connections {
+    async fn welcome(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        permit: OwnedSemaphorePermit,
+        watcher: Watcher,
+    ) {
+        // Answers are small and whole: waiting to fill a packet only makes them late.
+        let _ = stream.set_nodelay(true);
+        match &self.tls {
+            None => self.converse(stream, peer, watcher).await,
+            Some(tls) => {
+                let handshake = tokio::time::timeout(self.header_timeout(), tls.accept(stream)).await;
+                match handshake {
+                    Ok(Ok(stream)) => self.converse(stream, peer, watcher).await,
+                    Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
+                    Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
+                }
+            }
+        }
+        drop(permit);
+    }
+
+    async fn converse<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S, peer: SocketAddr, watcher: Watcher) {
+        let address: Arc<str> = peer.ip().to_string().into();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(Peer(Arc::clone(&address)));
+            self.app.clone().call(request)
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.header_timeout())
+            .max_buf_size(MAX_HEAD_BYTES)
+            .serve_connection(TokioIo::new(stream), service);
+        if let Err(error) = watcher.watch(connection).await {
+            tracing::debug!(%peer, %error, "a connection ended early");
+        }
+    }
+
+    /// Time for a request's head; a connection may be idle as long.
+    fn header_timeout(&self) -> Duration {
+        Duration::from_millis(self.limits.header_timeout_ms)
+    }
+}
+
+fn acceptor(tls: &Tls) -> Result<TlsAcceptor, Failure> {
+    let unreadable = |path: &Path, error| Failure::new(format!("tls: {}: {error}", path.display()));
+    let chain = CertificateDer::pem_file_iter(&tls.certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| unreadable(&tls.certificate, error))?;
+    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| unreadable(&tls.key, error))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(Failure::new)?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|error| Failure::new(format!("tls: {error}")))?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}

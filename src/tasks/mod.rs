@@ -1,0 +1,64 @@
+//! Background work: idempotent, without input, by period. A crash anywhere is mended by the next round.
+
+mod clear_intents;
+mod delete_keys;
+mod follow_store;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::{error::KmsError, kms::Kms};
+
+/// How often the store is asked for changes that another process made. A disabled key stops working everywhere
+/// within this time and one read.
+const FOLLOW_EVERY: Duration = Duration::from_millis(250);
+/// How often work that is due is looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// Runs every task until the runtime ends.
+pub fn start(kms: &Arc<Kms>) {
+    let following = Arc::clone(kms);
+    tokio::spawn(async move {
+        let mut ticks = every(FOLLOW_EVERY);
+        loop {
+            ticks.tick().await;
+            report("follow the store", follow_store::round(&following).await);
+        }
+    });
+    let sweeping = Arc::clone(kms);
+    tokio::spawn(async move {
+        let mut ticks = every(SWEEP_EVERY);
+        loop {
+            ticks.tick().await;
+            report("delete keys", delete_keys::round(&sweeping).await);
+            report("clear intents", clear_intents::round(&sweeping).await);
+        }
+    });
+}
+
+/// One round of every task.
+///
+/// # Errors
+/// What the first task that failed answers.
+pub async fn once(kms: &Kms) -> Result<(), KmsError> {
+    follow_store::round(kms).await?;
+    delete_keys::round(kms).await?;
+    clear_intents::round(kms).await?;
+    Ok(())
+}
+
+fn every(period: Duration) -> tokio::time::Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// What a round came to: how many things it did.
+fn report(task: &str, outcome: Result<usize, KmsError>) {
+    match outcome {
+        Ok(0) => {}
+        Ok(count) => tracing::debug!(task, count, "a round of background work"),
+        Err(error) => tracing::warn!(task, %error, cause = ?error.cause(), "background work failed; it is tried again"),
+    }
+}

@@ -1,0 +1,62 @@
+//! Signing keys: made of an access key's secret for one day, region and service.
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::{SERVICE, TERMINATOR};
+use crate::secret::SecretText;
+
+/// A signing key. Secret for its day: no `Debug`, and overwritten with zeros when dropped.
+pub struct SigningKey {
+    bytes: Zeroizing<[u8; 32]>,
+    is_somebodys: bool,
+}
+
+impl SigningKey {
+    /// The key of `secret` for a day (`YYYYMMDD`) and a region.
+    pub fn derive(secret: &SecretText, date: &str, region: &str) -> Self {
+        Self::derive_for(SERVICE, secret, date, region)
+    }
+
+    pub(super) fn derive_for(service: &str, secret: &SecretText, date: &str, region: &str) -> Self {
+        let secret = Zeroizing::new(["AWS4".as_bytes(), secret.expose().as_bytes()].concat());
+        let mut bytes = mac(&secret, date);
+        for part in [region, service, TERMINATOR] {
+            bytes = mac(bytes.as_slice(), part);
+        }
+        Self { bytes, is_somebodys: true }
+    }
+
+    /// A key to verify with where there is none, so that an unknown access key costs what a wrong signature costs.
+    /// No signature passes it, not even one that is made with its bytes.
+    pub fn for_nobody() -> Self {
+        Self { bytes: Zeroizing::new([0; 32]), is_somebodys: false }
+    }
+
+    pub(super) fn is_somebodys(&self) -> bool {
+        self.is_somebodys
+    }
+
+    pub(super) fn sign(&self, text: &str) -> [u8; 32] {
+        *mac(self.bytes.as_slice(), text)
+    }
+}
+
+/// HMAC-SHA-256. The key is brought to the length of a block here, as HMAC itself would do (RFC 2104), because a whole
+/// block is a key that cannot be refused.
+fn mac(key: &[u8], text: &str) -> Zeroizing<[u8; 32]> {
+    let mut block = Zeroizing::new([0; 64]);
+    if key.len() <= block.len() {
+        fill(&mut block, key);
+    } else {
+        fill(&mut block, &Sha256::digest(key));
+    }
+    let mut mac = Hmac::<Sha256>::new((&*block).into());
+    mac.update(text.as_bytes());
+    Zeroizing::new(mac.finalize().into_bytes().into())
+}
+
+fn fill(block: &mut [u8; 64], bytes: &[u8]) {
+    block.iter_mut().zip(bytes).for_each(|(slot, byte)| *slot = *byte);
+}

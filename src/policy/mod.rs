@@ -193,3 +193,6 @@ pub fn default_key_policy(partition: &str, account: &AccountId) -> String {
 }}"#
     )
 }
+
+#[cfg(test)]
+mod tests;

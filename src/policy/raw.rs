@@ -27,13 +27,20 @@ impl RawDocument {
     }
 }
 
-/// The versions differ in policy variables only, and those are refused in both.
+/// A version that there is. Versions differ in policy variables only, and those are refused in both.
 #[derive(Deserialize)]
-enum Version {
-    #[serde(rename = "2008-10-17")]
-    V2008,
-    #[serde(rename = "2012-10-17")]
-    V2012,
+#[serde(try_from = "String")]
+struct Version;
+
+impl TryFrom<String> for Version {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "2008-10-17" | "2012-10-17" => Ok(Self),
+            _ => Err(format!("there is no version `{text}`")),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -59,10 +66,24 @@ pub(super) struct RawStatement {
     condition: Option<Refused>,
 }
 
+/// Read from a string: serde's own enums would take `{"Allow": null}`, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub(super) enum Effect {
     Allow,
     Deny,
+}
+
+impl TryFrom<String> for Effect {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "Allow" => Ok(Self::Allow),
+            "Deny" => Ok(Self::Deny),
+            _ => Err(format!("the effect `{text}` is neither `Allow` nor `Deny`")),
+        }
+    }
 }
 
 fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {

@@ -60,3 +60,22 @@ fn mac(key: &[u8], text: &str) -> Zeroizing<[u8; 32]> {
 fn fill(block: &mut [u8; 64], bytes: &[u8]) {
     block.iter_mut().zip(bytes).for_each(|(slot, byte)| *slot = *byte);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sigv4::canonical::hex;
+
+    /// RFC 4231, test cases 2 and 6: a short key, and one longer than a block.
+    #[test]
+    fn keys_of_any_length() {
+        assert_eq!(
+            hex(mac(b"Jefe", "what do ya want for nothing?").as_slice()),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        );
+        assert_eq!(
+            hex(mac(&[0xaa; 131], "Test Using Larger Than Block-Size Key - Hash Key First").as_slice()),
+            "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"
+        );
+    }
+}

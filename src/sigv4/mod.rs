@@ -11,13 +11,17 @@
 mod canonical;
 mod header;
 mod key;
+mod scope;
 
 use std::{borrow::Cow, fmt};
 
 use subtle::{Choice, ConstantTimeEq};
 
-use self::header::{Authorization, incomplete, signed_names};
 pub use self::key::SigningKey;
+use self::{
+    header::{Authorization, incomplete, signed_names},
+    scope::Scope,
+};
 use crate::{
     clock::Timestamp,
     error::{Code, KmsError},
@@ -203,7 +207,7 @@ fn check_time(date: &str, now: Timestamp) -> Result<(), KmsError> {
         ))
     })?;
     let age_ms = now.since_ms(signed_at);
-    if age_ms.abs() <= MAX_SKEW_MS {
+    if age_ms.unsigned_abs() <= MAX_SKEW_MS.unsigned_abs() {
         return Ok(());
     }
     let bound = |ms: i64| Timestamp::from_ms(now.ms().saturating_add(ms)).basic_iso8601();
@@ -213,56 +217,6 @@ fn check_time(date: &str, now: Timestamp) -> Result<(), KmsError> {
     } else {
         format!("Signature not yet current: {date} is still later than {latest} ({now} + 5 min.)")
     }))
-}
-
-/// The parts of `Credential`.
-struct Scope<'a> {
-    access_key_id: &'a str,
-    date: &'a str,
-    region: &'a str,
-    service: &'a str,
-    terminator: &'a str,
-    /// All of it but the access key id.
-    text: &'a str,
-}
-
-impl<'a> Scope<'a> {
-    fn parse(credential: &'a str) -> Result<Self, KmsError> {
-        let parts: Vec<&str> = credential.splitn(6, '/').collect();
-        let (&[access_key_id, date, region, service, terminator], Some((_, text))) =
-            (parts.as_slice(), credential.split_once('/'))
-        else {
-            return Err(incomplete(format!(
-                "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got \
-                 '{credential}'"
-            )));
-        };
-        Ok(Self { access_key_id, date, region, service, terminator, text })
-    }
-
-    /// AWS says all that is wrong in one message.
-    fn check(&self, date: &str, valid_region: impl Fn(&str) -> bool) -> Result<(), KmsError> {
-        let Self { region, service, terminator, .. } = self;
-        let mut message = String::new();
-        if !valid_region(region) {
-            message += &format!("Credential should be scoped to a valid region, not '{region}'. ");
-        }
-        if *service != SERVICE {
-            message += &format!("Credential should be scoped to correct service: '{SERVICE}'. ");
-        }
-        if *terminator != TERMINATOR {
-            message +=
-                &format!("Credential should be scoped with a valid terminator: '{TERMINATOR}', not '{terminator}'. ");
-        }
-        let (theirs, ours) = (self.date, date.get(..8).unwrap_or_default());
-        if theirs != ours {
-            message += &format!(
-                "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: \
-                 '{theirs}' != '{ours}', from '{date}'. "
-            );
-        }
-        if message.is_empty() { Ok(()) } else { Err(wrong(message)) }
-    }
 }
 
 /// Who signs a request.
@@ -298,3 +252,6 @@ fn sign_for(service: &str, request: &Received<'_>, signer: &Signer<'_>, at: Time
     let (algorithm, names) = (header::ALGORITHM, names.join(";"));
     format!("{algorithm} Credential={access_key_id}/{scope}, SignedHeaders={names}, Signature={signature}")
 }
+
+#[cfg(test)]
+mod tests;

@@ -194,10 +194,25 @@ mod tests {
         let hsm = HsmSample { queue_depth: 1, sessions: 8, sessions_busy: 2, errors, ..HsmSample::default() };
         let sample = Sample { hsm, audit_records: 7, view_age: Duration::from_millis(250) };
         let text = metrics.render(&sample);
-        let values: Vec<_> = text.lines().filter(|line| !line.starts_with("# ") && !line.contains("_bucket")).collect();
-        expect![""].assert_eq(&values.join("\n"));
-        assert!(text.contains(r#"strongroom_call_seconds_bucket{operation="Encrypt",le="0.0005"} 2"#), "{text}");
-        assert!(text.contains(r#"strongroom_call_seconds_bucket{operation="Encrypt",le="+Inf"} 3"#), "{text}");
+        let mut values: Vec<_> =
+            text.lines().filter(|line| !line.starts_with("# ") && !line.contains("_bucket")).collect();
+        values.sort_unstable();
+        expect![[r#"
+            strongroom_audit_records_total 7
+            strongroom_call_seconds_count{operation="Encrypt"} 3
+            strongroom_call_seconds_sum{operation="Encrypt"} 20.0005
+            strongroom_calls_total{operation="Encrypt",outcome="AccessDeniedException"} 1
+            strongroom_calls_total{operation="Encrypt",outcome="Success"} 2
+            strongroom_hsm_cached_handles 0
+            strongroom_hsm_errors_total{function="C_Encrypt",code="CKR_DEVICE_ERROR"} 3
+            strongroom_hsm_queue_depth 1
+            strongroom_hsm_sessions 8
+            strongroom_hsm_sessions_busy 2
+            strongroom_hsm_threads_replaced_total 0
+            strongroom_view_age_seconds 0.25"#]]
+        .assert_eq(&values.join("\n"));
+        assert!(text.contains(r#"strongroom_call_seconds_bucket{le="0.0005",operation="Encrypt"} 2"#), "{text}");
+        assert!(text.contains(r#"strongroom_call_seconds_bucket{le="+Inf",operation="Encrypt"} 3"#), "{text}");
         assert!(text.ends_with("# EOF\n"));
     }
 

@@ -241,12 +241,12 @@ impl Connections {
         drop(permit);
     }
 
-    async fn converse<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S, peer: SocketAddr, watcher: Watcher) {
-        let address: Arc<str> = peer.ip().to_string().into();
+    async fn converse<S: AsyncRead + AsyncWrite + Unpin + 'static>(&self, stream: S, peer: SocketAddr, watcher: Watcher) {
+        let (app, address): (_, Arc<str>) = (self.app.clone(), peer.ip().to_string().into());
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(Peer(Arc::clone(&address)));
-            self.app.clone().call(request)
+            app.clone().call(request)
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

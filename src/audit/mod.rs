@@ -11,6 +11,11 @@
 //! trail writes all of them with one call, then those that arrived meanwhile, until none are left. So at most one
 //! worker of the async runtime is ever inside a write, for one record; and when the last write was slow, or each is
 //! followed by a sync, none is: the thread does all of them.
+//!
+//! Measured on two shared cores with lines of 900 bytes, the median time of one append by 1, 8 and 64 tasks: 1.7, 1.6
+//! and 1.6 µs, against 17, 26 and 65 µs when the thread writes every record. With 64 tasks that do nothing else the
+//! thread alone moves more records in total (540,000 to 700,000 a second against 140,000 to 420,000), but both are far
+//! beyond what an HSM answers.
 
 mod event;
 mod sink;

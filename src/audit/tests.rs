@@ -1,1 +1,203 @@
-//! Tests of the trail.
+//! The trail on a file of its own.
+
+use std::{collections::HashSet, fs, io::Write, path::PathBuf};
+
+use expect_test::expect;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{clock::Timestamp, identity::Identity, principal::Principal};
+
+struct World {
+    directory: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().expect("a directory") }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("audit.log")
+    }
+
+    fn open(&self, sync: bool) -> Arc<Trail> {
+        Arc::new(Trail::open(&self.path(), sync).expect("a trail"))
+    }
+
+    /// Every line of the file; each must be whole.
+    fn records(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.path()).expect("text");
+        assert!(text.ends_with('\n'));
+        text.lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
+    }
+}
+
+fn identity(arn: &str) -> Identity {
+    let principal = Principal::try_from(arn.to_owned()).expect("a principal");
+    Identity { principal, access_key_id: "AKIDEXAMPLE".into() }
+}
+
+fn event<'a>(caller: Caller<'a>, parameters: &'a Value, resources: &'a [String]) -> Event<'a> {
+    Event {
+        time: Timestamp::from_ms(1_440_938_160_123),
+        request_id: Uuid::nil(),
+        event_name: "Encrypt",
+        region: "eu-west-1",
+        source_ip: "192.0.2.7",
+        user_agent: "aws-cli/2",
+        caller,
+        parameters,
+        resources,
+        account: "111122223333",
+        read_only: true,
+        error: None,
+    }
+}
+
+async fn record(trail: &Trail, name: &str) -> Result<(), AuditError> {
+    trail.record(&Event { event_name: name, ..event(Caller::Unknown, &Value::Null, &[]) }).await
+}
+
+#[test]
+fn a_record_is_cloudtrails() {
+    let identity = identity("arn:aws:iam::111122223333:user/team/alice");
+    let parameters = json!({ "keyId": "alias/a", "encryptionAlgorithm": "SYMMETRIC_DEFAULT" });
+    let resources = ["arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab".to_owned()];
+    let event = event(Caller::Proved(&identity), &parameters, &resources);
+    let line = String::from_utf8(event.line(Uuid::from_u128(1)).expect("JSON")).expect("text");
+    expect![[r#"
+        {"eventVersion":"1.11","userIdentity":{"type":"IAMUser","arn":"arn:aws:iam::111122223333:user/team/alice","accountId":"111122223333","accessKeyId":"AKIDEXAMPLE","userName":"alice"},"eventTime":"2015-08-30T12:36:00Z","eventSource":"kms.amazonaws.com","eventName":"Encrypt","awsRegion":"eu-west-1","sourceIPAddress":"192.0.2.7","userAgent":"aws-cli/2","requestParameters":{"encryptionAlgorithm":"SYMMETRIC_DEFAULT","keyId":"alias/a"},"responseElements":null,"requestID":"00000000-0000-0000-0000-000000000000","eventID":"00000000-0000-0000-0000-000000000001","readOnly":true,"resources":[{"accountId":"111122223333","type":"AWS::KMS::Key","ARN":"arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"}],"eventType":"AwsApiCall","managementEvent":true,"recipientAccountId":"111122223333","eventCategory":"Management"}
+    "#]].assert_eq(&line);
+}
+
+#[test]
+fn a_failure_says_what_the_caller_was_told() {
+    let failure = Failure { code: "AccessDeniedException", message: Some("no\r\n\u{7}") };
+    let agent = "é".repeat(MAX_TEXT);
+    let event =
+        Event { error: Some(failure), user_agent: &agent, ..event(Caller::Claimed("AKID\nx"), &Value::Null, &[]) };
+    let line = event.line(Uuid::nil()).expect("JSON");
+    let value: Value = serde_json::from_slice(&line).expect("JSON");
+    assert_eq!(value["errorCode"], "AccessDenied");
+    assert_eq!(value["errorMessage"], "no   ");
+    assert_eq!(value["userIdentity"], json!({ "type": "Unknown", "accessKeyId": "AKID x" }));
+    assert_eq!(value["userAgent"].as_str().map(str::len), Some(MAX_TEXT));
+}
+
+const MAX_TEXT: usize = 1024;
+
+#[test]
+fn callers_are_named_as_cloudtrail_names_them() {
+    let user_identity = |arn: &str| {
+        let identity = identity(arn);
+        let line = event(Caller::Proved(&identity), &Value::Null, &[]).line(Uuid::nil()).expect("JSON");
+        serde_json::from_slice::<Value>(&line).expect("JSON")["userIdentity"].to_string()
+    };
+    let all = [
+        "arn:aws:iam::111122223333:root",
+        "arn:aws:iam::111122223333:user/team/alice",
+        "arn:aws:iam::111122223333:role/admin",
+        "arn:aws:sts::111122223333:assumed-role/admin/alice",
+    ];
+    expect![[r#"
+        {"accessKeyId":"AKIDEXAMPLE","accountId":"111122223333","arn":"arn:aws:iam::111122223333:root","principalId":"111122223333","type":"Root"}
+        {"accessKeyId":"AKIDEXAMPLE","accountId":"111122223333","arn":"arn:aws:iam::111122223333:user/team/alice","type":"IAMUser","userName":"alice"}
+        {"accessKeyId":"AKIDEXAMPLE","accountId":"111122223333","arn":"arn:aws:iam::111122223333:role/admin","type":"Role"}
+        {"accessKeyId":"AKIDEXAMPLE","accountId":"111122223333","arn":"arn:aws:sts::111122223333:assumed-role/admin/alice","type":"AssumedRole"}"#]].assert_eq(&all.map(user_identity).join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_record_is_there_and_whole() {
+    for sync in [false, true] {
+        let world = World::new();
+        let trail = world.open(sync);
+        let mut tasks = tokio::task::JoinSet::new();
+        for n in 0..1000 {
+            let trail = Arc::clone(&trail);
+            tasks.spawn(async move { record(&trail, &n.to_string()).await.expect("written") });
+        }
+        tasks.join_all().await;
+        let names: HashSet<_> = world.records().iter().map(|record| record["eventName"].to_string()).collect();
+        assert_eq!((names.len(), trail.records()), (1000, 1000));
+    }
+}
+
+#[tokio::test]
+async fn a_record_is_in_the_file_when_it_is_acknowledged() {
+    let world = World::new();
+    let trail = world.open(false);
+    for n in 1..=20 {
+        record(&trail, "Encrypt").await.expect("written");
+        assert_eq!(world.records().len(), n);
+    }
+}
+
+#[tokio::test]
+async fn a_torn_line_spoils_only_itself() {
+    let world = World::new();
+    record(&*world.open(false), "first").await.expect("written");
+    let mut file = fs::OpenOptions::new().append(true).open(world.path()).expect("open");
+    file.write_all(b"{\"eventVersion\":\"1.").expect("written");
+    record(&*world.open(false), "second").await.expect("written");
+    let text = fs::read_to_string(world.path()).expect("text");
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!((lines.len(), lines[1]), (3, "{\"eventVersion\":\"1."));
+    assert!(serde_json::from_str::<Value>(lines[2]).is_ok());
+}
+
+#[tokio::test]
+async fn a_full_disk_is_an_error_for_everybody_who_waits() {
+    for sync in [false, true] {
+        let trail = Trail::open(Path::new("/dev/full"), sync).expect("open");
+        for _ in 0..3 {
+            let error = record(&trail, "Encrypt").await.expect_err("no room");
+            let cause = error.source().expect("a cause").to_string();
+            assert!(cause.contains("No space left on device"), "{cause}");
+        }
+        assert_eq!(trail.records(), 0);
+    }
+}
+
+#[test]
+fn what_a_write_has_torn_is_ended_by_the_next() {
+    let world = World::new();
+    let mut sink = Sink::open(&world.path(), false).expect("open");
+    sink.append(b"{}\n").expect("written");
+    // What a full disk leaves of a line.
+    sink.append(b"{\"torn").expect("written");
+    sink.append(b"[]\n").expect("written");
+    assert_eq!(fs::read_to_string(world.path()).expect("text"), "{}\n{\"torn\n[]\n");
+}
+
+#[tokio::test]
+async fn after_a_rotation_records_go_to_the_new_file() {
+    let world = World::new();
+    let trail = world.open(false);
+    record(&trail, "old").await.expect("written");
+    fs::rename(world.path(), world.directory.path().join("audit.log.1")).expect("renamed");
+    record(&trail, "old").await.expect("written");
+    trail.reopen().expect("open");
+    record(&trail, "new").await.expect("written");
+    assert_eq!(world.records()[0]["eventName"], "new");
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_has_its_record() {
+    let world = World::new();
+    let trail = world.open(true);
+    for _ in 0..5 {
+        let mut pending = Box::pin(record(&trail, "Encrypt"));
+        assert!(poll_once(&mut pending).await.is_none_or(|outcome| outcome.is_ok()));
+    }
+    drop(trail);
+    assert_eq!(world.records().len(), 5);
+}
+
+async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    std::future::poll_fn(|cx| match std::pin::Pin::new(&mut *future).poll(cx) {
+        std::task::Poll::Ready(outcome) => std::task::Poll::Ready(Some(outcome)),
+        std::task::Poll::Pending => std::task::Poll::Ready(None),
+    })
+    .await
+}

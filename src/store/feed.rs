@@ -13,6 +13,9 @@ use crate::key::{Alias, Key, reference::KeyId};
 
 const WHAT: &str = "read the change feed";
 
+/// How many changes are read at once.
+pub(super) const PAGE: usize = 1000;
+
 /// One document that has changed, as it is now; without a body if it is gone.
 pub(super) struct Change {
     pub(super) seq: i64,
@@ -21,12 +24,13 @@ pub(super) struct Change {
     body: Option<String>,
 }
 
-/// The next changes after `seen`, oldest first; none when there are no more. One statement sees one state of the
+/// The next changes after `seen`, oldest first; fewer than [`PAGE`] when there are no more. One statement sees one state of the
 /// database, so a document and its number belong together.
 pub(super) async fn read(connection: &mut SqliteConnection, seen: i64) -> Result<Vec<Change>, StoreError> {
     let text = "SELECT c.seq AS seq, c.kind AS kind, c.id AS id, d.body AS body FROM changes c \
-                LEFT JOIN documents d ON d.kind = c.kind AND d.id = c.id WHERE c.seq > $1 ORDER BY c.seq LIMIT 1000";
-    let rows = sqlx::query(text).bind(seen).fetch_all(connection).await.map_err(StoreError::sql(WHAT))?;
+                LEFT JOIN documents d ON d.kind = c.kind AND d.id = c.id WHERE c.seq > $1 ORDER BY c.seq LIMIT $2";
+    let rows =
+        sqlx::query(text).bind(seen).bind(PAGE as i64).fetch_all(connection).await.map_err(StoreError::sql(WHAT))?;
     rows.iter().map(Change::from_row).collect::<Result<_, _>>().map_err(StoreError::sql(WHAT))
 }
 

@@ -92,10 +92,14 @@ impl Store {
         let mut connection = self.0.driver.reader("read the change feed").await?;
         let mut changed = 0;
         loop {
-            let changes = feed::read(&mut connection, *seen).await?;
-            let Some(last) = changes.last() else { break };
-            (*seen, changed) = (last.seq, changed + changes.len());
-            self.0.view.apply(changes.into_iter().filter_map(feed::Change::decode).collect());
+            let page = feed::read(&mut connection, *seen).await?;
+            let count = page.len();
+            *seen = page.last().map_or(*seen, |change| change.seq);
+            self.0.view.apply(page.into_iter().filter_map(feed::Change::decode).collect());
+            changed += count;
+            if count < feed::PAGE {
+                break;
+            }
         }
         self.proven_at(asked);
         Ok(changed)

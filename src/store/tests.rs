@@ -463,6 +463,30 @@ async fn a_bad_row_stops_only_itself() {
 }
 
 #[tokio::test]
+async fn a_principal_whose_policy_does_not_compile_is_denied() {
+    let world = World::new().await;
+    let record = PrincipalRecord { principal: principal(), policies: BTreeMap::new(), created: Timestamp::from_ms(3) };
+    world.store.insert_principal(&record).await.expect("stored");
+    world.store.attach_policy(principal().arn(), "all", IDENTITY_POLICY).await.expect("asked");
+    world.store.attach_policy(principal().arn(), "bad", "{").await.expect("asked");
+    let entry = world.store.view().principal(principal().arn()).expect("there");
+    assert_eq!(entry.policies.len(), 2);
+    assert!(format!("{:?}", entry.policies).contains("Deny"));
+}
+
+#[tokio::test]
+async fn a_feed_of_many_pages_is_read_to_its_end() {
+    let world = World::new().await;
+    raw_write(
+        &world.path(),
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) \
+         INSERT INTO changes (kind, id, seq) SELECT 'key', 'r/' || i, i FROM n",
+    );
+    assert_eq!(world.store.follow().await.expect("followed"), 2500);
+    assert_eq!(world.store.follow().await.expect("followed"), 0);
+}
+
+#[tokio::test]
 async fn a_database_of_a_later_version_is_refused() {
     let world = World::new().await;
     raw_write(&world.path(), "UPDATE schema_version SET version = 99");

@@ -1,4 +1,5 @@
 //! Strongroom.
 
+pub mod hsm;
 pub mod key;
 pub mod secret;

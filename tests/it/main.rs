@@ -1,2 +1,4 @@
-#[test]
-fn nothing() {}
+//! Everything that is tested from the outside.
+
+mod hsm;
+mod softhsm;

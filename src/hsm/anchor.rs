@@ -119,10 +119,10 @@ impl Anchor<'_> {
 
     fn destroy(&self, handle: ObjectHandle, epoch: u64) {
         // An object of an earlier epoch is gone, and its handle may by now be another object's.
-        if let Some(session) = self.session.as_ref().filter(|_| epoch == self.engine.epoch()) {
-            if let Err(error) = session.destroy_object(handle).map_err(HsmError::from) {
-                self.engine.counts.note(&error);
-            }
+        if let Some(session) = self.session.as_ref().filter(|_| epoch == self.engine.epoch())
+            && let Err(error) = session.destroy_object(handle)
+        {
+            self.engine.counts.note(&error.into());
         }
     }
 

@@ -1,4 +1,6 @@
 //! Everything that is tested from the outside.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that panics has failed")]
+
 mod hsm;
 mod softhsm;

@@ -2,11 +2,11 @@
 //! nothing that a worker's session suffers takes the login or the handles with it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::Receiver;
 use cryptoki::object::ObjectHandle;
-use cryptoki::session::{Session, SessionState};
+use cryptoki::session::Session;
 use tokio::sync::oneshot;
 
 use crate::key::material::Material;
@@ -30,9 +30,6 @@ pub(super) enum Errand {
     Stop,
 }
 
-/// Nobody waits for a destruction; it is overdue when the HSM must be stuck.
-const DESTROY_TIMEOUT: Duration = Duration::from_secs(10);
-
 struct Anchor<'a> {
     engine: &'a Engine,
     /// `None` until it has been opened anew.
@@ -43,44 +40,54 @@ struct Anchor<'a> {
 pub(super) fn serve(engine: &Engine, lane: &Lane, shift: Shift, errands: &Receiver<Errand>, session: Option<Session>) {
     let mut anchor = Anchor { engine, session };
     while let Ok(errand) = errands.recv() {
+        let now = Instant::now();
         let deadline = match &errand {
             Errand::Make { deadline, .. } | Errand::LogIn { deadline, .. } => *deadline,
-            Errand::Destroy { .. } => Instant::now() + DESTROY_TIMEOUT,
+            Errand::Destroy { .. } => now,
             Errand::Stop => return,
         };
-        lane.begin(engine, deadline);
-        anchor.run(errand);
+        lane.begin(engine, now, deadline);
+        let failed = anchor.run(errand);
+        // One that has been replaced must not speak for its successor.
         if !lane.end(engine, shift) {
             return;
+        }
+        if let Some(error) = failed {
+            anchor.note(&error);
         }
     }
 }
 
 impl Anchor<'_> {
-    fn run(&mut self, errand: Errand) {
+    /// What went wrong, if something did; whoever asked has been told.
+    fn run(&mut self, errand: Errand) -> Option<HsmError> {
         match errand {
             Errand::Make { id, material, .. } => {
-                if self.engine.handles.is_wanted(id) {
-                    let made = self.make(id, &material);
-                    self.note(made.as_ref().err());
-                    self.engine.handles.put(id, made);
+                // Nobody waits for it any more: not worth a call.
+                if !self.engine.handles.is_wanted(id) {
+                    return None;
                 }
+                let made = self.make(id, &material);
+                let failed = made.as_ref().err().cloned();
+                self.engine.handles.put(id, made);
+                failed
             }
-            Errand::Destroy { handle, epoch } => self.destroy(handle, epoch),
+            Errand::Destroy { handle, epoch } => self.destroy(handle, epoch).err(),
             Errand::LogIn { seen, done, .. } => {
                 let entered = self.log_in(seen);
-                self.note(entered.as_ref().err());
+                let failed = entered.as_ref().err().cloned();
                 let _ = done.send(entered);
+                failed
             }
-            Errand::Stop => {}
+            Errand::Stop => None,
         }
     }
 
     /// A session that ended in an unknown way takes all handles with it.
-    fn note(&mut self, error: Option<&HsmError>) {
-        let Some(error) = error else { return };
+    fn note(&mut self, error: &HsmError) {
         self.engine.counts.note(error);
-        if matches!(error.kind, Kind::SessionLost | Kind::DeviceLost | Kind::Bug) && self.session.take().is_some() {
+        let is_lost = matches!(error.kind, Kind::SessionLost | Kind::DeviceLost | Kind::Bug);
+        if is_lost && self.session.take().is_some() {
             tracing::warn!(%error, "the anchor session was lost, and all handles with it");
             self.engine.end_epoch();
         }
@@ -90,7 +97,7 @@ impl Anchor<'_> {
         self.ensure_session()?;
         let epoch = self.engine.epoch();
         let session = self.session.as_ref().ok_or_else(HsmError::stopped)?;
-        let loaded = self.load(session, id, material).map_err(|error| explain(session, error))?;
+        let loaded = self.load(session, id, material).map_err(|error| self.engine.line(session).explain(error))?;
         Ok(self.engine.handles.lease(loaded.handle, loaded.ours, epoch))
     }
 
@@ -117,12 +124,11 @@ impl Anchor<'_> {
         }
     }
 
-    fn destroy(&self, handle: ObjectHandle, epoch: u64) {
+    fn destroy(&self, handle: ObjectHandle, epoch: u64) -> Result<(), HsmError> {
         // An object of an earlier epoch is gone, and its handle may by now be another object's.
-        if let Some(session) = self.session.as_ref().filter(|_| epoch == self.engine.epoch())
-            && let Err(error) = session.destroy_object(handle)
-        {
-            self.engine.counts.note(&error.into());
+        match &self.session {
+            Some(session) if epoch == self.engine.epoch() => Ok(session.destroy_object(handle)?),
+            _ => Ok(()),
         }
     }
 
@@ -144,17 +150,5 @@ impl Anchor<'_> {
             self.session = Some(session);
         }
         Ok(())
-    }
-}
-
-/// To one who is not logged in, private objects are not there. Only after a failure is it worth asking.
-fn explain(session: &Session, error: HsmError) -> HsmError {
-    if !matches!(error.kind, Kind::KeyMissing | Kind::NoWrappingKey) {
-        return error;
-    }
-    match session.get_session_info().map(|info| info.session_state()) {
-        Ok(SessionState::RwUser | SessionState::RoUser) => error,
-        Ok(_) => HsmError::new(Kind::LoggedOut, "C_GetSessionInfo", "the token forgot our login"),
-        Err(error) => error.into(),
     }
 }

@@ -242,6 +242,10 @@ impl Hsm {
     async fn mend(&self, failure: &Failure, epoch: u64, deadline: Instant) -> Result<bool, HsmError> {
         match failure.error.kind {
             Kind::SessionLost | Kind::Ambiguous => Ok(failure.command.is_repeatable()),
+            // The known answer's key went with the anchor's session; it is made with the login.
+            Kind::KeyMissing if matches!(failure.command, Command::Check) => {
+                self.log_in(epoch, deadline).await.map(|()| true)
+            }
             Kind::KeyMissing => {
                 let Some((lease, (id, _))) = failure.lease.as_ref().zip(failure.command.needs()) else {
                     return Ok(false);

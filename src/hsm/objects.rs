@@ -2,7 +2,7 @@
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
-use cryptoki::session::Session;
+use cryptoki::session::{Session, SessionState};
 
 use crate::key::material::{Keeping, Material, MaterialId, WrapMechanism};
 use crate::key::spec::{KeySpec, KeyUsage};
@@ -218,6 +218,22 @@ impl Line<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether this session sees private objects: to one who is not logged in they are not there.
+    pub(super) fn is_logged_in(&self) -> Result<(), HsmError> {
+        match self.session.get_session_info()?.session_state() {
+            SessionState::RwUser | SessionState::RoUser => Ok(()),
+            _ => Err(HsmError::new(Kind::LoggedOut, "C_GetSessionInfo", "the token forgot our login")),
+        }
+    }
+
+    /// Why an object is missing. Only after a failure is it worth asking.
+    pub(super) fn explain(&self, error: HsmError) -> HsmError {
+        match error.kind {
+            Kind::KeyMissing | Kind::NoWrappingKey => self.is_logged_in().err().unwrap_or(error),
+            _ => error,
+        }
     }
 
     /// Whether no object has the CKA_ID of `material` any more.

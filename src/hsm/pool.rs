@@ -1,7 +1,7 @@
 //! Threads that own sessions, the queues in front of them, and the watch over calls that do not return.
 //!
-//! A C call cannot be cancelled. One that outlives its deadline costs its caller an error and the engine a thread: the
-//! watch bumps the lane's generation and starts another thread with another session. When the stuck call returns after all,
+//! A C call cannot be cancelled. One that outlives its deadline costs its caller an error at once and, if it goes on and on,
+//! the engine a thread: the watch bumps the lane's generation and starts another thread with another session. When the stuck call returns after all,
 //! its thread sees that it has been replaced, closes its session and ends.
 
 use std::sync::Arc;
@@ -19,6 +19,16 @@ use super::engine::Engine;
 use super::error::HsmError;
 use super::handles::Lease;
 use super::worker;
+
+/// A call is not given up before it has lasted this long, however near its deadline it began: under load, calls begin late,
+/// and giving threads up would make it worse.
+const WORK_PATIENCE: Duration = Duration::from_millis(250);
+
+/// The same for the anchor, whose replacement costs all handles.
+const ANCHOR_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The same for the lanes where a call may take this long by right: RSA-4096 generation takes seconds on a fast HSM.
+const SLOW_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often the watch looks when nobody calls it.
 const WATCH_PERIOD: Duration = Duration::from_millis(100);
@@ -46,7 +56,7 @@ pub(super) struct Lane {
     name: String,
     duty: Duty,
     generation: AtomicU64,
-    /// The deadline of the call that is being made, in ticks; 0 while there is none.
+    /// When the call that is being made is to be given up, in ticks; 0 while there is none.
     busy_until: AtomicU64,
 }
 
@@ -79,8 +89,13 @@ impl Lane {
     }
 
     /// A call begins.
-    pub(super) fn begin(&self, engine: &Engine, deadline: Instant) {
-        self.busy_until.store(engine.ticks(deadline), Ordering::Release);
+    pub(super) fn begin(&self, engine: &Engine, now: Instant, deadline: Instant) {
+        let patience = match self.duty {
+            Duty::Work(_) => WORK_PATIENCE,
+            Duty::Anchor(_) => ANCHOR_PATIENCE,
+            Duty::Alone(_) => SLOW_PATIENCE,
+        };
+        self.busy_until.store(engine.ticks(deadline.max(now + patience)), Ordering::Release);
     }
 
     /// The call has ended. Whether the thread may go on: it may have been replaced meanwhile.

@@ -66,7 +66,7 @@ fn initialize(pkcs11: &Pkcs11) -> Result<(), HsmError> {
 /// say which token is meant: it only narrows the others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TokenSelector {
-    /// CKA-less `label` of CK_TOKEN_INFO.
+    /// Label, as it was given when the token was initialised.
     pub label: Option<String>,
     /// Serial number.
     pub serial: Option<String>,

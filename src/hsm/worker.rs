@@ -29,12 +29,13 @@ struct Worker<'a> {
 pub(super) fn serve(engine: &Engine, lane: &Lane, shift: Shift, jobs: &Receiver<Job>, session: Option<Session>) {
     let mut worker = Worker { engine, session };
     while let Ok(job) = jobs.recv() {
+        let now = Instant::now();
         // Nobody waits for it: not worth a call.
-        if job.reply.is_closed() || job.deadline <= Instant::now() {
+        if job.reply.is_closed() || job.deadline <= now {
             continue;
         }
-        lane.begin(engine, job.deadline);
-        worker.run(job);
+        lane.begin(engine, now, job.deadline);
+        worker.run(job, now);
         if !lane.end(engine, shift) {
             return;
         }
@@ -42,10 +43,9 @@ pub(super) fn serve(engine: &Engine, lane: &Lane, shift: Shift, jobs: &Receiver<
 }
 
 impl Worker<'_> {
-    fn run(&mut self, job: Job) {
+    fn run(&mut self, job: Job, now: Instant) {
         let Job { command, lease, deadline, reply } = job;
-        let begun = Instant::now();
-        let started = self.engine.ticks(begun);
+        let started = self.engine.ticks(now);
         let result = self.attempt(&command, lease.as_deref());
         match &result {
             Ok(_) => self.engine.note_success(started),
@@ -75,7 +75,11 @@ impl Worker<'_> {
         };
         let session = self.session.insert(session);
         let task = Task { engine: self.engine, line: self.engine.line(session), lease };
-        task.perform(command)
+        task.perform(command).map_err(|error| match lease {
+            None => task.line.explain(error),
+            // Another handle is tried first, and the anchor explains if it cannot make one.
+            Some(_) => error,
+        })
     }
 }
 
@@ -141,13 +145,15 @@ impl Task<'_> {
         made.map(Answer::Material)
     }
 
-    /// Destroyed only when a session that was opened afterwards does not see it: there are modules that say CKR_OK and
-    /// bring the object back.
+    /// Destroyed only when a session that was opened afterwards, and is logged in, does not see it: there are modules that
+    /// say CKR_OK and bring the object back.
     fn destroy(&self, material: &Material) -> Result<Answer, HsmError> {
         if let Keeping::Token { cka_id } = &material.keeping {
             self.line.destroy_stored(material, cka_id)?;
             let fresh = self.engine.module.open(self.engine.slot)?;
-            self.engine.line(&fresh).see_gone(material, cka_id)?;
+            let fresh = self.engine.line(&fresh);
+            fresh.see_gone(material, cka_id)?;
+            fresh.is_logged_in()?;
         }
         self.engine.handles.forget(material.id);
         Ok(Answer::Done)

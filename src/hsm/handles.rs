@@ -203,3 +203,103 @@ impl Table {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::{Receiver, unbounded};
+
+    use super::*;
+    use crate::hsm::raw::handle_of_nothing;
+    use crate::key::material::Keeping;
+    use crate::key::spec::{KeySpec, KeyUsage};
+
+    fn cache(limit: usize) -> (Handles, Receiver<Errand>) {
+        let (anchor, errands) = unbounded();
+        (Handles::new(limit, anchor), errands)
+    }
+
+    fn id(n: u8) -> HandleId {
+        HandleId { material: MaterialId([n; 32]), half: Half::Secret }
+    }
+
+    fn get(handles: &Handles, n: u8) -> Found {
+        let keeping = Keeping::Token { cka_id: vec![n] };
+        let (spec, usage) = (KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt);
+        let material = Material { id: MaterialId([n; 32]), spec, usage, keeping, public_key: None };
+        handles.get(id(n), &Arc::new(material), Instant::now())
+    }
+
+    fn put(handles: &Handles, n: u8) {
+        handles.put(id(n), Ok(handles.lease(handle_of_nothing(n.into()), true, 0)));
+    }
+
+    fn is_there(handles: &Handles, n: u8) -> bool {
+        matches!(get(handles, n), Found::Ready(_))
+    }
+
+    fn destroyed(errands: &Receiver<Errand>) -> Vec<u64> {
+        let destroyed = errands.try_iter().filter_map(|errand| match errand {
+            Errand::Destroy { handle, .. } => Some(handle.handle()),
+            _ => None,
+        });
+        destroyed.collect()
+    }
+
+    #[test]
+    fn two_that_miss_wait_for_one_making() {
+        let (handles, errands) = cache(4);
+        let (Found::Soon(mut one), Found::Soon(mut other)) = (get(&handles, 1), get(&handles, 1)) else {
+            panic!("nothing was there")
+        };
+        assert_eq!(errands.try_iter().count(), 1);
+        put(&handles, 1);
+        let (one, other) = (one.try_recv().unwrap().unwrap(), other.try_recv().unwrap().unwrap());
+        assert!(Arc::ptr_eq(&one, &other) && is_there(&handles, 1));
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_not_made_and_can_be_asked_for_again() {
+        let (handles, errands) = cache(4);
+        drop(get(&handles, 1));
+        assert!(!handles.is_wanted(id(1)));
+        let _again = get(&handles, 1);
+        assert_eq!(errands.try_iter().count(), 2);
+        assert!(handles.is_wanted(id(1)));
+    }
+
+    #[test]
+    fn eviction_spares_the_used_and_never_takes_a_handle_from_a_user() {
+        let (handles, errands) = cache(2);
+        put(&handles, 1);
+        put(&handles, 2);
+        let Found::Ready(user) = get(&handles, 1) else { panic!("1 is there") };
+        put(&handles, 3);
+        assert_eq!(destroyed(&errands), [2]);
+        handles.forget(MaterialId([1; 32]));
+        assert_eq!(destroyed(&errands), []);
+        drop(user);
+        assert_eq!(destroyed(&errands), [1]);
+        assert_eq!(handles.len(), 1);
+    }
+
+    #[test]
+    fn only_the_handle_that_failed_is_dropped_as_stale() {
+        let (handles, errands) = cache(2);
+        put(&handles, 1);
+        let Found::Ready(stale) = get(&handles, 1) else { panic!("1 is there") };
+        put(&handles, 1);
+        handles.drop_stale(id(1), &stale);
+        assert!(is_there(&handles, 1) && destroyed(&errands).is_empty());
+    }
+
+    #[test]
+    fn a_reset_forgets_all_and_tells_those_who_wait() {
+        let (handles, errands) = cache(2);
+        put(&handles, 1);
+        let Found::Soon(mut wait) = get(&handles, 2) else { panic!("2 is not there") };
+        handles.reset();
+        assert!(wait.try_recv().unwrap().is_err_and(|error| error.kind == Kind::SessionLost));
+        assert_eq!(destroyed(&errands), [1]);
+        assert_eq!(handles.len(), 0);
+    }
+}

@@ -5,7 +5,7 @@
 //!   handles   is the key in the HSM already? else the anchor unwraps or finds it        handles, anchor
 //!   queue     bounded; full is an answer (Busy)                                          pool
 //!   worker    a thread that owns a session makes the C calls                             worker, crypto, objects, raw
-//!   answer    or a failure: mended and tried once more, or judged                        here, doubt, error
+//!   answer    or a failure: mended and tried once more, or judged                        road, doubt, error
 //! ```
 //!
 //! Rules that hold everywhere in here:
@@ -28,6 +28,7 @@ mod objects;
 mod pool;
 mod public_key;
 mod raw;
+mod road;
 mod token;
 mod uri;
 mod worker;
@@ -39,9 +40,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::Thread;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use cryptoki::session::Session;
-use tokio::sync::oneshot;
 
 use crate::secret::SecretText;
 
@@ -49,8 +49,8 @@ use anchor::Errand;
 use crypto::Line;
 use doubt::LastCheck;
 use engine::{Engine, Standing};
-use handles::{Found, Handles, Lease};
-use pool::{Duty, Failure, Job, Lane, LastOut};
+use handles::Handles;
+use pool::{Duty, Job, Lane, LastOut};
 use token::Module;
 
 pub use capability::{Feature, IvMaker, OaepRoad, Outcome, Profile, TokenFacts};
@@ -217,103 +217,6 @@ impl Hsm {
 
     fn last_check(&self) -> &LastCheck {
         &self.inner.last_check
-    }
-
-    /// Tries a command, mends what can be mended and tries again; at most one repetition for each kind of failure, and two
-    /// altogether.
-    async fn attempts(&self, mut command: Command, deadline: Instant) -> Result<Answer, HsmError> {
-        let mut mended = Vec::new();
-        loop {
-            let epoch = self.engine().epoch();
-            let failure = match self.attempt(command, deadline).await {
-                Ok(answer) => return Ok(answer),
-                Err(failure) => failure,
-            };
-            let kind = failure.error.kind;
-            if mended.len() == 2 || mended.contains(&kind) || !self.mend(&failure, epoch, deadline).await? {
-                return Err(self.judge(failure, deadline).await);
-            }
-            mended.push(kind);
-            command = failure.command;
-        }
-    }
-
-    /// Whether trying again may help, after having done what it takes.
-    async fn mend(&self, failure: &Failure, epoch: u64, deadline: Instant) -> Result<bool, HsmError> {
-        match failure.error.kind {
-            Kind::SessionLost | Kind::Ambiguous => Ok(failure.command.is_repeatable()),
-            // The known answer's key went with the anchor's session; it is made with the login.
-            Kind::KeyMissing if matches!(failure.command, Command::Check) => {
-                self.log_in(epoch, deadline).await.map(|()| true)
-            }
-            Kind::KeyMissing => {
-                let Some((lease, (id, _))) = failure.lease.as_ref().zip(failure.command.needs()) else {
-                    return Ok(false);
-                };
-                self.engine().handles.drop_stale(id, lease);
-                Ok(true)
-            }
-            Kind::LoggedOut => self.log_in(epoch, deadline).await.map(|()| true),
-            _ => Ok(false),
-        }
-    }
-
-    async fn judge(&self, failure: Failure, deadline: Instant) -> HsmError {
-        match failure.error.kind {
-            Kind::Ambiguous => {
-                let kind = self.verdict(&failure, deadline).await;
-                failure.error.with_kind(kind)
-            }
-            _ => failure.error,
-        }
-    }
-
-    async fn log_in(&self, seen: u64, deadline: Instant) -> Result<(), HsmError> {
-        let (done, wait) = oneshot::channel();
-        let _ = self.inner.anchor.send(Errand::LogIn { seen, deadline, done });
-        wait.await.unwrap_or_else(|_| Err(HsmError::stopped()))
-    }
-
-    /// One attempt: a handle if one is needed, a place in the queue, the answer.
-    async fn attempt(&self, command: Command, deadline: Instant) -> Result<Answer, Failure> {
-        let started = self.engine().ticks(Instant::now());
-        let fail = |error, command| Failure { error, command, lease: None, started };
-        let lease = match self.lease(&command, deadline).await {
-            Ok(lease) => lease,
-            Err(error) => return Err(fail(error, command)),
-        };
-        let (reply, answer) = oneshot::channel();
-        self.enqueue(Job { command, lease, deadline, reply }).map_err(|(error, job)| fail(error, job.command))?;
-        match answer.await {
-            Ok(result) => result,
-            // Dropped unanswered, because its deadline has passed or its thread is gone. The deadline ends this, too.
-            Err(_) => std::future::pending().await,
-        }
-    }
-
-    async fn lease(&self, command: &Command, deadline: Instant) -> Result<Option<Arc<Lease>>, HsmError> {
-        let Some((id, material)) = command.needs() else { return Ok(None) };
-        match self.engine().handles.get(id, material, deadline) {
-            Found::Ready(lease) => Ok(Some(lease)),
-            Found::Soon(wait) => match wait.await {
-                Ok(made) => made.map(Some),
-                Err(_) => std::future::pending().await,
-            },
-        }
-    }
-
-    fn enqueue(&self, job: Job) -> Result<(), (HsmError, Box<Job>)> {
-        let doors = self.inner.doors.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(doors) = doors.as_ref() else { return Err((HsmError::stopped(), Box::new(job))) };
-        let queue = match job.command.lane() {
-            command::Lane::Work => &doors.work,
-            command::Lane::Slow => &doors.slow,
-            command::Lane::Writer => &doors.writer,
-        };
-        queue.try_send(job).map_err(|refused| match refused {
-            TrySendError::Full(job) => (HsmError::new(Kind::Busy, "queue", "the queue is full"), Box::new(job)),
-            TrySendError::Disconnected(job) => (HsmError::stopped(), Box::new(job)),
-        })
     }
 }
 

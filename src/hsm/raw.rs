@@ -213,3 +213,10 @@ fn wrap_mechanism(mechanism: WrapMechanism) -> CK_MECHANISM {
     };
     CK_MECHANISM { mechanism, pParameter: ptr::null_mut(), ulParameterLen: 0 }
 }
+
+/// A handle of nothing, for tests of what only passes handles on.
+#[cfg(test)]
+pub(super) fn handle_of_nothing(number: u64) -> ObjectHandle {
+    // SAFETY: no C function is called with it.
+    unsafe { ObjectHandle::new_from_raw(number) }
+}

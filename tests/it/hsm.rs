@@ -1,6 +1,7 @@
 //! The HSM engine on a real PKCS#11 module.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command as Process, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -185,25 +186,75 @@ async fn every_wrong_rsa_ciphertext_is_rejected_alike() {
     assert_eq!(kind(decrypt(&hsm, &key, other, &mixed).await), Kind::Rejected);
 }
 
+/// `openssl pkeyutl` on `input`, with the padding and hash of `algorithm`.
+fn openssl(args: &[&str], key: &Path, algorithm: EncryptionAlgorithm, input: &[u8]) -> Vec<u8> {
+    let hash = if algorithm == EncryptionAlgorithm::RsaesOaepSha1 { "sha1" } else { "sha256" };
+    let mut openssl = Process::new("openssl")
+        .args(["pkeyutl", "-keyform", "DER", "-pkeyopt", "rsa_padding_mode:oaep", "-pkeyopt"])
+        .args([&format!("rsa_oaep_md:{hash}"), "-inkey"])
+        .arg(key)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    openssl.stdin.take().unwrap().write_all(input).unwrap();
+    let output = openssl.wait_with_output().unwrap();
+    assert!(output.status.success());
+    output.stdout
+}
+
 #[tokio::test]
-async fn another_implementation_of_oaep_agrees() {
+async fn what_openssl_encrypts_is_decrypted() {
     let hsm = Hsm::start(token()).unwrap();
     let key = make(&hsm, KeySpec::Rsa2048, wrapped()).await;
     let dir = tempfile::tempdir().unwrap();
     let spki = dir.path().join("public.der");
     std::fs::write(&spki, key.public_key.as_ref().unwrap()).unwrap();
-    for (algorithm, hash) in OAEP.into_iter().zip(["sha1", "sha256"]) {
-        let mut openssl = Process::new("openssl")
-            .args(["pkeyutl", "-encrypt", "-pubin", "-keyform", "DER", "-inkey"])
-            .arg(&spki)
-            .args(["-pkeyopt", "rsa_padding_mode:oaep", "-pkeyopt", &format!("rsa_oaep_md:{hash}")])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        openssl.stdin.take().unwrap().write_all(b"from elsewhere").unwrap();
-        let ciphertext = openssl.wait_with_output().unwrap().stdout;
-        assert_eq!(decrypt(&hsm, &key, algorithm, &ciphertext).await.unwrap(), b"from elsewhere");
+    for algorithm in OAEP {
+        for len in [1, 100, KeySpec::Rsa2048.max_plaintext_bytes(algorithm).unwrap()] {
+            let ciphertext = openssl(&["-encrypt", "-pubin"], &spki, algorithm, &vec![7; len]);
+            assert_eq!(decrypt(&hsm, &key, algorithm, &ciphertext).await.unwrap(), vec![7; len]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_encrypted_openssl_decrypts() {
+    let hsm = Hsm::start(token()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (private, public) = (dir.path().join("private.der"), dir.path().join("public.der"));
+    let run = |args: &[&str], out: &Path| {
+        let status = Process::new("openssl").args(args).arg("-out").arg(out).stderr(Stdio::null()).status();
+        assert!(status.unwrap().success());
+    };
+    run(&["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:3072", "-outform", "DER"], &private);
+    run(&["pkey", "-inform", "DER", "-in", private.to_str().unwrap(), "-pubout", "-outform", "DER"], &public);
+    // Of this pair the HSM has nothing, which is enough to encrypt for it.
+    let key = Arc::new(Material {
+        id: MaterialId([0xab; 32]),
+        spec: KeySpec::Rsa3072,
+        usage: KeyUsage::EncryptDecrypt,
+        keeping: Keeping::Token { cka_id: vec![0xab; 16] },
+        public_key: Some(std::fs::read(&public).unwrap()),
+    });
+    for algorithm in OAEP {
+        for len in [0, 1, KeySpec::Rsa3072.max_plaintext_bytes(algorithm).unwrap()] {
+            let ciphertext = encrypt(&hsm, &key, algorithm, &vec![9; len]).await.unwrap();
+            assert_eq!(openssl(&["-decrypt"], &private, algorithm, &ciphertext), vec![9; len]);
+        }
+        assert_eq!(kind(decrypt(&hsm, &key, algorithm, &[0; 384]).await), Kind::KeyMissing);
+    }
+}
+
+#[tokio::test]
+async fn the_longest_key_goes_through_the_wrap() {
+    let hsm = Hsm::start(token()).unwrap();
+    let key = make(&hsm, KeySpec::Rsa4096, wrapped()).await;
+    for algorithm in OAEP {
+        let ciphertext = encrypt(&hsm, &key, algorithm, b"plaintext").await.unwrap();
+        assert_eq!(ciphertext.len(), 512);
+        assert_eq!(decrypt(&hsm, &key, algorithm, &ciphertext).await.unwrap(), b"plaintext");
     }
 }
 
@@ -334,8 +385,8 @@ async fn a_deadline_that_has_passed_costs_no_call() {
 #[tokio::test]
 async fn a_call_that_does_not_return_costs_a_thread_and_not_the_service() {
     let hsm = Hsm::start(Settings { sessions: 1, ..token() }).unwrap();
-    // The longest call that SoftHSM2 can be made to do in a worker: about a second.
-    let long = Command::Random { len: 512 << 20 };
+    // The longest call that SoftHSM2 can be made to do in a worker: about half a second.
+    let long = Command::Random { len: 256 << 20 };
     let begun = Instant::now();
     assert_eq!(kind(hsm.call(long, begun + Duration::from_millis(5)).await), Kind::Timeout);
     assert!(begun.elapsed() < Duration::from_secs(1));
@@ -450,6 +501,21 @@ async fn a_lost_login_is_made_again() {
         assert_eq!(open(&hsm, &key, b"aad", &sealed).await.unwrap(), b"x");
     }
     assert!(matches!(hsm.call(Command::Check, soon()).await, Ok(Answer::Done)));
+}
+
+#[tokio::test]
+async fn a_pin_that_was_changed_is_tried_once_more_and_never_again() {
+    let settings = token();
+    let hsm = Hsm::start(settings.clone()).unwrap();
+    let key = aes(&hsm).await;
+    let intruder = intruder(&settings);
+    intruder.set_pin(&PIN.to_owned().into(), &"another pin".to_owned().into()).unwrap();
+    intruder.logout().unwrap();
+    for _ in 0..3 {
+        assert_eq!(kind(seal(&hsm, &key, b"x").await), Kind::PinRefused);
+    }
+    let logins: Vec<_> = hsm.errors().into_iter().filter(|error| error.code == "CKR_PIN_INCORRECT").collect();
+    assert_eq!(logins.iter().map(|error| (error.function, error.count)).collect::<Vec<_>>(), [("C_Login", 1)]);
 }
 
 #[tokio::test]

@@ -88,6 +88,10 @@ impl Line<'_> {
     }
 
     fn generate_stored(&self, order: Order, profile: &Profile, cka_id: [u8; 16]) -> Result<Material, HsmError> {
+        // The id is random, so whatever has it is the rest of an earlier attempt, which only its recorder may destroy.
+        if !self.find_all(order.spec, &cka_id)?.is_empty() {
+            return Err(HsmError::new(Kind::Bug, "generate", "an object has this CKA_ID already"));
+        }
         let label = format!("strongroom {}", order.id);
         let made = self.generate_key(order.spec, Life::Token { cka_id: &cka_id, label: &label })?;
         let _public = made.public.as_ref().map(|(handle, _)| Passing::new(self.session, *handle));
@@ -154,7 +158,7 @@ impl Line<'_> {
 
     /// The token object of `material`: by CKA_ID and class, and for a pair only if the public half is ours.
     pub(super) fn find_stored(&self, material: &Material, cka_id: &[u8]) -> Result<ObjectHandle, HsmError> {
-        let handles = self.session.find_objects(&mechanism::token_object(class(material.spec), cka_id))?;
+        let handles = self.find_all(material.spec, cka_id)?;
         let (first, others) = handles.split_first().ok_or_else(|| not_found("no object has the key's CKA_ID"))?;
         for other in others {
             // SoftHSM2 shared by two processes may show the one object twice.
@@ -168,6 +172,11 @@ impl Line<'_> {
             return Err(not_found("the object with the key's CKA_ID is another key"));
         }
         Ok(*first)
+    }
+
+    /// Every handle of a secret or private key on the token with this CKA_ID.
+    fn find_all(&self, spec: KeySpec, cka_id: &[u8]) -> Result<Vec<ObjectHandle>, HsmError> {
+        Ok(self.session.find_objects(&mechanism::token_object(class(spec), cka_id))?)
     }
 
     /// What two handles of one object have in common, and two objects have not.
@@ -210,7 +219,7 @@ impl Line<'_> {
 
     /// Destroys every object with the CKA_ID of `material`.
     pub(super) fn destroy_stored(&self, material: &Material, cka_id: &[u8]) -> Result<(), HsmError> {
-        for handle in self.session.find_objects(&mechanism::token_object(class(material.spec), cka_id))? {
+        for handle in self.find_all(material.spec, cka_id)? {
             match self.session.destroy_object(handle).map_err(HsmError::from) {
                 // The second handle of an object that the first has destroyed.
                 Err(error) if error.kind == Kind::KeyMissing => {}
@@ -238,7 +247,7 @@ impl Line<'_> {
 
     /// Whether no object has the CKA_ID of `material` any more.
     pub(super) fn see_gone(&self, material: &Material, cka_id: &[u8]) -> Result<(), HsmError> {
-        match self.session.find_objects(&mechanism::token_object(class(material.spec), cka_id))?.is_empty() {
+        match self.find_all(material.spec, cka_id)?.is_empty() {
             true => Ok(()),
             false => Err(HsmError::new(Kind::DeviceLost, "C_DestroyObject", "the object is still there")),
         }

@@ -1,4 +1,20 @@
-//! Strongroom.
+//! Strongroom: a key management service that speaks the AWS KMS API and does every operation with a key inside a
+//! PKCS#11 hardware security module.
+//!
+//! The crate is six layers; imports point down this list and never up (`tests/it/architecture.rs` holds them to it):
+//!
+//! | layer | modules |
+//! |---|---|
+//! | root: puts it together | [`config`] [`dev`] [`server`] |
+//! | doors: one protocol each | [`api`] [`health`] [`cli`] |
+//! | service: what a KMS does | [`kms`] [`operations`] [`authn`] [`tasks`] |
+//! | machines: owners of a resource | [`store`] [`hsm`] [`audit`] [`metrics`] |
+//! | decisions: pure functions | [`policy`] [`access`] [`sigv4`] |
+//! | words: values and their rules | [`error`] [`arn`] [`action`] [`principal`] [`identity`] [`secret`] [`clock`] [`page`] [`envelope`] [`key`] |
+//!
+//! Follow one Encrypt: [`api`] reads the request and hands it to [`kms::Kms::perform`], which has [`authn`] prove the
+//! caller and finds the operation in [`operations`]; the operation resolves the key, has [`access`] authorize it and
+//! asks the HSM through [`kms::cx::Cx`]; [`audit`] writes it down; then, and only then, the answer leaves.
 
 pub mod access;
 pub mod action;

@@ -241,7 +241,12 @@ impl Connections {
         drop(permit);
     }
 
-    async fn converse<S: AsyncRead + AsyncWrite + Unpin + 'static>(&self, stream: S, peer: SocketAddr, watcher: Watcher) {
+    async fn converse<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+        &self,
+        stream: S,
+        peer: SocketAddr,
+        watcher: Watcher,
+    ) {
         let (app, address): (_, Arc<str>) = (self.app.clone(), peer.ip().to_string().into());
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);

@@ -1,0 +1,154 @@
+//! The anchor: one thread and one session that hold the login and every leased object. The session is never lent, so
+//! nothing that a worker's session suffers takes the login or the handles with it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_channel::Receiver;
+use cryptoki::object::ObjectHandle;
+use cryptoki::session::Session;
+use tokio::sync::oneshot;
+
+use crate::key::material::Material;
+
+use super::engine::Engine;
+use super::error::{HsmError, Kind};
+use super::handles::{Half, HandleId, LeaseResult};
+use super::objects::Loaded;
+use super::pool::{Lane, Shift};
+use super::wrapping;
+
+/// What the anchor is asked to do.
+pub(super) enum Errand {
+    /// Make a handle and put it into the cache.
+    Make { id: HandleId, material: Arc<Material>, deadline: Instant },
+    /// Nobody holds this handle any more.
+    Destroy { handle: ObjectHandle, epoch: u64 },
+    /// The token forgot the login of epoch `seen`; log in, unless it has been done since.
+    LogIn { seen: u64, deadline: Instant, done: oneshot::Sender<Result<(), HsmError>> },
+    /// All workers have ended.
+    Stop,
+}
+
+struct Anchor<'a> {
+    engine: &'a Engine,
+    /// `None` until it has been opened anew.
+    session: Option<Session>,
+}
+
+/// Runs errands until it is told to stop or has been replaced.
+pub(super) fn serve(engine: &Engine, lane: &Lane, shift: Shift, errands: &Receiver<Errand>, session: Option<Session>) {
+    let mut anchor = Anchor { engine, session };
+    while let Ok(errand) = errands.recv() {
+        let now = Instant::now();
+        let deadline = match &errand {
+            Errand::Make { deadline, .. } | Errand::LogIn { deadline, .. } => *deadline,
+            Errand::Destroy { .. } => now,
+            Errand::Stop => return,
+        };
+        lane.begin(engine, now, deadline);
+        let failed = anchor.run(errand);
+        // One that has been replaced must not speak for its successor.
+        if !lane.end(engine, shift) {
+            return;
+        }
+        if let Some(error) = failed {
+            anchor.note(&error);
+        }
+    }
+}
+
+impl Anchor<'_> {
+    /// What went wrong, if something did; whoever asked has been told.
+    fn run(&mut self, errand: Errand) -> Option<HsmError> {
+        match errand {
+            Errand::Make { id, material, .. } => {
+                // Nobody waits for it any more: not worth a call.
+                if !self.engine.handles.is_wanted(id) {
+                    return None;
+                }
+                let made = self.make(id, &material);
+                let failed = made.as_ref().err().cloned();
+                self.engine.handles.put(id, made);
+                failed
+            }
+            Errand::Destroy { handle, epoch } => self.destroy(handle, epoch).err(),
+            Errand::LogIn { seen, done, .. } => {
+                let entered = self.log_in(seen);
+                let failed = entered.as_ref().err().cloned();
+                let _ = done.send(entered);
+                failed
+            }
+            Errand::Stop => None,
+        }
+    }
+
+    /// A session that ended in an unknown way takes all handles with it.
+    fn note(&mut self, error: &HsmError) {
+        self.engine.counts.note(error);
+        let is_lost = matches!(error.kind, Kind::SessionLost | Kind::DeviceLost | Kind::Bug);
+        if is_lost && self.session.take().is_some() {
+            tracing::warn!(%error, "the anchor session was lost, and all handles with it");
+            self.engine.end_epoch();
+        }
+    }
+
+    fn make(&mut self, id: HandleId, material: &Material) -> LeaseResult {
+        self.ensure_session()?;
+        let epoch = self.engine.epoch();
+        let session = self.session.as_ref().ok_or_else(HsmError::stopped)?;
+        let loaded = self.load(session, id, material).map_err(|error| self.engine.line(session).explain(error))?;
+        Ok(self.engine.handles.lease(loaded.handle, loaded.ours, epoch))
+    }
+
+    fn load(&self, session: &Session, id: HandleId, material: &Material) -> Result<Loaded, HsmError> {
+        let line = self.engine.line(session);
+        let load = || match id.half {
+            Half::Public => line.load_public(material),
+            Half::Secret => line.load_secret(material, |wanted| self.wrapping_key(session, wanted)),
+        };
+        match load() {
+            // The handle of the wrapping key went stale; the key may still be there.
+            Err(error) if error.kind == Kind::NoWrappingKey => {
+                self.engine.forget_wrapping_key();
+                load()
+            }
+            loaded => loaded,
+        }
+    }
+
+    fn wrapping_key(&self, session: &Session, wanted: &[u8]) -> Result<ObjectHandle, HsmError> {
+        match self.engine.wrapping_key(session)? {
+            Some(key) if key.cka_id == wanted => Ok(key.handle),
+            _ => wrapping::find_by_id(session, wanted),
+        }
+    }
+
+    fn destroy(&self, handle: ObjectHandle, epoch: u64) -> Result<(), HsmError> {
+        // An object of an earlier epoch is gone, and its handle may by now be another object's.
+        match &self.session {
+            Some(session) if epoch == self.engine.epoch() => Ok(session.destroy_object(handle)?),
+            _ => Ok(()),
+        }
+    }
+
+    fn log_in(&mut self, seen: u64) -> Result<(), HsmError> {
+        if self.engine.epoch() != seen {
+            return Ok(());
+        }
+        tracing::warn!("the HSM forgot our login; logging in again");
+        self.engine.end_epoch();
+        // A new session: what objects the old one still has, nobody has a handle of.
+        self.session = None;
+        self.ensure_session()
+    }
+
+    fn ensure_session(&mut self) -> Result<(), HsmError> {
+        if self.session.is_none() {
+            let session = self.engine.module.open(self.engine.slot)?;
+            self.engine.enter(&session)?;
+            self.session = Some(session);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,402 @@
+//! What this HSM can do, found out by doing it: mechanism lists lie (SoftHSM2 lists OAEP and takes only SHA-1).
+//!
+//! A [`Profile`] is data. Everything in the engine that differs between HSMs is decided here, once, and read from it.
+
+use std::fmt;
+
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::ObjectHandle;
+use cryptoki::session::Session;
+use cryptoki::slot::{Limit, TokenInfo};
+use serde::Serialize;
+
+use crate::key::material::WrapMechanism;
+use crate::key::spec::{KeySpec, KeyUsage};
+use crate::secret::SecretBytes;
+
+use super::crypto::{Line, Oaep};
+use super::error::{HsmError, Kind};
+use super::mechanism::{self, Life, OaepHash};
+use super::oaep;
+use super::objects::{Generated, Passing, unwrap_template};
+use super::public_key::RsaPublicKey;
+use super::token::Module;
+
+/// What was found out about an HSM, and what follows from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Profile {
+    /// What the token says about itself.
+    pub token: TokenFacts,
+    /// Each feature that was tried.
+    pub features: Vec<Feature>,
+    /// How material is wrapped; `None` if this HSM can only keep token objects.
+    pub wrap: Option<WrapMechanism>,
+    /// How RSAES_OAEP_SHA_256 is done.
+    pub oaep_sha256: OaepRoad,
+    /// Who makes the IV of a GCM encryption.
+    pub gcm_iv: IvMaker,
+    /// Sessions that the token allows one application; `None` if it sets or tells no limit.
+    pub max_sessions: Option<u64>,
+}
+
+/// What the token says about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TokenFacts {
+    /// Its label.
+    pub label: String,
+    /// Its serial number.
+    pub serial: String,
+    /// Who made it.
+    pub manufacturer: String,
+    /// Its model.
+    pub model: String,
+    /// Its firmware version.
+    pub firmware: String,
+    /// Description and version of the PKCS#11 module.
+    pub library: String,
+}
+
+/// One thing that was tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Feature {
+    /// What was tried.
+    pub name: &'static str,
+    /// What came of it.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+/// What came of a trial.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "outcome")]
+pub enum Outcome {
+    /// It works: a round trip gave the right bytes.
+    Ok,
+    /// The HSM refused, with this code; or it could not be tried because an earlier trial failed.
+    Refused {
+        /// The name of the code.
+        code: String,
+    },
+    /// The HSM said CKR_OK and the bytes are wrong.
+    Wrong,
+}
+
+/// How RSAES_OAEP_SHA_256 is done on this HSM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OaepRoad {
+    /// By the HSM.
+    Native,
+    /// The HSM does raw RSA, the host the padding: only where the HSM refuses and the operator has allowed it.
+    RawWithHostUnpadding,
+    /// Not at all.
+    Refused,
+}
+
+/// Who makes the IV of a GCM encryption. HSMs in FIPS mode insist on making it; none that we have met so far does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IvMaker {
+    /// We do, from the randomness of HSM and operating system.
+    Host,
+}
+
+const RANDOM: &str = "random bytes";
+const AES: &str = "AES-256 key generation";
+const GCM: &str = "AES-256-GCM with AAD";
+const BAD_TAG: &str = "AES-256-GCM, bad tag";
+const STORED_GCM: &str = "AES-256-GCM with a token object";
+const KWP_AES: &str = "AES_KEY_WRAP_KWP of AES-256";
+const PAD_AES: &str = "AES_KEY_WRAP_PAD of AES-256";
+const RSA: &str = "RSA-2048 key generation";
+const KWP_RSA: &str = "AES_KEY_WRAP_KWP of RSA-2048";
+const PAD_RSA: &str = "AES_KEY_WRAP_PAD of RSA-2048";
+const OAEP_SHA1: &str = "RSAES_OAEP_SHA_1";
+const OAEP_SHA256: &str = "RSAES_OAEP_SHA_256";
+const RAW_RSA: &str = "raw RSA, all bytes";
+
+impl Profile {
+    /// Whether a key of this spec can be made and used for this.
+    pub fn supports(&self, spec: KeySpec, usage: KeyUsage) -> bool {
+        let all = |names: &[&str]| names.iter().all(|name| self.works(name));
+        match (spec, usage) {
+            (KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt) => all(&[RANDOM, AES, GCM]),
+            (KeySpec::Rsa2048 | KeySpec::Rsa3072 | KeySpec::Rsa4096, KeyUsage::EncryptDecrypt) => {
+                all(&[RANDOM, RSA, OAEP_SHA1]) && self.oaep_sha256 != OaepRoad::Refused
+            }
+            _ => false,
+        }
+    }
+
+    /// What came of one trial.
+    pub fn outcome(&self, name: &str) -> Option<&Outcome> {
+        self.features.iter().find(|feature| feature.name == name).map(|feature| &feature.outcome)
+    }
+
+    fn works(&self, name: &str) -> bool {
+        self.outcome(name) == Some(&Outcome::Ok)
+    }
+
+    /// Tries everything. `line` must be logged in.
+    pub(super) fn probe(
+        line: Line<'_>,
+        module: &Module,
+        info: &TokenInfo,
+        allow_raw_rsa: bool,
+    ) -> Result<Self, HsmError> {
+        let mut trials = Trials { line, features: Vec::new() };
+        trials.run();
+        let mut profile = Self {
+            token: TokenFacts::read(module, info)?,
+            features: trials.features,
+            wrap: None,
+            oaep_sha256: OaepRoad::Refused,
+            gcm_iv: IvMaker::Host,
+            max_sessions: max_sessions(info),
+        };
+        profile.wrap = profile.choose_wrap();
+        profile.oaep_sha256 = profile.choose_oaep(allow_raw_rsa);
+        Ok(profile)
+    }
+
+    /// KWP where there is a choice: it has one encoding, PAD has two. Rather one that takes private keys too.
+    fn choose_wrap(&self) -> Option<WrapMechanism> {
+        use WrapMechanism::{AesKeyWrapKwp, AesKeyWrapPad};
+        let both = [(AesKeyWrapKwp, KWP_AES, KWP_RSA), (AesKeyWrapPad, PAD_AES, PAD_RSA)];
+        let complete = both.iter().find(|(_, aes, rsa)| self.works(aes) && self.works(rsa));
+        let chosen = complete.or_else(|| both.iter().find(|(_, aes, _)| self.works(aes)));
+        chosen.map(|(mechanism, ..)| *mechanism)
+    }
+
+    fn choose_oaep(&self, allow_raw_rsa: bool) -> OaepRoad {
+        match (self.works(OAEP_SHA256), allow_raw_rsa && self.works(RAW_RSA)) {
+            (true, _) => OaepRoad::Native,
+            (false, true) => OaepRoad::RawWithHostUnpadding,
+            (false, false) => OaepRoad::Refused,
+        }
+    }
+}
+
+fn max_sessions(info: &TokenInfo) -> Option<u64> {
+    let known = |limit: Limit| Option::<u64>::from(limit).filter(|max| *max > 0);
+    known(info.max_rw_session_count()).into_iter().chain(known(info.max_session_count())).min()
+}
+
+impl TokenFacts {
+    fn read(module: &Module, info: &TokenInfo) -> Result<Self, HsmError> {
+        let library = module.pkcs11.get_library_info()?;
+        let text = |padded: &str| padded.trim_end().to_owned();
+        Ok(Self {
+            label: text(info.label()),
+            serial: text(info.serial_number()),
+            manufacturer: text(info.manufacturer_id()),
+            model: text(info.model()),
+            firmware: info.firmware_version().to_string(),
+            library: format!("{} {}", library.library_description().trim_end(), library.library_version()),
+        })
+    }
+}
+
+/// The trials, each a round trip with session objects that are gone afterwards.
+struct Trials<'a> {
+    line: Line<'a>,
+    features: Vec<Feature>,
+}
+
+/// What a trial came to: the right bytes, the wrong ones, or a refusal.
+type Trial = Result<bool, HsmError>;
+
+impl<'a> Trials<'a> {
+    fn note(&mut self, name: &'static str, trial: Trial) {
+        let outcome = match trial {
+            Ok(true) => Outcome::Ok,
+            Ok(false) => Outcome::Wrong,
+            Err(error) => Outcome::Refused { code: error.code.into_owned() },
+        };
+        self.features.push(Feature { name, outcome });
+    }
+
+    fn session(&self) -> &'a Session {
+        self.line.session
+    }
+
+    fn run(&mut self) {
+        let line = self.line;
+        self.note(RANDOM, random(line));
+        let aes = line.generate_key(KeySpec::SymmetricDefault, Life::Passing);
+        let aes = aes.map(|made| Passing::new(self.session(), made.secret));
+        self.note(AES, tried(&aes).map(|_| true));
+        self.note(GCM, tried(&aes).and_then(|key| gcm(line, key.handle)));
+        let bad_tag = tried(&aes).and_then(|key| gcm_bad_tag(line, key.handle));
+        self.note(BAD_TAG, bad_tag);
+        self.note(STORED_GCM, stored_gcm(line));
+
+        let wrapping = self.session().generate_key(&Mechanism::AesKeyGen, &mechanism::wrapping_key(Life::Leased));
+        let wrapping = wrapping.map(|handle| Passing::new(self.session(), handle)).map_err(HsmError::from);
+        for (name, mechanism) in [(KWP_AES, WrapMechanism::AesKeyWrapKwp), (PAD_AES, WrapMechanism::AesKeyWrapPad)] {
+            let trial = tried(&wrapping).and_then(|w| wrap_aes(line, mechanism, w.handle, tried(&aes)?.handle));
+            self.note(name, trial);
+        }
+        self.rsa(&wrapping);
+    }
+
+    fn rsa(&mut self, wrapping: &Result<Passing<'_>, HsmError>) {
+        let line = self.line;
+        let pair = Pair::generate(line);
+        self.note(RSA, tried(&pair).map(|_| true));
+        for (name, mechanism) in [(KWP_RSA, WrapMechanism::AesKeyWrapKwp), (PAD_RSA, WrapMechanism::AesKeyWrapPad)] {
+            let trial = tried(wrapping).and_then(|w| tried(&pair)?.wrap(line, mechanism, w.handle));
+            self.note(name, trial);
+        }
+        self.note(OAEP_SHA1, tried(&pair).and_then(|pair| pair.oaep(line, OaepHash::Sha1)));
+        self.note(RAW_RSA, tried(&pair).and_then(|pair| pair.raw(line)));
+        self.note(OAEP_SHA256, tried(&pair).and_then(|pair| pair.oaep_sha256(line)));
+    }
+}
+
+/// What an earlier trial made, or its error as the error of this one.
+fn tried<T>(earlier: &Result<T, HsmError>) -> Result<&T, HsmError> {
+    earlier.as_ref().map_err(Clone::clone)
+}
+
+fn same(plaintext: &[u8], opened: &SecretBytes) -> bool {
+    Line::is_same(plaintext, opened).is_ok()
+}
+
+fn random(line: Line<'_>) -> Trial {
+    let (one, other) = (line.random(32)?, line.random(32)?);
+    Ok(one.len() == 32 && !same(one.expose(), &other))
+}
+
+fn gcm(line: Line<'_>, key: ObjectHandle) -> Trial {
+    let sealed = line.seal(key, b"aad", b"plaintext")?;
+    Ok(same(b"plaintext", &line.open(key, sealed.iv, b"aad", &sealed.ciphertext)?))
+}
+
+/// The refusal itself is what is wanted; that its code is noted is for whoever reads the profile.
+fn gcm_bad_tag(line: Line<'_>, key: ObjectHandle) -> Trial {
+    let sealed = line.seal(key, b"aad", b"plaintext")?;
+    line.open(key, sealed.iv, b"other", &sealed.ciphertext).map(|_| false)
+}
+
+fn stored_gcm(line: Line<'_>) -> Trial {
+    let cka_id: [u8; 16] = line.unique()?;
+    let life = Life::Token { cka_id: &cka_id, label: "strongroom probe" };
+    let made = line.generate_key(KeySpec::SymmetricDefault, life)?;
+    gcm(line, Passing::new(line.session, made.secret).handle)
+}
+
+fn wrap_aes(line: Line<'_>, mechanism: WrapMechanism, wrapping: ObjectHandle, key: ObjectHandle) -> Trial {
+    let blob = line.wrap(mechanism, wrapping, key)?;
+    let back = line.unwrap(mechanism, wrapping, &blob, &unwrap_template(KeySpec::SymmetricDefault))?;
+    let back = Passing::new(line.session, back);
+    let sealed = line.seal(key, b"", b"plaintext")?;
+    Ok(same(b"plaintext", &line.open(back.handle, sealed.iv, b"", &sealed.ciphertext)?))
+}
+
+/// An RSA key pair of the probe.
+struct Pair<'a> {
+    secret: Passing<'a>,
+    public: Passing<'a>,
+    key: RsaPublicKey,
+}
+
+impl<'a> Pair<'a> {
+    fn generate(line: Line<'a>) -> Result<Self, HsmError> {
+        let Generated { secret, public } = line.generate_key(KeySpec::Rsa2048, Life::Passing)?;
+        let (public, key) = public.ok_or_else(|| HsmError::new(Kind::Bug, "probe", "no public half"))?;
+        let passing = |handle| Passing::new(line.session, handle);
+        Ok(Self { secret: passing(secret), public: passing(public), key })
+    }
+
+    fn oaep(&self, line: Line<'_>, hash: OaepHash) -> Trial {
+        let oaep = Oaep { hash, sha256: OaepRoad::Native };
+        let ciphertext = line.oaep_encrypt(oaep, self.public.handle, &self.key, b"plaintext")?;
+        Ok(same(b"plaintext", &line.oaep_decrypt(oaep, self.secret.handle, &self.key, &ciphertext)?))
+    }
+
+    /// Both ways by the HSM, and once more against our own padding: an HSM that took another hash for MGF1 would agree with
+    /// itself and with nobody else.
+    fn oaep_sha256(&self, line: Line<'_>) -> Trial {
+        if !self.oaep(line, OaepHash::Sha256)? {
+            return Ok(false);
+        }
+        let Ok(ciphertext) = self.encrypt_with_our_padding(line) else {
+            return Ok(true);
+        };
+        let oaep = Oaep { hash: OaepHash::Sha256, sha256: OaepRoad::Native };
+        let opened = line.oaep_decrypt(oaep, self.secret.handle, &self.key, &ciphertext);
+        Ok(opened.is_ok_and(|opened| same(b"plaintext", &opened)))
+    }
+
+    fn encrypt_with_our_padding(&self, line: Line<'_>) -> Result<Vec<u8>, HsmError> {
+        let oaep = Oaep { hash: OaepHash::Sha256, sha256: OaepRoad::RawWithHostUnpadding };
+        line.oaep_encrypt(oaep, self.public.handle, &self.key, b"plaintext")
+    }
+
+    /// All k bytes, the leading zero too: a module that strips it cannot be used for host un-padding.
+    fn raw(&self, line: Line<'_>) -> Trial {
+        let encoded = oaep::pad(self.key.k(), &line.unique()?, b"plaintext")
+            .ok_or_else(|| HsmError::new(Kind::Bug, "probe", "the modulus is too short"))?;
+        let public = self.public.handle;
+        let ciphertext = line.calls.encrypt_once(line.session, &Mechanism::RsaX509, public, &encoded, self.key.k())?;
+        Ok(same(&encoded, &line.raw_decrypt(self.secret.handle, &self.key, &ciphertext)?))
+    }
+
+    fn wrap(&self, line: Line<'_>, mechanism: WrapMechanism, wrapping: ObjectHandle) -> Trial {
+        let blob = line.wrap(mechanism, wrapping, self.secret.handle)?;
+        let back = line.unwrap(mechanism, wrapping, &blob, &unwrap_template(KeySpec::Rsa2048))?;
+        let back = Passing::new(line.session, back);
+        let oaep = Oaep { hash: OaepHash::Sha1, sha256: OaepRoad::Native };
+        let ciphertext = line.oaep_encrypt(oaep, self.public.handle, &self.key, b"plaintext")?;
+        Ok(same(b"plaintext", &line.oaep_decrypt(oaep, back.handle, &self.key, &ciphertext)?))
+    }
+}
+
+/// A table that a person can read at a rack.
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let TokenFacts { label, serial, manufacturer, model, firmware, library } = &self.token;
+        let mut row = |name: &str, value: &dyn fmt::Display| writeln!(f, "{name:<34} {value}");
+        row("token", &format_args!("{label} (serial {serial})"))?;
+        row("made by", &format_args!("{manufacturer}, {model}, firmware {firmware}"))?;
+        row("module", library)?;
+        match self.max_sessions {
+            Some(max) => row("sessions", &format_args!("at most {max}"))?,
+            None => row("sessions", &"no limit told")?,
+        }
+        for feature in &self.features {
+            row(feature.name, &feature.outcome)?;
+        }
+        row("=> material is wrapped with", &self.wrap.map_or("nothing: token objects only", wrap_name))?;
+        row("=> RSAES_OAEP_SHA_256 is done", &self.oaep_sha256)?;
+        row("=> the IV of AES-GCM is made by", &"this host, from the randomness of both")
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ok => f.write_str("ok"),
+            Self::Refused { code } => write!(f, "refused: {code}"),
+            Self::Wrong => f.write_str("WRONG: the HSM said ok and the bytes are not right"),
+        }
+    }
+}
+
+impl fmt::Display for OaepRoad {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Native => "by the HSM",
+            Self::RawWithHostUnpadding => "by raw RSA in the HSM and un-padding on this host",
+            Self::Refused => "not at all: no RSA key can be made for encryption",
+        })
+    }
+}
+
+fn wrap_name(mechanism: WrapMechanism) -> &'static str {
+    match mechanism {
+        WrapMechanism::AesKeyWrapKwp => "AES_KEY_WRAP_KWP",
+        WrapMechanism::AesKeyWrapPad => "AES_KEY_WRAP_PAD",
+    }
+}

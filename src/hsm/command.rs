@@ -1,0 +1,178 @@
+//! What can be asked of the HSM, and what it answers: plain data, no handles, no closures.
+//!
+//! So a command may be queued, dropped, repeated on another session, or one day sent to another process.
+
+use std::sync::Arc;
+
+use crate::key::material::{Keeping, Material, MaterialId};
+use crate::key::spec::{EncryptionAlgorithm, KeySpec, KeyUsage};
+use crate::secret::SecretBytes;
+
+use super::handles::{Half, HandleId};
+
+/// One thing to do in the HSM.
+pub enum Command {
+    /// Encrypts under AES-256-GCM with a fresh 96-bit IV. Answered by [`Answer::Sealed`].
+    Seal {
+        /// The AES key.
+        material: Arc<Material>,
+        /// What is authenticated beside the plaintext.
+        aad: Vec<u8>,
+        /// The plaintext.
+        input: SecretBytes,
+    },
+    /// Makes random bytes in the HSM and encrypts them as `Seal` does. Answered by [`Answer::SealedRandom`].
+    SealRandom {
+        /// The AES key.
+        material: Arc<Material>,
+        /// What is authenticated beside the plaintext.
+        aad: Vec<u8>,
+        /// How many random bytes.
+        len: usize,
+    },
+    /// Decrypts what `Seal` made. Answered by [`Answer::Plaintext`].
+    Open {
+        /// The AES key.
+        material: Arc<Material>,
+        /// What was authenticated beside the plaintext.
+        aad: Vec<u8>,
+        /// The IV of the ciphertext.
+        iv: [u8; 12],
+        /// The ciphertext with its 16-byte tag.
+        ciphertext: Vec<u8>,
+    },
+    /// RSAES-OAEP with the public half. Answered by [`Answer::Bytes`].
+    Encrypt {
+        /// The key pair.
+        material: Arc<Material>,
+        /// Which OAEP.
+        algorithm: EncryptionAlgorithm,
+        /// The plaintext.
+        input: SecretBytes,
+    },
+    /// RSAES-OAEP with the private half. Answered by [`Answer::Plaintext`].
+    Decrypt {
+        /// The key pair.
+        material: Arc<Material>,
+        /// Which OAEP.
+        algorithm: EncryptionAlgorithm,
+        /// The ciphertext.
+        ciphertext: Vec<u8>,
+    },
+    /// Random bytes of the HSM's generator. Answered by [`Answer::Plaintext`].
+    Random {
+        /// How many.
+        len: usize,
+    },
+    /// Makes new key material, and answers only after it has been seen to work. Answered by [`Answer::Material`].
+    Generate {
+        /// The name the material is to have.
+        id: MaterialId,
+        /// What kind of key.
+        spec: KeySpec,
+        /// What it is for.
+        usage: KeyUsage,
+        /// Where it is to be kept.
+        place: Place,
+    },
+    /// Destroys the token object and sees that it is gone, or forgets the handle of wrapped material. Answered by
+    /// [`Answer::Done`], also when there was nothing left to destroy.
+    Destroy {
+        /// What is to go.
+        material: Arc<Material>,
+    },
+    /// Decrypts a known answer under a key of this process: is the HSM well? Answered by [`Answer::Done`].
+    Check,
+}
+
+/// Where new material is to be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Outside the HSM, wrapped under the wrapping key.
+    Wrapped,
+    /// On the HSM, as a token object.
+    Token {
+        /// The random CKA_ID under which it will be found again; recorded by the caller before the command is sent.
+        cka_id: [u8; 16],
+    },
+}
+
+/// What a command answers.
+pub enum Answer {
+    /// Of `Seal`.
+    Sealed(Sealed),
+    /// Of `SealRandom`.
+    SealedRandom {
+        /// The random bytes.
+        plaintext: SecretBytes,
+        /// The same, sealed.
+        sealed: Sealed,
+    },
+    /// Of `Open`, `Decrypt` and `Random`.
+    Plaintext(SecretBytes),
+    /// Of `Encrypt`.
+    Bytes(Vec<u8>),
+    /// Of `Generate`.
+    Material(Material),
+    /// Of `Destroy` and `Check`.
+    Done,
+}
+
+/// An AES-256-GCM ciphertext.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed {
+    /// The IV it was made with.
+    pub iv: [u8; 12],
+    /// The ciphertext, followed by the 16-byte tag.
+    pub ciphertext: Vec<u8>,
+}
+
+/// Which threads do a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// Any worker.
+    Work,
+    /// The one thread for calls that take seconds, so that they cannot hold up the others.
+    Slow,
+    /// The one thread that creates and destroys token objects. Several at a time fail on SoftHSM2.
+    Writer,
+}
+
+impl Command {
+    /// The handle that the command needs, and the material it is a handle of.
+    pub(super) fn needs(&self) -> Option<(HandleId, &Arc<Material>)> {
+        let (half, material) = match self {
+            Self::Seal { material, .. } | Self::SealRandom { material, .. } => (Half::Secret, material),
+            Self::Open { material, .. } | Self::Decrypt { material, .. } => (Half::Secret, material),
+            Self::Encrypt { material, .. } => (Half::Public, material),
+            Self::Random { .. } | Self::Generate { .. } | Self::Destroy { .. } | Self::Check => return None,
+        };
+        Some((HandleId { material: material.id, half }, material))
+    }
+
+    pub(super) fn lane(&self) -> Lane {
+        match self {
+            Self::Generate { place: Place::Token { .. }, .. } | Self::Destroy { .. } => Lane::Writer,
+            Self::Generate { spec, .. } if spec.is_asymmetric() => Lane::Slow,
+            _ => Lane::Work,
+        }
+    }
+
+    /// Whether doing it twice is the same as doing it once, as far as the HSM's objects are concerned.
+    pub(super) fn is_repeatable(&self) -> bool {
+        self.lane() != Lane::Writer
+    }
+
+    /// Whether the HSM judges the caller's data, so that a refusal may be the data's fault.
+    pub(super) fn judges_data(&self) -> bool {
+        matches!(self, Self::Open { .. } | Self::Decrypt { .. })
+    }
+
+    /// Destroying wrapped material concerns only the handle cache: the HSM keeps nothing of it.
+    pub(super) fn only_forgets(&self) -> Option<MaterialId> {
+        match self {
+            Self::Destroy { material } if matches!(material.keeping, Keeping::Wrapped { .. }) => Some(material.id),
+            _ => None,
+        }
+    }
+}

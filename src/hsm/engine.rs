@@ -1,0 +1,204 @@
+//! What all threads of the engine share: the token, the login's epoch, the handle cache, the counts.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Instant;
+
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::ObjectHandle;
+use cryptoki::session::Session;
+use cryptoki::slot::Slot;
+
+use super::capability::Profile;
+use super::crypto::Line;
+use super::error::{HsmError, Kind};
+use super::handles::Handles;
+use super::mechanism::{Life, aes_to_generate};
+use super::token::{self, Module};
+use super::wrapping::{self, WrappingKey};
+use super::{ErrorCount, Settings};
+
+/// Different (function, code) pairs that are counted apart; vendors have 2^31 codes.
+const MAX_COUNTED: usize = 256;
+
+const KNOWN_ANSWER: &[u8] = b"strongroom known answer";
+
+pub(super) struct Engine {
+    pub(super) settings: Settings,
+    pub(super) module: Module,
+    pub(super) slot: Slot,
+    pub(super) profile: Arc<Profile>,
+    pub(super) handles: Handles,
+    pub(super) counts: Counts,
+    pub(super) stopping: AtomicBool,
+    start: Instant,
+    /// Grows with each login: see `Lease`.
+    epoch: AtomicU64,
+    standing: RwLock<Standing>,
+    /// The latest start of an operation that then succeeded: see `doubt`.
+    latest_success: AtomicU64,
+    /// Set by the first wrong PIN and never cleared: the same PIN is not tried twice.
+    pin_refused: AtomicBool,
+}
+
+/// Numbers for the metrics.
+#[derive(Default)]
+pub(super) struct Counts {
+    errors: Mutex<HashMap<(&'static str, String), u64>>,
+    /// Calls that ended after their deadline.
+    pub(super) late: AtomicU64,
+    /// Threads that were given up because a call did not return, so far.
+    pub(super) replaced: AtomicU64,
+    /// Those of them that are still in their call.
+    pub(super) lost: AtomicU64,
+}
+
+/// What a login comes with; made new with each.
+#[derive(Clone)]
+pub(super) struct Standing {
+    wrapping: Option<WrappingKey>,
+    canary: Canary,
+}
+
+/// A session key of this process and a ciphertext whose plaintext is known.
+#[derive(Clone)]
+struct Canary {
+    key: ObjectHandle,
+    iv: [u8; 12],
+    ciphertext: Vec<u8>,
+}
+
+impl Engine {
+    pub(super) fn new(
+        settings: Settings,
+        module: Module,
+        slot: Slot,
+        profile: Profile,
+        handles: Handles,
+        standing: Standing,
+    ) -> Self {
+        Self {
+            settings,
+            module,
+            slot,
+            profile: Arc::new(profile),
+            handles,
+            counts: Counts::default(),
+            stopping: AtomicBool::new(false),
+            start: Instant::now(),
+            epoch: AtomicU64::new(0),
+            standing: RwLock::new(standing),
+            latest_success: AtomicU64::new(0),
+            pin_refused: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn line<'a>(&'a self, session: &'a Session) -> Line<'a> {
+        Line { calls: &self.module.calls, session }
+    }
+
+    /// Nanoseconds since the engine started, never 0.
+    pub(super) fn ticks(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.start).as_nanos()).unwrap_or(u64::MAX).max(1)
+    }
+
+    pub(super) fn note_success(&self, started: u64) {
+        self.latest_success.fetch_max(started, Ordering::Relaxed);
+    }
+
+    /// Whether an operation that started after `ticks` has succeeded.
+    pub(super) fn has_succeeded_since(&self, ticks: u64) -> bool {
+        self.latest_success.load(Ordering::Relaxed) > ticks
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    fn standing(&self) -> Standing {
+        self.standing.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends an epoch: every handle made so far is refused from now on.
+    pub(super) fn end_epoch(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.handles.reset();
+    }
+
+    /// Logs in with `session` and makes what comes with a login. The epoch that it ends must have been ended before.
+    pub(super) fn enter(&self, session: &Session) -> Result<(), HsmError> {
+        if self.pin_refused.load(Ordering::Relaxed) {
+            return Err(HsmError::new(
+                Kind::PinRefused,
+                "C_Login",
+                "the PIN was refused before and is not tried again",
+            ));
+        }
+        let entered = Standing::enter(&self.module, self.slot, session, &self.settings);
+        if entered.as_ref().is_err_and(|error| error.kind == Kind::PinRefused) {
+            self.pin_refused.store(true, Ordering::Relaxed);
+        }
+        *self.standing.write().unwrap_or_else(PoisonError::into_inner) = entered?;
+        Ok(())
+    }
+
+    /// The wrapping key, looked for again if it was not there: the operator may have made it since.
+    pub(super) fn wrapping_key(&self, session: &Session) -> Result<Option<WrappingKey>, HsmError> {
+        if let Some(key) = self.standing().wrapping {
+            return Ok(Some(key));
+        }
+        let found = wrapping::find(session, &self.settings.wrapping_key_label)?;
+        self.standing.write().unwrap_or_else(PoisonError::into_inner).wrapping.clone_from(&found);
+        Ok(found)
+    }
+
+    pub(super) fn has_wrapping_key(&self) -> bool {
+        self.standing.read().unwrap_or_else(PoisonError::into_inner).wrapping.is_some()
+    }
+
+    /// Handles of wrapping keys are kept too; this one did not work.
+    pub(super) fn forget_wrapping_key(&self) {
+        self.standing.write().unwrap_or_else(PoisonError::into_inner).wrapping = None;
+    }
+
+    /// Decrypts the known answer.
+    pub(super) fn check(&self, line: Line<'_>) -> Result<(), HsmError> {
+        let Canary { key, iv, ciphertext } = self.standing().canary;
+        Line::is_same(KNOWN_ANSWER, &line.open(key, iv, b"", &ciphertext)?)
+    }
+}
+
+impl Standing {
+    pub(super) fn enter(module: &Module, slot: Slot, session: &Session, settings: &Settings) -> Result<Self, HsmError> {
+        token::log_in(module, slot, session, &settings.pin)?;
+        let wrapping = wrapping::find(session, &settings.wrapping_key_label)?;
+        let key = session.generate_key(&Mechanism::AesKeyGen, &aes_to_generate(Life::Leased))?;
+        let sealed = Line { calls: &module.calls, session }.seal(key, b"", KNOWN_ANSWER)?;
+        Ok(Self { wrapping, canary: Canary { key, iv: sealed.iv, ciphertext: sealed.ciphertext } })
+    }
+}
+
+impl Counts {
+    /// Counts an answer of the HSM that was not CKR_OK.
+    pub(super) fn note(&self, error: &HsmError) {
+        if !error.is_answer() {
+            return;
+        }
+        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = errors.len() >= MAX_COUNTED;
+        match errors.get_mut(&(error.function, error.code.to_string())) {
+            Some(count) => *count += 1,
+            None if full => *errors.entry(("other", "other".to_owned())).or_default() += 1,
+            None => drop(errors.insert((error.function, error.code.to_string()), 1)),
+        }
+    }
+
+    pub(super) fn errors(&self) -> Vec<ErrorCount> {
+        let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        errors
+            .iter()
+            .map(|((function, code), count)| ErrorCount { function, code: code.clone(), count: *count })
+            .collect()
+    }
+}

@@ -1,0 +1,211 @@
+//! What can go wrong with an HSM, and the one table that says what each PKCS#11 code means to us.
+//!
+//! A code says what a module felt like saying; a [`Kind`] says whose fault it is and what may be done about it. Nothing
+//! outside this file looks at a code.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use cryptoki::context::Function;
+use cryptoki::error::{Error, RvError};
+
+/// A call that the HSM, or the engine in front of it, did not do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HsmError {
+    /// The PKCS#11 function that answered, or the engine's own word for what it was doing.
+    pub function: &'static str,
+    /// The PKCS#11 code by its name in the standard, or a sentence where no code was involved.
+    pub code: Cow<'static, str>,
+    /// Whose fault it is and what may be done about it.
+    pub kind: Kind,
+}
+
+/// Whose fault an error is and what may be done about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The caller's data: a ciphertext that is not ours, a plaintext that is too long. Said only when the HSM is known well.
+    Rejected,
+    /// This HSM cannot do this.
+    Unsupported,
+    /// The queue is full, or the token has no session left.
+    Busy,
+    /// The deadline passed.
+    Timeout,
+    /// The session is gone or in an unknown state; another session may do the same call.
+    SessionLost,
+    /// The token no longer knows our login.
+    LoggedOut,
+    /// The HSM is not there, or not well.
+    DeviceLost,
+    /// The token refused the PIN, or would lock if it were tried once more.
+    PinRefused,
+    /// The object of this one key is missing, damaged or not what it should be; the HSM is well.
+    KeyMissing,
+    /// A code that modules use both for bad data and for a broken HSM. Never leaves the engine: see `doubt`.
+    Ambiguous,
+    /// The HSM has no room for another object.
+    Full,
+    /// The wrapping key is not in the HSM.
+    NoWrappingKey,
+    /// A code that only a mistake of ours explains.
+    Bug,
+    /// The operator's settings do not fit what is there.
+    Misconfigured,
+}
+
+impl HsmError {
+    /// An error that the engine itself found.
+    pub(super) fn new(kind: Kind, function: &'static str, code: impl Into<Cow<'static, str>>) -> Self {
+        Self { function, code: code.into(), kind }
+    }
+
+    /// The operator's settings do not fit; `text` is for the operator to read.
+    pub(super) fn misconfigured(function: &'static str, text: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Kind::Misconfigured, function, text)
+    }
+
+    /// A code that a C function answered.
+    pub(super) fn answered(function: &'static str, rv: RvError) -> Self {
+        Self::new(kind_of(rv), function, name_of(rv))
+    }
+
+    pub(super) fn timeout() -> Self {
+        Self::new(Kind::Timeout, "call", "the deadline passed")
+    }
+
+    pub(super) fn stopped() -> Self {
+        Self::new(Kind::DeviceLost, "call", "the engine has stopped")
+    }
+
+    /// The same error, seen in a better light.
+    pub(super) fn with_kind(self, kind: Kind) -> Self {
+        Self { kind, ..self }
+    }
+
+    /// Whether the call ended in a way that leaves no operation open, so that its session may be used again.
+    pub(super) fn spares_session(&self) -> bool {
+        use Kind::{Full, KeyMissing, Misconfigured, NoWrappingKey, Rejected, Unsupported};
+        matches!(self.kind, Rejected | Unsupported | KeyMissing | NoWrappingKey | Full | Misconfigured)
+    }
+
+    /// Whether a C function answered this, as opposed to the engine itself.
+    pub(super) fn is_answer(&self) -> bool {
+        self.code.starts_with("CKR_")
+    }
+}
+
+impl fmt::Display for HsmError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.function, self.code)
+    }
+}
+
+impl std::error::Error for HsmError {}
+
+/// Errors of `cryptoki` that are not a code come from loading or converting, so from the module or from us.
+impl From<Error> for HsmError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Pkcs11(rv, function) => Self::answered(c_name(function), rv),
+            Error::LibraryLoading(_) | Error::MissingSymbol(_) => Self::misconfigured("load", error.to_string()),
+            Error::NullFunctionPointer => Self::new(Kind::Unsupported, "load", "the module lacks the function"),
+            other => Self::new(Kind::Bug, "cryptoki", other.to_string()),
+        }
+    }
+}
+
+/// The table: what each code means to us.
+fn kind_of(rv: RvError) -> Kind {
+    use RvError as R;
+    match rv {
+        R::EncryptedDataInvalid | R::EncryptedDataLenRange | R::SignatureInvalid | R::SignatureLenRange => {
+            Kind::Rejected
+        }
+
+        // SoftHSM2 2.6.1 says GENERAL_ERROR to a bad tag, nShield FUNCTION_FAILED, Kryoptic DEVICE_ERROR to bad OAEP;
+        // YubiHSM says FUNCTION_FAILED when the line is down.
+        R::GeneralError | R::FunctionFailed | R::DeviceError | R::FunctionCanceled => Kind::Ambiguous,
+        R::DataInvalid | R::DataLenRange | R::VendorDefined(_) | R::UnknownErrorCode(_) => Kind::Ambiguous,
+
+        R::SessionHandleInvalid | R::SessionClosed | R::OperationActive | R::OperationNotInitialized => {
+            Kind::SessionLost
+        }
+        R::SessionCount => Kind::Busy,
+        R::UserNotLoggedIn => Kind::LoggedOut,
+
+        R::DeviceRemoved | R::TokenNotPresent | R::TokenNotRecognized | R::SlotIdInvalid => Kind::DeviceLost,
+        R::CryptokiNotInitialized | R::HostMemory | R::RandomNoRng | R::FipsSelfTestFailed => Kind::DeviceLost,
+        R::DeviceMemory => Kind::Full,
+
+        R::PinIncorrect | R::PinInvalid | R::PinLenRange | R::PinExpired | R::PinLocked | R::PinTooWeak => {
+            Kind::PinRefused
+        }
+        R::UserPinNotInitialized | R::NewPinMode => Kind::PinRefused,
+
+        // The last three: an object that is there and is not what we made (damaged, or changed behind our back).
+        R::ObjectHandleInvalid | R::KeyHandleInvalid => Kind::KeyMissing,
+        R::WrappedKeyInvalid | R::WrappedKeyLenRange => Kind::KeyMissing,
+        R::KeyTypeInconsistent | R::KeyFunctionNotPermitted | R::KeyChanged => Kind::KeyMissing,
+
+        R::WrappingKeyHandleInvalid | R::UnwrappingKeyHandleInvalid => Kind::NoWrappingKey,
+
+        R::MechanismInvalid | R::MechanismParamInvalid | R::FunctionNotSupported => Kind::Unsupported,
+        R::KeySizeRange | R::CurveNotSupported | R::KeyNotWrappable | R::RandomSeedNotSupported => Kind::Unsupported,
+        R::AttributeTypeInvalid | R::AttributeValueInvalid | R::AttributeReadOnly => Kind::Unsupported,
+        R::TemplateIncomplete | R::TemplateInconsistent => Kind::Unsupported,
+
+        R::TokenWriteProtected | R::CantLock | R::NeedToCreateThreads | R::LibraryLoadFailed => Kind::Misconfigured,
+        _ => Kind::Bug,
+    }
+}
+
+/// The standard's name of a code. `cryptoki` names its variants after it, so the name is spelt back from the variant.
+fn name_of(rv: RvError) -> String {
+    if let RvError::VendorDefined(code) | RvError::UnknownErrorCode(code) = rv {
+        return format!("CKR_0x{code:08X}");
+    }
+    format!("{rv:?}").chars().fold(String::from("CKR"), |mut name, letter| {
+        if letter.is_ascii_uppercase() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_uppercase());
+        name
+    })
+}
+
+/// The C name of the functions that we call.
+fn c_name(function: Function) -> &'static str {
+    macro_rules! names {
+        ($($variant:ident = $name:literal),+ $(,)?) => {
+            match function { $(Function::$variant => $name,)+ _ => "C_Other" }
+        };
+    }
+    names! {
+        Initialize = "C_Initialize", GetInfo = "C_GetInfo", GetFunctionList = "C_GetFunctionList",
+        GetSlotList = "C_GetSlotList", GetTokenInfo = "C_GetTokenInfo", GetMechanismList = "C_GetMechanismList",
+        InitToken = "C_InitToken", InitPIN = "C_InitPIN", OpenSession = "C_OpenSession",
+        CloseSession = "C_CloseSession", Login = "C_Login", Logout = "C_Logout", CreateObject = "C_CreateObject",
+        DestroyObject = "C_DestroyObject", GetAttributeValue = "C_GetAttributeValue",
+        FindObjectsInit = "C_FindObjectsInit", FindObjects = "C_FindObjects", FindObjectsFinal = "C_FindObjectsFinal",
+        GenerateKey = "C_GenerateKey", GenerateKeyPair = "C_GenerateKeyPair", GenerateRandom = "C_GenerateRandom",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_named_as_in_the_standard() {
+        assert_eq!(name_of(RvError::GeneralError), "CKR_GENERAL_ERROR");
+        assert_eq!(name_of(RvError::RandomNoRng), "CKR_RANDOM_NO_RNG");
+        assert_eq!(name_of(RvError::VendorDefined(0x8000_0001)), "CKR_0x80000001");
+    }
+
+    #[test]
+    fn no_code_that_a_broken_hsm_may_say_blames_the_data() {
+        for rv in [RvError::GeneralError, RvError::FunctionFailed, RvError::DeviceError, RvError::VendorDefined(1)] {
+            assert_eq!(kind_of(rv), Kind::Ambiguous);
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! Leased handles: the cache that keeps a used key in the HSM, so that a hit costs no HSM call.
+//!
+//! Whoever uses a handle holds an [`Arc`] of its [`Lease`]. Eviction only forgets the cache's own; the object is destroyed
+//! when the last user lets go, never under one. Destroying is the anchor's work, because the objects live in its session.
+//!
+//! Two that miss the same key wait for one unwrapping.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crossbeam_channel::Sender;
+use cryptoki::object::ObjectHandle;
+use tokio::sync::oneshot;
+
+use crate::key::material::{Material, MaterialId};
+
+use super::anchor::Errand;
+use super::error::{HsmError, Kind};
+
+/// What a handle is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct HandleId {
+    pub(super) material: MaterialId,
+    pub(super) half: Half,
+}
+
+/// The half of a key pair; a symmetric key has only the secret one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Half {
+    Secret,
+    Public,
+}
+
+/// The right to use a handle for as long as one holds this.
+pub(super) struct Lease {
+    pub(super) handle: ObjectHandle,
+    /// The login under which the handle was made; under another it means nothing, or something else.
+    pub(super) epoch: u64,
+    /// Where the object's end is told; `None` for a token object, which stays.
+    anchor: Option<Sender<Errand>>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(anchor) = &self.anchor {
+            // An anchor that is gone has closed its session, and the object went with it.
+            let _ = anchor.send(Errand::Destroy { handle: self.handle, epoch: self.epoch });
+        }
+    }
+}
+
+/// What a request for a handle comes to.
+pub(super) enum Found {
+    /// It was there.
+    Ready(Arc<Lease>),
+    /// It is being made.
+    Soon(oneshot::Receiver<LeaseResult>),
+}
+
+pub(super) type LeaseResult = Result<Arc<Lease>, HsmError>;
+
+/// The cache.
+pub(super) struct Handles {
+    limit: usize,
+    anchor: Sender<Errand>,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    ready: HashMap<HandleId, Cached>,
+    /// The order of eviction. One that was used since it last came to the front goes to the back once more.
+    ring: VecDeque<HandleId>,
+    wanted: HashMap<HandleId, Vec<oneshot::Sender<LeaseResult>>>,
+}
+
+struct Cached {
+    lease: Arc<Lease>,
+    used: bool,
+}
+
+impl Handles {
+    pub(super) fn new(limit: usize, anchor: Sender<Errand>) -> Self {
+        Self { limit: limit.max(1), anchor, table: Mutex::default() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.table().ready.len()
+    }
+
+    /// The handle, or the promise of it: the first to miss a key sends the anchor for it.
+    pub(super) fn get(&self, id: HandleId, material: &Arc<Material>, deadline: Instant) -> Found {
+        let mut table = self.table();
+        if let Some(cached) = table.ready.get_mut(&id) {
+            cached.used = true;
+            return Found::Ready(Arc::clone(&cached.lease));
+        }
+        let (promise, wait) = oneshot::channel();
+        match table.wanted.entry(id) {
+            Entry::Occupied(mut waiting) => waiting.get_mut().push(promise),
+            Entry::Vacant(first) => {
+                first.insert(vec![promise]);
+                let _ = self.anchor.send(Errand::Make { id, material: Arc::clone(material), deadline });
+            }
+        }
+        Found::Soon(wait)
+    }
+
+    /// Whether somebody still waits for it. If nobody does, it counts as not asked for.
+    pub(super) fn is_wanted(&self, id: HandleId) -> bool {
+        let mut table = self.table();
+        let wanted = table.wanted.get(&id).is_some_and(|waiting| waiting.iter().any(|promise| !promise.is_closed()));
+        if !wanted {
+            table.wanted.remove(&id);
+        }
+        wanted
+    }
+
+    /// A new lease; `ours` if its object is to be destroyed after the last use.
+    pub(super) fn lease(&self, handle: ObjectHandle, ours: bool, epoch: u64) -> Arc<Lease> {
+        Arc::new(Lease { handle, epoch, anchor: ours.then(|| self.anchor.clone()) })
+    }
+
+    /// Gives everyone who waits what the anchor came back with, and keeps a handle for the next.
+    pub(super) fn put(&self, id: HandleId, made: LeaseResult) {
+        let mut table = self.table();
+        let waiting = table.wanted.remove(&id).unwrap_or_default();
+        let evicted = match &made {
+            Ok(lease) => table.insert(id, Arc::clone(lease), self.limit),
+            Err(_) => Vec::new(),
+        };
+        drop(table);
+        drop(evicted);
+        for promise in waiting {
+            let _ = promise.send(made.clone());
+        }
+    }
+
+    /// Forgets one handle, if it is still the one that did not work.
+    pub(super) fn drop_stale(&self, id: HandleId, stale: &Arc<Lease>) {
+        let mut table = self.table();
+        if table.ready.get(&id).is_some_and(|cached| Arc::ptr_eq(&cached.lease, stale)) {
+            let forgotten = table.remove(id);
+            drop(table);
+            drop(forgotten);
+        }
+    }
+
+    /// Forgets everything of one material.
+    pub(super) fn forget(&self, material: MaterialId) {
+        let mut table = self.table();
+        let halves = [Half::Secret, Half::Public].map(|half| table.remove(HandleId { material, half }));
+        drop(table);
+        drop(halves);
+    }
+
+    /// Forgets everything: the handles mean nothing any more, and what was being made will not come.
+    pub(super) fn reset(&self) {
+        let table = std::mem::take(&mut *self.table());
+        let lost = HsmError::new(Kind::SessionLost, "lease", "the session of the handles was lost");
+        for promise in table.wanted.into_values().flatten() {
+            let _ = promise.send(Err(lost.clone()));
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// Returns what had to go; to be dropped when the table is no longer locked.
+    fn insert(&mut self, id: HandleId, lease: Arc<Lease>, limit: usize) -> Vec<Cached> {
+        let mut gone: Vec<Cached> = self.remove(id).into_iter().collect();
+        while self.ready.len() >= limit {
+            match self.evict() {
+                Some(cached) => gone.push(cached),
+                None => break,
+            }
+        }
+        self.ready.insert(id, Cached { lease, used: false });
+        self.ring.push_back(id);
+        gone
+    }
+
+    fn remove(&mut self, id: HandleId) -> Option<Cached> {
+        let cached = self.ready.remove(&id)?;
+        self.ring.retain(|other| *other != id);
+        Some(cached)
+    }
+
+    /// Second chance: the longest unused, or near enough, for the price of one flag.
+    fn evict(&mut self) -> Option<Cached> {
+        loop {
+            let id = self.ring.pop_front()?;
+            match self.ready.get_mut(&id) {
+                Some(cached) if cached.used => cached.used = false,
+                _ => return self.ready.remove(&id),
+            }
+            self.ring.push_back(id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::{Receiver, unbounded};
+
+    use super::*;
+    use crate::hsm::raw::handle_of_nothing;
+    use crate::key::material::Keeping;
+    use crate::key::spec::{KeySpec, KeyUsage};
+
+    fn cache(limit: usize) -> (Handles, Receiver<Errand>) {
+        let (anchor, errands) = unbounded();
+        (Handles::new(limit, anchor), errands)
+    }
+
+    fn id(n: u8) -> HandleId {
+        HandleId { material: MaterialId([n; 32]), half: Half::Secret }
+    }
+
+    fn get(handles: &Handles, n: u8) -> Found {
+        let keeping = Keeping::Token { cka_id: vec![n] };
+        let (spec, usage) = (KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt);
+        let material = Material { id: MaterialId([n; 32]), spec, usage, keeping, public_key: None };
+        handles.get(id(n), &Arc::new(material), Instant::now())
+    }
+
+    fn put(handles: &Handles, n: u8) {
+        handles.put(id(n), Ok(handles.lease(handle_of_nothing(n.into()), true, 0)));
+    }
+
+    fn is_there(handles: &Handles, n: u8) -> bool {
+        matches!(get(handles, n), Found::Ready(_))
+    }
+
+    fn destroyed(errands: &Receiver<Errand>) -> Vec<u64> {
+        let destroyed = errands.try_iter().filter_map(|errand| match errand {
+            Errand::Destroy { handle, .. } => Some(handle.handle()),
+            _ => None,
+        });
+        destroyed.collect()
+    }
+
+    #[test]
+    fn two_that_miss_wait_for_one_making() {
+        let (handles, errands) = cache(4);
+        let (Found::Soon(mut one), Found::Soon(mut other)) = (get(&handles, 1), get(&handles, 1)) else {
+            panic!("nothing was there")
+        };
+        assert_eq!(errands.try_iter().count(), 1);
+        put(&handles, 1);
+        let (one, other) = (one.try_recv().unwrap().unwrap(), other.try_recv().unwrap().unwrap());
+        assert!(Arc::ptr_eq(&one, &other) && is_there(&handles, 1));
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_not_made_and_can_be_asked_for_again() {
+        let (handles, errands) = cache(4);
+        drop(get(&handles, 1));
+        assert!(!handles.is_wanted(id(1)));
+        let _again = get(&handles, 1);
+        assert_eq!(errands.try_iter().count(), 2);
+        assert!(handles.is_wanted(id(1)));
+    }
+
+    #[test]
+    fn eviction_spares_the_used_and_never_takes_a_handle_from_a_user() {
+        let (handles, errands) = cache(2);
+        put(&handles, 1);
+        put(&handles, 2);
+        let Found::Ready(user) = get(&handles, 1) else { panic!("1 is there") };
+        put(&handles, 3);
+        assert_eq!(destroyed(&errands), [2]);
+        handles.forget(MaterialId([1; 32]));
+        assert_eq!(destroyed(&errands), []);
+        drop(user);
+        assert_eq!(destroyed(&errands), [1]);
+        assert_eq!(handles.len(), 1);
+    }
+
+    #[test]
+    fn only_the_handle_that_failed_is_dropped_as_stale() {
+        let (handles, errands) = cache(2);
+        put(&handles, 1);
+        let Found::Ready(stale) = get(&handles, 1) else { panic!("1 is there") };
+        put(&handles, 1);
+        handles.drop_stale(id(1), &stale);
+        assert!(is_there(&handles, 1) && destroyed(&errands).is_empty());
+    }
+
+    #[test]
+    fn a_reset_forgets_all_and_tells_those_who_wait() {
+        let (handles, errands) = cache(2);
+        put(&handles, 1);
+        let Found::Soon(mut wait) = get(&handles, 2) else { panic!("2 is not there") };
+        handles.reset();
+        assert!(wait.try_recv().unwrap().is_err_and(|error| error.kind == Kind::SessionLost));
+        assert_eq!(destroyed(&errands), [1]);
+        assert_eq!(handles.len(), 0);
+    }
+}

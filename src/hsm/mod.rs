@@ -1,0 +1,282 @@
+//! The HSM: the one place where PKCS#11 is spoken.
+//!
+//! ```text
+//! Hsm::call(Command, deadline)
+//!   handles   is the key in the HSM already? else the anchor unwraps or finds it        handles, anchor
+//!   queue     bounded; full is an answer (Busy)                                          pool
+//!   worker    a thread that owns a session makes the C calls                             worker, crypto, objects, raw
+//!   answer    or a failure: mended and tried once more, or judged                        road, doubt, error
+//! ```
+//!
+//! Rules that hold everywhere in here:
+//! * A session belongs to one thread. No C call is made in a future, and none on a runtime thread.
+//! * A session whose call did not end in a known way is closed, not used again.
+//! * The caller's data is blamed only when the HSM is known to be well.
+//! * A wrong PIN is tried once.
+
+mod anchor;
+mod capability;
+mod command;
+mod crypto;
+mod doubt;
+mod engine;
+mod error;
+mod handles;
+mod mechanism;
+mod oaep;
+mod objects;
+mod pool;
+mod public_key;
+mod raw;
+mod road;
+mod token;
+mod uri;
+mod worker;
+mod wrapping;
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread::Thread;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use cryptoki::session::Session;
+
+use crate::secret::SecretText;
+
+use anchor::Errand;
+use crypto::Line;
+use doubt::LastCheck;
+use engine::{Engine, Standing};
+use handles::Handles;
+use pool::{Duty, Job, Lane, LastOut};
+use token::Module;
+
+pub use capability::{Feature, IvMaker, OaepRoad, Outcome, Profile, TokenFacts};
+pub use command::{Answer, Command, Place, Sealed};
+pub use error::{HsmError, Kind};
+pub use token::{TokenSelector, init_token};
+pub use wrapping::{WrappingKeyReport, init_wrapping_key};
+
+/// Sessions beside the workers': the anchor's, the writer's, that of slow calls.
+const OTHER_SESSIONS: u64 = 3;
+
+/// Which HSM, and how it is used.
+#[derive(Clone)]
+pub struct Settings {
+    /// The PKCS#11 module.
+    pub module: PathBuf,
+    /// The token in it.
+    pub token: TokenSelector,
+    /// The user PIN.
+    pub pin: SecretText,
+    /// Worker threads, each with a session of its own; fewer are started if the token allows fewer.
+    pub sessions: usize,
+    /// Commands that may wait for a worker; one more is answered `Busy`.
+    pub queue: usize,
+    /// Handles that are kept for the next use.
+    pub cached_handles: usize,
+    /// CKA_LABEL of the wrapping key.
+    pub wrapping_key_label: String,
+    /// Whether RSAES_OAEP_SHA_256 may be un-padded on this host if the HSM does not do it.
+    pub allow_raw_rsa: bool,
+}
+
+/// The HSM, as everyone holds it. Clones are the same HSM; with the last one the engine stops.
+#[derive(Clone)]
+pub struct Hsm {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    engine: Arc<Engine>,
+    lanes: Vec<Arc<Lane>>,
+    /// `None` once stopped; the workers end when they have done what was queued.
+    doors: RwLock<Option<Doors>>,
+    waiting: Receiver<Job>,
+    anchor: Sender<Errand>,
+    watch: Thread,
+    last_check: LastCheck,
+}
+
+/// The ends of the queues into which work is put.
+struct Doors {
+    work: Sender<Job>,
+    slow: Sender<Job>,
+    writer: Sender<Job>,
+    _last_out: Arc<LastOut>,
+}
+
+/// Numbers of this moment, for the metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gauges {
+    /// Commands that wait for a worker.
+    pub queue_depth: usize,
+    /// Sessions that do commands.
+    pub sessions: usize,
+    /// Those of them that are in a call.
+    pub sessions_busy: usize,
+    /// Threads that were given up because a call did not return, since the start.
+    pub threads_replaced: u64,
+    /// Handles in the cache.
+    pub cached_handles: usize,
+    /// Calls that ended after their deadline, since the start.
+    pub calls_late: u64,
+}
+
+/// How often a function answered a code, since the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorCount {
+    /// The PKCS#11 function.
+    pub function: &'static str,
+    /// The code by its name in the standard.
+    pub code: String,
+    /// How often.
+    pub count: u64,
+}
+
+impl Hsm {
+    /// Loads the module, finds the token, logs in once, tries what the HSM can do and starts the threads. Blocks while it
+    /// does so; the wrapping key may be absent.
+    pub fn start(settings: Settings) -> Result<Hsm, HsmError> {
+        let module = Module::load(&settings.module)?;
+        let (slot, session, standing, profile) = {
+            let _alone = module.setting_up();
+            let (slot, info) = settings.token.find(&module)?;
+            let session = module.open(slot)?;
+            let standing = Standing::enter(&module, slot, &session, &settings)?;
+            let line = Line { calls: &module.calls, session: &session };
+            let profile = Profile::probe(line, &module, &info, settings.allow_raw_rsa)?;
+            (slot, session, standing, profile)
+        };
+        let (anchor, errands) = unbounded();
+        let handles = Handles::new(settings.cached_handles, anchor.clone());
+        let engine = Arc::new(Engine::new(settings, module, slot, profile, handles, standing));
+        let inner = Inner::start(engine, anchor, errands, session)?;
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Does one command, or says why not, by the deadline.
+    pub async fn call(&self, command: Command, deadline: Instant) -> Result<Answer, HsmError> {
+        if deadline <= Instant::now() {
+            return Err(HsmError::timeout());
+        }
+        if self.engine().stopping.load(Ordering::Relaxed) {
+            return Err(HsmError::stopped());
+        }
+        if let Some(material) = command.only_forgets() {
+            self.engine().handles.forget(material);
+            return Ok(Answer::Done);
+        }
+        let answer = tokio::time::timeout_at(deadline.into(), self.attempts(command, deadline)).await;
+        answer.unwrap_or_else(|_| {
+            // If a call is stuck, its thread is replaced now rather than at the next look.
+            self.inner.watch.unpark();
+            Err(HsmError::timeout())
+        })
+    }
+
+    /// What this HSM can do.
+    pub fn profile(&self) -> Arc<Profile> {
+        Arc::clone(&self.engine().profile)
+    }
+
+    /// Numbers of this moment.
+    pub fn gauges(&self) -> Gauges {
+        let counts = &self.engine().counts;
+        let workers = || self.inner.lanes.iter().filter(|lane| lane.is_worker());
+        Gauges {
+            queue_depth: self.inner.waiting.len(),
+            sessions: workers().count(),
+            sessions_busy: workers().filter(|lane| lane.is_busy()).count(),
+            threads_replaced: counts.replaced.load(Ordering::Relaxed),
+            cached_handles: self.engine().handles.len(),
+            calls_late: counts.late.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Every code but CKR_OK that the HSM has answered to a command, and how often.
+    pub fn errors(&self) -> Vec<ErrorCount> {
+        self.engine().counts.errors()
+    }
+
+    /// Whether the wrapping key is there, without which nothing can be wrapped or unwrapped.
+    pub fn has_wrapping_key(&self) -> bool {
+        self.engine().has_wrapping_key()
+    }
+
+    /// Takes no more work. Threads end when they have done what they have; nobody waits for one that hangs.
+    pub fn stop(&self) {
+        self.inner.stop();
+    }
+
+    fn engine(&self) -> &Engine {
+        &self.inner.engine
+    }
+
+    fn last_check(&self) -> &LastCheck {
+        &self.inner.last_check
+    }
+}
+
+impl Inner {
+    fn start(
+        engine: Arc<Engine>,
+        anchor: Sender<Errand>,
+        errands: Receiver<Errand>,
+        anchor_session: Session,
+    ) -> Result<Self, HsmError> {
+        let queue = engine.settings.queue.max(1);
+        let ((work, jobs), (slow, slow_jobs), (writer, writer_jobs)) = (bounded(queue), bounded(queue), bounded(queue));
+        let last_out = Arc::new(LastOut(anchor.clone()));
+        let waiting = jobs.clone();
+
+        let mut lanes = vec![Lane::new("hsm-anchor", Duty::Anchor(errands))];
+        lanes[0].spawn(&engine, &last_out, Some(anchor_session))?;
+        for (name, jobs) in [("hsm-slow", slow_jobs), ("hsm-writer", writer_jobs)] {
+            let lane = Lane::new(name, Duty::Alone(jobs));
+            lane.spawn(&engine, &last_out, None)?;
+            lanes.push(lane);
+        }
+        for (number, session) in open_sessions(&engine)?.into_iter().enumerate() {
+            let lane = Lane::new(format!("hsm-{number}"), Duty::Work(jobs.clone()));
+            lane.spawn(&engine, &last_out, Some(session))?;
+            lanes.push(lane);
+        }
+        let watch = pool::watch(Arc::clone(&engine), Arc::clone(&last_out), lanes.clone())?;
+        let doors = RwLock::new(Some(Doors { work, slow, writer, _last_out: last_out }));
+        Ok(Self { engine, lanes, doors, waiting, anchor, watch, last_check: LastCheck::default() })
+    }
+
+    fn stop(&self) {
+        self.engine.stopping.store(true, Ordering::Relaxed);
+        self.watch.unpark();
+        self.engine.handles.reset();
+        drop(self.doors.write().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// As many sessions as are wanted and the token allows. Some tokens tell a limit, others refuse the next one.
+fn open_sessions(engine: &Engine) -> Result<Vec<Session>, HsmError> {
+    let wanted = engine.settings.sessions.max(1) as u64;
+    let allowed = engine.profile.max_sessions.map_or(wanted, |max| max.saturating_sub(OTHER_SESSIONS).max(1));
+    let mut sessions = Vec::new();
+    for _ in 0..wanted.min(allowed) {
+        match engine.module.open(engine.slot) {
+            Ok(session) => sessions.push(session),
+            Err(error) if sessions.is_empty() => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, sessions = sessions.len(), "the HSM allows fewer sessions than configured");
+                break;
+            }
+        }
+    }
+    Ok(sessions)
+}

@@ -1,0 +1,185 @@
+//! Threads that own sessions, the queues in front of them, and the watch over calls that do not return.
+//!
+//! A C call cannot be cancelled. One that outlives its deadline costs its caller an error at once and, if it goes on and on,
+//! the engine a thread: the watch bumps the lane's generation and starts another thread with another session. When the stuck call returns after all,
+//! its thread sees that it has been replaced, closes its session and ends.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+use cryptoki::session::Session;
+use tokio::sync::oneshot;
+
+use super::anchor::{self, Errand};
+use super::command::{Answer, Command};
+use super::engine::Engine;
+use super::error::HsmError;
+use super::handles::Lease;
+use super::worker;
+
+/// A call is not given up before it has lasted this long, however near its deadline it began: under load, calls begin late,
+/// and giving threads up would make it worse.
+const WORK_PATIENCE: Duration = Duration::from_millis(250);
+
+/// The same for the anchor, whose replacement costs all handles.
+const ANCHOR_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The same for the lanes where a call may take this long by right: RSA-4096 generation takes seconds on a fast HSM.
+const SLOW_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often the watch looks when nobody calls it.
+const WATCH_PERIOD: Duration = Duration::from_millis(100);
+
+/// A command on its way to a worker.
+pub(super) struct Job {
+    pub(super) command: Command,
+    pub(super) lease: Option<Arc<Lease>>,
+    pub(super) deadline: Instant,
+    pub(super) reply: oneshot::Sender<Result<Answer, Failure>>,
+}
+
+/// A command that was not done, given back so that it may be tried again.
+pub(super) struct Failure {
+    pub(super) error: HsmError,
+    pub(super) command: Command,
+    /// The handle it was tried with.
+    pub(super) lease: Option<Arc<Lease>>,
+    /// When the attempt started, in the engine's ticks.
+    pub(super) started: u64,
+}
+
+/// One place at the HSM: a session, and the thread that has it for now.
+pub(super) struct Lane {
+    name: String,
+    duty: Duty,
+    generation: AtomicU64,
+    /// When the call that is being made is to be given up, in ticks; 0 while there is none.
+    busy_until: AtomicU64,
+}
+
+/// What the thread of a lane does.
+pub(super) enum Duty {
+    /// One of the workers that share a queue.
+    Work(Receiver<Job>),
+    /// The only one of its kind.
+    Alone(Receiver<Job>),
+    Anchor(Receiver<Errand>),
+}
+
+/// The generation of the lane in which a thread was started.
+#[derive(Clone, Copy)]
+pub(super) struct Shift(u64);
+
+/// Held by everyone who may use a handle; the anchor is told to stop when the last lets go.
+pub(super) struct LastOut(pub(super) Sender<Errand>);
+
+impl Drop for LastOut {
+    fn drop(&mut self) {
+        let _ = self.0.send(Errand::Stop);
+    }
+}
+
+impl Lane {
+    pub(super) fn new(name: impl Into<String>, duty: Duty) -> Arc<Self> {
+        let (generation, busy_until) = (AtomicU64::new(0), AtomicU64::new(0));
+        Arc::new(Self { name: name.into(), duty, generation, busy_until })
+    }
+
+    /// A call begins.
+    pub(super) fn begin(&self, engine: &Engine, now: Instant, deadline: Instant) {
+        let patience = match self.duty {
+            Duty::Work(_) => WORK_PATIENCE,
+            Duty::Anchor(_) => ANCHOR_PATIENCE,
+            Duty::Alone(_) => SLOW_PATIENCE,
+        };
+        self.busy_until.store(engine.ticks(deadline.max(now + patience)), Ordering::Release);
+    }
+
+    /// The call has ended. Whether the thread may go on: it may have been replaced meanwhile.
+    pub(super) fn end(&self, engine: &Engine, shift: Shift) -> bool {
+        if self.generation.load(Ordering::Acquire) != shift.0 {
+            engine.counts.lost.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        }
+        self.busy_until.store(0, Ordering::Release);
+        true
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy_until.load(Ordering::Relaxed) != 0
+    }
+
+    pub(super) fn is_worker(&self) -> bool {
+        matches!(self.duty, Duty::Work(_))
+    }
+
+    fn is_overdue(&self, now: u64) -> bool {
+        let until = self.busy_until.load(Ordering::Acquire);
+        until != 0 && until < now
+    }
+
+    /// Starts the thread of this lane; without a session it opens its own when it needs one.
+    pub(super) fn spawn(
+        self: &Arc<Self>,
+        engine: &Arc<Engine>,
+        last_out: &Arc<LastOut>,
+        session: Option<Session>,
+    ) -> Result<(), HsmError> {
+        let shift = Shift(self.generation.load(Ordering::Acquire));
+        let (lane, engine, last_out) = (Arc::clone(self), Arc::clone(engine), Arc::clone(last_out));
+        let run = move || match &lane.duty {
+            Duty::Work(jobs) | Duty::Alone(jobs) => {
+                worker::serve(&engine, &lane, shift, jobs, session);
+                drop(last_out);
+            }
+            Duty::Anchor(errands) => {
+                // The anchor outlives those who use handles, and must not wait for itself.
+                drop(last_out);
+                anchor::serve(&engine, &lane, shift, errands, session);
+            }
+        };
+        let started = thread::Builder::new().name(self.name.clone()).spawn(run);
+        started.map(|_| ()).map_err(|error| HsmError::misconfigured("spawn", error.to_string()))
+    }
+
+    /// Gives up the thread, whose call does not return, and starts another.
+    fn replace(self: &Arc<Self>, engine: &Arc<Engine>, last_out: &Arc<LastOut>) {
+        let counts = &engine.counts;
+        if counts.lost.load(Ordering::Relaxed) >= 4 * engine.settings.sessions.max(1) as u64 {
+            return;
+        }
+        tracing::error!(lane = self.name, "a call to the HSM does not return; its thread is given up");
+        counts.lost.fetch_add(1, Ordering::Relaxed);
+        counts.replaced.fetch_add(1, Ordering::Relaxed);
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.busy_until.store(0, Ordering::Release);
+        if let Duty::Anchor(_) = self.duty {
+            engine.end_epoch();
+        }
+        if let Err(error) = self.spawn(engine, last_out, None) {
+            tracing::error!(lane = self.name, %error, "no thread could be started");
+        }
+    }
+}
+
+/// Looks after calls that do not return, until the engine stops.
+pub(super) fn watch(
+    engine: Arc<Engine>,
+    last_out: Arc<LastOut>,
+    lanes: Vec<Arc<Lane>>,
+) -> Result<thread::Thread, HsmError> {
+    let run = move || {
+        while !engine.stopping.load(Ordering::Relaxed) {
+            thread::park_timeout(WATCH_PERIOD);
+            let now = engine.ticks(Instant::now());
+            for lane in lanes.iter().filter(|lane| lane.is_overdue(now)) {
+                lane.replace(&engine, &last_out);
+            }
+        }
+    };
+    let started = thread::Builder::new().name("hsm-watch".to_owned()).spawn(run);
+    started.map(|watch| watch.thread().clone()).map_err(|error| HsmError::misconfigured("spawn", error.to_string()))
+}

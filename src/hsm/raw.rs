@@ -1,0 +1,222 @@
+//! The PKCS#11 functions that we call ourselves, because `cryptoki` makes two C calls of each: the first asks for a length
+//! that we know. One call is faster everywhere and the only way that works on NSS.
+//!
+//! A [`Session`] is not `Sync`, so whoever holds a reference to one is on the only thread that uses it. Every C call here
+//! relies on that: PKCS#11 allows one call at a time in a session.
+
+#![allow(unsafe_code, reason = "the C calls of PKCS#11; every block says why it is sound")]
+
+use std::path::Path;
+use std::ptr;
+use std::sync::Arc;
+
+use cryptoki::error::{Rv, RvError};
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::{Attribute, ObjectHandle};
+use cryptoki::session::Session;
+use cryptoki_sys::{
+    CK_ATTRIBUTE, CK_BYTE, CK_FUNCTION_LIST, CK_MECHANISM, CK_MECHANISM_TYPE, CK_OBJECT_HANDLE, CK_RV,
+    CK_SESSION_HANDLE, CK_ULONG, CKM_AES_KEY_WRAP_KWP, CKM_AES_KEY_WRAP_PAD,
+};
+use zeroize::Zeroizing;
+
+use crate::key::material::WrapMechanism;
+use crate::secret::SecretBytes;
+
+use super::error::{HsmError, Kind};
+
+/// The longest output any of our calls can have; a module that says more is not believed.
+const MAX_OUTPUT_BYTES: usize = 64 * 1024;
+
+type Begin = unsafe extern "C" fn(CK_SESSION_HANDLE, *mut CK_MECHANISM, CK_OBJECT_HANDLE) -> CK_RV;
+type Finish = unsafe extern "C" fn(CK_SESSION_HANDLE, *mut CK_BYTE, CK_ULONG, *mut CK_BYTE, *mut CK_ULONG) -> CK_RV;
+
+/// The function list of a loaded module.
+#[derive(Clone)]
+pub(super) struct Calls {
+    list: CK_FUNCTION_LIST,
+    /// The functions live as long as the library is loaded.
+    _library: Arc<cryptoki_sys::Pkcs11>,
+}
+
+impl Calls {
+    /// Takes the function list out of the module at `path`, which `cryptoki` has loaded already.
+    pub(super) fn load(path: &Path) -> Result<Self, HsmError> {
+        let refused = |text: &'static str| HsmError::misconfigured("C_GetFunctionList", text);
+        // SAFETY: loading runs the library's constructors. The operator named this file as the PKCS#11 module, and
+        // `cryptoki` has run them before us.
+        let library = unsafe { cryptoki_sys::Pkcs11::new(path) }.map_err(|_| refused("the module does not load"))?;
+        let get = library.C_GetFunctionList.as_ref().map_err(|_| refused("the module has no C_GetFunctionList"))?;
+        let mut list = ptr::null_mut();
+        // SAFETY: the function writes one pointer to the place we give it.
+        check("C_GetFunctionList", unsafe { get(&mut list) })?;
+        if list.is_null() {
+            return Err(refused("the module gave no function list"));
+        }
+        // SAFETY: PKCS#11 section 5.4: on CKR_OK the pointer is to the library's own, constant function list, whose
+        // layout is the same in every version from 2.0 to 3.2. It is copied; the library stays loaded beside the copy.
+        let list = unsafe { *list };
+        Ok(Self { list, _library: Arc::new(library) })
+    }
+
+    /// C_EncryptInit and one C_Encrypt; `out_len` is the length the output will have at most.
+    pub(super) fn encrypt_once(
+        &self,
+        session: &Session,
+        mechanism: &Mechanism<'_>,
+        key: ObjectHandle,
+        input: &[u8],
+        out_len: usize,
+    ) -> Result<Vec<u8>, HsmError> {
+        begin("C_EncryptInit", self.list.C_EncryptInit, session, mechanism, key)?;
+        let mut output = vec![0; out_len];
+        let written = finish("C_Encrypt", self.list.C_Encrypt, session, input, &mut output)?;
+        output.truncate(written);
+        Ok(output)
+    }
+
+    /// C_DecryptInit and one C_Decrypt. The output is a secret from its first byte on, also when the call fails.
+    pub(super) fn decrypt_once(
+        &self,
+        session: &Session,
+        mechanism: &Mechanism<'_>,
+        key: ObjectHandle,
+        input: &[u8],
+        out_len: usize,
+    ) -> Result<SecretBytes, HsmError> {
+        begin("C_DecryptInit", self.list.C_DecryptInit, session, mechanism, key)?;
+        let mut output = Zeroizing::new(vec![0; out_len]);
+        let written = finish("C_Decrypt", self.list.C_Decrypt, session, input, &mut output)?;
+        output.truncate(written);
+        Ok(SecretBytes::from(std::mem::take(&mut *output)))
+    }
+
+    /// C_WrapKey. `cryptoki` does not know CKM_AES_KEY_WRAP_KWP.
+    pub(super) fn wrap(
+        &self,
+        session: &Session,
+        mechanism: WrapMechanism,
+        wrapping: ObjectHandle,
+        key: ObjectHandle,
+    ) -> Result<Vec<u8>, HsmError> {
+        let call = present("C_WrapKey", self.list.C_WrapKey)?;
+        let mut mechanism = wrap_mechanism(mechanism);
+        // The largest key we wrap is RSA-4096 as PKCS#8, about 2400 bytes.
+        let mut output = vec![0; 8 * 1024];
+        let mut len = ulong(output.len())?;
+        // SAFETY: the mechanism has no parameter; `output` has `len` bytes and outlives the call.
+        let rv = unsafe {
+            call(session.handle(), &mut mechanism, wrapping.handle(), key.handle(), output.as_mut_ptr(), &mut len)
+        };
+        check("C_WrapKey", rv)?;
+        output.truncate(written("C_WrapKey", len, output.len())?);
+        Ok(output)
+    }
+
+    /// C_UnwrapKey.
+    pub(super) fn unwrap(
+        &self,
+        session: &Session,
+        mechanism: WrapMechanism,
+        wrapping: ObjectHandle,
+        blob: &[u8],
+        template: &[Attribute],
+    ) -> Result<ObjectHandle, HsmError> {
+        let call = present("C_UnwrapKey", self.list.C_UnwrapKey)?;
+        let mut mechanism = wrap_mechanism(mechanism);
+        let mut attributes: Vec<CK_ATTRIBUTE> = template.iter().map(CK_ATTRIBUTE::from).collect();
+        let (blob_len, count) = (ulong(blob.len())?, ulong(attributes.len())?);
+        let mut handle = 0;
+        // SAFETY: the mechanism has no parameter; `blob` is only read by the function (PKCS#11 section 5.18.4), its
+        // pointer is not const in C; the attributes point into `template`, which outlives the call.
+        let rv = unsafe {
+            call(
+                session.handle(),
+                &mut mechanism,
+                wrapping.handle(),
+                blob.as_ptr().cast_mut(),
+                blob_len,
+                attributes.as_mut_ptr(),
+                count,
+                &mut handle,
+            )
+        };
+        check("C_UnwrapKey", rv)?;
+        // SAFETY: "unsafe" of this constructor is about handles out of thin air; this one the module has just given us.
+        Ok(unsafe { ObjectHandle::new_from_raw(handle) })
+    }
+}
+
+fn begin(
+    name: &'static str,
+    call: Option<Begin>,
+    session: &Session,
+    mechanism: &Mechanism<'_>,
+    key: ObjectHandle,
+) -> Result<(), HsmError> {
+    let call = present(name, call)?;
+    let mut mechanism = CK_MECHANISM::from(mechanism);
+    // SAFETY: the mechanism points at parameters that `Mechanism` borrows, so they outlive this call; a module that reads
+    // the IV or the AAD later than this call reads buffers that the caller of `encrypt_once` still holds.
+    check(name, unsafe { call(session.handle(), &mut mechanism, key.handle()) })
+}
+
+/// The second half: returns how many bytes of `output` were written. CKR_BUFFER_TOO_SMALL is an error like any other; it
+/// leaves the operation open, and its kind makes the engine close the session.
+fn finish(
+    name: &'static str,
+    call: Option<Finish>,
+    session: &Session,
+    input: &[u8],
+    output: &mut [u8],
+) -> Result<usize, HsmError> {
+    let call = present(name, call)?;
+    let input_len = ulong(input.len())?;
+    let mut len = ulong(output.len())?;
+    // SAFETY: `input` is only read by the function, its pointer is not const in C; `output` has `len` bytes; both outlive
+    // the call.
+    let rv = unsafe { call(session.handle(), input.as_ptr().cast_mut(), input_len, output.as_mut_ptr(), &mut len) };
+    check(name, rv)?;
+    written(name, len, output.len())
+}
+
+fn present<F>(name: &'static str, call: Option<F>) -> Result<F, HsmError> {
+    call.ok_or_else(|| HsmError::new(Kind::Unsupported, name, "the module lacks the function"))
+}
+
+fn check(name: &'static str, rv: CK_RV) -> Result<(), HsmError> {
+    match Rv::from(rv) {
+        Rv::Ok => Ok(()),
+        Rv::Error(error) => Err(HsmError::answered(name, error)),
+    }
+}
+
+/// A length that the module wrote, if it can be true.
+fn written(name: &'static str, len: CK_ULONG, room: usize) -> Result<usize, HsmError> {
+    usize::try_from(len)
+        .ok()
+        .filter(|len| *len <= room)
+        .ok_or_else(|| HsmError::answered(name, RvError::BufferTooSmall))
+}
+
+fn ulong(len: usize) -> Result<CK_ULONG, HsmError> {
+    CK_ULONG::try_from(len)
+        .ok()
+        .filter(|_| len <= MAX_OUTPUT_BYTES)
+        .ok_or_else(|| HsmError::new(Kind::Rejected, "call", "longer than any call takes"))
+}
+
+fn wrap_mechanism(mechanism: WrapMechanism) -> CK_MECHANISM {
+    let mechanism: CK_MECHANISM_TYPE = match mechanism {
+        WrapMechanism::AesKeyWrapKwp => CKM_AES_KEY_WRAP_KWP,
+        WrapMechanism::AesKeyWrapPad => CKM_AES_KEY_WRAP_PAD,
+    };
+    CK_MECHANISM { mechanism, pParameter: ptr::null_mut(), ulParameterLen: 0 }
+}
+
+/// A handle of nothing, for tests of what only passes handles on.
+#[cfg(test)]
+pub(super) fn handle_of_nothing(number: u64) -> ObjectHandle {
+    // SAFETY: no C function is called with it.
+    unsafe { ObjectHandle::new_from_raw(number) }
+}

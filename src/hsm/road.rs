@@ -1,0 +1,115 @@
+//! The road of a command: a handle, a place in the queue, the answer; and what is done about a failure.
+//!
+//! Only plain data and waiting here. No C call is made in these futures, so any of them may be dropped at any time.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+use crossbeam_channel::TrySendError;
+use tokio::sync::oneshot;
+
+use super::Hsm;
+use super::anchor::Errand;
+use super::command::{Answer, Command, Lane};
+use super::error::{HsmError, Kind};
+use super::handles::{Found, Lease};
+use super::pool::{Failure, Job};
+
+impl Hsm {
+    /// Tries a command, mends what can be mended and tries again; at most one repetition for each kind of failure, and two
+    /// altogether.
+    pub(super) async fn attempts(&self, mut command: Command, deadline: Instant) -> Result<Answer, HsmError> {
+        let mut mended = Vec::new();
+        loop {
+            let epoch = self.engine().epoch();
+            let failure = match self.attempt(command, deadline).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            let kind = failure.error.kind;
+            if mended.len() == 2 || mended.contains(&kind) || !self.mend(&failure, epoch, deadline).await? {
+                return Err(self.judge(failure, deadline).await);
+            }
+            mended.push(kind);
+            command = failure.command;
+        }
+    }
+
+    /// Whether trying again may help, after having done what it takes.
+    async fn mend(&self, failure: &Failure, epoch: u64, deadline: Instant) -> Result<bool, HsmError> {
+        match failure.error.kind {
+            Kind::SessionLost | Kind::Ambiguous => Ok(failure.command.is_repeatable()),
+            // The known answer's key went with the anchor's session; it is made with the login.
+            Kind::KeyMissing if matches!(failure.command, Command::Check) => {
+                self.log_in(epoch, deadline).await.map(|()| true)
+            }
+            Kind::KeyMissing => {
+                let Some((lease, (id, _))) = failure.lease.as_ref().zip(failure.command.needs()) else {
+                    return Ok(false);
+                };
+                self.engine().handles.drop_stale(id, lease);
+                Ok(true)
+            }
+            Kind::LoggedOut => self.log_in(epoch, deadline).await.map(|()| true),
+            _ => Ok(false),
+        }
+    }
+
+    async fn judge(&self, failure: Failure, deadline: Instant) -> HsmError {
+        match failure.error.kind {
+            Kind::Ambiguous => {
+                let kind = self.verdict(&failure, deadline).await;
+                failure.error.with_kind(kind)
+            }
+            _ => failure.error,
+        }
+    }
+
+    async fn log_in(&self, seen: u64, deadline: Instant) -> Result<(), HsmError> {
+        let (done, wait) = oneshot::channel();
+        let _ = self.inner.anchor.send(Errand::LogIn { seen, deadline, done });
+        wait.await.unwrap_or_else(|_| Err(HsmError::stopped()))
+    }
+
+    /// One attempt: a handle if one is needed, a place in the queue, the answer.
+    pub(super) async fn attempt(&self, command: Command, deadline: Instant) -> Result<Answer, Failure> {
+        let started = self.engine().ticks(Instant::now());
+        let fail = |error, command| Failure { error, command, lease: None, started };
+        let lease = match self.lease(&command, deadline).await {
+            Ok(lease) => lease,
+            Err(error) => return Err(fail(error, command)),
+        };
+        let (reply, answer) = oneshot::channel();
+        self.enqueue(Job { command, lease, deadline, reply }).map_err(|(error, job)| fail(error, job.command))?;
+        match answer.await {
+            Ok(result) => result,
+            // Dropped unanswered, because its deadline has passed or its thread is gone. The deadline ends this, too.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    async fn lease(&self, command: &Command, deadline: Instant) -> Result<Option<Arc<Lease>>, HsmError> {
+        let Some((id, material)) = command.needs() else { return Ok(None) };
+        match self.engine().handles.get(id, material, deadline) {
+            Found::Ready(lease) => Ok(Some(lease)),
+            Found::Soon(wait) => match wait.await {
+                Ok(made) => made.map(Some),
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+
+    fn enqueue(&self, job: Job) -> Result<(), (HsmError, Box<Job>)> {
+        let doors = self.inner.doors.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(doors) = doors.as_ref() else { return Err((HsmError::stopped(), Box::new(job))) };
+        let queue = match job.command.lane() {
+            Lane::Work => &doors.work,
+            Lane::Slow => &doors.slow,
+            Lane::Writer => &doors.writer,
+        };
+        queue.try_send(job).map_err(|refused| match refused {
+            TrySendError::Full(job) => (HsmError::new(Kind::Busy, "queue", "the queue is full"), Box::new(job)),
+            TrySendError::Disconnected(job) => (HsmError::stopped(), Box::new(job)),
+        })
+    }
+}

@@ -1,0 +1,180 @@
+//! From the operator's settings to a logged-in session: the module, the one token that is meant, the login.
+//!
+//! A module is loaded and initialised once per process and stays loaded: unloading one with threads inside is how processes
+//! die. C_Finalize is never called, because it would end everyone's sessions.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::error::{Error, RvError};
+use cryptoki::session::{Session, UserType};
+use cryptoki::slot::{Slot, TokenInfo};
+use cryptoki::types::AuthPin;
+
+use crate::secret::SecretText;
+
+use super::error::{HsmError, Kind};
+use super::raw::Calls;
+
+/// A loaded and initialised PKCS#11 module.
+#[derive(Clone)]
+pub(super) struct Module {
+    pub(super) pkcs11: Pkcs11,
+    pub(super) calls: Calls,
+    /// Held by whatever changes tokens at start: SoftHSM2 fails some calls when two threads do that at once.
+    setup: Arc<Mutex<()>>,
+}
+
+static LOADED: Mutex<Vec<(PathBuf, Module)>> = Mutex::new(Vec::new());
+
+impl Module {
+    /// Loads the module, or finds it loaded.
+    pub(super) fn load(path: &Path) -> Result<Self, HsmError> {
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, module)) = loaded.iter().find(|(other, _)| other == path) {
+            return Ok(module.clone());
+        }
+        let pkcs11 = Pkcs11::new(path).map_err(|error| {
+            HsmError::misconfigured("load", format!("the PKCS#11 module `{}` does not load: {error}", path.display()))
+        })?;
+        initialize(&pkcs11)?;
+        let module = Self { calls: Calls::load(path)?, pkcs11, setup: Arc::default() };
+        loaded.push((path.to_owned(), module.clone()));
+        Ok(module)
+    }
+
+    /// Until the guard is dropped, no other start-up of this process changes a token of this module.
+    pub(super) fn setting_up(&self) -> MutexGuard<'_, ()> {
+        self.setup.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a session. All of ours may write: some tokens count the two kinds apart, and none is cheaper.
+    pub(super) fn open(&self, slot: Slot) -> Result<Session, HsmError> {
+        Ok(self.pkcs11.open_rw_session(slot)?)
+    }
+}
+
+fn initialize(pkcs11: &Pkcs11) -> Result<(), HsmError> {
+    match pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+        Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Which token is meant, by what is written on it. Slot numbers change when tokens come and go, so a slot alone does not
+/// say which token is meant: it only narrows the others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TokenSelector {
+    /// Label, as it was given when the token was initialised.
+    pub label: Option<String>,
+    /// Serial number.
+    pub serial: Option<String>,
+    /// Manufacturer.
+    pub manufacturer: Option<String>,
+    /// Model.
+    pub model: Option<String>,
+    /// Slot number, only beside one of the others.
+    pub slot_id: Option<u64>,
+}
+
+impl TokenSelector {
+    /// The token with this label.
+    pub fn labelled(label: impl Into<String>) -> Self {
+        Self { label: Some(label.into()), ..Self::default() }
+    }
+
+    /// Whether the selector says which token is meant.
+    fn is_telling(&self) -> bool {
+        self.label.is_some() || self.serial.is_some() || self.manufacturer.is_some() || self.model.is_some()
+    }
+
+    fn matches(&self, slot: Slot, info: &TokenInfo) -> bool {
+        let fits = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|wanted| wanted == is.trim_end());
+        fits(&self.label, info.label())
+            && fits(&self.serial, info.serial_number())
+            && fits(&self.manufacturer, info.manufacturer_id())
+            && fits(&self.model, info.model())
+            && self.slot_id.is_none_or(|id| id == slot.id())
+    }
+
+    /// The one initialised token that fits.
+    pub(super) fn find(&self, module: &Module) -> Result<(Slot, TokenInfo), HsmError> {
+        if !self.is_telling() {
+            return Err(no_token("name the HSM's token by label, serial, manufacturer or model; a slot alone moves"));
+        }
+        let all = tokens(module)?;
+        let mut fitting = all.iter().filter(|(slot, info)| self.matches(*slot, info));
+        match (fitting.next(), fitting.next()) {
+            (Some((slot, info)), None) => Ok((*slot, info.clone())),
+            (None, _) => Err(no_token(format!("no token fits {self:?}; present are {}", names(&all)))),
+            (Some(_), Some(_)) => Err(no_token(format!("several tokens fit {self:?}; present are {}", names(&all)))),
+        }
+    }
+}
+
+fn no_token(text: impl Into<std::borrow::Cow<'static, str>>) -> HsmError {
+    HsmError::misconfigured("find token", text)
+}
+
+fn tokens(module: &Module) -> Result<Vec<(Slot, TokenInfo)>, HsmError> {
+    let slots = module.pkcs11.get_slots_with_token()?;
+    let infos = slots.into_iter().map(|slot| Ok((slot, module.pkcs11.get_token_info(slot)?)));
+    let all: Vec<_> = infos.collect::<Result<_, Error>>()?;
+    Ok(all.into_iter().filter(|(_, info)| info.token_initialized()).collect())
+}
+
+fn names(all: &[(Slot, TokenInfo)]) -> String {
+    let name = |info: &TokenInfo| format!("`{}` (serial {})", info.label().trim_end(), info.serial_number().trim_end());
+    match all {
+        [] => "none".to_owned(),
+        _ => all.iter().map(|(_, info)| name(info)).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// Logs in, once. The login is the process's, so finding it done is success; a PIN that might be the last one before the
+/// token locks is not tried at all.
+pub(super) fn log_in(module: &Module, slot: Slot, session: &Session, pin: &SecretText) -> Result<(), HsmError> {
+    let info = module.pkcs11.get_token_info(slot)?;
+    if info.user_pin_locked() {
+        return Err(HsmError::new(Kind::PinRefused, "C_GetTokenInfo", "the user PIN is locked"));
+    }
+    if info.user_pin_final_try() {
+        return Err(HsmError::new(Kind::PinRefused, "C_GetTokenInfo", "one more wrong PIN would lock the token"));
+    }
+    match session.login(UserType::User, Some(&auth_pin(pin))) {
+        Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn auth_pin(pin: &SecretText) -> AuthPin {
+    AuthPin::from(pin.expose().to_owned())
+}
+
+/// Makes a new token in the first slot that has none, for development mode and tests. Refuses a label that is taken.
+pub fn init_token(module: &Path, label: &str, so_pin: &SecretText, user_pin: &SecretText) -> Result<(), HsmError> {
+    if label.is_empty() || label.len() > 32 {
+        return Err(no_token("a token label has 1 to 32 bytes"));
+    }
+    let module = Module::load(module)?;
+    let _alone = module.setting_up();
+    if tokens(&module)?.iter().any(|(_, info)| info.label().trim_end() == label) {
+        return Err(no_token(format!("there is a token `{label}` already")));
+    }
+    let slot = empty_slot(&module)?;
+    module.pkcs11.init_token(slot, &auth_pin(so_pin), label)?;
+    let session = module.open(slot)?;
+    session.login(UserType::So, Some(&auth_pin(so_pin)))?;
+    session.init_pin(&auth_pin(user_pin))?;
+    Ok(session.logout()?)
+}
+
+fn empty_slot(module: &Module) -> Result<Slot, HsmError> {
+    for slot in module.pkcs11.get_slots_with_token()? {
+        if !module.pkcs11.get_token_info(slot)?.token_initialized() {
+            return Ok(slot);
+        }
+    }
+    Err(no_token("no slot has an uninitialised token"))
+}

@@ -102,7 +102,10 @@ async fn look_after_hsm(verb: HsmVerb) -> Result<(), Failure> {
     match verb {
         HsmVerb::Init(place) => {
             let settings = configuration(&place)?.hsm_settings().map_err(Failure::new)?;
-            print(&format!("{}\n", hsm::init_wrapping_key(&settings)?))
+            let report = hsm::init_wrapping_key(&settings)?;
+            let done = if report.created { "made" } else { "is there already" };
+            let id: String = report.cka_id.iter().map(|byte| format!("{byte:02x}")).collect();
+            print(&format!("the wrapping key `{}` {done}; its CKA_ID is {id}\n", settings.wrapping_key_label))
         }
         HsmVerb::Probe { place, json } => {
             let profile = server::open_hsm(&configuration(&place)?).await?.profile();

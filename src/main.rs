@@ -1,6 +1,6 @@
 //! The program: command line → configuration → what was asked for.
 
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, net::SocketAddr, process::ExitCode};
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
@@ -54,8 +54,8 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Serve(place) => {
             let config = configuration(&place)?;
             let (service, listener) = (server::open(&config).await?, server::bind(&config).await?);
-            announce(&config, &listener)?;
-            server::serve(&config, service, listener).await
+            let address = listener.local_addr().map_err(Failure::new)?;
+            server::serve(&config, service, listener, || announce(&config, address)).await
         }
         Verb::Config(ConfigVerb::Check(place)) => print(&format!("{}\n", configuration(&place)?.effective())),
         Verb::Hsm(verb) => look_after_hsm(verb).await,
@@ -79,13 +79,11 @@ async fn develop(arguments: Dev) -> Result<(), Failure> {
     let listener = server::bind(&config).await?;
     let address = listener.local_addr().map_err(Failure::new)?;
     print(&dev::shell_lines(address, &arguments.region, &administrator))?;
-    announce(&config, &listener)?;
-    server::serve(&config, service, listener).await
+    server::serve(&config, service, listener, || announce(&config, address)).await
 }
 
 /// The ready line: from here on connections are answered.
-fn announce(config: &Config, listener: &tokio::net::TcpListener) -> Result<(), Failure> {
-    let address = listener.local_addr().map_err(Failure::new)?;
+fn announce(config: &Config, address: SocketAddr) -> Result<(), Failure> {
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     print(&format!("strongroom is ready on {scheme}://{address}\n"))
 }

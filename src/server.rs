@@ -148,18 +148,26 @@ pub async fn bind(config: &Config) -> Result<TcpListener, Failure> {
     TcpListener::bind(config.listen).await.map_err(|error| Failure::new(format!("{}: {error}", config.listen)))
 }
 
-/// Serves until SIGTERM or SIGINT, then lets the requests under way finish.
+/// Serves until SIGTERM or SIGINT, then lets the requests under way finish. `ready` is told when nothing can keep it from
+/// serving any more.
 ///
 /// # Errors
 /// If TLS or signals cannot be set up.
-pub async fn serve(config: &Config, service: Service, listener: TcpListener) -> Result<(), Failure> {
+pub async fn serve(
+    config: &Config,
+    service: Service,
+    listener: TcpListener,
+    ready: impl FnOnce() -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let limits = config.limits.clone();
     let tls = config.tls.as_ref().map(acceptor).transpose()?;
     let api_limits =
         api::Limits { body_bytes: limits.body_bytes, body_timeout: Duration::from_millis(limits.body_timeout_ms) };
     let app = health::router(Arc::clone(&service.kms)).merge(api::router(Arc::clone(&service.kms), api_limits));
     tasks::start(&service.kms);
-    let graceful = accept(listener, Connections { app, tls, limits }, stop_signal()?).await;
+    let stop = stop_signal()?;
+    ready()?;
+    let graceful = accept(listener, Connections { app, tls, limits }, stop).await;
     tracing::info!("stopping");
     if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
         tracing::warn!("some requests were still under way when the time to stop was over");

@@ -367,6 +367,7 @@ async fn the_wrapping_key_is_made_once_and_can_be_made_later() {
     assert_eq!(kind(hsm.call(generate(), soon()).await), Kind::NoWrappingKey);
     let made = init_wrapping_key(&settings).unwrap();
     assert!(made.created && made.cka_id.len() == 16);
+    assert!(made.to_string().starts_with("wrapping key made, CKA_ID "), "{made}");
     let again = init_wrapping_key(&settings).unwrap();
     assert!(!again.created && again.cka_id == made.cka_id);
     assert!(hsm.call(generate(), soon()).await.is_ok());

@@ -165,7 +165,7 @@ mod defaults {
         SocketAddr::from((Ipv4Addr::LOCALHOST, 8200))
     }
     pub(super) fn staleness_ms() -> u64 {
-        5_000
+        2_000
     }
     pub(super) fn sessions() -> usize {
         4

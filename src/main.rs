@@ -9,7 +9,6 @@ use strongroom::{
     cli::{self, AccessKeyVerb, Cli, ConfigVerb, Dev, HsmVerb, Place, PrincipalVerb, Verb},
     config::Config,
     dev::{self, Directory},
-    hsm,
     server::{self, Failure},
 };
 
@@ -99,11 +98,11 @@ fn configuration(place: &Place) -> Result<Config, Failure> {
 async fn look_after_hsm(verb: HsmVerb) -> Result<(), Failure> {
     match verb {
         HsmVerb::Init(place) => {
-            let settings = configuration(&place)?.hsm_settings().map_err(Failure::new)?;
-            let report = hsm::init_wrapping_key(&settings)?;
+            let config = configuration(&place)?;
+            let report = server::init_wrapping_key(&config)?;
             let done = if report.created { "made" } else { "is there already" };
             let id: String = report.cka_id.iter().map(|byte| format!("{byte:02x}")).collect();
-            print(&format!("the wrapping key `{}` {done}; its CKA_ID is {id}\n", settings.wrapping_key_label))
+            print(&format!("the wrapping key `{}` {done}; its CKA_ID is {id}\n", config.hsm.wrapping_key_label))
         }
         HsmVerb::Probe { place, json } => {
             let profile = server::open_hsm(&configuration(&place)?).await?.profile();

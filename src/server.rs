@@ -1,6 +1,13 @@
 //! Puts the service together and serves it: machines → service → doors → connections.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs::{DirBuilder, File},
+    net::SocketAddr,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{Router, body::Body, http::Request};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -24,7 +31,7 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{Config, Limits, Tls},
     health,
-    hsm::{Hsm, HsmError, Kind},
+    hsm::{self, Hsm, HsmError, Kind, WrappingKeyReport},
     kms::{
         Kms, Machines, Vault,
         admin::{self, Admin},
@@ -104,8 +111,37 @@ pub async fn open_store(config: &Config) -> Result<Store, Failure> {
 /// # Errors
 /// If it is not there, or refuses the PIN.
 pub async fn open_hsm(config: &Config) -> Result<Hsm, Failure> {
-    let settings = config.hsm_settings().map_err(Failure::new)?;
-    tokio::task::spawn_blocking(|| Hsm::start(settings)).await.map_err(Failure::new)?.map_err(Failure::from)
+    let (settings, turn) = (config.hsm_settings().map_err(Failure::new)?, turn_file(config)?);
+    let start = move || {
+        turn.lock().map_err(Failure::new)?;
+        Hsm::start(settings).map_err(Failure::from)
+    };
+    tokio::task::spawn_blocking(start).await.map_err(Failure::new)?
+}
+
+/// Makes the wrapping key, unless it is there.
+///
+/// # Errors
+/// As [`open_hsm`].
+pub fn init_wrapping_key(config: &Config) -> Result<WrappingKeyReport, Failure> {
+    let (settings, turn) = (config.hsm_settings().map_err(Failure::new)?, turn_file(config)?);
+    turn.lock().map_err(Failure::new)?;
+    Ok(hsm::init_wrapping_key(&settings)?)
+}
+
+/// A file that is locked by who starts to use the HSM, until they have logged in.
+///
+/// SoftHSM2 rewrites its token in place when somebody logs in, and who looks for the token at that moment does not find
+/// it. So those who share a store, the service and an operator's commands, take turns.
+fn turn_file(config: &Config) -> Result<File, Failure> {
+    let path = config.store.path.with_extension("hsm-turn");
+    let open = || {
+        if let Some(directory) = path.parent() {
+            DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        }
+        File::options().write(true).create(true).truncate(false).mode(0o600).open(&path)
+    };
+    open().map_err(|error| Failure::new(format!("{}: {error}", path.display())))
 }
 
 /// The deployment's vault; the deployment is founded if it is not.

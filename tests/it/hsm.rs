@@ -575,6 +575,7 @@ async fn two_engines_share_a_token_and_one_stops() {
     let sealed = seal(&one, &key, b"x").await.unwrap();
     one.stop();
     one.stop();
+    assert!(one.wait_until_stopped(Duration::from_secs(10)));
     assert_eq!(kind(one.call(Command::Check, soon()).await), Kind::DeviceLost);
     assert_eq!(open(&other, &key, b"aad", &sealed).await.unwrap(), b"x");
     // Logged in by the first already; a second login is none.

@@ -99,10 +99,7 @@ async fn look_after_hsm(verb: HsmVerb) -> Result<(), Failure> {
     match verb {
         HsmVerb::Init(place) => {
             let config = configuration(&place)?;
-            let report = server::init_wrapping_key(&config)?;
-            let done = if report.created { "made" } else { "is there already" };
-            let id: String = report.cka_id.iter().map(|byte| format!("{byte:02x}")).collect();
-            print(&format!("the wrapping key `{}` {done}; its CKA_ID is {id}\n", config.hsm.wrapping_key_label))
+            print(&format!("{}\n", server::init_wrapping_key(&config)?))
         }
         HsmVerb::Probe { place, json } => {
             let profile = server::open_hsm(&configuration(&place)?).await?.profile();

@@ -44,6 +44,8 @@ use crate::{
 const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// How long a stop waits for requests that are under way.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How long a stop waits for the HSM's threads; exiting while one is in the module may crash in the module.
+const HSM_STOP: Duration = Duration::from_secs(3);
 /// Exit code when the HSM refuses the PIN: starting again would try it again, and a token locks after a few times.
 pub const EXIT_PIN_REFUSED: u8 = 78;
 
@@ -209,6 +211,9 @@ pub async fn serve(
         tracing::warn!("some requests were still under way when the time to stop was over");
     }
     service.hsm.stop();
+    if !service.hsm.wait_until_stopped(HSM_STOP) {
+        tracing::warn!("a call to the HSM had not come back when the time to stop was over");
+    }
     Ok(())
 }
 

@@ -9,6 +9,7 @@ pub mod cx;
 mod failure;
 mod invocations;
 mod keys;
+mod padding;
 mod readiness;
 mod record;
 pub mod sealing;
@@ -39,6 +40,7 @@ use crate::{
 };
 use cx::Cx;
 use invocations::Invocations;
+use padding::PaddingFailures;
 use readiness::Readiness;
 use record::Record;
 
@@ -93,6 +95,7 @@ pub struct Kms {
     metrics: Metrics,
     authn: Authn,
     invocations: Invocations,
+    padding_failures: PaddingFailures,
     readiness: Readiness,
 }
 
@@ -122,6 +125,7 @@ impl Kms {
             settings,
             authn: Authn::new(store.clone(), vault),
             invocations: Invocations::new(store.clone()),
+            padding_failures: PaddingFailures::default(),
             readiness: Readiness::default(),
             metrics: Metrics::new(),
             store,

@@ -28,12 +28,13 @@ use tower_service::Service as _;
 use crate::{
     api::{self, Peer},
     audit::Trail,
+    authn::Vault,
     clock::{Clock, SystemClock},
     config::{Config, Limits, Tls},
     health,
     hsm::{self, Hsm, HsmError, Kind, WrappingKeyReport},
     kms::{
-        Kms, Machines, Vault,
+        Kms, Machines,
         admin::{self, Admin},
     },
     store::Store,

@@ -6,7 +6,6 @@
 
 pub mod admin;
 pub mod cx;
-mod failure;
 mod invocations;
 mod keys;
 mod padding;
@@ -15,7 +14,6 @@ mod record;
 pub mod sealing;
 pub mod seed;
 mod upkeep;
-mod vault;
 
 use std::{
     sync::Arc,
@@ -24,14 +22,14 @@ use std::{
 
 use uuid::Uuid;
 
-pub use self::vault::Vault;
 use crate::{
     access::Caller,
     arn::{AccountId, Realm},
     audit::Trail,
-    authn::Authn,
+    authn::{Authn, Vault},
     clock::{Clock, Timestamp},
     error::{Code, KmsError},
+    failure,
     hsm::Hsm,
     metrics::Metrics,
     operations::{self, Body, Entry, json::Json},

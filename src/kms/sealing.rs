@@ -6,9 +6,10 @@ use crate::{
     access::Usable,
     envelope::{Envelope, Header},
     error::{Code, KmsError},
+    failure,
     hsm::{Answer, Command, Sealed},
     key::{context::EncryptionContext, material::MaterialId, spec::EncryptionAlgorithm},
-    kms::{cx::Cx, failure},
+    kms::cx::Cx,
     secret::SecretBytes,
 };
 

@@ -1,6 +1,6 @@
 //! The program: command line → configuration → what was asked for.
 
-use std::{io::Write, process::ExitCode};
+use std::io::Write;
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
@@ -10,10 +10,10 @@ use strongroom::{
     config::Config,
     dev::{self, Directory},
     hsm,
-    server::{self, Failure},
+    server::{self, Failure, Stop},
 };
 
-fn main() -> ExitCode {
+fn main() {
     let Cli { verb } = Cli::parse();
     log(matches!(verb, Verb::Serve(_)));
     let outcome = harden().and_then(|()| {
@@ -24,12 +24,21 @@ fn main() -> ExitCode {
         outcome
     });
     match outcome {
-        // Not by returning: a vendor's module may not survive being unloaded.
-        Ok(()) => std::process::exit(0),
+        Ok(()) => end(0),
         Err(Failure { text, exit }) => {
             eprintln!("strongroom: {text}");
-            std::process::exit(exit.into());
+            end(exit)
         }
+    }
+}
+
+/// Ends the program at once, without exit handlers: a PKCS#11 module brings its own, which free what its threads, still
+/// at work or hanging, are using. SoftHSM2 crashes so now and then.
+fn end(code: u8) -> ! {
+    #[allow(unsafe_code, reason = "std has no safe way to it")]
+    // SAFETY: `_exit` takes any number and touches no memory of ours.
+    unsafe {
+        libc::_exit(code.into())
     }
 }
 
@@ -52,10 +61,10 @@ async fn run(verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::Dev(arguments) => develop(arguments).await,
         Verb::Serve(place) => {
-            let config = configuration(&place)?;
-            let (service, listener) = (server::open(&config).await?, server::bind(&config).await?);
+            let (config, mut stop) = (configuration(&place)?, Stop::listen()?);
+            let (service, listener) = (stop.delay(server::open(&config)).await?, server::bind(&config).await?);
             announce(&config, &listener)?;
-            server::serve(&config, service, listener).await
+            server::serve(&config, service, listener, stop).await
         }
         Verb::Config(ConfigVerb::Check(place)) => print(&format!("{}\n", configuration(&place)?.effective())),
         Verb::Hsm(verb) => look_after_hsm(verb).await,
@@ -65,11 +74,11 @@ async fn run(verb: Verb) -> Result<(), Failure> {
 }
 
 async fn develop(arguments: Dev) -> Result<(), Failure> {
-    let directory = Directory::enter(&arguments.data)?;
+    let (directory, mut stop) = (Directory::enter(&arguments.data)?, Stop::listen()?);
     let module = arguments.module.unwrap_or_else(|| dev::SOFTHSM2_MODULE.into());
     let mut config = directory.set_up(&module)?;
     config.listen = arguments.listen;
-    let service = server::open(&config).await?;
+    let service = stop.delay(server::open(&config)).await?;
     let administrator = directory.administrator(&service).await?;
     if let Some(path) = arguments.seed {
         let seed = dev::read_seed(&path)?;
@@ -80,7 +89,7 @@ async fn develop(arguments: Dev) -> Result<(), Failure> {
     let address = listener.local_addr().map_err(Failure::new)?;
     print(&dev::shell_lines(address, &arguments.region, &administrator))?;
     announce(&config, &listener)?;
-    server::serve(&config, service, listener).await
+    server::serve(&config, service, listener, stop).await
 }
 
 /// The ready line: from here on connections are answered.

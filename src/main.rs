@@ -1,6 +1,6 @@
 //! The program: command line → configuration → what was asked for.
 
-use std::{io::Write, net::SocketAddr, process::ExitCode};
+use std::io::Write;
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
@@ -9,10 +9,11 @@ use strongroom::{
     cli::{self, AccessKeyVerb, Cli, ConfigVerb, Dev, HsmVerb, Place, PrincipalVerb, Verb},
     config::Config,
     dev::{self, Directory},
-    server::{self, Failure},
+    hsm,
+    server::{self, Failure, Stop},
 };
 
-fn main() -> ExitCode {
+fn main() {
     let Cli { verb } = Cli::parse();
     log(matches!(verb, Verb::Serve(_)));
     let outcome = harden().and_then(|()| {
@@ -23,11 +24,10 @@ fn main() -> ExitCode {
         outcome
     });
     match outcome {
-        // Not by returning: a vendor's module may not survive being unloaded.
-        Ok(()) => std::process::exit(0),
+        Ok(()) => hsm::end_process(0),
         Err(Failure { text, exit }) => {
             eprintln!("strongroom: {text}");
-            std::process::exit(exit.into());
+            hsm::end_process(exit)
         }
     }
 }
@@ -51,10 +51,10 @@ async fn run(verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::Dev(arguments) => develop(arguments).await,
         Verb::Serve(place) => {
-            let config = configuration(&place)?;
-            let (service, listener) = (server::open(&config).await?, server::bind(&config).await?);
-            let address = listener.local_addr().map_err(Failure::new)?;
-            server::serve(&config, service, listener, || announce(&config, address)).await
+            let (config, mut stop) = (configuration(&place)?, Stop::listen()?);
+            let (service, listener) = (stop.delay(server::open(&config)).await?, server::bind(&config).await?);
+            announce(&config, &listener)?;
+            server::serve(&config, service, listener, stop).await
         }
         Verb::Config(ConfigVerb::Check(place)) => print(&format!("{}\n", configuration(&place)?.effective())),
         Verb::Hsm(verb) => look_after_hsm(verb).await,
@@ -64,11 +64,11 @@ async fn run(verb: Verb) -> Result<(), Failure> {
 }
 
 async fn develop(arguments: Dev) -> Result<(), Failure> {
-    let directory = Directory::enter(&arguments.data)?;
+    let (directory, mut stop) = (Directory::enter(&arguments.data)?, Stop::listen()?);
     let module = arguments.module.unwrap_or_else(|| dev::SOFTHSM2_MODULE.into());
     let mut config = directory.set_up(&module)?;
     config.listen = arguments.listen;
-    let service = server::open(&config).await?;
+    let service = stop.delay(server::open(&config)).await?;
     let administrator = directory.administrator(&service).await?;
     if let Some(path) = arguments.seed {
         let seed = dev::read_seed(&path)?;
@@ -78,7 +78,8 @@ async fn develop(arguments: Dev) -> Result<(), Failure> {
     let listener = server::bind(&config).await?;
     let address = listener.local_addr().map_err(Failure::new)?;
     print(&dev::shell_lines(address, &arguments.region, &administrator))?;
-    server::serve(&config, service, listener, || announce(&config, address)).await
+    announce(&config, &listener)?;
+    server::serve(&config, service, listener, stop).await
 }
 
 /// The ready line: from here on connections are answered.

@@ -19,7 +19,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_rustls::TlsAcceptor;
@@ -187,25 +187,17 @@ pub async fn bind(config: &Config) -> Result<TcpListener, Failure> {
     TcpListener::bind(config.listen).await.map_err(|error| Failure::new(format!("{}: {error}", config.listen)))
 }
 
-/// Serves until SIGTERM or SIGINT, then lets the requests under way finish. `ready` is told when nothing can keep it from
-/// serving any more.
+/// Serves until `stop`, then lets the requests under way finish.
 ///
 /// # Errors
-/// If TLS or signals cannot be set up.
-pub async fn serve(
-    config: &Config,
-    service: Service,
-    listener: TcpListener,
-    ready: impl FnOnce() -> Result<(), Failure>,
-) -> Result<(), Failure> {
+/// If TLS cannot be set up.
+pub async fn serve(config: &Config, service: Service, listener: TcpListener, stop: Stop) -> Result<(), Failure> {
     let limits = config.limits.clone();
     let tls = config.tls.as_ref().map(acceptor).transpose()?;
     let api_limits =
         api::Limits { body_bytes: limits.body_bytes, body_timeout: Duration::from_millis(limits.body_timeout_ms) };
     let app = health::router(Arc::clone(&service.kms)).merge(api::router(Arc::clone(&service.kms), api_limits));
     tasks::start(&service.kms);
-    let stop = stop_signal()?;
-    ready()?;
     let graceful = accept(listener, Connections { app, tls, limits }, stop).await;
     tracing::info!("stopping");
     if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
@@ -218,16 +210,51 @@ pub async fn serve(
     Ok(())
 }
 
-/// Ends with the first SIGTERM or SIGINT.
-fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::new)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::new)?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+/// The wish of SIGTERM or SIGINT that the program ends.
+pub struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+    asked: bool,
+}
+
+impl Stop {
+    /// Listens from now on. Before it, the signals end the program at once.
+    ///
+    /// # Errors
+    /// If the signals cannot be listened for.
+    pub fn listen() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(Failure::new);
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            asked: false,
+        })
+    }
+
+    /// Ends when the program is asked to end, or was already.
+    pub async fn asked(&mut self) {
+        if !self.asked {
+            tokio::select! {
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
+            self.asked = true;
         }
-    })
+    }
+
+    /// Lets the start go on for a while when the program is asked to end: SoftHSM2 loses its token when it is ended
+    /// inside a login.
+    ///
+    /// # Errors
+    /// Those of the start; that it was not done in time.
+    pub async fn delay<T>(&mut self, start: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        tokio::select! {
+            started = start => started,
+            () = async { self.asked().await; tokio::time::sleep(DRAIN).await } => {
+                Err(Failure::new("asked to end while starting"))
+            }
+        }
+    }
 }
 
 /// What every connection needs.
@@ -238,18 +265,17 @@ struct Connections {
 }
 
 /// Accepts connections until `stop`; at the limit, further ones wait in the listener's own queue.
-async fn accept(listener: TcpListener, connections: Connections, stop: impl Future<Output = ()>) -> GracefulShutdown {
+async fn accept(listener: TcpListener, connections: Connections, mut stop: Stop) -> GracefulShutdown {
     let graceful = GracefulShutdown::new();
     let connections = Arc::new(connections);
     let room = Arc::new(Semaphore::new(connections.limits.connections));
-    let mut stop = std::pin::pin!(stop);
     loop {
         let next = async {
             let permit = Arc::clone(&room).acquire_owned().await;
             (permit, listener.accept().await)
         };
         tokio::select! {
-            () = &mut stop => return graceful,
+            () = stop.asked() => return graceful,
             (permit, accepted) = next => match (permit, accepted) {
                 (Ok(permit), Ok((stream, peer))) => {
                     tokio::spawn(Arc::clone(&connections).welcome(stream, peer, permit, graceful.watcher()));

@@ -57,6 +57,7 @@ use token::Module;
 pub use capability::{Feature, IvMaker, OaepRoad, Outcome, Profile, TokenFacts};
 pub use command::{Answer, Command, Place, Sealed};
 pub use error::{HsmError, Kind};
+pub use raw::end_process;
 pub use token::{TokenSelector, init_token};
 pub use wrapping::{WrappingKeyReport, init_wrapping_key};
 

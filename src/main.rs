@@ -53,8 +53,7 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Serve(place) => {
             let (config, mut stop) = (configuration(&place)?, Stop::listen()?);
             let (service, listener) = (stop.delay(server::open(&config)).await?, server::bind(&config).await?);
-            announce(&config, &listener)?;
-            server::serve(&config, service, listener, stop).await
+            server::serve(&config, service, listener, stop, announce).await
         }
         Verb::Config(ConfigVerb::Check(place)) => print(&format!("{}\n", configuration(&place)?.effective())),
         Verb::Hsm(verb) => look_after_hsm(verb).await,
@@ -78,14 +77,12 @@ async fn develop(arguments: Dev) -> Result<(), Failure> {
     let listener = server::bind(&config).await?;
     let address = listener.local_addr().map_err(Failure::new)?;
     print(&dev::shell_lines(address, &arguments.region, &administrator))?;
-    announce(&config, &listener)?;
-    server::serve(&config, service, listener, stop).await
+    server::serve(&config, service, listener, stop, announce).await
 }
 
 /// The ready line: from here on connections are answered.
-fn announce(config: &Config, address: SocketAddr) -> Result<(), Failure> {
-    let scheme = if config.tls.is_some() { "https" } else { "http" };
-    print(&format!("strongroom is ready on {scheme}://{address}\n"))
+fn announce(url: &str) -> Result<(), Failure> {
+    print(&format!("strongroom is ready on {url}\n"))
 }
 
 fn configuration(place: &Place) -> Result<Config, Failure> {

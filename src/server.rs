@@ -187,17 +187,28 @@ pub async fn bind(config: &Config) -> Result<TcpListener, Failure> {
     TcpListener::bind(config.listen).await.map_err(|error| Failure::new(format!("{}: {error}", config.listen)))
 }
 
-/// Serves until `stop`, then lets the requests under way finish.
+/// Serves until `stop`, then lets the requests under way finish. `announce` is told the URL once nothing can keep it from
+/// serving any more.
 ///
 /// # Errors
-/// If TLS cannot be set up.
-pub async fn serve(config: &Config, service: Service, listener: TcpListener, stop: Stop) -> Result<(), Failure> {
+/// If TLS cannot be set up, or the announcement fails.
+pub async fn serve(
+    config: &Config,
+    service: Service,
+    listener: TcpListener,
+    stop: Stop,
+    announce: impl FnOnce(&str) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let limits = config.limits.clone();
     let tls = config.tls.as_ref().map(acceptor).transpose()?;
     let api_limits =
         api::Limits { body_bytes: limits.body_bytes, body_timeout: Duration::from_millis(limits.body_timeout_ms) };
     let app = health::router(Arc::clone(&service.kms)).merge(api::router(Arc::clone(&service.kms), api_limits));
     tasks::start(&service.kms);
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let address = listener.local_addr().map_err(Failure::new)?;
+    tracing::info!(%address, scheme, version = env!("CARGO_PKG_VERSION"), "serving");
+    announce(&format!("{scheme}://{address}"))?;
     let graceful = accept(listener, Connections { app, tls, limits }, stop).await;
     tracing::info!("stopping");
     if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {

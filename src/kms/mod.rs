@@ -143,15 +143,32 @@ impl Kms {
         let mut record = Record::new(request_id, self.now());
         let outcome = self.attempt(call, began, &mut record).await;
         let outcome = self.write_down(call, &record, outcome).await;
-        let result = outcome.as_ref().map_or_else(|error| error.code.as_str(), |_| "Success");
-        self.metrics.observe_call(record.operation_name(), result, began.elapsed().as_secs_f64());
+        self.count(&record, &outcome, began);
         Reply { request_id, outcome }
     }
 
+    /// Refuses a call whose body a door could not take, and writes that down.
+    pub async fn turn_away(&self, call: &Call, error: KmsError) -> Reply {
+        let began = Instant::now();
+        let request_id = Uuid::new_v4();
+        let mut record = Record::new(request_id, self.now());
+        record.operation = operation(&call.head);
+        let outcome = self.write_down(call, &record, Err(error)).await;
+        self.count(&record, &outcome, began);
+        Reply { request_id, outcome }
+    }
+
+    fn count(&self, record: &Record, outcome: &Result<Body, KmsError>, began: Instant) {
+        let result = outcome.as_ref().map_or_else(|error| error.code.as_str(), |_| "Success");
+        self.metrics.observe_call(record.operation_name(), result, began.elapsed().as_secs_f64());
+    }
+
     async fn attempt(&self, call: &Call, began: Instant, record: &mut Record) -> Result<Body, KmsError> {
+        let entry = operation(&call.head);
+        record.operation = entry;
         let body = Json::object(&call.body)?;
-        let entry = operation(call).ok_or_else(|| KmsError::bare(Code::UnknownOperationException))?;
-        record.operation(entry, &body);
+        let entry = entry.ok_or_else(|| KmsError::bare(Code::UnknownOperationException))?;
+        record.parameters(&body);
         let (caller, realm) = self.identify(call, began, record).await?;
         if self.store.freshness() > self.settings.staleness {
             let text = "The service cannot tell whether what it knows is up to date.";
@@ -210,8 +227,8 @@ impl Kms {
 }
 
 /// The operation that the call names.
-fn operation(call: &Call) -> Option<&'static Entry> {
-    operations::find(call.head.headers.get("x-amz-target")?.to_str().ok()?)
+fn operation(head: &http::request::Parts) -> Option<&'static Entry> {
+    operations::find(head.headers.get("x-amz-target")?.to_str().ok()?)
 }
 
 /// RegionType, as far as it keeps a region's name short and plain.

@@ -145,6 +145,7 @@ impl Kms {
         let request_id = Uuid::new_v4();
         let mut record = Record::new(request_id, self.now());
         let Call { head, body, source_ip } = call;
+        record.operation = operation(&head);
         let outcome = match body {
             Ok(body) => self.attempt(&head, &body, began, &mut record).await,
             Err(error) => Err(error),
@@ -157,8 +158,8 @@ impl Kms {
 
     async fn attempt(&self, head: &Parts, bytes: &Body, began: Instant, record: &mut Record) -> Result<Body, KmsError> {
         let body = Json::object(bytes)?;
-        let entry = operation(head).ok_or_else(|| KmsError::bare(Code::UnknownOperationException))?;
-        record.operation(entry, &body);
+        let entry = record.operation.ok_or_else(|| KmsError::bare(Code::UnknownOperationException))?;
+        record.parameters(&body);
         let (caller, realm) = self.identify(head, bytes, began, record).await?;
         if self.store.freshness() > self.settings.staleness {
             let text = "The service cannot tell whether what it knows is up to date.";

@@ -63,7 +63,8 @@ pub struct Record {
     pub identity: Option<Identity>,
     /// Key ARNs that the call was about.
     pub resources: Vec<String>,
-    operation: Option<&'static Entry>,
+    /// What the call asks for, if it is anything.
+    pub operation: Option<&'static Entry>,
     claimed: Option<String>,
     region: String,
     parameters: Value,
@@ -84,9 +85,8 @@ impl Record {
         }
     }
 
-    /// The call names this operation, with this body.
-    pub fn operation(&mut self, entry: &'static Entry, body: &Json<'_>) {
-        self.operation = Some(entry);
+    /// The call has this body.
+    pub fn parameters(&mut self, body: &Json<'_>) {
         self.parameters = shown(body);
     }
 

@@ -143,7 +143,7 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Time for a request's headers, and for which a connection may be idle, in milliseconds.
     pub header_timeout_ms: u64,
-    /// Time for a request's body, in milliseconds.
+    /// Time for a request's body, and for which a client may leave an answer unread, in milliseconds.
     pub body_timeout_ms: u64,
 }
 

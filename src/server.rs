@@ -1,5 +1,7 @@
 //! Puts the service together and serves it: machines → service → doors → connections.
 
+mod patient;
+
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, http::Request};
@@ -18,6 +20,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service as _;
 
+use self::patient::Patient;
 use crate::{
     api::{self, Peer},
     audit::Trail,
@@ -261,6 +264,7 @@ impl Connections {
     ) {
         // Answers are small and whole: waiting to fill a packet only makes them late.
         let _ = stream.set_nodelay(true);
+        let stream = Patient::new(stream, Duration::from_millis(self.limits.body_timeout_ms));
         match &self.tls {
             None => self.converse(stream, peer, watcher).await,
             Some(tls) => {

@@ -217,6 +217,15 @@ impl Config {
         Ok(config)
     }
 
+    /// Listens elsewhere than configured.
+    ///
+    /// # Errors
+    /// If plain HTTP may not be spoken there.
+    pub fn listen_on(&mut self, address: SocketAddr) -> Result<(), String> {
+        self.listen = address;
+        self.check()
+    }
+
     fn check(&self) -> Result<(), String> {
         TokenSelector::parse_uri(&self.hsm.token).map_err(|error| format!("hsm.token: {error}"))?;
         if !self.listen.ip().is_loopback() && self.tls.is_none() && !self.plain_http {

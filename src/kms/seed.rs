@@ -18,6 +18,7 @@ use crate::{
         admin::{ADMINISTRATOR_POLICY, Admin, Credentials},
         failure,
     },
+    operations::member::AliasText,
     policy::{self, Document},
     secret::SecretText,
 };
@@ -94,7 +95,8 @@ impl Kms {
 
     async fn plant_key(&self, seed: SeedKey, region: &str) -> Result<(), KmsError> {
         let region = seed.region.clone().unwrap_or_else(|| region.to_owned());
-        let (id, aliases) = (seed.id, seed.aliases.clone());
+        let aliases = seed.aliases.iter().map(|name| AliasText::parse(name.clone())?.checked());
+        let (id, aliases) = (seed.id, aliases.collect::<Result<Vec<_>, KmsError>>()?);
         if self.store.view().key(&region, id).is_none() {
             let key = self.seed_key(seed, region.clone())?;
             self.make_key(key, self.now()).await?;

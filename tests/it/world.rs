@@ -31,6 +31,7 @@ use strongroom::{
     api::{self, Limits},
     arn::{AccountId, Realm},
     audit::Trail,
+    authn::Vault,
     clock::{ManualClock, Timestamp},
     hsm::{self, Command, Hsm, Place},
     key::{
@@ -42,7 +43,7 @@ use strongroom::{
         tags::Tags,
     },
     kms::{
-        Kms, Machines, Settings, Vault,
+        Kms, Machines, Settings,
         admin::{ADMINISTRATOR_POLICY, Admin, Credentials, found},
     },
     policy::default_key_policy,

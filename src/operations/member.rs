@@ -3,7 +3,10 @@
 //! A wrong type is a `SerializationException` about the first one met. A broken constraint is noted, and all of them
 //! together are one `ValidationException`: `2 validation errors detected: …; …`.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use base64::{DecodeError, Engine, engine::general_purpose::STANDARD};
 
@@ -60,8 +63,6 @@ pub enum Path<'a> {
     Top(&'a str),
     /// A member of the n-th item of a list; items count from 1.
     Item(&'a Path<'a>, usize, &'a str),
-    /// The n-th item of a list of scalars.
-    Element(&'a Path<'a>, usize),
 }
 
 impl fmt::Display for Path<'_> {
@@ -72,7 +73,6 @@ impl fmt::Display for Path<'_> {
                 write!(f, "{list}.{n}.member.")?;
                 lower_camel(f, name)
             }
-            Self::Element(list, n) => write!(f, "{list}.{n}.member"),
         }
     }
 }
@@ -111,6 +111,13 @@ impl Faults {
             self.constraints.push(fault.to_string());
         }
         None
+    }
+
+    /// The rules that were broken, each once: what a list says of its items.
+    fn rules(&self) -> String {
+        let rule = |fault: &String| fault.split_once("constraint: ").map(|(_, rule)| rule.to_owned());
+        let rules: BTreeSet<String> = self.constraints.iter().filter_map(rule).collect();
+        format!("satisfy constraint: [{}]", Vec::from_iter(rules).join(", "))
     }
 
     fn into_error(self) -> Option<KmsError> {
@@ -560,18 +567,39 @@ impl Member for Present {
     }
 }
 
+/// A list of scalars. What is wrong with its items is told of the list, as one fault.
 fn list<T: Member>(json: &Json<'_>, min: usize, max: usize, path: &Path<'_>, faults: &mut Faults) -> Option<Vec<T>> {
     let Json::List(items) = json else { return not_a("list", json, faults) };
     // Every item is read, whatever is wrong with another or with their number: a wrong type is told before all else.
-    let read = items.iter().enumerate().map(|(n, item)| T::read(item, &Path::Element(path, n + 1), faults));
-    let read: Vec<Option<T>> = read.collect();
+    let mut of_items = Faults::default();
+    let read: Vec<Option<T>> = items.iter().map(|item| T::read(item, path, &mut of_items)).collect();
+    if let Some(message) = of_items.wrong_type {
+        return faults.wrong_type(message);
+    }
     if items.len() < min {
         return faults.constraint(None, path, format_args!("have length greater than or equal to {min}"));
     }
     if items.len() > max {
         return faults.constraint(None, path, format_args!("have length less than or equal to {max}"));
     }
+    if !of_items.constraints.is_empty() {
+        return faults.constraint(Some(&shown(items)), path, of_items.rules());
+    }
     read.into_iter().collect()
+}
+
+/// A list of scalars as a message shows it, bounded like any value.
+fn shown(items: &[Json<'_>]) -> String {
+    let mut text = String::from("[");
+    for (n, item) in items.iter().enumerate() {
+        if text.len() > MAX_ECHO {
+            break;
+        }
+        let Json::Text(item) = item else { continue };
+        text.push_str(if n > 0 { ", " } else { "" });
+        text.push_str(echo(item));
+    }
+    text + "]"
 }
 
 fn string<'a>(json: &'a Json<'_>, faults: &mut Faults) -> Option<&'a str> {

@@ -37,7 +37,8 @@ async fn send(world: &World, name: &str, spoil: impl Fn(&mut Letter)) -> Answer 
 fn every_offered_operation_has_its_tests() {
     let mut tested: Vec<_> = SUBJECTS.iter().map(|subject| subject.name).collect();
     let mut offered = OFFERED.to_vec();
-    (tested.sort_unstable(), offered.sort_unstable());
+    tested.sort_unstable();
+    offered.sort_unstable();
     assert_eq!(tested, offered);
     for file in std::fs::read_dir("src/operations").unwrap() {
         let name = file.unwrap().file_name();

@@ -123,11 +123,14 @@ async fn invocations_are_counted_in_blocks_that_no_restart_gives_again() {
     assert_eq!(world.reserved(&key).await, 2 * BLOCK);
 }
 
+/// From a key id and a blob to a request that encrypts under the key.
+type Encrypts = fn(&str, &str) -> Value;
+
 #[tokio::test]
 async fn every_way_to_encrypt_counts_and_decrypting_does_not() {
     let world = World::new().await;
     let blob = world.encrypt(&world.key().await, b"x").await;
-    let requests: [(&str, fn(&str, &str) -> Value); 4] = [
+    let requests: [(&str, Encrypts); 4] = [
         ("Encrypt", |key, _| json!({"KeyId": key, "Plaintext": "eA=="})),
         ("GenerateDataKey", |key, _| json!({"KeyId": key, "KeySpec": "AES_256"})),
         ("GenerateDataKeyWithoutPlaintext", |key, _| json!({"KeyId": key, "KeySpec": "AES_256"})),

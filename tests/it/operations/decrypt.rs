@@ -1,5 +1,7 @@
 //! Decrypt: <https://docs.aws.amazon.com/kms/latest/APIReference/API_Decrypt.html>.
 
+use std::time::Duration;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use expect_test::expect;
 use serde_json::{Value, json};
@@ -175,6 +177,23 @@ async fn every_flipped_byte_of_an_rsa_ciphertext_is_refused_alike() {
             world.refuse("Decrypt", bad, "InvalidCiphertextException", "").await;
         }
     }
+}
+
+#[tokio::test]
+async fn who_fails_a_hundred_times_in_a_minute_must_wait() {
+    let world = World::new().await;
+    let request = json!({
+        "KeyId": world.rsa().await, "CiphertextBlob": base64(&[9; 256]), "EncryptionAlgorithm": "RSAES_OAEP_SHA_1",
+    });
+    for _ in 0..100 {
+        world.refuse("Decrypt", request.clone(), "InvalidCiphertextException", "").await;
+    }
+    let too_often = "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls.";
+    world.refuse("Decrypt", request.clone(), "ThrottlingException", too_often).await;
+    let other = world.as_user(&["kms:Decrypt"]).await;
+    other.refuse("Decrypt", request.clone(), "InvalidCiphertextException", "").await;
+    world.clock.advance(Duration::from_secs(60));
+    world.refuse("Decrypt", request, "InvalidCiphertextException", "").await;
 }
 
 #[tokio::test]

@@ -404,6 +404,14 @@ async fn of_many_broken_constraints_ten_are_told() {
 }
 
 #[tokio::test]
+async fn a_long_list_of_broken_items_is_shown_cut() {
+    let world = World::new().await;
+    let request = json!({"KeyId": world.key().await, "TagKeys": vec!["k".repeat(129); 5000]});
+    let (_, code, message) = world.call("UntagResource", request).await.refusal();
+    assert!(code == "ValidationException" && message.len() < 3000, "{}", message.len());
+}
+
+#[tokio::test]
 async fn keys_go_by_every_name_they_may() {
     let world = World::new().await;
     for subject in SUBJECTS {

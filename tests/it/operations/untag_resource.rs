@@ -30,8 +30,16 @@ async fn a_tag_key_has_a_length() {
     let world = World::new().await;
     let key = world.key().await;
     world.ok("UntagResource", json!({"KeyId": key, "TagKeys": ["k".repeat(128)]})).await;
-    for tag_key in [String::new(), "k".repeat(129)] {
-        let answer = world.call("UntagResource", json!({"KeyId": key, "TagKeys": [tag_key]})).await;
-        assert_eq!(answer.code(), "ValidationException");
+    for (tag_keys, rule) in [
+        (json!(["a", ""]), "have length greater than or equal to 1"),
+        (json!(["k".repeat(129)]), "have length less than or equal to 128"),
+    ] {
+        let shown = if tag_keys[0] == "a" { "[a, ]".to_owned() } else { format!("[{}]", "k".repeat(129)) };
+        let message = format!(
+            "1 validation error detected: Value '{shown}' at 'tagKeys' failed to satisfy constraint: Member must satisfy \
+             constraint: [Member must {rule}]"
+        );
+        let request = json!({"KeyId": key, "TagKeys": tag_keys});
+        world.refuse("UntagResource", request, "ValidationException", &message).await;
     }
 }

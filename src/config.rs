@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use config::{Environment, File, FileFormat};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
     arn::AccountId,
@@ -24,7 +24,7 @@ pub struct Config {
     pub partition: String,
     /// The regions, each a key space of its own, named by the caller's credential scope. Empty: any region a caller
     /// names, which is for development.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "names")]
     pub regions: Vec<String>,
     /// Where to listen.
     #[serde(default = "defaults::listen")]
@@ -153,6 +153,22 @@ impl Default for Limits {
     }
 }
 
+/// A list of names; from the environment, one text with commas.
+fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Names {
+        Text(String),
+        List(Vec<String>),
+    }
+    Ok(match Names::deserialize(deserializer)? {
+        Names::Text(text) => {
+            text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+        }
+        Names::List(names) => names,
+    })
+}
+
 mod defaults {
     use std::net::{Ipv4Addr, SocketAddr};
 
@@ -165,7 +181,7 @@ mod defaults {
         SocketAddr::from((Ipv4Addr::LOCALHOST, 8200))
     }
     pub(super) fn staleness_ms() -> u64 {
-        5_000
+        2_000
     }
     pub(super) fn sessions() -> usize {
         4
@@ -206,7 +222,6 @@ impl Config {
     /// What is wrong with it, in words for an operator.
     pub fn parse(text: &str) -> Result<Self, String> {
         let environment = Environment::with_prefix("STRONGROOM").prefix_separator("__").separator("__");
-        let environment = environment.try_parsing(true).list_separator(",").with_list_parse_key("regions");
         let source = config::Config::builder()
             .add_source(File::from_str(text, FileFormat::Toml))
             .add_source(environment)
@@ -247,7 +262,7 @@ impl Config {
         }
     }
 
-    /// The effective configuration, as TOML-like text for a person. It holds no secret: a PIN is named by its place.
+    /// The effective configuration, as JSON. It holds no secret: a PIN is named by its place.
     pub fn effective(&self) -> String {
         serde_json::to_string_pretty(self).unwrap_or_else(|error| error.to_string())
     }

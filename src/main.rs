@@ -24,21 +24,11 @@ fn main() {
         outcome
     });
     match outcome {
-        Ok(()) => end(0),
+        Ok(()) => hsm::end_process(0),
         Err(Failure { text, exit }) => {
             eprintln!("strongroom: {text}");
-            end(exit)
+            hsm::end_process(exit)
         }
-    }
-}
-
-/// Ends the program at once, without exit handlers: a PKCS#11 module brings its own, which free what its threads, still
-/// at work or hanging, are using. SoftHSM2 crashes so now and then.
-fn end(code: u8) -> ! {
-    #[allow(unsafe_code, reason = "std has no safe way to it")]
-    // SAFETY: `_exit` takes any number and touches no memory of ours.
-    unsafe {
-        libc::_exit(code.into())
     }
 }
 
@@ -109,11 +99,8 @@ fn configuration(place: &Place) -> Result<Config, Failure> {
 async fn look_after_hsm(verb: HsmVerb) -> Result<(), Failure> {
     match verb {
         HsmVerb::Init(place) => {
-            let settings = configuration(&place)?.hsm_settings().map_err(Failure::new)?;
-            let report = hsm::init_wrapping_key(&settings)?;
-            let done = if report.created { "made" } else { "is there already" };
-            let id: String = report.cka_id.iter().map(|byte| format!("{byte:02x}")).collect();
-            print(&format!("the wrapping key `{}` {done}; its CKA_ID is {id}\n", settings.wrapping_key_label))
+            let config = configuration(&place)?;
+            print(&format!("{}\n", server::init_wrapping_key(&config)?))
         }
         HsmVerb::Probe { place, json } => {
             let profile = server::open_hsm(&configuration(&place)?).await?.profile();

@@ -38,7 +38,7 @@ impl PageRequest {
             .and_then(|bytes| String::from_utf8(bytes).ok())
             .and_then(|text| text.strip_prefix(list)?.strip_prefix('\n').map(str::to_owned))
             .map(Some)
-            .ok_or_else(|| KmsError::bare(Code::InvalidMarkerException))
+            .ok_or_else(invalid_marker)
     }
 
     /// Cuts a page from `items`, which begin after [`Self::after`] and go on at least one item past the page.
@@ -49,6 +49,11 @@ impl PageRequest {
         let last = items.last().filter(|_| truncated).map(name);
         Page { items, next_marker: last.map(|last| URL_SAFE_NO_PAD.encode(format!("{list}\n{last}"))) }
     }
+}
+
+/// The answer to a marker that was not given out.
+pub fn invalid_marker() -> KmsError {
+    KmsError::bare(Code::InvalidMarkerException)
 }
 
 #[cfg(test)]

@@ -2,7 +2,14 @@
 
 mod patient;
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs::{DirBuilder, File},
+    net::SocketAddr,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{Router, body::Body, http::Request};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -24,12 +31,13 @@ use self::patient::Patient;
 use crate::{
     api::{self, Peer, UnderWay},
     audit::Trail,
+    authn::Vault,
     clock::{Clock, SystemClock},
     config::{Config, Limits, Tls},
     health,
-    hsm::{Hsm, HsmError, Kind},
+    hsm::{self, Hsm, HsmError, Kind, WrappingKeyReport},
     kms::{
-        Kms, Machines, Vault,
+        Kms, Machines,
         admin::{self, Admin},
     },
     store::Store,
@@ -40,6 +48,8 @@ use crate::{
 const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// How long a stop waits for requests that are under way.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How long a stop waits for the HSM's threads; exiting while one is in the module may crash in the module.
+const HSM_STOP: Duration = Duration::from_secs(3);
 /// Exit code when the HSM refuses the PIN: starting again would try it again, and a token locks after a few times.
 pub const EXIT_PIN_REFUSED: u8 = 78;
 
@@ -107,8 +117,37 @@ pub async fn open_store(config: &Config) -> Result<Store, Failure> {
 /// # Errors
 /// If it is not there, or refuses the PIN.
 pub async fn open_hsm(config: &Config) -> Result<Hsm, Failure> {
-    let settings = config.hsm_settings().map_err(Failure::new)?;
-    tokio::task::spawn_blocking(|| Hsm::start(settings)).await.map_err(Failure::new)?.map_err(Failure::from)
+    let (settings, turn) = (config.hsm_settings().map_err(Failure::new)?, turn_file(config)?);
+    let start = move || {
+        turn.lock().map_err(Failure::new)?;
+        Hsm::start(settings).map_err(Failure::from)
+    };
+    tokio::task::spawn_blocking(start).await.map_err(Failure::new)?
+}
+
+/// Makes the wrapping key, unless it is there.
+///
+/// # Errors
+/// As [`open_hsm`].
+pub fn init_wrapping_key(config: &Config) -> Result<WrappingKeyReport, Failure> {
+    let (settings, turn) = (config.hsm_settings().map_err(Failure::new)?, turn_file(config)?);
+    turn.lock().map_err(Failure::new)?;
+    Ok(hsm::init_wrapping_key(&settings)?)
+}
+
+/// A file that is locked by who starts to use the HSM, until they have logged in.
+///
+/// SoftHSM2 rewrites its token in place when somebody logs in, and who looks for the token at that moment does not find
+/// it. So those who share a store, the service and an operator's commands, take turns.
+fn turn_file(config: &Config) -> Result<File, Failure> {
+    let path = config.store.path.with_extension("hsm-turn");
+    let open = || {
+        if let Some(directory) = path.parent() {
+            DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        }
+        File::options().write(true).create(true).truncate(false).mode(0o600).open(&path)
+    };
+    open().map_err(|error| Failure::new(format!("{}: {error}", path.display())))
 }
 
 /// The deployment's vault; the deployment is founded if it is not.
@@ -171,6 +210,7 @@ impl Entrance {
 
 /// Serves until `stop`, then lets the calls under way finish, also those whose clients are gone.
 pub async fn serve(limits: Limits, service: Service, entrance: Entrance, stop: Stop) {
+    tracing::info!(url = entrance.url(), version = env!("CARGO_PKG_VERSION"), "serving");
     let Entrance { listener, tls, .. } = entrance;
     let under_way = UnderWay::default();
     let api_limits =
@@ -188,6 +228,9 @@ pub async fn serve(limits: Limits, service: Service, entrance: Entrance, stop: S
         tracing::warn!("some requests were still under way when the time to stop was over");
     }
     service.hsm.stop();
+    if !service.hsm.wait_until_stopped(HSM_STOP) {
+        tracing::warn!("a call to the HSM had not come back when the time to stop was over");
+    }
 }
 
 /// The wish of SIGTERM or SIGINT that the program ends.

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{
     Operation,
-    member::{Description, PolicyText, TagList, Text, request},
+    member::{Description, PolicyText, TagList, Text, XksKeyId, request},
     metadata::KeyMetadata,
     policy_text,
 };
@@ -35,7 +35,7 @@ request! {
         bypass_lockout_check: bool = default "BypassPolicyLockoutSafetyCheck",
         tags: TagList = default "Tags",
         multi_region: bool = default "MultiRegion",
-        xks_key_id: Text<1, 128> = optional "XksKeyId",
+        xks_key_id: XksKeyId = optional "XksKeyId",
     }
 }
 

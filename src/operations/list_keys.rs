@@ -6,7 +6,7 @@ use super::{
     Operation,
     member::{Int, Limit1000, Marker, page_request, request},
 };
-use crate::{action::Action, error::KmsError, key::reference::KeyId, kms::cx::Cx};
+use crate::{action::Action, error::KmsError, key::reference::KeyId, kms::cx::Cx, page::invalid_marker};
 
 request! {
     /// Every key of the caller's account and region.
@@ -41,7 +41,7 @@ impl Operation for ListKeys {
         cx.authorize(Action::ListKeys)?;
         let request = page_request(self.limit.unwrap_or(Int(100)), self.marker);
         let list = format!("keys {}", cx.realm().region);
-        let after = request.after(&list)?.as_deref().and_then(KeyId::parse);
+        let after = request.after(&list)?.map(|text| KeyId::parse(&text).ok_or_else(invalid_marker)).transpose()?;
         let keys = cx.keys_after(after, request.limit + 1);
         let page = request.cut(&list, keys.into_iter(), |entry| entry.key.id.to_string());
         let item = |key: &crate::key::Key| Item { key_id: key.id.to_string(), key_arn: key.arn(cx.realm()) };

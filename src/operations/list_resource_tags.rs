@@ -6,12 +6,7 @@ use super::{
     Operation,
     member::{Int, KeyText, Limit50, Marker, page_request, request},
 };
-use crate::{
-    action::Action,
-    error::{Code, KmsError},
-    key::tags::Tag,
-    kms::cx::Cx,
-};
+use crate::{action::Action, error::KmsError, key::tags::Tag, kms::cx::Cx, page::invalid_marker};
 
 request! {
     /// The tags of a key.
@@ -46,7 +41,7 @@ impl Operation for ListResourceTags {
             Some(after) => 1 + tags
                 .iter()
                 .position(|tag| tag.tag_key == after)
-                .ok_or_else(|| KmsError::bare(Code::InvalidMarkerException))?,
+                .ok_or_else(invalid_marker)?,
         };
         let page = request.cut(&list, tags.iter().skip(begin).cloned(), |tag| tag.tag_key.clone());
         Ok(Answer { tags: page.items, truncated: page.next_marker.is_some(), next_marker: page.next_marker })

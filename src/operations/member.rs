@@ -3,7 +3,7 @@
 //! A wrong type is a `SerializationException` about the first one met. A broken constraint is noted, and all of them
 //! together are one `ValidationException`: `2 validation errors detected: …; …`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use base64::{DecodeError, Engine, engine::general_purpose::STANDARD};
 
@@ -45,6 +45,8 @@ pub(crate) use request;
 
 /// The most characters of a refused value that an error message repeats.
 const MAX_ECHO: usize = 2048;
+/// The most broken constraints that one error message tells, as AWS; a long list could break a million.
+const MAX_TOLD: usize = 10;
 
 /// A type that a member can have.
 pub trait Member: Sized {
@@ -62,8 +64,8 @@ pub enum Path<'a> {
     Element(&'a Path<'a>, usize),
 }
 
-impl std::fmt::Display for Path<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Top(name) => lower_camel(f, name),
             Self::Item(list, n, name) => {
@@ -75,7 +77,7 @@ impl std::fmt::Display for Path<'_> {
     }
 }
 
-fn lower_camel(f: &mut std::fmt::Formatter<'_>, name: &str) -> std::fmt::Result {
+fn lower_camel(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
     let (first, rest) = name.split_at_checked(1).unwrap_or(("", name));
     write!(f, "{}{rest}", first.to_ascii_lowercase())
 }
@@ -95,14 +97,19 @@ impl Faults {
     }
 
     /// A broken constraint. `value` is what the caller sent, or `None` for a value that must not be repeated.
-    pub fn constraint<T>(&mut self, value: Option<&str>, path: &Path<'_>, rule: impl std::fmt::Display) -> Option<T> {
+    pub fn constraint<T>(&mut self, value: Option<&str>, path: &Path<'_>, rule: impl fmt::Display) -> Option<T> {
         let shown = value.map(|v| format!(" '{}'", echo(v))).unwrap_or_default();
-        self.constraints.push(format!("Value{shown} at '{path}' failed to satisfy constraint: Member must {rule}"));
-        None
+        self.tell(format_args!("Value{shown} at '{path}' failed to satisfy constraint: Member must {rule}"))
     }
 
     fn missing<T>(&mut self, path: &Path<'_>) -> Option<T> {
-        self.constraints.push(format!("Value null at '{path}' failed to satisfy constraint: Member must not be null"));
+        self.tell(format_args!("Value null at '{path}' failed to satisfy constraint: Member must not be null"))
+    }
+
+    fn tell<T>(&mut self, fault: fmt::Arguments<'_>) -> Option<T> {
+        if self.constraints.len() < MAX_TOLD {
+            self.constraints.push(fault.to_string());
+        }
         None
     }
 
@@ -266,6 +273,19 @@ impl AliasText {
             }
             _ => Ok(self.0),
         }
+    }
+}
+
+/// XksKeyIdType.
+pub struct XksKeyId;
+
+impl Member for XksKeyId {
+    fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {
+        let text = string(json, faults)?;
+        length_between(text, 1, 128, path, faults)?;
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        matches_pattern(text, allowed, "^[a-zA-Z0-9-_.]+$", path, faults)?;
+        Some(Self)
     }
 }
 
@@ -542,13 +562,16 @@ impl Member for Present {
 
 fn list<T: Member>(json: &Json<'_>, min: usize, max: usize, path: &Path<'_>, faults: &mut Faults) -> Option<Vec<T>> {
     let Json::List(items) = json else { return not_a("list", json, faults) };
+    // Every item is read, whatever is wrong with another or with their number: a wrong type is told before all else.
+    let read = items.iter().enumerate().map(|(n, item)| T::read(item, &Path::Element(path, n + 1), faults));
+    let read: Vec<Option<T>> = read.collect();
     if items.len() < min {
         return faults.constraint(None, path, format_args!("have length greater than or equal to {min}"));
     }
     if items.len() > max {
         return faults.constraint(None, path, format_args!("have length less than or equal to {max}"));
     }
-    items.iter().enumerate().map(|(n, item)| T::read(item, &Path::Element(path, n + 1), faults)).collect()
+    read.into_iter().collect()
 }
 
 fn string<'a>(json: &'a Json<'_>, faults: &mut Faults) -> Option<&'a str> {

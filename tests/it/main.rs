@@ -2,5 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that panics has failed")]
 
+mod architecture;
+mod configuration;
+mod every_operation;
 mod hsm;
+mod operations;
+mod properties;
 mod softhsm;
+mod upkeep;
+mod world;

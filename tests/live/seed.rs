@@ -21,8 +21,7 @@ fn seeded(name: &str, text: &str) -> Server {
     let server = Server::new();
     let file = server.root().join(name);
     fs::write(&file, text).unwrap();
-    let server = server.with_argument("--seed").with_argument(file);
-    server
+    server.with_argument("--seed").with_argument(file)
 }
 
 struct User<'a>(&'a Server, Credentials);

@@ -1,0 +1,123 @@
+//! The configuration files that are given out, and what a configuration may not say.
+
+use std::process::Command;
+
+use strongroom::{config::Config, kms::KeyStoreKind};
+
+const MINIMAL: &str = r#"
+account = "111122223333"
+[store]
+path = "/s"
+[audit]
+path = "/a"
+[hsm]
+module = "/m"
+token = "pkcs11:token=t"
+pin = { file = "/p" }
+"#;
+
+fn example(file: &str) -> Config {
+    Config::parse(&std::fs::read_to_string(file).unwrap()).unwrap()
+}
+
+fn refusal(text: &str) -> String {
+    Config::parse(text).err().unwrap_or_else(|| panic!("accepted: {text}"))
+}
+
+#[test]
+fn the_examples_are_configurations() {
+    assert_eq!(example("deploy/strongroom.toml").regions, ["eu-onprem-1"]);
+    assert!(example("softhsm/strongroom.toml").hsm.allow_raw_rsa);
+}
+
+/// Each value in the example that its comment calls the default is the default.
+#[test]
+fn the_defaults_in_the_example_are_the_defaults() {
+    let (example, minimal) = (example("deploy/strongroom.toml"), Config::parse(MINIMAL).unwrap());
+    let of = |config: &Config| {
+        let (hsm, limits) = (&config.hsm, &config.limits);
+        (
+            (config.partition.clone(), config.plain_http, hsm.sessions, hsm.queue, hsm.deadline_ms),
+            (hsm.cached_handles, hsm.keeping == KeyStoreKind::Wrapped, hsm.wrapping_key_label.clone()),
+            (hsm.allow_raw_rsa, limits.connections, limits.body_bytes, limits.header_timeout_ms),
+            limits.body_timeout_ms,
+        )
+    };
+    assert_eq!(of(&example), of(&minimal));
+}
+
+#[test]
+fn the_example_names_every_field() {
+    let text = std::fs::read_to_string("deploy/strongroom.toml").unwrap();
+    let effective: serde_json::Value = serde_json::from_str(&example("deploy/strongroom.toml").effective()).unwrap();
+    for (name, value) in effective.as_object().unwrap() {
+        for field in value.as_object().into_iter().flat_map(|table| table.keys()).chain([name]) {
+            let named = text.contains(&format!("\n{field} = ")) || text.contains(&format!("\n[{field}]"));
+            assert!(named || field == "file" || field == "credential", "{field} is not in the example");
+        }
+    }
+}
+
+#[test]
+fn an_unknown_field_is_refused_wherever_it_is() {
+    for text in [
+        format!("authentication = false\n{MINIMAL}"),
+        format!("{MINIMAL}\nslot = 0"),
+        format!("{MINIMAL}\n[limits]\nunheard = 1"),
+        MINIMAL.replace("[audit]", "[audit]\nenabled = false"),
+        MINIMAL.replace("[store]", "[store]\nunheard = 1"),
+        format!("{MINIMAL}\n[unheard]"),
+    ] {
+        assert!(refusal(&text).contains("unknown field"), "{}", refusal(&text));
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    for (from, to, why) in [
+        ("111122223333", "1111", "12 digits"),
+        ("pkcs11:token=t", "pkcs11:slot-id=1", "hsm.token"),
+        ("pkcs11:token=t", "t", "hsm.token"),
+        ("[store]", "listen = \"0.0.0.0:1\"\n[store]", "listen"),
+        ("[hsm]", "[hsm]\nsessions = 0", "hsm.sessions"),
+        ("[hsm]", "[hsm]\nkeeping = \"nowhere\"", "nowhere"),
+        ("path = \"/a\"", "", "path"),
+    ] {
+        let refused = refusal(&MINIMAL.replace(from, to));
+        assert!(refused.contains(why), "{to}: {refused}");
+    }
+}
+
+#[test]
+fn plain_http_off_loopback_must_be_asked_for() {
+    let off = |more: &str| MINIMAL.replace("[store]", &format!("listen = \"0.0.0.0:1\"\n{more}\n[store]"));
+    Config::parse(&off("plain_http = true")).unwrap();
+    Config::parse(&off("[tls]\ncertificate = \"/c\"\nkey = \"/k\"")).unwrap();
+}
+
+/// In a process of its own: the environment of this one is everybody's.
+#[test]
+fn the_environment_comes_before_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("strongroom.toml");
+    std::fs::write(&file, MINIMAL).unwrap();
+    let check = |name: &str, value: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_strongroom"));
+        command.args(["config", "check", "--config"]).arg(&file).env(name, value).output().unwrap()
+    };
+    let output = check("STRONGROOM__HSM__SESSIONS", "9");
+    let effective: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(effective["hsm"]["sessions"], 9);
+    let regions = check("STRONGROOM__REGIONS", "eu-a-1,eu-b-1");
+    let effective: serde_json::Value = serde_json::from_slice(&regions.stdout).unwrap();
+    assert_eq!(effective["regions"], serde_json::json!(["eu-a-1", "eu-b-1"]));
+    assert!(!check("STRONGROOM__HSM__UNHEARD", "1").status.success());
+    assert!(!check("STRONGROOM__HSM__SESSIONS", "many").status.success());
+    let raw_rsa = check("STRONGROOM__HSM__ALLOW_RAW_RSA", "true");
+    let effective: serde_json::Value = serde_json::from_slice(&raw_rsa.stdout).unwrap();
+    assert_eq!(effective["hsm"]["allow_raw_rsa"], true);
+    let label = check("STRONGROOM__HSM__WRAPPING_KEY_LABEL", "007");
+    assert!(String::from_utf8_lossy(&label.stdout).contains("\"007\""), "{label:?}");
+    let account = check("STRONGROOM__ACCOUNT", "000011112222");
+    assert!(String::from_utf8_lossy(&account.stdout).contains("000011112222"), "{account:?}");
+}

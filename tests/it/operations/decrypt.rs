@@ -1,0 +1,336 @@
+//! Decrypt: <https://docs.aws.amazon.com/kms/latest/APIReference/API_Decrypt.html>.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use expect_test::expect;
+use serde_json::{Value, json};
+use strongroom::key::{
+    spec::{KeySpec, KeyUsage},
+    state::KeyState,
+};
+
+use super::{ALGORITHM, About, GRANT_TOKENS, KEY, Kind, Names, Subject, USE, may, must};
+use crate::world::{Answer, Keeping, World, base64, with};
+
+pub const SUBJECT: Subject = Subject {
+    name: "Decrypt",
+    members: &[
+        must("CiphertextBlob", Kind::Blob(1, 6144)),
+        may("EncryptionContext", Kind::Context),
+        may("GrantTokens", GRANT_TOKENS),
+        may("KeyId", KEY),
+        may("EncryptionAlgorithm", ALGORITHM),
+        may("Recipient", Kind::Structure),
+        may("DryRun", Kind::Bool),
+        may("DryRunModifiers", Kind::Modifiers),
+    ],
+    request: |things| json!({"CiphertextBlob": things.blob}),
+    about: About::Symmetric,
+    key: Some(("KeyId", Names::Any)),
+    states: USE,
+};
+
+const NOT_ALLOWED: &str = "The ciphertext refers to a customer master key that does not exist, does not exist in this \
+                           region, or you are not allowed to access.";
+const INCORRECT: &str = "The key ID in the request does not identify a CMK that can perform this operation.";
+
+/// The bytes of a blob spoilt in some way.
+async fn decrypt(world: &World, blob: &[u8]) -> Answer {
+    world.call("Decrypt", json!({"CiphertextBlob": base64(blob)})).await
+}
+
+fn refused_as(answer: &Answer, codes: &[&str]) -> bool {
+    let (status, code, message) = answer.refusal();
+    let silent = code != "InvalidCiphertextException" || message.is_empty();
+    status == 400 && silent && codes.contains(&&*code)
+}
+
+#[tokio::test]
+async fn the_answer() {
+    let world = World::new().await;
+    let blob = world.encrypt(&world.key().await, b"attack at dawn").await;
+    let expected = expect![[r#"
+        {
+          "EncryptionAlgorithm": "SYMMETRIC_DEFAULT",
+          "KeyId": "arn:aws:kms:eu-test-1:111122223333:key/KEY1",
+          "KeyMaterialId": "MATERIAL",
+          "Plaintext": "14 bytes"
+        }"#]];
+    world.check("Decrypt", json!({"CiphertextBlob": blob}), expected).await;
+}
+
+#[tokio::test]
+async fn what_encrypt_made_is_opened() {
+    for keeping in [Keeping::Wrapped, Keeping::Token] {
+        let world = World::with(keeping).await;
+        let blob = world.encrypt(&world.key().await, b"attack at dawn").await;
+        let answer = world.ok("Decrypt", json!({"CiphertextBlob": blob})).await;
+        assert_eq!(answer["Plaintext"], base64(b"attack at dawn"));
+    }
+}
+
+#[tokio::test]
+async fn an_rsa_ciphertext_needs_its_key_and_algorithm() {
+    for keeping in [Keeping::Wrapped, Keeping::Token] {
+        let world = World::with(keeping).await;
+        let made = world.ok("CreateKey", json!({"KeySpec": "RSA_2048", "KeyUsage": "ENCRYPT_DECRYPT"})).await;
+        let key = &made["KeyMetadata"]["KeyId"];
+        for algorithm in ["RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256"] {
+            let request = json!({"KeyId": key, "EncryptionAlgorithm": algorithm});
+            let sealed = world.ok("Encrypt", with(request.clone(), json!({"Plaintext": base64(b"at dawn")}))).await;
+            let blob = &sealed["CiphertextBlob"];
+            let opened = world.ok("Decrypt", with(request, json!({"CiphertextBlob": blob}))).await;
+            assert_eq!(opened["Plaintext"], base64(b"at dawn"));
+            assert_eq!(opened["EncryptionAlgorithm"], algorithm);
+            assert!(opened.get("KeyMaterialId").is_none());
+            let nameless = json!({"CiphertextBlob": blob, "EncryptionAlgorithm": algorithm});
+            assert_eq!(world.call("Decrypt", nameless).await.code(), "ValidationException");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_rsa_key_does_nothing_symmetric() {
+    let world = World::new().await;
+    let request = json!({"KeyId": world.rsa().await, "CiphertextBlob": base64(&[9; 256])});
+    let message = "Algorithm SYMMETRIC_DEFAULT is incompatible with key spec RSA_2048.";
+    world.refuse("Decrypt", request, "InvalidKeyUsageException", message).await;
+}
+
+#[tokio::test]
+async fn a_symmetric_key_does_no_oaep() {
+    let world = World::new().await;
+    let request = json!({
+        "KeyId": world.key().await, "CiphertextBlob": base64(&[1; 256]), "EncryptionAlgorithm": "RSAES_OAEP_SHA_1",
+    });
+    let message = "Algorithm RSAES_OAEP_SHA_1 is incompatible with key spec SYMMETRIC_DEFAULT.";
+    world.refuse("Decrypt", request, "InvalidKeyUsageException", message).await;
+}
+
+#[tokio::test]
+async fn every_flipped_byte_is_refused() {
+    let world = World::new().await;
+    let blob = STANDARD.decode(world.encrypt(&world.key().await, b"x").await).unwrap();
+    for i in 0..blob.len() {
+        let mut bad = blob.clone();
+        bad[i] ^= 0x41;
+        let answer = decrypt(&world, &bad).await;
+        assert!(refused_as(&answer, &["InvalidCiphertextException", "AccessDeniedException"]), "{i}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn every_flipped_byte_is_refused_with_the_key_named() {
+    let world = World::new().await;
+    let key = world.key().await;
+    let blob = STANDARD.decode(world.encrypt(&key, b"x").await).unwrap();
+    for i in 0..blob.len() {
+        let mut bad = blob.clone();
+        bad[i] ^= 1;
+        let answer = world.call("Decrypt", json!({"KeyId": key, "CiphertextBlob": base64(&bad)})).await;
+        assert!(refused_as(&answer, &["InvalidCiphertextException", "IncorrectKeyException"]), "{i}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn every_cut_and_every_longer_blob_is_refused() {
+    let world = World::new().await;
+    let blob = STANDARD.decode(world.encrypt(&world.key().await, b"xy").await).unwrap();
+    for length in 1..blob.len() {
+        assert!(refused_as(&decrypt(&world, &blob[..length]).await, &["InvalidCiphertextException"]), "{length}");
+    }
+    for more in [1, 16, 6144 - blob.len()] {
+        let longer = [&blob[..], &vec![0; more]].concat();
+        assert!(refused_as(&decrypt(&world, &longer).await, &["InvalidCiphertextException"]), "{more} more");
+    }
+}
+
+#[tokio::test]
+async fn garbage_is_refused_whether_a_key_is_named_or_not() {
+    let world = World::new().await;
+    let key = world.key().await;
+    for garbage in [vec![0], vec![0; 79], vec![9; 200], vec![0xff; 6144], b"not a ciphertext".to_vec()] {
+        let request = json!({"CiphertextBlob": base64(&garbage)});
+        world.refuse("Decrypt", request.clone(), "InvalidCiphertextException", "").await;
+        world.refuse("Decrypt", with(request, json!({"KeyId": key})), "InvalidCiphertextException", "").await;
+    }
+}
+
+#[tokio::test]
+async fn every_flipped_byte_of_an_rsa_ciphertext_is_refused_alike() {
+    let world = World::new().await;
+    let key = world.rsa().await;
+    for algorithm in ["RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256"] {
+        let request = json!({"KeyId": key, "EncryptionAlgorithm": algorithm});
+        let sealed = world.ok("Encrypt", with(request.clone(), json!({"Plaintext": base64(b"at dawn")}))).await;
+        let blob = STANDARD.decode(sealed["CiphertextBlob"].as_str().unwrap()).unwrap();
+        assert_eq!(blob.len(), 256);
+        let flipped = (0..256).step_by(15).map(|i| {
+            let mut bad = blob.clone();
+            bad[i] ^= 1;
+            bad
+        });
+        let lengths = [1, 255].map(|length| blob[..length].to_vec()).into_iter().chain([[&blob[..], &[0]].concat()]);
+        for bad in flipped.chain(lengths).chain([vec![0; 256], vec![0xff; 256]]) {
+            let bad = with(request.clone(), json!({"CiphertextBlob": base64(&bad)}));
+            world.refuse("Decrypt", bad, "InvalidCiphertextException", "").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_other_oaep_does_not_open() {
+    let world = World::new().await;
+    let key = world.rsa().await;
+    let request = |algorithm: &str| json!({"KeyId": key, "EncryptionAlgorithm": algorithm});
+    let plaintext = json!({"Plaintext": base64(b"at dawn")});
+    let sealed = world.ok("Encrypt", with(request("RSAES_OAEP_SHA_1"), plaintext)).await;
+    let other = with(request("RSAES_OAEP_SHA_256"), json!({"CiphertextBlob": sealed["CiphertextBlob"]}));
+    world.refuse("Decrypt", other, "InvalidCiphertextException", "").await;
+}
+
+#[tokio::test]
+async fn another_rsa_key_does_not_open() {
+    let world = World::new().await;
+    let made = world.ok("CreateKey", json!({"KeySpec": "RSA_2048", "KeyUsage": "ENCRYPT_DECRYPT"})).await;
+    let algorithm = json!({"EncryptionAlgorithm": "RSAES_OAEP_SHA_256"});
+    let request = json!({"KeyId": world.rsa().await, "Plaintext": base64(b"at dawn")});
+    let sealed = world.ok("Encrypt", with(request, algorithm.clone())).await;
+    let other = json!({"KeyId": made["KeyMetadata"]["KeyId"], "CiphertextBlob": sealed["CiphertextBlob"]});
+    world.refuse("Decrypt", with(other, algorithm), "InvalidCiphertextException", "").await;
+}
+
+async fn sealed_with(world: &World, context: Value) -> Value {
+    let request = json!({"KeyId": world.key().await, "Plaintext": base64(b"at dawn"), "EncryptionContext": context});
+    world.ok("Encrypt", request).await["CiphertextBlob"].clone()
+}
+
+#[tokio::test]
+async fn the_context_must_be_the_same() {
+    let world = World::new().await;
+    let blob = sealed_with(&world, json!({"a": "1", "b": "2"})).await;
+    let request = |context: Value| json!({"CiphertextBlob": blob, "EncryptionContext": context});
+    world.ok("Decrypt", request(json!({"b": "2", "a": "1"}))).await;
+    world.ok("Decrypt", request(json!({"a": "1", "b": "2", "c": null}))).await;
+    for context in [
+        Value::Null,
+        json!({}),
+        json!({"a": "1"}),
+        json!({"a": "1", "b": "2", "c": "3"}),
+        json!({"a": "2", "b": "1"}),
+        json!({"A": "1", "b": "2"}),
+        json!({"a": "1", "b": "2 "}),
+        json!({"a1": "", "b": "2"}),
+    ] {
+        world.refuse("Decrypt", request(context), "InvalidCiphertextException", "").await;
+    }
+}
+
+#[tokio::test]
+async fn no_context_is_the_empty_one() {
+    let world = World::new().await;
+    for (sealing, opening) in [(Value::Null, json!({})), (json!({}), Value::Null)] {
+        let blob = sealed_with(&world, sealing).await;
+        world.ok("Decrypt", json!({"CiphertextBlob": blob, "EncryptionContext": opening})).await;
+    }
+}
+
+#[tokio::test]
+async fn another_key_is_incorrect_whatever_it_is() {
+    let world = World::new().await;
+    let blob = world.encrypt(&world.key().await, b"x").await;
+    let other = world.key().await;
+    world.alias("alias/other", &other).await;
+    let mac = world.plant(KeySpec::Hmac256, KeyUsage::GenerateVerifyMac).await;
+    for key in [other.clone(), world.arn_of(&other), "alias/other".to_owned(), mac] {
+        let request = json!({"KeyId": key, "CiphertextBlob": blob});
+        world.refuse("Decrypt", request, "IncorrectKeyException", INCORRECT).await;
+    }
+}
+
+#[tokio::test]
+async fn a_key_of_another_usage_is_refused_by_its_usage() {
+    let world = World::new().await;
+    let key = world.plant(KeySpec::Rsa2048, KeyUsage::SignVerify).await;
+    let arn = world.arn_of(&key);
+    let message = format!("{arn} key usage is SIGN_VERIFY which is not valid for Decrypt.");
+    let request = json!({
+        "KeyId": key, "CiphertextBlob": base64(&[1; 256]), "EncryptionAlgorithm": "RSAES_OAEP_SHA_1",
+    });
+    world.refuse("Decrypt", request, "InvalidKeyUsageException", &message).await;
+}
+
+#[tokio::test]
+async fn without_a_key_id_nothing_is_told_of_the_key() {
+    let world = World::new().await;
+    let blob = world.encrypt(&world.key().await, b"x").await;
+    let request = json!({"CiphertextBlob": blob});
+    world.in_region("eu-other-1").refuse("Decrypt", request.clone(), "AccessDeniedException", NOT_ALLOWED).await;
+    let stranger = world.as_user(&["kms:Encrypt"]).await;
+    stranger.refuse("Decrypt", request.clone(), "AccessDeniedException", NOT_ALLOWED).await;
+    World::new().await.refuse("Decrypt", request, "AccessDeniedException", NOT_ALLOWED).await;
+}
+
+#[tokio::test]
+async fn with_a_key_id_the_denial_is_told() {
+    let world = World::new().await;
+    let key = world.key().await;
+    let user = world.as_user(&[]).await;
+    let request = json!({"KeyId": key, "CiphertextBlob": world.encrypt(&key, b"x").await});
+    let denied = format!(
+        "User: {} is not authorized to perform: kms:Decrypt on resource: {} because no identity-based policy allows the \
+         kms:Decrypt action",
+        user.arn,
+        world.arn_of(&key)
+    );
+    user.refuse("Decrypt", request, "AccessDeniedException", &denied).await;
+}
+
+#[tokio::test]
+async fn permission_and_state_come_before_what_is_wrong_with_the_ciphertext() {
+    let world = World::new().await;
+    let key = world.key().await;
+    let request = json!({"KeyId": key, "CiphertextBlob": base64(b"garbage")});
+    let nobody = world.as_user(&[]).await;
+    assert_eq!(nobody.call("Decrypt", request.clone()).await.code(), "AccessDeniedException");
+    world.set_state(&key, KeyState::Disabled).await;
+    assert_eq!(world.call("Decrypt", request).await.code(), "DisabledException");
+}
+
+#[tokio::test]
+async fn a_dry_run_may_ignore_the_ciphertext() {
+    let world = World::new().await;
+    let key = world.key().await;
+    let modifiers = json!({"DryRun": true, "DryRunModifiers": ["IGNORE_CIPHERTEXT"]});
+    let code = |request: Value| async { world.call("Decrypt", request).await.code() };
+    assert_eq!(code(with(modifiers.clone(), json!({"KeyId": key}))).await, "DryRunOperationException");
+    assert_eq!(code(modifiers.clone()).await, "ValidationException");
+    let nobody = world.as_user(&[]).await;
+    let denied = nobody.call("Decrypt", with(modifiers, json!({"KeyId": key}))).await;
+    assert_eq!(denied.code(), "AccessDeniedException");
+    // Without DryRun they mean nothing.
+    let request = json!({"KeyId": key, "DryRunModifiers": ["IGNORE_CIPHERTEXT"]});
+    assert_eq!(code(request.clone()).await, "ValidationException");
+    world.ok("Decrypt", with(request, json!({"CiphertextBlob": world.encrypt(&key, b"x").await}))).await;
+    let unknown = json!({"KeyId": key, "CiphertextBlob": "AAAA", "DryRunModifiers": ["X"]});
+    assert_eq!(code(unknown).await, "ValidationException");
+}
+
+#[tokio::test]
+async fn a_recipient_is_refused_and_an_empty_one_is_none() {
+    let world = World::new().await;
+    let blob = world.encrypt(&world.key().await, b"x").await;
+    let recipient = json!({"KeyEncryptionAlgorithm": "RSAES_OAEP_SHA_256", "AttestationDocument": "AAAA"});
+    let request = |recipient: Value| json!({"CiphertextBlob": blob, "Recipient": recipient});
+    assert_eq!(world.call("Decrypt", request(recipient)).await.code(), "ValidationException");
+    world.ok("Decrypt", request(json!({}))).await;
+}
+
+#[tokio::test]
+async fn a_context_is_no_matter_for_rsa() {
+    let world = World::new().await;
+    let request = json!({
+        "KeyId": world.rsa().await, "CiphertextBlob": base64(&[1; 256]), "EncryptionAlgorithm": "RSAES_OAEP_SHA_1",
+        "EncryptionContext": {"a": "b"},
+    });
+    assert_eq!(world.call("Decrypt", request).await.code(), "ValidationException");
+}

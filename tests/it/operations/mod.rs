@@ -1,0 +1,576 @@
+//! One file per operation of the API: what is its own. What all operations share is checked here, from the [`Subject`]
+//! that each file gives: its members with their types and bounds, the key it is about, the states it wants.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::{Value, json};
+use strongroom::key::{
+    spec::{KeySpec, KeyUsage},
+    state::KeyState,
+};
+
+use crate::world::{ACCOUNT, Answer, REGION, World, base64, with};
+
+/// Declares the files and gathers their subjects.
+macro_rules! subjects {
+    ($($module:ident)+) => {
+        $(mod $module;)+
+
+        /// Every operation that has a file here.
+        pub const SUBJECTS: &[Subject] = &[$($module::SUBJECT),+];
+    };
+}
+
+subjects! {
+    cancel_key_deletion create_alias create_key decrypt delete_alias describe_key disable_key enable_key encrypt
+    generate_data_key generate_data_key_without_plaintext generate_random get_key_policy get_public_key list_aliases
+    list_key_policies list_keys list_resource_tags put_key_policy re_encrypt schedule_key_deletion tag_resource
+    untag_resource update_alias update_key_description
+}
+
+/// What an operation is, as the facts describe it.
+pub struct Subject {
+    pub name: &'static str,
+    pub members: &'static [Member],
+    /// A request that succeeds.
+    pub request: fn(&Things) -> Value,
+    /// The key in [`Things`].
+    pub about: About,
+    /// The member that names it, and how it may.
+    pub key: Option<(&'static str, Names)>,
+    /// The row of the key-state table.
+    pub states: States,
+}
+
+pub struct Member {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub required: bool,
+}
+
+pub const fn must(name: &'static str, kind: Kind) -> Member {
+    Member { name, kind, required: true }
+}
+
+pub const fn may(name: &'static str, kind: Kind) -> Member {
+    Member { name, kind, required: false }
+}
+
+/// Types with their bounds, both inclusive.
+#[derive(Clone, Copy)]
+pub enum Kind {
+    Text(usize, usize),
+    /// A text of these characters only; the first is one that it may have.
+    Pattern(usize, usize, char, &'static str),
+    Int(i64, i64),
+    Bool,
+    Blob(usize, usize),
+    Word(&'static [&'static str]),
+    /// At most so many texts.
+    Texts(usize),
+    /// DryRunModifiers.
+    Modifiers,
+    Tags,
+    Context,
+    Structure,
+}
+
+pub const KEY: Kind = Kind::Text(1, 2048);
+pub const ALIAS: Kind = Kind::Pattern(1, 256, 'a', "^[a-zA-Z0-9:/_-]+$");
+pub const MARKER: Kind = Kind::Pattern(1, 1024, 'a', "[\\u0020-\\u00FF]*");
+pub const POLICY: Kind = Kind::Pattern(1, 131_072, 'a', "[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+");
+pub const POLICY_NAME: Kind = Kind::Pattern(1, 128, 'a', "[\\w]+");
+pub const GRANT_TOKENS: Kind = Kind::Texts(10);
+pub const ALGORITHM: Kind = Kind::Word(&["SYMMETRIC_DEFAULT", "RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256", "SM2PKE"]);
+
+/// What the key of a request is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    /// There is none.
+    Nothing,
+    Symmetric,
+    Rsa,
+    /// Symmetric and pending deletion.
+    Doomed,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// Id, ARN, alias name, alias ARN.
+    Any,
+    /// Id and ARN.
+    IdOrArn,
+    /// Id and ARN, with a refusal of its own for aliases.
+    Target,
+}
+
+/// What the table says of each of [`STATES`]: nothing, or the number of the refusal.
+pub type States = [u8; 8];
+
+const STATES: [KeyState; 8] = [
+    KeyState::Enabled,
+    KeyState::Disabled,
+    KeyState::PendingDeletion,
+    KeyState::PendingReplicaDeletion,
+    KeyState::PendingImport,
+    KeyState::Unavailable,
+    KeyState::Creating,
+    KeyState::Updating,
+];
+pub const ANY_STATE: States = [0; 8];
+pub const USE: States = [0, 1, 3, 3, 5, 11, 14, 0];
+pub const CHANGE: States = [0, 0, 3, 3, 0, 0, 0, 0];
+pub const SWITCH: States = [0, 0, 3, 3, 5, 0, 14, 15];
+
+/// What requests are made of: a key, an alias of it, a name for another, and a ciphertext under it.
+pub struct Things {
+    pub key: String,
+    pub alias: String,
+    pub new_alias: String,
+    pub blob: String,
+}
+
+impl Things {
+    pub async fn of(subject: &Subject, world: &World) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let n = COUNT.fetch_add(1, Ordering::Relaxed);
+        let key = match subject.about {
+            About::Rsa => world.rsa().await,
+            _ => world.plant(KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt).await,
+        };
+        let things = Self {
+            alias: format!("alias/thing-{n}"),
+            new_alias: format!("alias/new-{n}"),
+            blob: if subject.about == About::Rsa { String::new() } else { world.encrypt(&key, b"a plaintext").await },
+            key,
+        };
+        world.alias(&things.alias, &things.key).await;
+        if subject.about == About::Doomed {
+            world.set_state(&things.key, KeyState::PendingDeletion).await;
+        }
+        things
+    }
+}
+
+/// The operation with a fresh key, and `members` added to its request.
+pub async fn try_with(subject: &Subject, world: &World, members: Value) -> Answer {
+    let things = Things::of(subject, world).await;
+    world.call(subject.name, with((subject.request)(&things), members)).await
+}
+
+fn members() -> impl Iterator<Item = (&'static Subject, &'static Member)> {
+    SUBJECTS.iter().flat_map(|subject| subject.members.iter().map(move |member| (subject, member)))
+}
+
+fn lower_camel(name: &str) -> String {
+    name[..1].to_ascii_lowercase() + &name[1..]
+}
+
+fn constraint(value: &str, member: &Member, rule: &str) -> String {
+    let at = lower_camel(member.name);
+    format!("1 validation error detected: Value {value}at '{at}' failed to satisfy constraint: Member must {rule}")
+}
+
+#[tokio::test]
+async fn the_request_of_every_subject_succeeds() {
+    let world = World::new().await;
+    for subject in SUBJECTS {
+        let answer = try_with(subject, &world, json!({})).await;
+        assert_eq!(answer.status, 200, "{}: {}", subject.name, answer.text());
+    }
+}
+
+#[tokio::test]
+async fn an_absent_member_is_missed_if_it_must_be_there_and_null_is_absent() {
+    let world = World::new().await;
+    for (subject, member) in members() {
+        let things = Things::of(subject, &world).await;
+        let mut request = (subject.request)(&things);
+        if member.required {
+            let missed = constraint("null ", member, "not be null");
+            request[member.name] = Value::Null;
+            world.refuse(subject.name, request.clone(), "ValidationException", &missed).await;
+            request.as_object_mut().unwrap().remove(member.name);
+            world.refuse(subject.name, request, "ValidationException", &missed).await;
+        } else if request.get(member.name).is_none() {
+            world.ok(subject.name, with(request, json!({member.name: null}))).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn unknown_members_are_ignored() {
+    let world = World::new().await;
+    for subject in SUBJECTS {
+        let answer = try_with(subject, &world, json!({"Unknown": {"x": [1, "y"]}, "keyId": 7, "": null})).await;
+        assert_eq!(answer.status, 200, "{}: {}", subject.name, answer.text());
+    }
+}
+
+/// The SerializationException of each wrong JSON type.
+fn wrong_types(kind: Kind) -> Vec<(Value, String)> {
+    let into = |word: &str| {
+        let of = |kind: &str| format!("{kind} can not be converted to {word}");
+        (of("STRING_VALUE"), of("NUMBER_VALUE"), of("TRUE_VALUE"), of("FALSE_VALUE"))
+    };
+    let list = (json!([]), "Start of list found where not expected".to_owned());
+    let map = (json!({}), "Start of structure or map found where not expected.".to_owned());
+    let scalars =
+        |expected: &str| [json!("x"), json!(1), json!(true)].map(|value| (value, expected.to_owned())).to_vec();
+    match kind {
+        Kind::Text(..) | Kind::Pattern(..) | Kind::Blob(..) | Kind::Word(..) => {
+            let (_, number, yes, no) = into("a String");
+            vec![(json!(1), number), (json!(true), yes), (json!(false), no), list, map]
+        }
+        Kind::Int(..) => {
+            let (text, _, yes, no) = into("an Integer");
+            vec![(json!("1"), text), (json!(true), yes), (json!(false), no), list, map]
+        }
+        Kind::Bool => {
+            let (text, number, ..) = into("a Boolean");
+            vec![(json!("true"), text), (json!(1), number), list, map]
+        }
+        Kind::Texts(_) | Kind::Modifiers | Kind::Tags => [scalars("Expected list or null"), vec![map]].concat(),
+        Kind::Context => [scalars("Expected map or null"), vec![list]].concat(),
+        Kind::Structure => scalars("Expected null"),
+    }
+}
+
+#[tokio::test]
+async fn every_wrong_type_is_told() {
+    let world = World::new().await;
+    for (subject, member) in members() {
+        let things = Things::of(subject, &world).await;
+        for (value, message) in wrong_types(member.kind) {
+            let request = with((subject.request)(&things), json!({member.name: value}));
+            world.refuse(subject.name, request, "SerializationException", &message).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn elements_have_types_too() {
+    let world = World::new().await;
+    let number = "NUMBER_VALUE can not be converted to a String";
+    let text = [(json!([1]), number), (json!(["a", []]), "Start of list found where not expected")];
+    let tags = [
+        (json!(["a"]), "Expected null"),
+        (json!([{"TagKey": 1, "TagValue": ""}]), number),
+        (json!([{"TagKey": "k", "TagValue": {}}]), "Start of structure or map found where not expected."),
+    ];
+    let pairs = [(json!({"k": 1}), number), (json!({"k": ["v"]}), "Start of list found where not expected")];
+    for (subject, member) in members() {
+        let cases = match member.kind {
+            Kind::Texts(_) | Kind::Modifiers => &text[..],
+            Kind::Tags => &tags,
+            Kind::Context => &pairs,
+            _ => &[],
+        };
+        let things = Things::of(subject, &world).await;
+        for (value, message) in cases {
+            let request = with((subject.request)(&things), json!({member.name: value}));
+            world.refuse(subject.name, request, "SerializationException", message).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_blob_is_base64() {
+    let world = World::new().await;
+    let multiple = "Base64 encoded length is expected a multiple of 4 bytes but found: ";
+    for (subject, member) in members().filter(|(_, member)| matches!(member.kind, Kind::Blob(..))) {
+        let things = Things::of(subject, &world).await;
+        for (text, problem) in [
+            ("QUJD*", "Invalid Base64 character: '*'".to_owned()),
+            ("QUJ_", "Invalid Base64 character: '_'".to_owned()),
+            ("QUJ D", "Invalid Base64 character: ' '".to_owned()),
+            ("QUJDR", format!("{multiple}5")),
+            ("QUI", format!("{multiple}3")),
+            ("QUK=", "Invalid last non-pad Base64 character dectected".to_owned()),
+        ] {
+            let answer = world.call(subject.name, with((subject.request)(&things), json!({member.name: text}))).await;
+            let (status, code, message) = answer.refusal();
+            assert_eq!((status, &*code), (400, "SerializationException"));
+            assert!(message.ends_with(&format!("can not be converted to a Blob: {problem}")), "{text}: {message}");
+        }
+    }
+}
+
+/// Values one beyond each bound, with the rule that each breaks.
+fn beyond(kind: Kind) -> Vec<(Value, String)> {
+    let least = |min| format!("have length greater than or equal to {min}");
+    let most = |max| format!("have length less than or equal to {max}");
+    match kind {
+        Kind::Text(min, max) => {
+            let short = (min > 0).then(|| (json!("x".repeat(min - 1)), least(min)));
+            short.into_iter().chain([(json!("x".repeat(max + 1)), most(max))]).collect()
+        }
+        Kind::Pattern(min, max, character, pattern) => {
+            let of = |length| json!(character.to_string().repeat(length));
+            let pattern = format!("satisfy regular expression pattern: {pattern}");
+            vec![(of(min - 1), least(min)), (of(max + 1), most(max)), (json!("a\u{100}"), pattern)]
+        }
+        Kind::Int(min, max) => vec![
+            (json!(min - 1), format!("have value greater than or equal to {min}")),
+            (json!(max + 1), format!("have value less than or equal to {max}")),
+            (json!(i64::MIN), format!("have value greater than or equal to {min}")),
+            (json!(1e300), format!("have value less than or equal to {max}")),
+        ],
+        Kind::Blob(min, max) => {
+            vec![(json!(base64(&vec![0; min - 1])), least(min)), (json!(base64(&vec![0; max + 1])), most(max))]
+        }
+        Kind::Word(words) => {
+            let one = words[0].to_lowercase();
+            [one.as_str(), "", "NONE", " "].map(|value| (json!(value), "satisfy enum value set: [".to_owned())).to_vec()
+        }
+        Kind::Texts(max) if max < 1000 => vec![(json!(vec!["x"; max + 1]), most(max))],
+        _ => Vec::new(),
+    }
+}
+
+/// Values on each bound.
+fn on_bounds(kind: Kind) -> Vec<Value> {
+    match kind {
+        Kind::Text(min, max) => vec![json!("x".repeat(min)), json!("x".repeat(max)), json!("é".repeat(max))],
+        Kind::Pattern(min, max, character, _) => {
+            vec![json!(character.to_string().repeat(min)), json!(character.to_string().repeat(max))]
+        }
+        Kind::Int(min, max) => vec![json!(min), json!(max), json!(max as f64 + 0.9)],
+        Kind::Blob(min, max) => vec![json!(base64(&vec![0; min])), json!(base64(&vec![0; max]))],
+        Kind::Word(words) => words.iter().map(|word| json!(word)).collect(),
+        Kind::Texts(max) => vec![json!([]), json!(vec!["x"; max.min(1000)])],
+        Kind::Modifiers => vec![json!([]), json!(["IGNORE_CIPHERTEXT"])],
+        _ => Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn every_bound_holds_one_beyond_it() {
+    let world = World::new().await;
+    for (subject, member) in members() {
+        let things = Things::of(subject, &world).await;
+        for (value, rule) in beyond(member.kind) {
+            let request = with((subject.request)(&things), json!({member.name: value}));
+            let (status, code, message) = world.call(subject.name, request).await.refusal();
+            assert_eq!((status, &*code), (400, "ValidationException"), "{} {}", subject.name, member.name);
+            let tail = format!(" at '{}' failed to satisfy constraint: Member must {rule}", lower_camel(member.name));
+            let (whole, words) = (message.ends_with(&tail), message.contains(&tail) && message.ends_with(']'));
+            assert!(whole || (matches!(member.kind, Kind::Word(_)) && words), "{}: {message}", subject.name);
+            let secret = matches!(member.kind, Kind::Blob(..));
+            let shown = message.starts_with("1 validation error detected: Value '");
+            let hidden = message.starts_with("1 validation error detected: Value at '");
+            assert!(if secret { hidden } else { shown || hidden }, "{message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_on_a_bound_is_within_it() {
+    let world = World::new().await;
+    for (subject, member) in members() {
+        for value in on_bounds(member.kind) {
+            let answer = try_with(subject, &world, json!({member.name: value})).await;
+            let message = if answer.status == 200 { String::new() } else { answer.refusal().2 };
+            let at = format!("at '{}' failed to satisfy constraint", lower_camel(member.name));
+            assert!(!message.contains(&at), "{} {}: {message}", subject.name, member.name);
+            assert!(answer.status < 500, "{} {}: {}", subject.name, member.name, answer.text());
+        }
+    }
+}
+
+#[tokio::test]
+async fn broken_constraints_are_told_together_and_a_wrong_type_before_them() {
+    let world = World::new().await;
+    let request = json!({"KeyId": "", "Plaintext": base64(&[0; 4097])});
+    let both = "2 validation errors detected: Value '' at 'keyId' failed to satisfy constraint: Member must have length \
+                greater than or equal to 1; Value at 'plaintext' failed to satisfy constraint: Member must have length \
+                less than or equal to 4096";
+    world.refuse("Encrypt", request.clone(), "ValidationException", both).await;
+    let wrong = "STRING_VALUE can not be converted to a Boolean";
+    world.refuse("Encrypt", with(request, json!({"DryRun": "x"})), "SerializationException", wrong).await;
+}
+
+#[tokio::test]
+async fn of_many_broken_constraints_ten_are_told() {
+    let world = World::new().await;
+    let key = world.key().await;
+    for request in
+        [json!({"KeyId": key, "Tags": vec![json!({}); 100_000]}), json!({"KeyId": key, "Tags": [{}, {}, {}, {}, {}]})]
+    {
+        let (status, code, message) = world.call("TagResource", request).await.refusal();
+        assert_eq!((status, &*code), (400, "ValidationException"));
+        assert!(message.starts_with("10 validation errors detected: ") && message.len() < 2000, "{message}");
+    }
+}
+
+#[tokio::test]
+async fn keys_go_by_every_name_they_may() {
+    let world = World::new().await;
+    for subject in SUBJECTS {
+        let Some((member, names)) = subject.key else { continue };
+        let aliases = if names == Names::Any { 2 } else { 0 };
+        for form in 0..2 + aliases {
+            let things = Things::of(subject, &world).await;
+            let name =
+                [things.key.clone(), world.arn_of(&things.key), things.alias.clone(), world.arn_of(&things.alias)]
+                    [form]
+                    .clone();
+            world.ok(subject.name, with((subject.request)(&things), json!({member: name}))).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_alias_is_refused_where_only_ids_and_arns_are_taken() {
+    let world = World::new().await;
+    for subject in SUBJECTS {
+        let Some((member, Names::IdOrArn)) = subject.key else { continue };
+        let things = Things::of(subject, &world).await;
+        for name in [things.alias.clone(), world.arn_of(&things.alias)] {
+            let request = with((subject.request)(&things), json!({member: name}));
+            let message = "Key Aliases are not supported for this operation.";
+            world.refuse(subject.name, request, "InvalidArnException", message).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_name_of_nothing_is_refused_by_its_form() {
+    let world = World::new().await;
+    let unknown = "1234abcd-12ab-34cd-56ef-1234567890ab";
+    let multi_region = "mrk-1234abcd12ab34cd56ef1234567890ab";
+    let there_is_no = |id| format!("Key '{}' does not exist", world.arn_of(id));
+    let elsewhere = world.in_region("eu-other-1").arn_of(unknown);
+    let cases = [
+        ("fake-key-id".to_owned(), "NotFoundException", "Invalid keyId 'fake-key-id'".to_owned()),
+        (unknown.replace('-', ""), "NotFoundException", format!("Invalid keyId '{}'", unknown.replace('-', ""))),
+        ("mrk-fake".to_owned(), "NotFoundException", "Invalid keyId 'mrk-fake'".to_owned()),
+        (unknown.to_owned(), "NotFoundException", there_is_no(unknown)),
+        (multi_region.to_owned(), "NotFoundException", there_is_no(multi_region)),
+        (world.arn_of(unknown), "NotFoundException", there_is_no(unknown)),
+        (elsewhere, "NotFoundException", "Invalid arn eu-other-1".to_owned()),
+    ];
+    for subject in SUBJECTS {
+        let Some((member, _)) = subject.key else { continue };
+        let things = Things::of(subject, &world).await;
+        for (name, code, message) in &cases {
+            let request = with((subject.request)(&things), json!({member: name}));
+            world.refuse(subject.name, request, code, message).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_alias_is_told_by_its_arn() {
+    let world = World::new().await;
+    for subject in SUBJECTS {
+        let Some((member, Names::Any)) = subject.key else { continue };
+        let things = Things::of(subject, &world).await;
+        let message = format!("Alias {} is not found.", world.arn_of("alias/none"));
+        for name in ["alias/none".to_owned(), world.arn_of("alias/none")] {
+            let request = with((subject.request)(&things), json!({member: name}));
+            world.refuse(subject.name, request, "NotFoundException", &message).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn arns_of_nothing_here_are_malformed_or_another_accounts() {
+    let world = World::new().await;
+    for subject in SUBJECTS {
+        let Some((member, _)) = subject.key else { continue };
+        let things = Things::of(subject, &world).await;
+        let arn = world.arn_of(&things.key);
+        for (name, code) in [
+            (arn.replace(ACCOUNT, "444455556666"), "AccessDeniedException"),
+            (arn.replace(":kms:", ":s3:"), "InvalidArnException"),
+            (arn.replace(":key/", ":thing/"), "InvalidArnException"),
+            ("arn:aws:kms".to_owned(), "InvalidArnException"),
+            (format!("arn:aws:kms:{REGION}:{ACCOUNT}:"), "InvalidArnException"),
+        ] {
+            let answer = world.call(subject.name, with((subject.request)(&things), json!({member: name}))).await;
+            assert_eq!(answer.code(), code, "{} {name}: {}", subject.name, answer.text());
+        }
+    }
+}
+
+/// The refusal of each number in the table.
+fn state_refusal(number: u8, arn: &str) -> (&'static str, String) {
+    let invalid = |rest| ("KMSInvalidStateException", format!("{arn} is {rest}."));
+    match number {
+        1 => ("DisabledException", format!("{arn} is disabled.")),
+        3 => invalid("pending deletion"),
+        4 => invalid("not pending deletion"),
+        5 => invalid("pending import"),
+        11 => invalid("unavailable"),
+        14 => invalid("creating"),
+        15 => invalid("updating"),
+        _ => panic!("no such cell"),
+    }
+}
+
+#[tokio::test]
+async fn every_state_is_met_as_the_table_says() {
+    let world = World::new().await;
+    for subject in SUBJECTS.iter().filter(|subject| subject.about != About::Nothing) {
+        for (state, cell) in STATES.into_iter().zip(subject.states) {
+            let things = Things::of(subject, &world).await;
+            world.set_state(&things.key, state).await;
+            let request = (subject.request)(&things);
+            if cell == 0 {
+                let answer = world.call(subject.name, request).await;
+                assert_eq!(answer.status, 200, "{} {state}: {}", subject.name, answer.text());
+            } else {
+                let (code, message) = state_refusal(cell, &world.arn_of(&things.key));
+                world.refuse(subject.name, request, code, &message).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn permission_comes_before_state_and_existence_before_permission() {
+    let world = World::new().await;
+    let nobody = world.as_user(&[]).await;
+    for subject in SUBJECTS {
+        let Some((member, _)) = subject.key else { continue };
+        let things = Things::of(subject, &world).await;
+        world.set_state(&things.key, KeyState::PendingDeletion).await;
+        let request = (subject.request)(&things);
+        assert_eq!(nobody.call(subject.name, request.clone()).await.code(), "AccessDeniedException");
+        if !matches!(subject.name, "CreateAlias" | "UpdateAlias" | "ReEncrypt" | "ListAliases") {
+            let unknown = with(request, json!({member: "1234abcd-12ab-34cd-56ef-1234567890ab"}));
+            assert_eq!(nobody.call(subject.name, unknown).await.code(), "NotFoundException", "{}", subject.name);
+        }
+    }
+}
+
+fn with_dry_run() -> impl Iterator<Item = &'static Subject> {
+    let takes = |subject: &&Subject| subject.members.iter().any(|member| member.name == "DryRun");
+    SUBJECTS.iter().filter(takes)
+}
+
+#[tokio::test]
+async fn a_dry_run_is_told_apart_and_false_is_none() {
+    let world = World::new().await;
+    let would = "The request would have succeeded, but the DryRun option is set.";
+    assert_eq!(with_dry_run().count(), 5);
+    for subject in with_dry_run() {
+        let dry = try_with(subject, &world, json!({"DryRun": true})).await;
+        assert_eq!(dry.refusal(), (400, "DryRunOperationException".to_owned(), would.to_owned()));
+        assert_eq!(try_with(subject, &world, json!({"DryRun": false})).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_asks_for_permission_and_state() {
+    let world = World::new().await;
+    let nobody = world.as_user(&[]).await;
+    for subject in with_dry_run() {
+        let things = Things::of(subject, &world).await;
+        let request = with((subject.request)(&things), json!({"DryRun": true}));
+        assert_eq!(nobody.call(subject.name, request.clone()).await.code(), "AccessDeniedException");
+        world.set_state(&things.key, KeyState::Disabled).await;
+        assert_eq!(world.call(subject.name, request).await.code(), "DisabledException");
+    }
+}

@@ -1,0 +1,645 @@
+//! A whole service in one process: a store of its own, an HSM that all worlds share, a clock that stands still, and the
+//! router, called without a socket.
+//!
+//! Whoever calls is a [`Caller`]; a [`World`] is one too, its administrator. Every call is checked beside what its test
+//! asks for: it left exactly one audit record, which says what the answer says, and no secret is in either.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write as _,
+    fs,
+    ops::Deref,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use axum::{Router, body::Body};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use expect_test::Expect;
+use http::{HeaderMap, Request};
+use http_body_util::BodyExt;
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+use tower::ServiceExt;
+
+pub use strongroom::kms::KeyStoreKind as Keeping;
+use strongroom::{
+    api::{self, Limits, UnderWay},
+    arn::{AccountId, Realm},
+    audit::Trail,
+    authn::Vault,
+    clock::{ManualClock, Timestamp},
+    hsm::{self, Command, Hsm, Place},
+    key::{
+        Key, Origin,
+        material::{Material, MaterialId},
+        reference::KeyId,
+        spec::{KeySpec, KeyUsage},
+        state::KeyState,
+        tags::Tags,
+    },
+    kms::{
+        Kms, Machines, Settings,
+        admin::{ADMINISTRATOR_POLICY, Admin, Credentials, found},
+    },
+    policy::default_key_policy,
+    secret::{SecretBytes, SecretText},
+    sigv4::{Received, Signer, sign},
+    store::{ChangeError, Store},
+    tasks,
+};
+
+use crate::softhsm::{PIN, secret, token};
+
+/// The region of every caller who names no other.
+pub const REGION: &str = "eu-test-1";
+/// The account of everything.
+pub const ACCOUNT: &str = "111122223333";
+/// The longest body.
+pub const BODY_BYTES: usize = 1 << 20;
+/// The beginning of the year 2026, when every world begins.
+pub const START: Timestamp = Timestamp::from_ms(1_767_225_600_000);
+
+const ADMINISTRATOR: &str = "AKIAADMINISTRATOR";
+const ADMINISTRATORS_SECRET: &str = "administrators-secret-access-key-0123456";
+const LONG: Duration = Duration::from_secs(120);
+
+/// A service and its administrator.
+pub struct World {
+    pub kms: Arc<Kms>,
+    pub store: Store,
+    pub admin: Admin,
+    pub clock: Arc<ManualClock>,
+    keeping: Keeping,
+    vault: Vault,
+    dir: TempDir,
+    administrator: Caller,
+}
+
+impl Deref for World {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        &self.administrator
+    }
+}
+
+/// Somebody who signs requests.
+#[derive(Clone)]
+pub struct Caller {
+    house: Arc<House>,
+    pub arn: String,
+    pub access_key_id: String,
+    pub region: String,
+    secret: SecretText,
+}
+
+/// What all callers of a world share.
+struct House {
+    router: Router,
+    clock: Arc<ManualClock>,
+    audit: PathBuf,
+    /// Bytes of the audit file that were looked at.
+    read: Mutex<usize>,
+    names: Mutex<Vec<String>>,
+}
+
+/// A request before it is signed and sent. Tests spoil what they are about.
+pub struct Letter {
+    pub method: &'static str,
+    pub path: &'static str,
+    pub content_type: Option<&'static str>,
+    pub target: Option<String>,
+    pub body: Vec<u8>,
+    pub at: Timestamp,
+    pub access_key_id: String,
+    pub signed: bool,
+    pub forged: bool,
+}
+
+/// What came back, and what was written down of it.
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+    pub records: Vec<Value>,
+}
+
+impl World {
+    /// A world that keeps its keys wrapped in the store.
+    pub async fn new() -> Self {
+        Self::with(Keeping::Wrapped).await
+    }
+
+    /// A world that keeps its keys so.
+    pub async fn with(keeping: Keeping) -> Self {
+        Self::open(tempfile::tempdir().unwrap(), keeping, Arc::new(ManualClock::new(START))).await
+    }
+
+    /// The same world after a stop and a start.
+    pub async fn reopened(self) -> Self {
+        let Self { dir, keeping, clock, .. } = self;
+        Self::open(dir, keeping, clock).await
+    }
+
+    async fn open(dir: TempDir, keeping: Keeping, clock: Arc<ManualClock>) -> Self {
+        listen_to_the_log();
+        let store = Store::open(&dir.path().join("strongroom.sqlite")).await.unwrap();
+        let vault = found(&store, hsm(), &account(), START).await.unwrap();
+        let admin = Admin::new(store.clone(), account(), "aws".to_owned(), START);
+        let audit = dir.path().join("audit.jsonl");
+        let trail = Trail::open(&audit, false).unwrap();
+        let machines = Machines { store: store.clone(), hsm: hsm().clone(), trail, clock: clock.clone() };
+        let kms = Arc::new(Kms::new(settings(keeping), machines, vault.clone()));
+        let router =
+            api::router(kms.clone(), Limits { body_bytes: BODY_BYTES, body_timeout: LONG }, UnderWay::default());
+        let read = Mutex::new(fs::read(&audit).unwrap().len());
+        let house = House { router, clock: clock.clone(), audit, read, names: Mutex::default() };
+        let administrator = administrator(&admin, &vault, house).await;
+        Self { kms, store, admin, clock, keeping, vault, dir, administrator }
+    }
+
+    /// A user whose one policy allows these actions on everything; none for no actions.
+    pub async fn as_user(&self, actions: &[&str]) -> Caller {
+        let statement = json!({"Effect": "Allow", "Action": actions, "Resource": "*"});
+        let policy = json!({"Version": "2012-10-17", "Statement": statement}).to_string();
+        let policies = (!actions.is_empty()).then(|| ("allows".to_owned(), policy));
+        self.user(BTreeMap::from_iter(policies)).await
+    }
+
+    /// A user with these identity policies.
+    pub async fn user(&self, policies: BTreeMap<String, String>) -> Caller {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("user-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let principal = self.admin.create_principal(&name, policies).await.unwrap();
+        let made = self.admin.create_access_key(&self.vault, &name).await.unwrap();
+        Caller {
+            arn: principal.arn().to_owned(),
+            access_key_id: made.access_key_id,
+            secret: made.secret,
+            ..self.administrator.clone()
+        }
+    }
+
+    /// One round of the background work.
+    pub async fn work(&self) {
+        tasks::once(&self.kms).await.unwrap();
+    }
+
+    /// A key that is put into the store past the API, for what the API cannot make (quickly).
+    pub async fn plant(&self, spec: KeySpec, usage: KeyUsage) -> String {
+        let key = key(spec, usage, material(spec).await);
+        self.store.insert_key(&key).await.unwrap();
+        key.id.to_string()
+    }
+
+    /// An RSA_2048 key that encrypts.
+    pub async fn rsa(&self) -> String {
+        self.plant(KeySpec::Rsa2048, KeyUsage::EncryptDecrypt).await
+    }
+
+    /// Puts a key into a state past the API.
+    pub async fn set_state(&self, key: &str, state: KeyState) {
+        let id = KeyId::parse(key).unwrap();
+        let changed = self.store.change_key(REGION, id, |key| {
+            key.state = state;
+            Ok::<_, std::convert::Infallible>(())
+        });
+        assert!(!matches!(changed.await, Err(ChangeError::NotFound | ChangeError::Store(_))), "{key}");
+    }
+
+    /// The same world, writing its audit records to another trail.
+    pub async fn on_trail(self, trail: Trail) -> Self {
+        let machines = Machines { store: self.store.clone(), hsm: hsm().clone(), trail, clock: self.clock.clone() };
+        let kms = Arc::new(Kms::new(settings(self.keeping), machines, self.vault.clone()));
+        let router =
+            api::router(kms.clone(), Limits { body_bytes: BODY_BYTES, body_timeout: LONG }, UnderWay::default());
+        let audit = self.dir.path().join("audit.jsonl");
+        let read = Mutex::new(fs::read(&audit).unwrap().len());
+        let house = House { router, clock: self.clock.clone(), audit, read, names: Mutex::default() };
+        let administrator = administrator(&self.admin, &self.vault, house).await;
+        Self { kms, administrator, ..self }
+    }
+
+    /// Whether the HSM still has this material.
+    pub async fn hsm_has(&self, material: &Arc<Material>) -> bool {
+        let input = SecretBytes::from(b"x".to_vec());
+        let command = Command::Seal { material: Arc::clone(material), aad: Vec::new(), input };
+        hsm().call(command, Instant::now() + LONG).await.is_ok()
+    }
+
+    /// Invocations of a key's material that are reserved by now.
+    pub async fn reserved(&self, key: &str) -> u64 {
+        self.reserve(key, 0).await
+    }
+
+    /// Reserves invocations past the service.
+    pub async fn reserve(&self, key: &str, count: u64) -> u64 {
+        let entry = self.store.view().key(REGION, KeyId::parse(key).unwrap()).unwrap();
+        let material = entry.key.current_material().unwrap().id;
+        self.store.reserve_invocations(material, count).await.unwrap()
+    }
+
+    /// What nobody may be told.
+    pub fn secrets(&self) -> [String; 2] {
+        [PIN.to_owned(), ADMINISTRATORS_SECRET.to_owned()]
+    }
+
+    /// Every audit record since the world began.
+    pub fn audit(&self) -> Vec<Value> {
+        records(&fs::read(&self.house.audit).unwrap())
+    }
+}
+
+impl Caller {
+    /// The same caller in another region.
+    pub fn in_region(&self, region: &str) -> Self {
+        Self { region: region.to_owned(), ..self.clone() }
+    }
+
+    /// Calls an operation.
+    pub async fn call(&self, operation: &str, body: impl Into<Value>) -> Answer {
+        let body: Value = body.into();
+        let answer = self.send(self.letter(operation, body.to_string())).await;
+        answer.is_written_down_as(operation);
+        answer.tells_nothing_of(&body);
+        answer
+    }
+
+    /// What a call answers that succeeds; `null` for an empty body.
+    pub async fn ok(&self, operation: &str, body: impl Into<Value>) -> Value {
+        let answer = self.call(operation, body).await;
+        assert_eq!(answer.status, 200, "{operation}: {}", answer.text());
+        answer.json()
+    }
+
+    /// Compares what a call answers, with ids and blobs masked.
+    pub async fn check(&self, operation: &str, body: impl Into<Value>, expected: Expect) {
+        expected.assert_eq(&format!("{:#}", self.masked(operation, body).await));
+    }
+
+    /// What a call answers that succeeds, with ids and blobs masked.
+    pub async fn masked(&self, operation: &str, body: impl Into<Value>) -> Value {
+        self.house.masked("", &self.ok(operation, body).await)
+    }
+
+    /// A call is refused so. An empty `message` says that the answer has none.
+    #[track_caller]
+    pub fn refuse(
+        &self,
+        operation: &str,
+        body: impl Into<Value>,
+        code: &str,
+        message: &str,
+    ) -> impl Future<Output = ()> {
+        let at = std::panic::Location::caller();
+        let body: Value = body.into();
+        async move {
+            let shown: String = body.to_string().chars().take(300).collect();
+            let answer = self.call(operation, body).await;
+            assert_eq!(answer.refusal(), (400, code.to_owned(), message.to_owned()), "{at}: {operation} {shown}");
+        }
+    }
+
+    /// A request of this caller, as a client would send it.
+    pub fn letter(&self, operation: &str, body: impl Into<Vec<u8>>) -> Letter {
+        Letter {
+            method: "POST",
+            path: "/",
+            content_type: Some("application/x-amz-json-1.1"),
+            target: Some(format!("TrentService.{operation}")),
+            body: body.into(),
+            at: strongroom::clock::Clock::now(&*self.house.clock),
+            access_key_id: self.access_key_id.clone(),
+            signed: true,
+            forged: false,
+        }
+    }
+
+    /// Signs and sends.
+    pub async fn send(&self, letter: Letter) -> Answer {
+        let response = self.house.router.clone().oneshot(self.request(letter)).await.unwrap();
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes().to_vec();
+        let records = self.house.new_records();
+        for secret in [PIN, ADMINISTRATORS_SECRET, self.secret.expose()] {
+            let told = records.iter().map(Value::to_string).chain([String::from_utf8_lossy(&body).into_owned()]);
+            told.for_each(|text| assert!(!text.contains(secret), "a secret is told: {text}"));
+        }
+        Answer { status: head.status.as_u16(), headers: head.headers, body, records }
+    }
+
+    fn request(&self, letter: Letter) -> Request<Body> {
+        let date = letter.at.basic_iso8601();
+        let mut headers = vec![("host", "kms.test"), ("x-amz-date", &date)];
+        headers.extend(letter.content_type.map(|value| ("content-type", value)));
+        headers.extend(letter.target.as_deref().map(|value| ("x-amz-target", value)));
+        let authorization = self.authorization(&letter, &headers);
+        let request = Request::builder().method(letter.method).uri(letter.path);
+        let mut request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        if letter.signed {
+            request = request.header("authorization", authorization);
+        }
+        request.body(Body::from(letter.body)).unwrap()
+    }
+
+    fn authorization(&self, letter: &Letter, headers: &[(&str, &str)]) -> String {
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+        let Letter { method, path, body, .. } = letter;
+        let received = Received { method, path, query: None, headers: &headers, body };
+        let signer = Signer { access_key_id: &letter.access_key_id, secret: &self.secret, region: &self.region };
+        let mut authorization = sign(&received, &signer, letter.at);
+        if letter.forged {
+            let last = authorization.pop().unwrap();
+            authorization.push(if last == '0' { '1' } else { '0' });
+        }
+        authorization
+    }
+
+    /// The ARN of a key, or of an alias with its prefix, in this caller's region.
+    pub fn arn_of(&self, name: &str) -> String {
+        let resource = if name.starts_with("alias/") { name.to_owned() } else { format!("key/{name}") };
+        realm(&self.region).arn(resource)
+    }
+
+    /// A new symmetric key; answers its id.
+    pub async fn key(&self) -> String {
+        text(&self.ok("CreateKey", json!({})).await["KeyMetadata"], "KeyId")
+    }
+
+    /// A new alias of a key.
+    pub async fn alias(&self, name: &str, key: &str) {
+        self.ok("CreateAlias", json!({"AliasName": name, "TargetKeyId": key})).await;
+    }
+
+    /// The ciphertext blob of a plaintext, in base64.
+    pub async fn encrypt(&self, key: &str, plaintext: &[u8]) -> String {
+        text(&self.ok("Encrypt", json!({"KeyId": key, "Plaintext": base64(plaintext)})).await, "CiphertextBlob")
+    }
+
+    /// Gives a key a policy of these statements, beside the one that leaves all to the account.
+    pub async fn set_policy(&self, key: &str, statements: Value) {
+        let root = json!({"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "kms:*", "Resource": "*"});
+        let mut all = vec![root];
+        all.extend(statements.as_array().unwrap().iter().cloned());
+        let policy = json!({"Version": "2012-10-17", "Statement": all}).to_string();
+        self.ok("PutKeyPolicy", json!({"KeyId": key, "Policy": policy})).await;
+    }
+}
+
+impl Answer {
+    /// The body; `null` if it is empty.
+    pub fn json(&self) -> Value {
+        if self.body.is_empty() { Value::Null } else { serde_json::from_slice(&self.body).expect("a body of JSON") }
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// Status, `__type` and message of a refusal; an absent message is empty here. The body has nothing else.
+    pub fn refusal(&self) -> (u16, String, String) {
+        let json = self.json();
+        let body = json.as_object().expect("an exception");
+        let code = text(&json, "__type");
+        let member = if code == "AccessDeniedException" { "Message" } else { "message" };
+        let message = body.get(member).map(|_| text(&json, member));
+        assert_eq!(body.len(), 1 + usize::from(message.is_some()), "{json}");
+        (self.status, code, message.unwrap_or_default())
+    }
+
+    /// The exception, or nothing for an answer that is none.
+    pub fn code(&self) -> String {
+        if self.status == 200 { String::new() } else { self.refusal().1 }
+    }
+
+    /// Exactly one audit record was written, which says the same.
+    #[track_caller]
+    pub fn is_written_down_as(&self, operation: &str) {
+        let [record] = &self.records[..] else { panic!("{operation}: {} audit records", self.records.len()) };
+        assert_eq!(record["eventName"], operation);
+        assert_eq!(record["requestID"], self.headers["x-amzn-requestid"].to_str().unwrap());
+        let code = self.code();
+        let error = code.replace("AccessDeniedException", "AccessDenied");
+        assert_eq!(record.get("errorCode").and_then(Value::as_str).unwrap_or_default(), error, "{record}");
+    }
+
+    /// Neither the record nor the text of an error tells the plaintext that was sent or answered.
+    fn tells_nothing_of(&self, request: &Value) {
+        let sent = request.get("Plaintext").and_then(Value::as_str);
+        let answer = if self.status == 200 { self.json() } else { Value::Null };
+        let answered = answer.get("Plaintext").and_then(Value::as_str);
+        for plaintext in sent.into_iter().chain(answered).filter(|text| text.len() >= 12) {
+            assert!(!told(&self.records[0].to_string(), plaintext), "the audit record tells a plaintext");
+            assert!(self.status == 200 || !told(&self.text(), plaintext), "an error tells a plaintext");
+        }
+    }
+}
+
+/// Whether `text` has a plaintext that is given in base64: so, as it is, or in hexadecimal.
+pub fn told(text: &str, plaintext: &str) -> bool {
+    let bytes = STANDARD.decode(plaintext).unwrap_or_default();
+    let raw = String::from_utf8(bytes.clone()).ok().filter(|raw| raw.len() >= 8);
+    text.contains(plaintext.trim_end_matches('='))
+        || raw.is_some_and(|raw| text.contains(&raw))
+        || (bytes.len() >= 8 && text.contains(&hex(&bytes)))
+}
+
+impl House {
+    fn new_records(&self) -> Vec<Value> {
+        let mut read = lock(&self.read);
+        let file = fs::read(&self.audit).unwrap();
+        let new = records(&file[*read..]);
+        *read = file.len();
+        new
+    }
+
+    /// The value with what differs from run to run replaced: key ids by `KEY1`, `KEY2`…, material ids, blobs, markers.
+    fn masked(&self, member: &str, value: &Value) -> Value {
+        match value {
+            Value::Object(members) => {
+                Value::Object(members.iter().map(|(k, v)| (k.clone(), self.masked(k, v))).collect::<Map<_, _>>())
+            }
+            Value::Array(items) => items.iter().map(|item| self.masked(member, item)).collect(),
+            Value::String(text) => self.masked_text(member, text).into(),
+            other => other.clone(),
+        }
+    }
+
+    fn masked_text(&self, member: &str, text: &str) -> String {
+        match member {
+            "NextMarker" => "MARKER".to_owned(),
+            "CiphertextBlob" | "Plaintext" | "PublicKey" => {
+                format!("{} bytes", STANDARD.decode(text).expect("base64").len())
+            }
+            _ => self.with_names(text),
+        }
+    }
+
+    fn with_names(&self, text: &str) -> String {
+        let is_id = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        let ids = text.split(|c| !is_id(c)).filter(|word| !word.is_empty());
+        ids.fold(text.to_owned(), |masked, id| match (KeyId::parse(id), MaterialId::parse(id)) {
+            (Some(_), _) => masked.replace(id, &self.name(id)),
+            (_, Some(_)) => masked.replace(id, "MATERIAL"),
+            _ => masked,
+        })
+    }
+
+    fn name(&self, id: &str) -> String {
+        let mut names = lock(&self.names);
+        let known = names.iter().position(|name| name == id);
+        let n = known.unwrap_or_else(|| {
+            names.push(id.to_owned());
+            names.len() - 1
+        });
+        format!("KEY{}", n + 1)
+    }
+}
+
+/// A member that is a text.
+#[track_caller]
+pub fn text(value: &Value, member: &str) -> String {
+    value[member].as_str().unwrap_or_else(|| panic!("no text {member} in {value}")).to_owned()
+}
+
+pub fn base64(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
+}
+
+/// `value` with `members` added or overwritten.
+pub fn with(mut value: Value, members: Value) -> Value {
+    let members = members.as_object().unwrap().clone();
+    value.as_object_mut().unwrap().extend(members);
+    value
+}
+
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Whether the log of this process, at its most talkative, has this text.
+pub fn logged(text: &str) -> bool {
+    lock(log()).windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+fn records(file: &[u8]) -> Vec<Value> {
+    file.split_inclusive(|byte| *byte == b'\n').map(|line| serde_json::from_slice(line).expect("a record")).collect()
+}
+
+fn account() -> AccountId {
+    AccountId::try_from(ACCOUNT.to_owned()).unwrap()
+}
+
+fn realm(region: &str) -> Realm {
+    Realm { partition: "aws".to_owned(), account: account(), region: region.to_owned() }
+}
+
+fn settings(keeping: Keeping) -> Settings {
+    Settings {
+        partition: "aws".to_owned(),
+        account: account(),
+        regions: None,
+        deadline: LONG,
+        generation_deadline: LONG,
+        staleness: LONG * 60,
+        keeping,
+    }
+}
+
+async fn administrator(admin: &Admin, vault: &Vault, house: House) -> Caller {
+    let made = Credentials { access_key_id: ADMINISTRATOR.to_owned(), secret: secret(ADMINISTRATORS_SECRET) };
+    if !admin.has_access_key(ADMINISTRATOR) {
+        let policies = BTreeMap::from([("administrator".to_owned(), ADMINISTRATOR_POLICY.to_owned())]);
+        admin.create_principal("administrator", policies).await.unwrap();
+        admin.insert_access_key(vault, "administrator", &made).await.unwrap();
+    }
+    Caller {
+        house: Arc::new(house),
+        arn: admin.principal("administrator").unwrap().arn().to_owned(),
+        access_key_id: made.access_key_id,
+        region: REGION.to_owned(),
+        secret: made.secret,
+    }
+}
+
+/// The HSM of all worlds: materials are random and wrapped, so worlds do not meet in it.
+pub fn hsm() -> &'static Hsm {
+    static HSM: OnceLock<Hsm> = OnceLock::new();
+    HSM.get_or_init(|| Hsm::start(hsm::Settings { cached_handles: 512, ..token() }).unwrap())
+}
+
+/// Material of this spec, made once; none for what the HSM cannot make.
+async fn material(spec: KeySpec) -> Vec<Arc<Material>> {
+    static MADE: tokio::sync::Mutex<Option<HashMap<KeySpec, Arc<Material>>>> = tokio::sync::Mutex::const_new(None);
+    let usage = KeyUsage::EncryptDecrypt;
+    if !hsm().profile().supports(spec, usage) {
+        return Vec::new();
+    }
+    let mut made = MADE.lock().await;
+    let made = made.get_or_insert_default();
+    if let Some(material) = made.get(&spec) {
+        return vec![Arc::clone(material)];
+    }
+    let command = Command::Generate { id: MaterialId([spec as u8; 32]), spec, usage, place: Place::Wrapped };
+    let Ok(hsm::Answer::Material(material)) = hsm().call(command, Instant::now() + LONG).await else {
+        panic!("no material for {spec}")
+    };
+    let material = made.entry(spec).or_insert(Arc::new(material));
+    vec![Arc::clone(material)]
+}
+
+fn key(spec: KeySpec, usage: KeyUsage, materials: Vec<Arc<Material>>) -> Key {
+    Key {
+        id: KeyId::random(false),
+        region: REGION.to_owned(),
+        spec,
+        usage,
+        origin: Origin::AwsKms,
+        state: KeyState::Enabled,
+        description: String::new(),
+        created: START,
+        deletion_date: None,
+        multi_region: false,
+        tags: Tags::default(),
+        policy: default_key_policy("aws", &account()),
+        materials,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn log() -> &'static Mutex<Vec<u8>> {
+    static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+    &LOG
+}
+
+struct LogWriter;
+
+impl std::io::Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        lock(log()).write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// All that anybody logs in this process, kept for [`logged`].
+fn listen_to_the_log() {
+    static LISTENING: OnceLock<()> = OnceLock::new();
+    LISTENING.get_or_init(|| {
+        let log = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false);
+        log.with_writer(|| LogWriter).init();
+    });
+}

@@ -87,7 +87,7 @@ pub struct Service {
     hsm: Hsm,
 }
 
-/// Opens the store and the HSM and puts the service together.
+/// Opens the store and the HSM, puts the service together and begins its background work.
 ///
 /// # Errors
 /// What is missing or wrong, for an operator.
@@ -101,6 +101,9 @@ pub async fn open(config: &Config) -> Result<Service, Failure> {
     let admin = admin(config, store.clone());
     let machines = Machines { store, hsm: hsm.clone(), trail, clock: Arc::new(SystemClock) };
     let kms = Arc::new(Kms::new(config.kms_settings(), machines, vault.clone()));
+    // The HSM may have taken its time: what was read of the store before it is not news any more.
+    tasks::once(&kms).await.map_err(Failure::new)?;
+    tasks::start(&kms);
     Ok(Service { kms, admin, vault, hsm })
 }
 
@@ -217,7 +220,6 @@ pub async fn serve(limits: Limits, service: Service, entrance: Entrance, stop: S
         api::Limits { body_bytes: limits.body_bytes, body_timeout: Duration::from_millis(limits.body_timeout_ms) };
     let api = api::router(Arc::clone(&service.kms), api_limits, under_way.clone());
     let app = health::router(Arc::clone(&service.kms)).merge(api);
-    tasks::start(&service.kms);
     let graceful = accept(listener, Connections { app, tls, limits }, stop).await;
     tracing::info!("stopping");
     let drained = async {

@@ -143,7 +143,7 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Time for a request's headers, and for which a connection may be idle, in milliseconds.
     pub header_timeout_ms: u64,
-    /// Time for a request's body, in milliseconds.
+    /// Time for a request's body, and for which a client may leave an answer unread, in milliseconds.
     pub body_timeout_ms: u64,
 }
 
@@ -230,6 +230,15 @@ impl Config {
         let config: Self = source.try_deserialize().map_err(|error| error.to_string())?;
         config.check()?;
         Ok(config)
+    }
+
+    /// Listens elsewhere than configured.
+    ///
+    /// # Errors
+    /// If plain HTTP may not be spoken there.
+    pub fn listen_on(&mut self, address: SocketAddr) -> Result<(), String> {
+        self.listen = address;
+        self.check()
     }
 
     fn check(&self) -> Result<(), String> {

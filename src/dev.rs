@@ -6,7 +6,6 @@ use std::{
     collections::BTreeMap,
     fs,
     io::Write,
-    net::SocketAddr,
     os::unix::{
         fs::{DirBuilderExt, OpenOptionsExt},
         process::CommandExt,
@@ -36,16 +35,25 @@ const ADMINISTRATOR: &str = "administrator";
 pub struct Directory(PathBuf);
 
 impl Directory {
-    /// The directory at `path`, which is made if it is not there, and this process with SoftHSM2 pointed at it.
+    /// The directory at `path`, which is made if it is not there; else as [`Self::enter`].
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn make(path: &Path) -> Result<Self, Failure> {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
+        Self::enter(path)
+    }
+
+    /// The directory at `path`, and this process with SoftHSM2 pointed at it.
     ///
     /// SoftHSM2 finds its configuration by an environment variable, which a process of several threads cannot set
     /// safely: if it is not set, the program starts itself again with it.
     ///
     /// # Errors
-    /// If the directory cannot be made.
+    /// If there is no such directory.
     pub fn enter(path: &Path) -> Result<Self, Failure> {
         let failed = |error: std::io::Error| Failure::new(format!("{}: {error}", path.display()));
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         let directory = Self(fs::canonicalize(path).map_err(failed)?);
         let conf = directory.file("softhsm2.conf");
         if std::env::var_os(SOFTHSM2_CONF).as_deref() == Some(conf.as_os_str()) {
@@ -191,12 +199,12 @@ pub fn read_seed(path: &Path) -> Result<Seed, Failure> {
     source.try_deserialize().map_err(failed)
 }
 
-/// What a person pastes into a terminal to use the server at `address`: a whole shell script.
-pub fn shell_lines(address: SocketAddr, region: &str, administrator: &Credentials) -> String {
+/// What a person pastes into a terminal to use the server at `url`: a whole shell script.
+pub fn shell_lines(url: &str, region: &str, administrator: &Credentials) -> String {
     let Credentials { access_key_id, secret } = administrator;
     format!(
         r#"# Paste these lines into a terminal to use this server:
-export AWS_ENDPOINT_URL_KMS=http://{address}
+export AWS_ENDPOINT_URL_KMS={url}
 export AWS_ACCESS_KEY_ID={access_key_id}
 export AWS_SECRET_ACCESS_KEY={secret}
 export AWS_REGION={region}

@@ -10,7 +10,7 @@ use strongroom::{
     config::Config,
     dev::{self, Directory},
     hsm,
-    server::{self, Failure, Stop},
+    server::{self, Entrance, Failure, Stop},
 };
 
 fn main() {
@@ -52,8 +52,10 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Dev(arguments) => develop(arguments).await,
         Verb::Serve(place) => {
             let (config, mut stop) = (configuration(&place)?, Stop::listen()?);
-            let (service, listener) = (stop.delay(server::open(&config)).await?, server::bind(&config).await?);
-            server::serve(&config, service, listener, stop, announce).await
+            let (service, entrance) = (stop.delay(server::open(&config)).await?, Entrance::open(&config).await?);
+            announce(&entrance)?;
+            server::serve(config.limits, service, entrance, stop).await;
+            Ok(())
         }
         Verb::Config(ConfigVerb::Check(place)) => print(&format!("{}\n", configuration(&place)?.effective())),
         Verb::Hsm(verb) => look_after_hsm(verb).await,
@@ -63,10 +65,10 @@ async fn run(verb: Verb) -> Result<(), Failure> {
 }
 
 async fn develop(arguments: Dev) -> Result<(), Failure> {
-    let (directory, mut stop) = (Directory::enter(&arguments.data)?, Stop::listen()?);
+    let (directory, mut stop) = (Directory::make(&arguments.data)?, Stop::listen()?);
     let module = arguments.module.unwrap_or_else(|| dev::SOFTHSM2_MODULE.into());
     let mut config = directory.set_up(&module)?;
-    config.listen = arguments.listen;
+    config.listen_on(arguments.listen).map_err(Failure::new)?;
     let service = stop.delay(server::open(&config)).await?;
     let administrator = directory.administrator(&service).await?;
     if let Some(path) = arguments.seed {
@@ -74,15 +76,16 @@ async fn develop(arguments: Dev) -> Result<(), Failure> {
         let planted = service.kms.plant(&service.admin, &service.vault, seed, &arguments.region).await;
         planted.map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
     }
-    let listener = server::bind(&config).await?;
-    let address = listener.local_addr().map_err(Failure::new)?;
-    print(&dev::shell_lines(address, &arguments.region, &administrator))?;
-    server::serve(&config, service, listener, stop, announce).await
+    let entrance = Entrance::open(&config).await?;
+    print(&dev::shell_lines(&entrance.url(), &arguments.region, &administrator))?;
+    announce(&entrance)?;
+    server::serve(config.limits, service, entrance, stop).await;
+    Ok(())
 }
 
 /// The ready line: from here on connections are answered.
-fn announce(url: &str) -> Result<(), Failure> {
-    print(&format!("strongroom is ready on {url}\n"))
+fn announce(entrance: &Entrance) -> Result<(), Failure> {
+    print(&format!("strongroom is ready on {}\n", entrance.url()))
 }
 
 fn configuration(place: &Place) -> Result<Config, Failure> {

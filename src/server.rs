@@ -1,5 +1,7 @@
 //! Puts the service together and serves it: machines → service → doors → connections.
 
+mod patient;
+
 use std::{
     fs::{DirBuilder, File},
     net::SocketAddr,
@@ -25,8 +27,9 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service as _;
 
+use self::patient::Patient;
 use crate::{
-    api::{self, Peer},
+    api::{self, Peer, UnderWay},
     audit::Trail,
     authn::Vault,
     clock::{Clock, SystemClock},
@@ -179,46 +182,55 @@ fn refuse_spies() -> Result<(), Failure> {
     }
 }
 
-/// Binds the address that the configuration names.
-///
-/// # Errors
-/// If it is taken or not ours.
-pub async fn bind(config: &Config) -> Result<TcpListener, Failure> {
-    TcpListener::bind(config.listen).await.map_err(|error| Failure::new(format!("{}: {error}", config.listen)))
+/// Where connections come in.
+pub struct Entrance {
+    listener: TcpListener,
+    address: SocketAddr,
+    tls: Option<TlsAcceptor>,
 }
 
-/// Serves until `stop`, then lets the requests under way finish. `announce` is told the URL once nothing can keep it from
-/// serving any more.
-///
-/// # Errors
-/// If TLS cannot be set up, or the announcement fails.
-pub async fn serve(
-    config: &Config,
-    service: Service,
-    listener: TcpListener,
-    stop: Stop,
-    announce: impl FnOnce(&str) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let limits = config.limits.clone();
-    let tls = config.tls.as_ref().map(acceptor).transpose()?;
+impl Entrance {
+    /// Binds the address that the configuration names, and reads the certificate if it names one.
+    ///
+    /// # Errors
+    /// If the address is taken or not ours, or TLS cannot be set up.
+    pub async fn open(config: &Config) -> Result<Self, Failure> {
+        let tls = config.tls.as_ref().map(acceptor).transpose()?;
+        let failed = |error| Failure::new(format!("{}: {error}", config.listen));
+        let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
+        Ok(Self { address: listener.local_addr().map_err(failed)?, listener, tls })
+    }
+
+    /// What clients call it.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+}
+
+/// Serves until `stop`, then lets the calls under way finish, also those whose clients are gone.
+pub async fn serve(limits: Limits, service: Service, entrance: Entrance, stop: Stop) {
+    tracing::info!(url = entrance.url(), version = env!("CARGO_PKG_VERSION"), "serving");
+    let Entrance { listener, tls, .. } = entrance;
+    let under_way = UnderWay::default();
     let api_limits =
         api::Limits { body_bytes: limits.body_bytes, body_timeout: Duration::from_millis(limits.body_timeout_ms) };
-    let app = health::router(Arc::clone(&service.kms)).merge(api::router(Arc::clone(&service.kms), api_limits));
+    let api = api::router(Arc::clone(&service.kms), api_limits, under_way.clone());
+    let app = health::router(Arc::clone(&service.kms)).merge(api);
     tasks::start(&service.kms);
-    let scheme = if tls.is_some() { "https" } else { "http" };
-    let address = listener.local_addr().map_err(Failure::new)?;
-    tracing::info!(%address, scheme, version = env!("CARGO_PKG_VERSION"), "serving");
-    announce(&format!("{scheme}://{address}"))?;
     let graceful = accept(listener, Connections { app, tls, limits }, stop).await;
     tracing::info!("stopping");
-    if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
+    let drained = async {
+        graceful.shutdown().await;
+        under_way.end().await;
+    };
+    if tokio::time::timeout(DRAIN, drained).await.is_err() {
         tracing::warn!("some requests were still under way when the time to stop was over");
     }
     service.hsm.stop();
     if !service.hsm.wait_until_stopped(HSM_STOP) {
         tracing::warn!("a call to the HSM had not come back when the time to stop was over");
     }
-    Ok(())
 }
 
 /// The wish of SIGTERM or SIGINT that the program ends.
@@ -314,6 +326,7 @@ impl Connections {
     ) {
         // Answers are small and whole: waiting to fill a packet only makes them late.
         let _ = stream.set_nodelay(true);
+        let stream = Patient::new(stream, Duration::from_millis(self.limits.body_timeout_ms));
         match &self.tls {
             None => self.converse(stream, peer, watcher).await,
             Some(tls) => {

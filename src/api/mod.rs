@@ -11,6 +11,7 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use serde::Serialize;
+use tokio::sync::RwLock;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -36,15 +37,27 @@ pub struct Limits {
 #[derive(Debug, Clone)]
 pub struct Peer(pub Arc<str>);
 
+/// The calls that are being done, whether or not a client still waits for the answer. Each holds a read lock.
+#[derive(Debug, Clone, Default)]
+pub struct UnderWay(Arc<RwLock<()>>);
+
+impl UnderWay {
+    /// Ends when none is being done, and lets no other begin.
+    pub async fn end(self) {
+        std::mem::forget(self.0.write_owned().await);
+    }
+}
+
 #[derive(Clone)]
 struct Door {
     kms: Arc<Kms>,
     limits: Limits,
+    under_way: UnderWay,
 }
 
 /// The door: every path, since clients sign and send whatever path their endpoint URL has.
-pub fn router(kms: Arc<Kms>, limits: Limits) -> Router {
-    Router::new().fallback(enter).with_state(Door { kms, limits })
+pub fn router(kms: Arc<Kms>, limits: Limits, under_way: UnderWay) -> Router {
+    Router::new().fallback(enter).with_state(Door { kms, limits, under_way })
 }
 
 async fn enter(State(door): State<Door>, request: Request) -> Response {
@@ -59,7 +72,11 @@ async fn enter(State(door): State<Door>, request: Request) -> Response {
     let source_ip = head.extensions.get::<Peer>().map(|Peer(ip)| ip.to_string()).unwrap_or_default();
     let call = Call { head, body, source_ip };
     // A client that hangs up must not stop a call half way, between what it did and what is written down of it.
-    let reply = tokio::spawn(async move { door.kms.perform(call).await }).await;
+    let reply = tokio::spawn(async move {
+        let _under_way = door.under_way.0.read().await;
+        door.kms.perform(call).await
+    });
+    let reply = reply.await;
     respond(reply.unwrap_or_else(|panicked| {
         let outcome = Err(KmsError::internal(panicked));
         Reply { request_id: Uuid::new_v4(), outcome }

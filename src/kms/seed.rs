@@ -19,6 +19,7 @@ use crate::{
         Kms,
         admin::{ADMINISTRATOR_POLICY, Admin, Credentials},
     },
+    operations::member::AliasText,
     policy::{self, Document},
     secret::SecretText,
 };
@@ -95,7 +96,8 @@ impl Kms {
 
     async fn plant_key(&self, seed: SeedKey, region: &str) -> Result<(), KmsError> {
         let region = seed.region.clone().unwrap_or_else(|| region.to_owned());
-        let (id, aliases) = (seed.id, seed.aliases.clone());
+        let aliases = seed.aliases.iter().map(|name| AliasText::parse(name.clone())?.checked());
+        let (id, aliases) = (seed.id, aliases.collect::<Result<Vec<_>, KmsError>>()?);
         if self.store.view().key(&region, id).is_none() {
             let key = self.seed_key(seed, region.clone())?;
             self.make_key(key, self.now()).await?;

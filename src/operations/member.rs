@@ -240,13 +240,27 @@ impl Member for AliasText {
     fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {
         let text = string(json, faults)?;
         length_between(text, 1, 256, path, faults)?;
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '/' | '_' | '-');
-        matches_pattern(text, allowed, "^[a-zA-Z0-9:/_-]+$", path, faults)?;
+        matches_pattern(text, is_alias_character, "^[a-zA-Z0-9:/_-]+$", path, faults)?;
         Some(Self(text.to_owned()))
     }
 }
 
+fn is_alias_character(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, ':' | '/' | '_' | '-')
+}
+
 impl AliasText {
+    /// `text` as a request could name it, for a name that comes in no request.
+    ///
+    /// # Errors
+    /// `ValidationException`.
+    pub fn parse(text: String) -> Result<Self, KmsError> {
+        match (1..=256).contains(&text.len()) && text.chars().all(is_alias_character) {
+            true => Ok(Self(text)),
+            false => Err(KmsError::invalid(format!("`{text}` is not a name for an alias"))),
+        }
+    }
+
     /// The name, if it is one that callers may use.
     ///
     /// # Errors

@@ -28,7 +28,7 @@ use tower::ServiceExt;
 
 pub use strongroom::kms::KeyStoreKind as Keeping;
 use strongroom::{
-    api::{self, Limits},
+    api::{self, Limits, UnderWay},
     arn::{AccountId, Realm},
     audit::Trail,
     authn::Vault,
@@ -155,7 +155,8 @@ impl World {
         let trail = Trail::open(&audit, false).unwrap();
         let machines = Machines { store: store.clone(), hsm: hsm().clone(), trail, clock: clock.clone() };
         let kms = Arc::new(Kms::new(settings(keeping), machines, vault.clone()));
-        let router = api::router(kms.clone(), Limits { body_bytes: BODY_BYTES, body_timeout: LONG });
+        let router =
+            api::router(kms.clone(), Limits { body_bytes: BODY_BYTES, body_timeout: LONG }, UnderWay::default());
         let read = Mutex::new(fs::read(&audit).unwrap().len());
         let house = House { router, clock: clock.clone(), audit, read, names: Mutex::default() };
         let administrator = administrator(&admin, &vault, house).await;
@@ -215,7 +216,8 @@ impl World {
     pub async fn on_trail(self, trail: Trail) -> Self {
         let machines = Machines { store: self.store.clone(), hsm: hsm().clone(), trail, clock: self.clock.clone() };
         let kms = Arc::new(Kms::new(settings(self.keeping), machines, self.vault.clone()));
-        let router = api::router(kms.clone(), Limits { body_bytes: BODY_BYTES, body_timeout: LONG });
+        let router =
+            api::router(kms.clone(), Limits { body_bytes: BODY_BYTES, body_timeout: LONG }, UnderWay::default());
         let audit = self.dir.path().join("audit.jsonl");
         let read = Mutex::new(fs::read(&audit).unwrap().len());
         let house = House { router, clock: self.clock.clone(), audit, read, names: Mutex::default() };

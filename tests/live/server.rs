@@ -248,16 +248,6 @@ impl Server {
         let text = fs::read_to_string(self.data().join("audit.jsonl")).unwrap();
         text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
     }
-
-    /// The audit records that `wanted` wants, once there are any; none if there are none in time.
-    pub fn audited(&self, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
-        let mut found = Vec::new();
-        within(Duration::from_secs(10), || {
-            found = self.audit().into_iter().filter(&wanted).collect();
-            !found.is_empty()
-        });
-        found
-    }
 }
 
 impl Drop for Server {

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     io::{BufRead, BufReader, Read, Write},
-    net::{Shutdown, SocketAddr, TcpStream},
+    net::{SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
 
@@ -145,11 +145,6 @@ impl Connection {
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self(BufReader::new(stream))
-    }
-
-    /// Says that no more will be sent.
-    pub fn finish(&self) {
-        self.0.get_ref().shutdown(Shutdown::Write).unwrap();
     }
 
     /// How long until the server closes the connection; what it says before is not looked at.

@@ -1,5 +1,7 @@
 //! The HSM engine on a real PKCS#11 module.
 
+mod hanging;
+
 use std::io::Write;
 use std::ops::Deref;
 use std::path::Path;
@@ -501,21 +503,6 @@ async fn a_deadline_that_has_passed_costs_no_call() {
     let hsm = Hsm::start(token()).unwrap();
     assert_eq!(kind(hsm.call(Command::Check, Instant::now()).await), Kind::Timeout);
     assert_eq!(hsm.gauges().calls_late, 0);
-}
-
-#[tokio::test]
-async fn a_call_that_does_not_return_costs_a_thread_and_not_the_service() {
-    let hsm = Hsm::start(Settings { sessions: 1, ..token() }).unwrap();
-    // The longest call that SoftHSM2 can be made to do in a worker: about half a second.
-    let long = Command::Random { len: 256 << 20 };
-    let begun = Instant::now();
-    assert_eq!(kind(hsm.call(long, begun + Duration::from_millis(5)).await), Kind::Timeout);
-    assert!(begun.elapsed() < Duration::from_secs(1));
-    // There is one worker, so this is answered by its successor, or by itself if it was quick.
-    assert!(hsm.call(Command::Check, soon()).await.is_ok());
-    let gauges = hsm.gauges();
-    assert!(gauges.threads_replaced == 1 || gauges.calls_late == 1, "{gauges:?}");
-    assert_eq!(gauges.sessions, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

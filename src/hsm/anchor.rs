@@ -107,7 +107,10 @@ impl Anchor<'_> {
         let line = self.engine.line(session);
         let load = || match id.half {
             Half::Public => line.load_public(material),
-            Half::Secret => line.load_secret(material, |wanted| self.wrapping_key(session, wanted)),
+            Half::Secret => {
+                let allowed = self.engine.profile.allowed;
+                line.load_secret(material, allowed, |wanted| self.wrapping_key(session, wanted))
+            }
         };
         match load() {
             // The handle of the wrapping key went stale; the key may still be there.

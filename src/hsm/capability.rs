@@ -6,8 +6,8 @@ use std::fmt;
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::ObjectHandle;
-use cryptoki::session::Session;
 use cryptoki::slot::{Limit, TokenInfo};
+use cryptoki_sys::{CK_MECHANISM_TYPE, CKM_AES_CBC, CKM_AES_CBC_PAD, CKM_RSA_PKCS};
 use serde::Serialize;
 
 use crate::key::material::WrapMechanism;
@@ -16,7 +16,7 @@ use crate::secret::SecretBytes;
 
 use super::crypto::{Line, Oaep};
 use super::error::{HsmError, Kind};
-use super::mechanism::{self, Life, OaepHash};
+use super::mechanism::{self, Allowed, FOR_AES, FOR_RAW_RSA, FOR_RSA, FOR_WRAPPING, Life, OaepHash, PROBE_LABEL};
 use super::oaep;
 use super::objects::{Generated, Passing, unwrap_template};
 use super::public_key::RsaPublicKey;
@@ -37,6 +37,9 @@ pub struct Profile {
     pub gcm_iv: IvMaker,
     /// Sessions that the token allows one application; `None` if it sets or tells no limit.
     pub max_sessions: Option<u64>,
+    /// What our keys may be used with, as their templates say it to this HSM.
+    #[serde(skip)]
+    pub(super) allowed: Allowed,
 }
 
 /// What the token says about itself.
@@ -79,6 +82,8 @@ pub enum Outcome {
     },
     /// The HSM said CKR_OK and the bytes are wrong.
     Wrong,
+    /// The HSM takes the attribute and does not act on it.
+    Ignored,
 }
 
 /// How RSAES_OAEP_SHA_256 is done on this HSM.
@@ -114,6 +119,12 @@ const PAD_RSA: &str = "AES_KEY_WRAP_PAD of RSA-2048";
 const OAEP_SHA1: &str = "RSAES_OAEP_SHA_1";
 const OAEP_SHA256: &str = "RSAES_OAEP_SHA_256";
 const RAW_RSA: &str = "raw RSA, all bytes";
+/// CKA_ALLOWED_MECHANISMS, of the objects in whose templates we may write it.
+const BOUND_AES: &str = "AES bound to mechanisms";
+const BOUND_UNWRAPPED_AES: &str = "AES bound to mechanisms, unwrapped";
+const BOUND_RSA: &str = "RSA bound to mechanisms";
+const BOUND_UNWRAPPED_RSA: &str = "RSA bound to mechanisms, unwrapped";
+const BOUND_WRAPPING: &str = "wrapping key bound to mechanisms";
 
 impl Profile {
     /// Whether a key of this spec can be made and used for this.
@@ -144,6 +155,7 @@ impl Profile {
         info: &TokenInfo,
         allow_raw_rsa: bool,
     ) -> Result<Self, HsmError> {
+        clear_leftovers(line);
         let mut trials = Trials { line, features: Vec::new() };
         trials.run();
         let mut profile = Self {
@@ -153,9 +165,11 @@ impl Profile {
             oaep_sha256: OaepRoad::Refused,
             gcm_iv: IvMaker::Host,
             max_sessions: max_sessions(info),
+            allowed: Allowed::default(),
         };
         profile.wrap = profile.choose_wrap();
         profile.oaep_sha256 = profile.choose_oaep(allow_raw_rsa);
+        profile.allowed = profile.choose_allowed();
         Ok(profile)
     }
 
@@ -173,6 +187,23 @@ impl Profile {
             (true, _) => OaepRoad::Native,
             (false, true) => OaepRoad::RawWithHostUnpadding,
             (false, false) => OaepRoad::Refused,
+        }
+    }
+
+    /// A kind of key is bound to its mechanisms where the HSM honours that of every object of the kind.
+    fn choose_allowed(&self) -> Allowed {
+        let is_bound = |made: &str, unwrapped: &str, wraps: [&str; 2]| {
+            self.works(made) && (self.works(unwrapped) || !wraps.iter().any(|name| self.works(name)))
+        };
+        let for_rsa = match self.oaep_sha256 {
+            OaepRoad::RawWithHostUnpadding => FOR_RAW_RSA,
+            OaepRoad::Native | OaepRoad::Refused => FOR_RSA,
+        };
+        let list = |is_bound: bool, list| if is_bound { list } else { &[][..] };
+        Allowed {
+            aes: list(is_bound(BOUND_AES, BOUND_UNWRAPPED_AES, [KWP_AES, PAD_AES]), FOR_AES),
+            rsa: list(is_bound(BOUND_RSA, BOUND_UNWRAPPED_RSA, [KWP_RSA, PAD_RSA]), for_rsa),
+            wrapping: list(self.works(BOUND_WRAPPING), FOR_WRAPPING),
         }
     }
 }
@@ -206,43 +237,46 @@ struct Trials<'a> {
 /// What a trial came to: the right bytes, the wrong ones, or a refusal.
 type Trial = Result<bool, HsmError>;
 
-impl<'a> Trials<'a> {
+impl Trials<'_> {
     fn note(&mut self, name: &'static str, trial: Trial) {
-        let outcome = match trial {
-            Ok(true) => Outcome::Ok,
-            Ok(false) => Outcome::Wrong,
-            Err(error) => Outcome::Refused { code: error.code.into_owned() },
-        };
-        self.features.push(Feature { name, outcome });
+        self.note_outcome(name, trial.map(|right| if right { Outcome::Ok } else { Outcome::Wrong }));
     }
 
-    fn session(&self) -> &'a Session {
-        self.line.session
+    fn note_outcome(&mut self, name: &'static str, outcome: Result<Outcome, HsmError>) {
+        let outcome = outcome.unwrap_or_else(|error| Outcome::Refused { code: error.code.into_owned() });
+        self.features.push(Feature { name, outcome });
     }
 
     fn run(&mut self) {
         let line = self.line;
         self.note(RANDOM, random(line));
-        let aes = line.generate_key(KeySpec::SymmetricDefault, Life::Passing);
-        let aes = aes.map(|made| Passing::new(self.session(), made.secret));
+        let aes = aes(line, Life::Passing, &[]);
         self.note(AES, tried(&aes).map(|_| true));
         self.note(GCM, tried(&aes).and_then(|key| gcm(line, key.handle)));
         let bad_tag = tried(&aes).and_then(|key| gcm_bad_tag(line, key.handle));
         self.note(BAD_TAG, bad_tag);
         self.note(STORED_GCM, stored_gcm(line));
 
-        let wrapping = self.session().generate_key(&Mechanism::AesKeyGen, &mechanism::wrapping_key(Life::Leased));
-        let wrapping = wrapping.map(|handle| Passing::new(self.session(), handle)).map_err(HsmError::from);
+        let wrapping = wrapping_key(line, &[]);
         for (name, mechanism) in [(KWP_AES, WrapMechanism::AesKeyWrapKwp), (PAD_AES, WrapMechanism::AesKeyWrapPad)] {
             let trial = tried(&wrapping).and_then(|w| wrap_aes(line, mechanism, w.handle, tried(&aes)?.handle));
             self.note(name, trial);
         }
+        self.note_outcome(BOUND_AES, bound_aes(line));
+        let bound = tried(&wrapping).and_then(|w| bound_unwrapped_aes(line, w.handle, tried(&aes)?.handle));
+        self.note_outcome(BOUND_UNWRAPPED_AES, bound);
+        self.note_outcome(BOUND_WRAPPING, bound_wrapping_key(line));
         self.rsa(&wrapping);
     }
 
     fn rsa(&mut self, wrapping: &Result<Passing<'_>, HsmError>) {
         let line = self.line;
-        let pair = Pair::generate(line);
+        // Bound to all that the trials do with it, or not at all if that does not work.
+        let bound = Pair::generate(line, FOR_RAW_RSA).and_then(|pair| pair.works(line));
+        let (bound, pair) = match bound {
+            Ok(pair) => (bound_rsa(line), Ok(pair)),
+            Err(error) => (Err(error), Pair::generate(line, &[])),
+        };
         self.note(RSA, tried(&pair).map(|_| true));
         for (name, mechanism) in [(KWP_RSA, WrapMechanism::AesKeyWrapKwp), (PAD_RSA, WrapMechanism::AesKeyWrapPad)] {
             let trial = tried(wrapping).and_then(|w| tried(&pair)?.wrap(line, mechanism, w.handle));
@@ -251,6 +285,18 @@ impl<'a> Trials<'a> {
         self.note(OAEP_SHA1, tried(&pair).and_then(|pair| pair.oaep(line, OaepHash::Sha1)));
         self.note(RAW_RSA, tried(&pair).and_then(|pair| pair.raw(line)));
         self.note(OAEP_SHA256, tried(&pair).and_then(|pair| pair.oaep_sha256(line)));
+        self.note_outcome(BOUND_RSA, bound);
+        let bound = tried(wrapping).and_then(|w| tried(&pair)?.bound_unwrapped(line, w.handle));
+        self.note_outcome(BOUND_UNWRAPPED_RSA, bound);
+    }
+}
+
+/// Destroys what a probe that was killed has left on the token. What cannot be cleared costs nothing but its place.
+fn clear_leftovers(line: Line<'_>) {
+    match line.destroy_left_by_a_probe() {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "keys of a probe that did not end were destroyed"),
+        Err(error) => tracing::warn!(%error, "keys of a probe that did not end could not be looked for or destroyed"),
     }
 }
 
@@ -281,15 +327,92 @@ fn gcm_bad_tag(line: Line<'_>, key: ObjectHandle) -> Trial {
 
 fn stored_gcm(line: Line<'_>) -> Trial {
     let cka_id: [u8; 16] = line.unique()?;
-    let life = Life::Token { cka_id: &cka_id, label: "strongroom probe" };
-    let made = line.generate_key(KeySpec::SymmetricDefault, life)?;
-    gcm(line, Passing::new(line.session, made.secret).handle)
+    let life = Life::Token { cka_id: &cka_id, label: PROBE_LABEL };
+    gcm(line, aes(line, life, &[])?.handle)
+}
+
+fn aes<'a>(line: Line<'a>, life: Life<'_>, allowed: List) -> Result<Passing<'a>, HsmError> {
+    let made = line.generate_key(KeySpec::SymmetricDefault, life, Allowed { aes: allowed, ..Allowed::default() })?;
+    Ok(Passing::new(line.session, made.secret))
+}
+
+fn wrapping_key<'a>(line: Line<'a>, allowed: List) -> Result<Passing<'a>, HsmError> {
+    let template = mechanism::wrapping_key(Life::Leased, Allowed { wrapping: allowed, ..Allowed::default() });
+    Ok(Passing::new(line.session, line.session.generate_key(&Mechanism::AesKeyGen, &template)?))
+}
+
+/// Mechanisms for a template.
+type List = &'static [CK_MECHANISM_TYPE];
+
+/// Whether a key that is bound to the `right` mechanisms works, and one that is bound to the `wrong` ones does not. Nothing
+/// but the list differs between the two, so a refusal is the list's doing.
+fn honours<K>(
+    [right, wrong]: [List; 2],
+    make: impl Fn(List) -> Result<K, HsmError>,
+    work: impl Fn(&K) -> Trial,
+) -> Result<Outcome, HsmError> {
+    if !work(&make(right)?)? {
+        return Ok(Outcome::Wrong);
+    }
+    Ok(refuses(work(&make(wrong)?)))
+}
+
+fn refuses(trial: Trial) -> Outcome {
+    match trial {
+        Ok(_) => Outcome::Ignored,
+        Err(_) => Outcome::Ok,
+    }
+}
+
+fn bound_aes(line: Line<'_>) -> Result<Outcome, HsmError> {
+    honours([FOR_AES, &[CKM_AES_CBC]], |list| aes(line, Life::Leased, list), |key| gcm(line, key.handle))
+}
+
+fn bound_unwrapped_aes(line: Line<'_>, wrapping: ObjectHandle, key: ObjectHandle) -> Result<Outcome, HsmError> {
+    let (mechanism, blob) = wrap_somehow(line, wrapping, key)?;
+    let unwrap = |list| {
+        let template = unwrap_template(KeySpec::SymmetricDefault, Allowed { aes: list, ..Allowed::default() });
+        Ok(Passing::new(line.session, line.unwrap(mechanism, wrapping, &blob, &template)?))
+    };
+    honours([FOR_AES, &[CKM_AES_CBC]], unwrap, |key| gcm(line, key.handle))
+}
+
+fn bound_wrapping_key(line: Line<'_>) -> Result<Outcome, HsmError> {
+    let key = aes(line, Life::Passing, &[])?;
+    let wrap = |wrapping: &Passing<'_>| {
+        let (mechanism, blob) = wrap_somehow(line, wrapping.handle, key.handle)?;
+        let template = unwrap_template(KeySpec::SymmetricDefault, Allowed::default());
+        line.unwrap(mechanism, wrapping.handle, &blob, &template).map(|back| Passing::new(line.session, back))?;
+        Ok(true)
+    };
+    honours([FOR_WRAPPING, &[CKM_AES_CBC_PAD]], |list| wrapping_key(line, list), wrap)
+}
+
+/// The mechanisms to which a wrapping key of this HSM is to be bound.
+pub(super) fn for_wrapping_keys(line: Line<'_>) -> List {
+    match bound_wrapping_key(line) {
+        Ok(Outcome::Ok) => FOR_WRAPPING,
+        _ => &[],
+    }
+}
+
+fn wrap_somehow(
+    line: Line<'_>,
+    wrapping: ObjectHandle,
+    key: ObjectHandle,
+) -> Result<(WrapMechanism, Vec<u8>), HsmError> {
+    let wrap = |mechanism| line.wrap(mechanism, wrapping, key).map(|blob| (mechanism, blob));
+    wrap(WrapMechanism::AesKeyWrapKwp).or_else(|_| wrap(WrapMechanism::AesKeyWrapPad))
+}
+
+fn bound_rsa(line: Line<'_>) -> Result<Outcome, HsmError> {
+    Ok(refuses(Pair::generate(line, &[CKM_RSA_PKCS])?.oaep(line, OaepHash::Sha1)))
 }
 
 fn wrap_aes(line: Line<'_>, mechanism: WrapMechanism, wrapping: ObjectHandle, key: ObjectHandle) -> Trial {
     let blob = line.wrap(mechanism, wrapping, key)?;
-    let back = line.unwrap(mechanism, wrapping, &blob, &unwrap_template(KeySpec::SymmetricDefault))?;
-    let back = Passing::new(line.session, back);
+    let template = unwrap_template(KeySpec::SymmetricDefault, Allowed::default());
+    let back = Passing::new(line.session, line.unwrap(mechanism, wrapping, &blob, &template)?);
     let sealed = line.seal(key, b"", b"plaintext")?;
     Ok(same(b"plaintext", &line.open(back.handle, sealed.iv, b"", &sealed.ciphertext)?))
 }
@@ -302,17 +425,36 @@ struct Pair<'a> {
 }
 
 impl<'a> Pair<'a> {
-    fn generate(line: Line<'a>) -> Result<Self, HsmError> {
-        let Generated { secret, public } = line.generate_key(KeySpec::Rsa2048, Life::Passing)?;
+    fn generate(line: Line<'a>, allowed: List) -> Result<Self, HsmError> {
+        let allowed = Allowed { rsa: allowed, ..Allowed::default() };
+        let Generated { secret, public } = line.generate_key(KeySpec::Rsa2048, Life::Passing, allowed)?;
         let (public, key) = public.ok_or_else(|| HsmError::new(Kind::Bug, "probe", "no public half"))?;
         let passing = |handle| Passing::new(line.session, handle);
         Ok(Self { secret: passing(secret), public: passing(public), key })
     }
 
     fn oaep(&self, line: Line<'_>, hash: OaepHash) -> Trial {
+        self.oaep_with(line, hash, self.secret.handle)
+    }
+
+    fn oaep_with(&self, line: Line<'_>, hash: OaepHash, secret: ObjectHandle) -> Trial {
         let oaep = Oaep { hash, sha256: OaepRoad::Native };
         let ciphertext = line.oaep_encrypt(oaep, self.public.handle, &self.key, b"plaintext")?;
-        Ok(same(b"plaintext", &line.oaep_decrypt(oaep, self.secret.handle, &self.key, &ciphertext)?))
+        Ok(same(b"plaintext", &line.oaep_decrypt(oaep, secret, &self.key, &ciphertext)?))
+    }
+
+    /// Itself, if it does what every RSA key must do.
+    fn works(self, line: Line<'_>) -> Result<Self, HsmError> {
+        self.oaep(line, OaepHash::Sha1).map(|_| self)
+    }
+
+    fn bound_unwrapped(&self, line: Line<'_>, wrapping: ObjectHandle) -> Result<Outcome, HsmError> {
+        let (mechanism, blob) = wrap_somehow(line, wrapping, self.secret.handle)?;
+        let unwrap = |list| {
+            let template = unwrap_template(KeySpec::Rsa2048, Allowed { rsa: list, ..Allowed::default() });
+            Ok(Passing::new(line.session, line.unwrap(mechanism, wrapping, &blob, &template)?))
+        };
+        honours([FOR_RAW_RSA, &[CKM_RSA_PKCS]], unwrap, |key| self.oaep_with(line, OaepHash::Sha1, key.handle))
     }
 
     /// Both ways by the HSM, and once more against our own padding: an HSM that took another hash for MGF1 would agree with
@@ -345,11 +487,9 @@ impl<'a> Pair<'a> {
 
     fn wrap(&self, line: Line<'_>, mechanism: WrapMechanism, wrapping: ObjectHandle) -> Trial {
         let blob = line.wrap(mechanism, wrapping, self.secret.handle)?;
-        let back = line.unwrap(mechanism, wrapping, &blob, &unwrap_template(KeySpec::Rsa2048))?;
+        let back = line.unwrap(mechanism, wrapping, &blob, &unwrap_template(KeySpec::Rsa2048, Allowed::default()))?;
         let back = Passing::new(line.session, back);
-        let oaep = Oaep { hash: OaepHash::Sha1, sha256: OaepRoad::Native };
-        let ciphertext = line.oaep_encrypt(oaep, self.public.handle, &self.key, b"plaintext")?;
-        Ok(same(b"plaintext", &line.oaep_decrypt(oaep, back.handle, &self.key, &ciphertext)?))
+        self.oaep_with(line, OaepHash::Sha1, back.handle)
     }
 }
 
@@ -370,6 +510,7 @@ impl fmt::Display for Profile {
         }
         row("=> material is wrapped with", &self.wrap.map_or("nothing: token objects only", wrap_name))?;
         row("=> RSAES_OAEP_SHA_256 is done", &self.oaep_sha256)?;
+        row("=> keys are bound to mechanisms", &self.allowed)?;
         row("=> the IV of AES-GCM is made by", &"this host, from the randomness of both")
     }
 }
@@ -380,6 +521,7 @@ impl fmt::Display for Outcome {
             Self::Ok => f.write_str("ok"),
             Self::Refused { code } => write!(f, "refused: {code}"),
             Self::Wrong => f.write_str("WRONG: the HSM said ok and the bytes are not right"),
+            Self::Ignored => f.write_str("ignored: accepted and not enforced"),
         }
     }
 }
@@ -391,6 +533,17 @@ impl fmt::Display for OaepRoad {
             Self::RawWithHostUnpadding => "by raw RSA in the HSM and un-padding on this host",
             Self::Refused => "not at all: no RSA key can be made for encryption",
         })
+    }
+}
+
+impl fmt::Display for Allowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds = [("AES", self.aes), ("RSA", self.rsa), ("wrapping", self.wrapping)];
+        let bound: Vec<_> = kinds.iter().filter(|(_, list)| !list.is_empty()).map(|(kind, _)| *kind).collect();
+        match bound.is_empty() {
+            true => f.write_str("no: the HSM does not honour CKA_ALLOWED_MECHANISMS"),
+            false => f.write_str(&bound.join(", ")),
+        }
     }
 }
 

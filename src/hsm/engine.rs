@@ -14,7 +14,7 @@ use super::capability::Profile;
 use super::crypto::Line;
 use super::error::{HsmError, Kind};
 use super::handles::Handles;
-use super::mechanism::{Life, aes_to_generate};
+use super::mechanism::{Allowed, Life, aes_to_generate};
 use super::token::{self, Module};
 use super::wrapping::{self, WrappingKey};
 use super::{ErrorCount, Settings};
@@ -135,7 +135,8 @@ impl Engine {
                 "the PIN was refused before and is not tried again",
             ));
         }
-        let entered = Standing::enter(&self.module, self.slot, session, &self.settings);
+        let entered = token::log_in(&self.module, self.slot, session, &self.settings.pin)
+            .and_then(|()| Standing::take(self.line(session), &self.settings, self.profile.allowed));
         if entered.as_ref().is_err_and(|error| error.kind == Kind::PinRefused) {
             self.pin_refused.store(true, Ordering::Relaxed);
         }
@@ -170,11 +171,11 @@ impl Engine {
 }
 
 impl Standing {
-    pub(super) fn enter(module: &Module, slot: Slot, session: &Session, settings: &Settings) -> Result<Self, HsmError> {
-        token::log_in(module, slot, session, &settings.pin)?;
-        let wrapping = wrapping::find(session, &settings.wrapping_key_label)?;
-        let key = session.generate_key(&Mechanism::AesKeyGen, &aes_to_generate(Life::Leased))?;
-        let sealed = Line { calls: &module.calls, session }.seal(key, b"", KNOWN_ANSWER)?;
+    /// What comes with the login that the session of `line` has.
+    pub(super) fn take(line: Line<'_>, settings: &Settings, allowed: Allowed) -> Result<Self, HsmError> {
+        let wrapping = wrapping::find(line.session, &settings.wrapping_key_label)?;
+        let key = line.session.generate_key(&Mechanism::AesKeyGen, &aes_to_generate(Life::Leased, allowed))?;
+        let sealed = line.seal(key, b"", KNOWN_ANSWER)?;
         Ok(Self { wrapping, canary: Canary { key, iv: sealed.iv, ciphertext: sealed.ciphertext } })
     }
 }

@@ -4,8 +4,11 @@ use cryptoki::error::Error;
 use cryptoki::mechanism::aead::GcmParams;
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsOaepParams, PkcsOaepSource};
 use cryptoki::mechanism::{Mechanism, MechanismType};
-use cryptoki::object::{Attribute, KeyType, ObjectClass};
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass};
 use cryptoki::types::Ulong;
+use cryptoki_sys::{
+    CK_MECHANISM_TYPE, CKM_AES_GCM, CKM_AES_KEY_WRAP_KWP, CKM_AES_KEY_WRAP_PAD, CKM_RSA_PKCS_OAEP, CKM_RSA_X_509,
+};
 
 use super::public_key::RsaPublicKey;
 
@@ -76,26 +79,56 @@ impl Life<'_> {
     }
 }
 
+/// The mechanisms that each kind of key is used with, to be written into its template as CKA_ALLOWED_MECHANISMS. An empty
+/// list is not written: an HSM that does not honour the attribute gets templates without it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Allowed {
+    pub(super) aes: &'static [CK_MECHANISM_TYPE],
+    pub(super) rsa: &'static [CK_MECHANISM_TYPE],
+    pub(super) wrapping: &'static [CK_MECHANISM_TYPE],
+}
+
+/// What an AES key is used with.
+pub(super) const FOR_AES: &[CK_MECHANISM_TYPE] = &[CKM_AES_GCM];
+
+/// What an RSA key that decrypts is used with.
+pub(super) const FOR_RSA: &[CK_MECHANISM_TYPE] = &[CKM_RSA_PKCS_OAEP];
+
+/// The same, where RSAES_OAEP_SHA_256 is done with raw RSA.
+pub(super) const FOR_RAW_RSA: &[CK_MECHANISM_TYPE] = &[CKM_RSA_PKCS_OAEP, CKM_RSA_X_509];
+
+/// What a wrapping key may ever be used with. Both, because it outlives the firmware that has one of them.
+pub(super) const FOR_WRAPPING: &[CK_MECHANISM_TYPE] = &[CKM_AES_KEY_WRAP_KWP, CKM_AES_KEY_WRAP_PAD];
+
+/// As bytes, because `cryptoki` has no name for KWP and takes no mechanism that it has no name for.
+fn allowed_mechanisms(list: &[CK_MECHANISM_TYPE]) -> Option<Attribute> {
+    let bytes = || list.iter().flat_map(|mechanism| mechanism.to_ne_bytes()).collect();
+    (!list.is_empty()).then(|| Attribute::VendorDefined((AttributeType::AllowedMechanisms, bytes())))
+}
+
 /// An AES-256 key that encrypts and decrypts, to be generated.
-pub(super) fn aes_to_generate(life: Life<'_>) -> Vec<Attribute> {
+pub(super) fn aes_to_generate(life: Life<'_>, allowed: Allowed) -> Vec<Attribute> {
     let mut attributes = life.attributes();
+    attributes.extend(allowed_mechanisms(allowed.aes));
     attributes.push(Attribute::ValueLen(Ulong::from(AES_BYTES)));
     attributes.extend(only([Attribute::Encrypt(true), Attribute::Decrypt(true)], SECRET_USES));
     attributes
 }
 
 /// The same, to be unwrapped. No CKA_VALUE_LEN: SoftHSM2 refuses it here (CKR_ATTRIBUTE_READ_ONLY).
-pub(super) fn aes_to_unwrap() -> Vec<Attribute> {
+pub(super) fn aes_to_unwrap(allowed: Allowed) -> Vec<Attribute> {
     let mut attributes = vec![Attribute::Class(ObjectClass::SECRET_KEY), Attribute::KeyType(KeyType::AES)];
     attributes.extend(Life::Leased.attributes());
+    attributes.extend(allowed_mechanisms(allowed.aes));
     attributes.extend(only([Attribute::Encrypt(true), Attribute::Decrypt(true)], SECRET_USES));
     attributes
 }
 
 /// An AES-256 key that wraps and unwraps and does nothing else: a key that could also decrypt would turn a wrapped key
 /// into a plaintext.
-pub(super) fn wrapping_key(life: Life<'_>) -> Vec<Attribute> {
+pub(super) fn wrapping_key(life: Life<'_>, allowed: Allowed) -> Vec<Attribute> {
     let mut attributes = life.attributes();
+    attributes.extend(allowed_mechanisms(allowed.wrapping));
     attributes.push(Attribute::ValueLen(Ulong::from(AES_BYTES)));
     attributes.extend(only([Attribute::Wrap(true), Attribute::Unwrap(true)], SECRET_USES));
     attributes
@@ -103,16 +136,18 @@ pub(super) fn wrapping_key(life: Life<'_>) -> Vec<Attribute> {
 
 /// The private half of an RSA key pair that decrypts, to be generated. A raw decryption is also a raw signature, so the
 /// other uses are refused by name.
-pub(super) fn rsa_private_to_generate(life: Life<'_>) -> Vec<Attribute> {
+pub(super) fn rsa_private_to_generate(life: Life<'_>, allowed: Allowed) -> Vec<Attribute> {
     let mut attributes = life.attributes();
+    attributes.extend(allowed_mechanisms(allowed.rsa));
     attributes.extend(only([Attribute::Decrypt(true)], PRIVATE_USES));
     attributes
 }
 
 /// The same, to be unwrapped.
-pub(super) fn rsa_private_to_unwrap() -> Vec<Attribute> {
+pub(super) fn rsa_private_to_unwrap(allowed: Allowed) -> Vec<Attribute> {
     let mut attributes = vec![Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::KeyType(KeyType::RSA)];
     attributes.extend(Life::Leased.attributes());
+    attributes.extend(allowed_mechanisms(allowed.rsa));
     attributes.extend(only([Attribute::Decrypt(true)], PRIVATE_USES));
     attributes
 }
@@ -145,6 +180,22 @@ pub(super) fn rsa_public_to_create(key: &RsaPublicKey) -> Vec<Attribute> {
 pub(super) fn token_object(class: ObjectClass, cka_id: &[u8]) -> Vec<Attribute> {
     vec![Attribute::Class(class), Attribute::Token(true), Attribute::Id(cka_id.to_vec())]
 }
+
+/// What finds the token objects that a probe was killed over: its label, and AES keys that encrypt and decrypt and do
+/// nothing else. A wrapping key is none of them, whatever its label.
+pub(super) fn left_by_a_probe() -> Vec<Attribute> {
+    let mut attributes = vec![
+        Attribute::Class(ObjectClass::SECRET_KEY),
+        Attribute::KeyType(KeyType::AES),
+        Attribute::Token(true),
+        Attribute::Label(PROBE_LABEL.as_bytes().to_vec()),
+    ];
+    attributes.extend(only([Attribute::Encrypt(true), Attribute::Decrypt(true)], SECRET_USES));
+    attributes
+}
+
+/// CKA_LABEL of the token object that the probe makes and destroys. Our keys are labelled with their ids in hexadecimal.
+pub(super) const PROBE_LABEL: &str = "strongroom probe";
 
 /// Some modules, SoftHSM2 among them, allow every use that a template does not speak of; so ours speak of each.
 const SECRET_USES: &[Attribute] = &[
@@ -181,16 +232,37 @@ mod tests {
 
     #[test]
     fn a_wrapping_key_can_do_nothing_else_and_an_rsa_key_cannot_sign() {
-        let wrapping = wrapping_key(Life::Token { cka_id: &[1], label: "w" });
+        let wrapping = wrapping_key(Life::Token { cka_id: &[1], label: "w" }, Allowed::default());
         assert!(wrapping.contains(&Attribute::Decrypt(false)) && wrapping.contains(&Attribute::Encrypt(false)));
         assert!(wrapping.contains(&Attribute::Extractable(false)) && wrapping.contains(&Attribute::Unwrap(true)));
-        assert!(rsa_private_to_unwrap().contains(&Attribute::Sign(false)));
-        assert!(rsa_private_to_unwrap().contains(&Attribute::Extractable(false)));
+        assert!(rsa_private_to_unwrap(Allowed::default()).contains(&Attribute::Sign(false)));
+        assert!(rsa_private_to_unwrap(Allowed::default()).contains(&Attribute::Extractable(false)));
     }
 
     #[test]
     fn only_what_is_to_be_wrapped_may_leave() {
-        assert!(aes_to_generate(Life::Passing).contains(&Attribute::Extractable(true)));
-        assert!(aes_to_unwrap().contains(&Attribute::Extractable(false)));
+        assert!(aes_to_generate(Life::Passing, Allowed::default()).contains(&Attribute::Extractable(true)));
+        assert!(aes_to_unwrap(Allowed::default()).contains(&Attribute::Extractable(false)));
+    }
+
+    #[test]
+    fn a_template_names_its_mechanisms_or_is_silent() {
+        let named = |template: Vec<Attribute>| {
+            let named = template.into_iter().find_map(|attribute| match attribute {
+                Attribute::VendorDefined((AttributeType::AllowedMechanisms, bytes)) => Some(bytes),
+                _ => None,
+            });
+            let words = |bytes: Vec<u8>| {
+                bytes.chunks(8).map(|word| CK_MECHANISM_TYPE::from_ne_bytes(word.try_into().unwrap())).collect()
+            };
+            named.map(words).unwrap_or_else(Vec::new)
+        };
+        let allowed = Allowed { aes: FOR_AES, rsa: FOR_RAW_RSA, wrapping: FOR_WRAPPING };
+        assert_eq!(named(aes_to_unwrap(allowed)), FOR_AES);
+        assert_eq!(named(aes_to_generate(Life::Passing, allowed)), FOR_AES);
+        assert_eq!(named(rsa_private_to_unwrap(allowed)), FOR_RAW_RSA);
+        assert_eq!(named(rsa_private_to_generate(Life::Leased, allowed)), FOR_RAW_RSA);
+        assert_eq!(named(wrapping_key(Life::Leased, allowed)), FOR_WRAPPING);
+        assert!(named(rsa_private_to_unwrap(Allowed::default())).is_empty());
     }
 }

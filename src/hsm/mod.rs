@@ -152,9 +152,10 @@ impl Hsm {
             let _alone = module.setting_up();
             let (slot, info) = settings.token.find(&module)?;
             let session = module.open(slot)?;
-            let standing = Standing::enter(&module, slot, &session, &settings)?;
+            token::log_in(&module, slot, &session, &settings.pin)?;
             let line = Line { calls: &module.calls, session: &session };
             let profile = Profile::probe(line, &module, &info, settings.allow_raw_rsa)?;
+            let standing = Standing::take(line, &settings, profile.allowed)?;
             (slot, session, standing, profile)
         };
         let (anchor, errands) = unbounded();

@@ -2,6 +2,8 @@
 //!
 //! Un-padding leaks nothing but whether it succeeded: Manger's attack needs one bit more. There is no early return, no
 //! branch and no index that depends on the encoded message; every secret buffer is zeroised. The label is empty.
+//!
+//! `scripts/constant-time` compiles this file as it is shipped and has valgrind look for such branches and indices.
 
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
@@ -32,34 +34,67 @@ pub(super) fn pad(k: usize, seed: &[u8; HASH], message: &[u8]) -> Option<Zeroizi
     encoded.extend(std::iter::repeat_n(0, zeros));
     encoded.push(1);
     encoded.extend_from_slice(message);
-    let (masked_seed, block) = encoded.get_mut(1..)?.split_at_mut_checked(HASH)?;
-    mask(block, masked_seed);
-    mask(masked_seed, block);
+    conceal(&mut encoded)?;
     Some(encoded)
+}
+
+/// Masks the block with the seed, and the seed with the masked block.
+pub(super) fn conceal(encoded: &mut [u8]) -> Option<()> {
+    let (seed, block) = encoded.get_mut(1..)?.split_at_mut_checked(HASH)?;
+    mask(block, seed);
+    mask(seed, block);
+    Some(())
+}
+
+/// The inverse of `conceal`.
+pub(super) fn reveal(encoded: &mut [u8]) -> Option<()> {
+    let (seed, block) = encoded.get_mut(1..)?.split_at_mut_checked(HASH)?;
+    mask(seed, block);
+    mask(block, seed);
+    Some(())
 }
 
 /// EME-OAEP decoding of the `k` bytes that raw RSA gave. `None` says that it is not ours, and never why.
 pub(super) fn unpad(encoded: &[u8], k: usize) -> Option<SecretBytes> {
+    decode(encoded, k)?.tell()
+}
+
+/// What un-padding came to, before anyone is told.
+pub(super) struct Decoded {
+    /// Whether all of it was as it must be.
+    pub(super) valid: Choice,
+    /// How many zeros stood before the message, which says how long it is; means something only if valid.
+    pub(super) zeros: u32,
+    /// The message, and zeros after it.
+    message: Zeroizing<Vec<u8>>,
+}
+
+/// All of the un-padding. `None` only for what is public: the lengths. Not inlined, so that what is checked is what is called.
+#[inline(never)]
+pub(super) fn decode(encoded: &[u8], k: usize) -> Option<Decoded> {
     max_message_bytes(k).filter(|_| encoded.len() == k)?;
     let mut work = Zeroizing::new(encoded.to_vec());
-    let (leading, rest) = work.split_first_mut()?;
-    let (seed, block) = rest.split_at_mut_checked(HASH)?;
-    mask(seed, block);
-    mask(block, seed);
-    let (label_hash, padded) = block.split_at_mut_checked(HASH)?;
+    reveal(&mut work)?;
+    let (leading, rest) = work.split_first()?;
+    let (label_hash, padded) = rest.get(HASH..)?.split_at_checked(HASH)?;
 
     let (separated, zeros) = find_separator(padded);
     let valid = leading.ct_eq(&0) & label_hash.ct_eq(&LABEL_HASH) & separated;
     let mut message = Zeroizing::new(padded.get(1..)?.to_vec());
     shift_left(&mut message, zeros);
+    Some(Decoded { valid, zeros, message })
+}
 
-    // From here on the only thing that shows is whether it succeeded, which the caller is told anyway.
-    if !bool::from(valid) {
-        return None;
+impl Decoded {
+    /// Tells the caller. Only here does it show whether it succeeded and, if so, how long the message is.
+    pub(super) fn tell(mut self) -> Option<SecretBytes> {
+        if !bool::from(self.valid) {
+            return None;
+        }
+        let len = self.message.len().checked_sub(self.zeros as usize)?;
+        self.message.truncate(len);
+        Some(SecretBytes::from(std::mem::take(&mut *self.message)))
     }
-    let len = message.len().checked_sub(zeros as usize)?;
-    message.truncate(len);
-    Some(SecretBytes::from(std::mem::take(&mut *message)))
 }
 
 /// Whether `padded` is zeros and then a one, and how many zeros. Looks at every byte, whatever it has seen.
@@ -109,11 +144,9 @@ mod tests {
 
     /// An encoded message built by hand from its unmasked parts.
     fn encode(leading: u8, label_hash: [u8; HASH], padded: &[u8]) -> Vec<u8> {
-        let mut seed = SEED;
-        let mut block = [&label_hash[..], padded].concat();
-        mask(&mut block, &seed);
-        mask(&mut seed, &block);
-        [&[leading][..], &seed, &block].concat()
+        let mut encoded = [&[leading][..], &SEED, &label_hash, padded].concat();
+        conceal(&mut encoded).unwrap();
+        encoded
     }
 
     fn padded(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {

@@ -4,14 +4,14 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, SessionState};
 
-use crate::key::material::{Keeping, Material, MaterialId, WrapMechanism};
+use crate::key::material::{Keeping, Material, MaterialId};
 use crate::key::spec::{KeySpec, KeyUsage};
 
 use super::capability::Profile;
 use super::command::Place;
 use super::crypto::{Line, Oaep};
 use super::error::{HsmError, Kind};
-use super::mechanism::{self, Life, OaepHash};
+use super::mechanism::{self, Allowed, Life, OaepHash};
 use super::public_key::{RsaPublicKey, without_leading_zeros};
 use super::wrapping::WrappingKey;
 
@@ -75,12 +75,13 @@ impl Line<'_> {
             .profile
             .wrap
             .ok_or_else(|| HsmError::new(Kind::Unsupported, "generate", "this HSM has no AES key wrap with padding"))?;
-        let made = self.generate_key(order.spec, Life::Passing)?;
+        let allowed = means.profile.allowed;
+        let made = self.generate_key(order.spec, Life::Passing, allowed)?;
         let _secret = Passing::new(self.session, made.secret);
         let _public = made.public.as_ref().map(|(handle, _)| Passing::new(self.session, *handle));
 
         let blob = self.wrap(mechanism, wrapping.handle, made.secret)?;
-        let back = self.unwrap(mechanism, wrapping.handle, &blob, &unwrap_template(order.spec))?;
+        let back = self.unwrap(mechanism, wrapping.handle, &blob, &unwrap_template(order.spec, allowed))?;
         let back = Passing::new(self.session, back);
         self.pairwise_test(&made, back.handle, means.profile)?;
         let keeping = Keeping::Wrapped { blob, mechanism, wrapping_key: wrapping.cka_id.clone() };
@@ -93,7 +94,8 @@ impl Line<'_> {
             return Err(HsmError::new(Kind::Bug, "generate", "an object has this CKA_ID already"));
         }
         let label = format!("strongroom {}", order.id);
-        let made = self.generate_key(order.spec, Life::Token { cka_id: &cka_id, label: &label })?;
+        let life = Life::Token { cka_id: &cka_id, label: &label };
+        let made = self.generate_key(order.spec, life, profile.allowed)?;
         let _public = made.public.as_ref().map(|(handle, _)| Passing::new(self.session, *handle));
         let keeping = Keeping::Token { cka_id: cka_id.to_vec() };
         let checked = material(order, keeping, made.public.as_ref().map(|(_, key)| key.clone())).and_then(|material| {
@@ -108,15 +110,16 @@ impl Line<'_> {
     }
 
     /// Makes a key in the HSM; the public half of a pair is always a session object.
-    pub(super) fn generate_key(&self, spec: KeySpec, life: Life<'_>) -> Result<Generated, HsmError> {
+    pub(super) fn generate_key(&self, spec: KeySpec, life: Life<'_>, allowed: Allowed) -> Result<Generated, HsmError> {
         let Some(bits) = spec.modulus_bits() else {
-            let secret = self.session.generate_key(&Mechanism::AesKeyGen, &mechanism::aes_to_generate(life))?;
+            let template = mechanism::aes_to_generate(life, allowed);
+            let secret = self.session.generate_key(&Mechanism::AesKeyGen, &template)?;
             return Ok(Generated { secret, public: None });
         };
         let (public, secret) = self.session.generate_key_pair(
             &Mechanism::RsaPkcsKeyPairGen,
             &mechanism::rsa_public_to_generate(bits),
-            &mechanism::rsa_private_to_generate(life),
+            &mechanism::rsa_private_to_generate(life, allowed),
         )?;
         let key = self.read_public(public)?;
         Ok(Generated { secret, public: Some((public, key)) })
@@ -189,25 +192,17 @@ impl Line<'_> {
     pub(super) fn load_secret(
         &self,
         material: &Material,
+        allowed: Allowed,
         wrapping: impl Fn(&[u8]) -> Result<ObjectHandle, HsmError>,
     ) -> Result<Loaded, HsmError> {
         match &material.keeping {
             Keeping::Token { cka_id } => Ok(Loaded { handle: self.find_stored(material, cka_id)?, ours: false }),
             Keeping::Wrapped { blob, mechanism, wrapping_key } => {
-                let handle = self.unwrap_material(material.spec, *mechanism, wrapping(wrapping_key)?, blob)?;
+                let template = unwrap_template(material.spec, allowed);
+                let handle = self.unwrap(*mechanism, wrapping(wrapping_key)?, blob, &template)?;
                 Ok(Loaded { handle, ours: true })
             }
         }
-    }
-
-    fn unwrap_material(
-        &self,
-        spec: KeySpec,
-        mechanism: WrapMechanism,
-        wrapping: ObjectHandle,
-        blob: &[u8],
-    ) -> Result<ObjectHandle, HsmError> {
-        self.unwrap(mechanism, wrapping, blob, &unwrap_template(spec))
     }
 
     /// A handle of the public half of `material`: a session object made from the public key that we keep.
@@ -215,6 +210,20 @@ impl Line<'_> {
         let key = public_key(material)?;
         let handle = self.session.create_object(&mechanism::rsa_public_to_create(&key))?;
         Ok(Loaded { handle, ours: true })
+    }
+
+    /// Destroys the token objects of probes that were killed, and says how many: those with the probe's label, of the kind
+    /// that it makes, and with an id of the length that it gives.
+    pub(super) fn destroy_left_by_a_probe(&self) -> Result<usize, HsmError> {
+        let mut count = 0;
+        for handle in self.session.find_objects(&mechanism::left_by_a_probe())? {
+            let id = self.session.get_attributes(handle, &[AttributeType::Id])?;
+            if matches!(&id[..], [Attribute::Id(id)] if id.len() == 16) {
+                self.session.destroy_object(handle)?;
+                count += 1;
+            }
+        }
+        Ok(count)
     }
 
     /// Destroys every object with the CKA_ID of `material`.
@@ -278,10 +287,10 @@ fn class(spec: KeySpec) -> ObjectClass {
     }
 }
 
-pub(super) fn unwrap_template(spec: KeySpec) -> Vec<Attribute> {
+pub(super) fn unwrap_template(spec: KeySpec, allowed: Allowed) -> Vec<Attribute> {
     match spec.modulus_bits() {
-        Some(_) => mechanism::rsa_private_to_unwrap(),
-        None => mechanism::aes_to_unwrap(),
+        Some(_) => mechanism::rsa_private_to_unwrap(allowed),
+        None => mechanism::aes_to_unwrap(allowed),
     }
 }
 

@@ -9,9 +9,10 @@ use cryptoki::session::Session;
 use crate::key::material::WrapMechanism;
 
 use super::Settings;
+use super::capability;
 use super::crypto::Line;
 use super::error::{HsmError, Kind};
-use super::mechanism::{self, Life};
+use super::mechanism::{self, Allowed, Life};
 use super::token::{self, Module};
 
 /// The wrapping key of this HSM, as found on the token.
@@ -47,9 +48,11 @@ pub fn init_wrapping_key(settings: &Settings) -> Result<WrappingKeyReport, HsmEr
     if let Some(key) = find(&session, &settings.wrapping_key_label)? {
         return Ok(WrappingKeyReport { created: false, cka_id: key.cka_id });
     }
-    let cka_id: [u8; 16] = Line { calls: &module.calls, session: &session }.unique()?;
+    let line = Line { calls: &module.calls, session: &session };
+    let allowed = Allowed { wrapping: capability::for_wrapping_keys(line), ..Allowed::default() };
+    let cka_id: [u8; 16] = line.unique()?;
     let life = Life::Token { cka_id: &cka_id, label: &settings.wrapping_key_label };
-    session.generate_key(&Mechanism::AesKeyGen, &mechanism::wrapping_key(life))?;
+    session.generate_key(&Mechanism::AesKeyGen, &mechanism::wrapping_key(life, allowed))?;
     // Seen again by what will be used to find it, or it does not count as made.
     let key = find(&session, &settings.wrapping_key_label)?.ok_or_else(missing)?;
     Ok(WrappingKeyReport { created: true, cka_id: key.cka_id })

@@ -1,6 +1,9 @@
 //! The HSM engine on a real PKCS#11 module.
 
+mod hanging;
+
 use std::io::Write;
+use std::ops::Deref;
 use std::path::Path;
 use std::process::{Command as Process, Stdio};
 use std::sync::Arc;
@@ -8,7 +11,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use cryptoki::context::Pkcs11;
-use cryptoki::object::{Attribute, ObjectClass};
+use cryptoki::error::{Error, RvError};
+use cryptoki::mechanism::{Mechanism, MechanismType};
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
 use strongroom::hsm::{
     Answer, Command, Hsm, HsmError, Kind, OaepRoad, Outcome, Place, Sealed, Settings, TokenSelector, init_wrapping_key,
@@ -325,6 +330,104 @@ async fn a_leased_key_cannot_leave_and_an_rsa_key_cannot_sign() {
     }
 }
 
+/// Whether a handle that works is refused for this, as a mechanism that is not on its list.
+fn is_refused<T>(result: Result<T, Error>) -> bool {
+    matches!(result, Err(Error::Pkcs11(RvError::MechanismInvalid | RvError::KeyFunctionNotPermitted, _)))
+}
+
+fn allowed(session: &Session, key: ObjectHandle) -> Vec<MechanismType> {
+    match session.get_attributes(key, &[AttributeType::AllowedMechanisms]).unwrap().remove(0) {
+        Attribute::AllowedMechanisms(mut list) => {
+            list.sort_by_key(|mechanism| *mechanism.deref());
+            list
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_rsa_handle_does_what_its_key_is_for_and_nothing_else() {
+    for place in [wrapped(), stored()] {
+        let settings = token();
+        let hsm = Hsm::start(settings.clone()).unwrap();
+        let key = make(&hsm, KeySpec::Rsa2048, place).await;
+        let ciphertext = encrypt(&hsm, &key, OAEP[1], b"x").await.unwrap();
+        decrypt(&hsm, &key, OAEP[1], &ciphertext).await.unwrap();
+        let intruder = intruder(&settings);
+        let [handle] = intruder.find_objects(&[Attribute::Class(ObjectClass::PRIVATE_KEY)]).unwrap()[..] else {
+            panic!("not one private key")
+        };
+        assert_eq!(allowed(&intruder, handle), [MechanismType::RSA_X_509, MechanismType::RSA_PKCS_OAEP]);
+        assert_eq!(intruder.decrypt(&Mechanism::RsaX509, handle, &ciphertext).unwrap().len(), 256);
+        assert!(is_refused(intruder.decrypt(&Mechanism::RsaPkcs, handle, &ciphertext)));
+        for mechanism in [Mechanism::RsaX509, Mechanism::RsaPkcs, Mechanism::Sha256RsaPkcs] {
+            assert!(is_refused(intruder.sign(&mechanism, handle, b"x")), "{mechanism:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn aes_handles_do_what_their_keys_are_for_and_nothing_else() {
+    let settings = token();
+    let hsm = Hsm::start(settings.clone()).unwrap();
+    for key in [aes(&hsm).await, make(&hsm, KeySpec::SymmetricDefault, stored()).await] {
+        seal(&hsm, &key, b"x").await.unwrap();
+    }
+    let intruder = intruder(&settings);
+    // The known answer's, and the two.
+    let ours = intruder.find_objects(&[Attribute::KeyType(KeyType::AES), Attribute::Decrypt(true)]).unwrap();
+    assert_eq!(ours.len(), 3);
+    for key in &ours {
+        assert_eq!(allowed(&intruder, *key), [MechanismType::AES_GCM]);
+        assert!(is_refused(intruder.encrypt(&Mechanism::AesEcb, *key, &[0; 16])));
+        assert!(is_refused(intruder.decrypt(&Mechanism::AesCbc([0; 16]), *key, &[0; 16])));
+    }
+    // Something that may be wrapped, which the wrapping key wraps with PAD and with nothing else.
+    let passing = [Attribute::Token(false), Attribute::Extractable(true), Attribute::ValueLen(32.into())];
+    let passing = intruder.generate_key(&Mechanism::AesKeyGen, &passing).unwrap();
+    let wrapping = intruder.find_objects(&[Attribute::Token(true), Attribute::Wrap(true)]).unwrap();
+    assert!(intruder.wrap_key(&Mechanism::AesKeyWrapPad, wrapping[0], passing).is_ok());
+    assert!(is_refused(intruder.wrap_key(&Mechanism::AesKeyWrap, wrapping[0], passing)));
+}
+
+#[tokio::test]
+async fn what_a_killed_probe_left_goes_and_nothing_that_only_looks_like_it() {
+    let settings = bare_token();
+    let label = "strongroom probe";
+    // Even a wrapping key of that name stays.
+    let named_so = Settings { wrapping_key_label: label.to_owned(), ..settings.clone() };
+    assert!(init_wrapping_key(&named_so).unwrap().created);
+    let intruder = intruder(&settings);
+    intruder.login(UserType::User, Some(&PIN.to_owned().into())).unwrap();
+    let leave = |label: &str, id: &[u8], others: &[Attribute]| {
+        let mut template = vec![
+            Attribute::Token(true),
+            Attribute::ValueLen(32.into()),
+            Attribute::Label(label.as_bytes().to_vec()),
+            Attribute::Id(id.to_vec()),
+            Attribute::Encrypt(true),
+            Attribute::Decrypt(true),
+        ];
+        let closed = [Attribute::Sign(false), Attribute::Verify(false), Attribute::Wrap(false)];
+        template.extend(closed.into_iter().chain([Attribute::Unwrap(false), Attribute::Derive(false)]));
+        template.retain(|one| others.iter().all(|other| other.attribute_type() != one.attribute_type()));
+        template.extend_from_slice(others);
+        intruder.generate_key(&Mechanism::AesKeyGen, &template).unwrap();
+    };
+    leave(label, &[1; 16], &[]);
+    leave(label, &[2; 16], &[]);
+    leave(label, &[3; 8], &[]);
+    leave("strongroom probes", &[4; 16], &[]);
+    leave(label, &[5; 16], &[Attribute::Wrap(true)]);
+    leave(label, &[6; 16], &[Attribute::Token(false)]);
+    let _hsm = Hsm::start(settings).unwrap();
+    let left = |n: u8, len| intruder.find_objects(&[Attribute::Id(vec![n; len])]).unwrap().len();
+    assert_eq!([left(1, 16), left(2, 16)], [0, 0]);
+    assert_eq!([left(3, 8), left(4, 16), left(5, 16), left(6, 16)], [1, 1, 1, 1]);
+    let stored = intruder.find_objects(&[Attribute::Label(label.into()), Attribute::Token(true)]).unwrap();
+    assert_eq!(stored.len(), 3, "the wrapping key, the short id, the one that wraps; and none of this start");
+}
+
 #[tokio::test]
 async fn a_wrong_pin_is_tried_once_and_refused() {
     let good = token();
@@ -400,21 +503,6 @@ async fn a_deadline_that_has_passed_costs_no_call() {
     let hsm = Hsm::start(token()).unwrap();
     assert_eq!(kind(hsm.call(Command::Check, Instant::now()).await), Kind::Timeout);
     assert_eq!(hsm.gauges().calls_late, 0);
-}
-
-#[tokio::test]
-async fn a_call_that_does_not_return_costs_a_thread_and_not_the_service() {
-    let hsm = Hsm::start(Settings { sessions: 1, ..token() }).unwrap();
-    // The longest call that SoftHSM2 can be made to do in a worker: about half a second.
-    let long = Command::Random { len: 256 << 20 };
-    let begun = Instant::now();
-    assert_eq!(kind(hsm.call(long, begun + Duration::from_millis(5)).await), Kind::Timeout);
-    assert!(begun.elapsed() < Duration::from_secs(1));
-    // There is one worker, so this is answered by its successor, or by itself if it was quick.
-    assert!(hsm.call(Command::Check, soon()).await.is_ok());
-    let gauges = hsm.gauges();
-    assert!(gauges.threads_replaced == 1 || gauges.calls_late == 1, "{gauges:?}");
-    assert_eq!(gauges.sessions, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -593,6 +681,11 @@ async fn the_probe_tells_the_truth_about_softhsm2() {
     assert_eq!(profile.outcome("RSAES_OAEP_SHA_256"), Some(&refused("CKR_ARGUMENTS_BAD")));
     assert_eq!(profile.outcome("AES-256-GCM, bad tag"), Some(&refused("CKR_GENERAL_ERROR")));
     assert_eq!(profile.outcome("AES_KEY_WRAP_KWP of AES-256"), Some(&refused("CKR_MECHANISM_INVALID")));
+    for kind in ["AES", "RSA"] {
+        assert_eq!(profile.outcome(&format!("{kind} bound to mechanisms")), Some(&Outcome::Ok));
+        assert_eq!(profile.outcome(&format!("{kind} bound to mechanisms, unwrapped")), Some(&Outcome::Ok));
+    }
+    assert_eq!(profile.outcome("wrapping key bound to mechanisms"), Some(&Outcome::Ok));
     assert!(profile.supports(KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt));
     assert!(profile.supports(KeySpec::Rsa4096, KeyUsage::EncryptDecrypt));
     assert!(!profile.supports(KeySpec::Rsa4096, KeyUsage::SignVerify));

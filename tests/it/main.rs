@@ -5,6 +5,7 @@
 mod architecture;
 mod configuration;
 mod every_operation;
+mod faults;
 mod hsm;
 mod operations;
 mod properties;

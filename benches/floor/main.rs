@@ -3,7 +3,8 @@
 //! One run measures all three, each in a process of its own, so that its CPU time is its own and the load generator's is
 //! nobody's. Nothing is asserted about time; that every answer was 200, and one of them right, is.
 //!
-//! `cargo bench --bench floor [-- --quick] [--json] [--seconds S]`; what the columns mean: `docs/performance.md`.
+//! `cargo bench --bench floor -- [--quick] [--seconds S] [--only OPERATION] [--connections N] [--json]`; what the columns
+//! mean: `docs/performance.md`.
 
 mod client;
 mod cpu;
@@ -26,6 +27,9 @@ const CONNECTIONS: [usize; 3] = [1, 8, 64];
 /// What was asked for on the command line.
 struct Arguments {
     json: bool,
+    /// The operations whose names have this in them.
+    only: String,
+    connections: Vec<usize>,
     /// How long each cell is measured.
     cell: Duration,
 }
@@ -35,22 +39,29 @@ fn main() -> Outcome<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["echo"] => echo::serve(),
-        ["raw", seconds] => raw::measure(Duration::from_secs_f64(seconds.parse()?)),
+        ["raw", seconds, calls] => {
+            raw::measure(Duration::from_secs_f64(seconds.parse()?), &serde_json::from_str::<Vec<_>>(calls)?)
+        }
         words => measure(&read(words)?),
     }
 }
 
 fn read(words: &[&str]) -> Outcome<Arguments> {
-    let mut arguments = Arguments { json: false, cell: Duration::from_millis(1500) };
+    let mut arguments = Arguments {
+        json: false,
+        only: String::new(),
+        connections: CONNECTIONS.to_vec(),
+        cell: Duration::from_millis(1500),
+    };
     let mut words = words.iter();
     while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or_else(|| format!("{word} wants a value"));
         match *word {
             "--quick" => arguments.cell = Duration::from_millis(300),
             "--json" => arguments.json = true,
-            "--seconds" => {
-                let seconds = words.next().ok_or("--seconds wants a number")?;
-                arguments.cell = Duration::from_secs_f64(seconds.parse()?);
-            }
+            "--seconds" => arguments.cell = Duration::from_secs_f64(value()?.parse()?),
+            "--only" => arguments.only = (*value()?).to_owned(),
+            "--connections" => arguments.connections = vec![value()?.parse()?],
             // Cargo says so to every benchmark.
             "--bench" => {}
             other => return Err(format!("unknown argument {other}").into()),
@@ -60,15 +71,16 @@ fn read(words: &[&str]) -> Outcome<Arguments> {
 }
 
 fn measure(arguments: &Arguments) -> Outcome<()> {
-    let raw = raw::in_a_process(arguments.cell)?;
+    let workloads: Vec<_> = Workload::ALL.into_iter().filter(|it| it.name().contains(&arguments.only)).collect();
+    let raw = raw::in_a_process(arguments.cell, &workloads.iter().map(|it| it.calls()).collect::<Vec<_>>())?;
     let echo = echo::Server::start()?;
     let strongroom = strongroom::Server::start()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let cells = runtime.block_on(async {
         let client = client::Client::new(&strongroom).await?;
         let mut cells = Vec::new();
-        for workload in Workload::ALL {
-            for connections in CONNECTIONS {
+        for workload in workloads {
+            for &connections in &arguments.connections {
                 let prepared = client.prepare(workload).await?;
                 cells.push(compare(arguments, &client, &prepared, &echo, &strongroom, connections).await?);
                 if !arguments.json {

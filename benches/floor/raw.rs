@@ -60,7 +60,7 @@ pub struct Figures {
 }
 
 /// Measures in a process of its own, with a token of its own.
-pub fn in_a_process(cell: Duration) -> Outcome<Vec<Figures>> {
+pub fn in_a_process(cell: Duration, calls: &[Calls]) -> Outcome<Vec<Figures>> {
     let directory = tempfile::tempdir()?;
     let tokens = directory.path().join("tokens");
     std::fs::create_dir(&tokens)?;
@@ -68,7 +68,7 @@ pub fn in_a_process(cell: Duration) -> Outcome<Vec<Figures>> {
     std::fs::write(&conf, format!("directories.tokendir = {}\nobjectstore.backend = file\n", tokens.display()))?;
     let seconds = (cell.as_secs_f64() / 2.0).to_string();
     let output = Command::new(std::env::current_exe()?)
-        .args(["raw", &seconds])
+        .args(["raw", &seconds, &serde_json::to_string(calls)?])
         .env("SOFTHSM2_CONF", conf)
         .stderr(std::process::Stdio::inherit())
         .output()?;
@@ -76,18 +76,10 @@ pub fn in_a_process(cell: Duration) -> Outcome<Vec<Figures>> {
 }
 
 /// What the process does: prints all [`Figures`] as JSON.
-pub fn measure(cell: Duration) -> Outcome<()> {
+pub fn measure(cell: Duration, calls: &[Calls]) -> Outcome<()> {
     let token = Token::new()?;
     let mut all = Vec::new();
-    for calls in [
-        Calls::Encrypt(32),
-        Calls::Encrypt(4096),
-        Calls::Decrypt(32),
-        Calls::Decrypt(4096),
-        Calls::GenerateDataKey,
-        Calls::RsaOaepSha1,
-        Calls::RsaRaw,
-    ] {
+    for &calls in calls {
         for sessions in SESSIONS {
             all.push(token.run(calls, sessions, cell)?);
         }

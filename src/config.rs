@@ -165,7 +165,7 @@ mod defaults {
         SocketAddr::from((Ipv4Addr::LOCALHOST, 8200))
     }
     pub(super) fn staleness_ms() -> u64 {
-        5_000
+        2_000
     }
     pub(super) fn sessions() -> usize {
         4
@@ -238,7 +238,7 @@ impl Config {
         }
     }
 
-    /// The effective configuration, as TOML-like text for a person. It holds no secret: a PIN is named by its place.
+    /// The effective configuration, as JSON. It holds no secret: a PIN is named by its place.
     pub fn effective(&self) -> String {
         serde_json::to_string_pretty(self).unwrap_or_else(|error| error.to_string())
     }

@@ -23,7 +23,7 @@ use crate::{
     kms::admin::{ADMINISTRATOR_POLICY, Credentials},
     kms::seed::Seed,
     secret::SecretText,
-    server::{Failure, Service},
+    server::{self, Failure, Service},
 };
 
 /// Where Debian's package puts the module.
@@ -75,7 +75,7 @@ impl Directory {
             self.write("strongroom.toml", &self.configuration(module))?;
         }
         let config = self.config()?;
-        hsm::init_wrapping_key(&config.hsm_settings().map_err(Failure::new)?)?;
+        server::init_wrapping_key(&config)?;
         Ok(config)
     }
 

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | root: puts it together | [`config`] [`dev`] [`server`] |
 //! | doors: one protocol each | [`api`] [`health`] [`cli`] |
-//! | service: what a KMS does | [`kms`] [`operations`] [`authn`] [`tasks`] |
+//! | service: what a KMS does | [`kms`] [`operations`] [`authn`] [`tasks`] `failure` |
 //! | machines: owners of a resource | [`store`] [`hsm`] [`audit`] [`metrics`] |
 //! | decisions: pure functions | [`policy`] [`access`] [`sigv4`] |
 //! | words: values and their rules | [`error`] [`arn`] [`action`] [`principal`] [`identity`] [`secret`] [`clock`] [`page`] [`envelope`] [`key`] |
@@ -28,6 +28,7 @@ pub mod config;
 pub mod dev;
 pub mod envelope;
 pub mod error;
+mod failure;
 pub mod health;
 pub mod hsm;
 pub mod identity;

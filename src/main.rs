@@ -1,6 +1,6 @@
 //! The program: command line → configuration → what was asked for.
 
-use std::{io::Write, process::ExitCode};
+use std::io::Write;
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
@@ -10,10 +10,10 @@ use strongroom::{
     config::Config,
     dev::{self, Directory},
     hsm,
-    server::{self, Failure},
+    server::{self, Failure, Stop},
 };
 
-fn main() -> ExitCode {
+fn main() {
     let Cli { verb } = Cli::parse();
     log(matches!(verb, Verb::Serve(_)));
     let outcome = harden().and_then(|()| {
@@ -24,11 +24,10 @@ fn main() -> ExitCode {
         outcome
     });
     match outcome {
-        // Not by returning: a vendor's module may not survive being unloaded.
-        Ok(()) => std::process::exit(0),
+        Ok(()) => hsm::end_process(0),
         Err(Failure { text, exit }) => {
             eprintln!("strongroom: {text}");
-            std::process::exit(exit.into());
+            hsm::end_process(exit)
         }
     }
 }
@@ -52,10 +51,9 @@ async fn run(verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::Dev(arguments) => develop(arguments).await,
         Verb::Serve(place) => {
-            let config = configuration(&place)?;
-            let (service, listener) = (server::open(&config).await?, server::bind(&config).await?);
-            announce(&config, &listener)?;
-            server::serve(&config, service, listener).await
+            let (config, mut stop) = (configuration(&place)?, Stop::listen()?);
+            let (service, listener) = (stop.delay(server::open(&config)).await?, server::bind(&config).await?);
+            server::serve(&config, service, listener, stop, announce).await
         }
         Verb::Config(ConfigVerb::Check(place)) => print(&format!("{}\n", configuration(&place)?.effective())),
         Verb::Hsm(verb) => look_after_hsm(verb).await,
@@ -65,11 +63,11 @@ async fn run(verb: Verb) -> Result<(), Failure> {
 }
 
 async fn develop(arguments: Dev) -> Result<(), Failure> {
-    let directory = Directory::enter(&arguments.data)?;
+    let (directory, mut stop) = (Directory::enter(&arguments.data)?, Stop::listen()?);
     let module = arguments.module.unwrap_or_else(|| dev::SOFTHSM2_MODULE.into());
     let mut config = directory.set_up(&module)?;
     config.listen = arguments.listen;
-    let service = server::open(&config).await?;
+    let service = stop.delay(server::open(&config)).await?;
     let administrator = directory.administrator(&service).await?;
     if let Some(path) = arguments.seed {
         let seed = dev::read_seed(&path)?;
@@ -79,15 +77,12 @@ async fn develop(arguments: Dev) -> Result<(), Failure> {
     let listener = server::bind(&config).await?;
     let address = listener.local_addr().map_err(Failure::new)?;
     print(&dev::shell_lines(address, &arguments.region, &administrator))?;
-    announce(&config, &listener)?;
-    server::serve(&config, service, listener).await
+    server::serve(&config, service, listener, stop, announce).await
 }
 
 /// The ready line: from here on connections are answered.
-fn announce(config: &Config, listener: &tokio::net::TcpListener) -> Result<(), Failure> {
-    let address = listener.local_addr().map_err(Failure::new)?;
-    let scheme = if config.tls.is_some() { "https" } else { "http" };
-    print(&format!("strongroom is ready on {scheme}://{address}\n"))
+fn announce(url: &str) -> Result<(), Failure> {
+    print(&format!("strongroom is ready on {url}\n"))
 }
 
 fn configuration(place: &Place) -> Result<Config, Failure> {
@@ -101,11 +96,8 @@ fn configuration(place: &Place) -> Result<Config, Failure> {
 async fn look_after_hsm(verb: HsmVerb) -> Result<(), Failure> {
     match verb {
         HsmVerb::Init(place) => {
-            let settings = configuration(&place)?.hsm_settings().map_err(Failure::new)?;
-            let report = hsm::init_wrapping_key(&settings)?;
-            let done = if report.created { "made" } else { "is there already" };
-            let id: String = report.cka_id.iter().map(|byte| format!("{byte:02x}")).collect();
-            print(&format!("the wrapping key `{}` {done}; its CKA_ID is {id}\n", settings.wrapping_key_label))
+            let config = configuration(&place)?;
+            print(&format!("{}\n", server::init_wrapping_key(&config)?))
         }
         HsmVerb::Probe { place, json } => {
             let profile = server::open_hsm(&configuration(&place)?).await?.profile();

@@ -1,6 +1,13 @@
 //! Puts the service together and serves it: machines → service → doors → connections.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs::{DirBuilder, File},
+    net::SocketAddr,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{Router, body::Body, http::Request};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -12,7 +19,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_rustls::TlsAcceptor;
@@ -21,12 +28,13 @@ use tower_service::Service as _;
 use crate::{
     api::{self, Peer},
     audit::Trail,
+    authn::Vault,
     clock::{Clock, SystemClock},
     config::{Config, Limits, Tls},
     health,
-    hsm::{Hsm, HsmError, Kind},
+    hsm::{self, Hsm, HsmError, Kind, WrappingKeyReport},
     kms::{
-        Kms, Machines, Vault,
+        Kms, Machines,
         admin::{self, Admin},
     },
     store::Store,
@@ -37,6 +45,8 @@ use crate::{
 const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// How long a stop waits for requests that are under way.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How long a stop waits for the HSM's threads; exiting while one is in the module may crash in the module.
+const HSM_STOP: Duration = Duration::from_secs(3);
 /// Exit code when the HSM refuses the PIN: starting again would try it again, and a token locks after a few times.
 pub const EXIT_PIN_REFUSED: u8 = 78;
 
@@ -104,8 +114,37 @@ pub async fn open_store(config: &Config) -> Result<Store, Failure> {
 /// # Errors
 /// If it is not there, or refuses the PIN.
 pub async fn open_hsm(config: &Config) -> Result<Hsm, Failure> {
-    let settings = config.hsm_settings().map_err(Failure::new)?;
-    tokio::task::spawn_blocking(|| Hsm::start(settings)).await.map_err(Failure::new)?.map_err(Failure::from)
+    let (settings, turn) = (config.hsm_settings().map_err(Failure::new)?, turn_file(config)?);
+    let start = move || {
+        turn.lock().map_err(Failure::new)?;
+        Hsm::start(settings).map_err(Failure::from)
+    };
+    tokio::task::spawn_blocking(start).await.map_err(Failure::new)?
+}
+
+/// Makes the wrapping key, unless it is there.
+///
+/// # Errors
+/// As [`open_hsm`].
+pub fn init_wrapping_key(config: &Config) -> Result<WrappingKeyReport, Failure> {
+    let (settings, turn) = (config.hsm_settings().map_err(Failure::new)?, turn_file(config)?);
+    turn.lock().map_err(Failure::new)?;
+    Ok(hsm::init_wrapping_key(&settings)?)
+}
+
+/// A file that is locked by who starts to use the HSM, until they have logged in.
+///
+/// SoftHSM2 rewrites its token in place when somebody logs in, and who looks for the token at that moment does not find
+/// it. So those who share a store, the service and an operator's commands, take turns.
+fn turn_file(config: &Config) -> Result<File, Failure> {
+    let path = config.store.path.with_extension("hsm-turn");
+    let open = || {
+        if let Some(directory) = path.parent() {
+            DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        }
+        File::options().write(true).create(true).truncate(false).mode(0o600).open(&path)
+    };
+    open().map_err(|error| Failure::new(format!("{}: {error}", path.display())))
 }
 
 /// The deployment's vault; the deployment is founded if it is not.
@@ -148,36 +187,85 @@ pub async fn bind(config: &Config) -> Result<TcpListener, Failure> {
     TcpListener::bind(config.listen).await.map_err(|error| Failure::new(format!("{}: {error}", config.listen)))
 }
 
-/// Serves until SIGTERM or SIGINT, then lets the requests under way finish.
+/// Serves until `stop`, then lets the requests under way finish. `announce` is told the URL once nothing can keep it from
+/// serving any more.
 ///
 /// # Errors
-/// If TLS or signals cannot be set up.
-pub async fn serve(config: &Config, service: Service, listener: TcpListener) -> Result<(), Failure> {
+/// If TLS cannot be set up, or the announcement fails.
+pub async fn serve(
+    config: &Config,
+    service: Service,
+    listener: TcpListener,
+    stop: Stop,
+    announce: impl FnOnce(&str) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let limits = config.limits.clone();
     let tls = config.tls.as_ref().map(acceptor).transpose()?;
     let api_limits =
         api::Limits { body_bytes: limits.body_bytes, body_timeout: Duration::from_millis(limits.body_timeout_ms) };
     let app = health::router(Arc::clone(&service.kms)).merge(api::router(Arc::clone(&service.kms), api_limits));
     tasks::start(&service.kms);
-    let graceful = accept(listener, Connections { app, tls, limits }, stop_signal()?).await;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let address = listener.local_addr().map_err(Failure::new)?;
+    tracing::info!(%address, scheme, version = env!("CARGO_PKG_VERSION"), "serving");
+    announce(&format!("{scheme}://{address}"))?;
+    let graceful = accept(listener, Connections { app, tls, limits }, stop).await;
     tracing::info!("stopping");
     if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
         tracing::warn!("some requests were still under way when the time to stop was over");
     }
     service.hsm.stop();
+    if !service.hsm.wait_until_stopped(HSM_STOP) {
+        tracing::warn!("a call to the HSM had not come back when the time to stop was over");
+    }
     Ok(())
 }
 
-/// Ends with the first SIGTERM or SIGINT.
-fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::new)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::new)?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+/// The wish of SIGTERM or SIGINT that the program ends.
+pub struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+    asked: bool,
+}
+
+impl Stop {
+    /// Listens from now on. Before it, the signals end the program at once.
+    ///
+    /// # Errors
+    /// If the signals cannot be listened for.
+    pub fn listen() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(Failure::new);
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            asked: false,
+        })
+    }
+
+    /// Ends when the program is asked to end, or was already.
+    pub async fn asked(&mut self) {
+        if !self.asked {
+            tokio::select! {
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
+            self.asked = true;
         }
-    })
+    }
+
+    /// Lets the start go on for a while when the program is asked to end: SoftHSM2 loses its token when it is ended
+    /// inside a login.
+    ///
+    /// # Errors
+    /// Those of the start; that it was not done in time.
+    pub async fn delay<T>(&mut self, start: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        tokio::select! {
+            started = start => started,
+            () = async { self.asked().await; tokio::time::sleep(DRAIN).await } => {
+                Err(Failure::new("asked to end while starting"))
+            }
+        }
+    }
 }
 
 /// What every connection needs.
@@ -188,18 +276,17 @@ struct Connections {
 }
 
 /// Accepts connections until `stop`; at the limit, further ones wait in the listener's own queue.
-async fn accept(listener: TcpListener, connections: Connections, stop: impl Future<Output = ()>) -> GracefulShutdown {
+async fn accept(listener: TcpListener, connections: Connections, mut stop: Stop) -> GracefulShutdown {
     let graceful = GracefulShutdown::new();
     let connections = Arc::new(connections);
     let room = Arc::new(Semaphore::new(connections.limits.connections));
-    let mut stop = std::pin::pin!(stop);
     loop {
         let next = async {
             let permit = Arc::clone(&room).acquire_owned().await;
             (permit, listener.accept().await)
         };
         tokio::select! {
-            () = &mut stop => return graceful,
+            () = stop.asked() => return graceful,
             (permit, accepted) = next => match (permit, accepted) {
                 (Ok(permit), Ok((stream, peer))) => {
                     tokio::spawn(Arc::clone(&connections).welcome(stream, peer, permit, graceful.watcher()));

@@ -55,14 +55,11 @@ async fn enter(State(door): State<Door>, request: Request) -> Response {
         return foreign_content_type();
     }
     let (head, body) = request.into_parts();
-    let body = match read(body, door.limits).await {
-        Ok(body) => body,
-        Err(error) => return respond(Reply { request_id: Uuid::new_v4(), outcome: Err(error) }),
-    };
+    let body = read(body, door.limits).await;
     let source_ip = head.extensions.get::<Peer>().map(|Peer(ip)| ip.to_string()).unwrap_or_default();
     let call = Call { head, body, source_ip };
     // A client that hangs up must not stop a call half way, between what it did and what is written down of it.
-    let reply = tokio::spawn(async move { door.kms.perform(&call).await }).await;
+    let reply = tokio::spawn(async move { door.kms.perform(call).await }).await;
     respond(reply.unwrap_or_else(|panicked| {
         let outcome = Err(KmsError::internal(panicked));
         Reply { request_id: Uuid::new_v4(), outcome }

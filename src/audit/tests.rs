@@ -136,10 +136,10 @@ async fn a_record_is_in_the_file_when_it_is_acknowledged() {
 #[tokio::test]
 async fn a_torn_line_spoils_only_itself() {
     let world = World::new();
-    record(&*world.open(false), "first").await.expect("written");
+    record(&world.open(false), "first").await.expect("written");
     let mut file = fs::OpenOptions::new().append(true).open(world.path()).expect("open");
     file.write_all(b"{\"eventVersion\":\"1.").expect("written");
-    record(&*world.open(false), "second").await.expect("written");
+    record(&world.open(false), "second").await.expect("written");
     let text = fs::read_to_string(world.path()).expect("text");
     let lines: Vec<_> = text.lines().collect();
     assert_eq!((lines.len(), lines[1]), (3, "{\"eventVersion\":\"1."));

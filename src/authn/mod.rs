@@ -3,16 +3,18 @@
 //! The secret of an access key is sealed under a key in the HSM. It is opened once per access key, day and region, to
 //! derive the signing key, which is cached; a warm request asks neither store nor HSM.
 
+mod vault;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
     time::Instant,
 };
 
+pub use self::vault::Vault;
 use crate::{
     error::{Code, KmsError},
     identity::Identity,
-    kms::Vault,
     policy::Document,
     sigv4::{Claim, SigningKey},
     store::{AccessKey, Store},

@@ -83,11 +83,13 @@ impl Anchor<'_> {
         }
     }
 
-    /// A session that ended in an unknown way takes all handles with it.
+    /// A session that ended in an unknown way takes all handles with it. An ambiguous code alone is no such end: a damaged
+    /// blob must not cost everyone their handles.
     fn note(&mut self, error: &HsmError) {
         self.engine.counts.note(error);
         let is_lost = matches!(error.kind, Kind::SessionLost | Kind::DeviceLost | Kind::Bug);
-        if is_lost && self.session.take().is_some() {
+        let is_open = error.kind == Kind::Ambiguous && error.is_of_a_search();
+        if (is_lost || is_open) && self.session.take().is_some() {
             tracing::warn!(%error, "the anchor session was lost, and all handles with it");
             self.engine.end_epoch();
         }

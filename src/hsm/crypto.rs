@@ -27,6 +27,9 @@ impl Line<'_> {
     pub(super) fn random(&self, len: usize) -> Result<SecretBytes, HsmError> {
         let mut bytes = zeroize::Zeroizing::new(vec![0; len]);
         self.session.generate_random_slice(&mut bytes)?;
+        if repeats_itself(&bytes) {
+            return Err(HsmError::new(Kind::DeviceLost, "C_GenerateRandom", "the random bytes repeat themselves"));
+        }
         Ok(SecretBytes::from(std::mem::take(&mut *bytes)))
     }
 
@@ -144,6 +147,13 @@ impl Line<'_> {
     }
 }
 
+/// Whether both halves are the same, as from a generator that is stuck. Chance does this once in 2^64, if it ever does.
+fn repeats_itself(bytes: &[u8]) -> bool {
+    let (one, rest) = bytes.split_at(bytes.len() / 2);
+    let other = rest.get(..one.len()).unwrap_or_default();
+    one.len() >= 8 && bool::from(one.ct_eq(other))
+}
+
 /// The one answer to every RSA ciphertext that is not ours, on every road.
 fn not_ours() -> HsmError {
     HsmError::new(Kind::Rejected, "decrypt", "the ciphertext does not decrypt")
@@ -171,5 +181,18 @@ impl Oaep {
                 Err(HsmError::new(Kind::Unsupported, "oaep", "this HSM does not do RSAES_OAEP_SHA_256"))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stuck_generator_is_noticed() {
+        assert!(repeats_itself(&[0; 32]) && repeats_itself(&[7; 33]));
+        assert!(repeats_itself(&[1, 2, 3, 4, 5, 6, 7, 8].repeat(2)));
+        assert!(!repeats_itself(&(0..32).collect::<Vec<u8>>()));
+        assert!(!repeats_itself(&[0; 15]), "too short to tell");
     }
 }

@@ -88,6 +88,17 @@ impl HsmError {
         matches!(self.kind, Rejected | Unsupported | KeyMissing | NoWrappingKey | Full | Misconfigured)
     }
 
+    /// Whether a handle meant nothing, which says nothing about the key that it was a handle of.
+    pub(super) fn is_of_a_dead_handle(&self) -> bool {
+        self.function == "lease" || matches!(&*self.code, "CKR_OBJECT_HANDLE_INVALID" | "CKR_KEY_HANDLE_INVALID")
+    }
+
+    /// Whether a search may have been left open. The other calls that the anchor makes begin and end in one C function, so
+    /// that its session is good after any answer that does not speak of the session.
+    pub(super) fn is_of_a_search(&self) -> bool {
+        self.function.starts_with("C_FindObjects")
+    }
+
     /// Whether a C function answered this, as opposed to the engine itself.
     pub(super) fn is_answer(&self) -> bool {
         self.code.starts_with("CKR_")

@@ -35,13 +35,14 @@ mod uri;
 mod worker;
 mod wrapping;
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::Thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use cryptoki::session::Session;
 
 use crate::secret::SecretText;
@@ -51,18 +52,22 @@ use crypto::Line;
 use doubt::LastCheck;
 use engine::{Engine, Standing};
 use handles::Handles;
-use pool::{Duty, Lane, LastOut};
+use pool::{Crew, Duty, Lane, LastOut};
 use queue::Queue;
 use token::Module;
 
 pub use capability::{Feature, IvMaker, OaepRoad, Outcome, Profile, TokenFacts};
 pub use command::{Answer, Command, Place, Sealed};
 pub use error::{HsmError, Kind};
+pub use raw::end_process;
 pub use token::{TokenSelector, init_token};
 pub use wrapping::{WrappingKeyReport, init_wrapping_key};
 
 /// Sessions beside the workers': the anchor's, the writer's, that of slow calls.
 const OTHER_SESSIONS: u64 = 3;
+
+/// How long dropping the last handle waits for the threads.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// Which HSM, and how it is used.
 #[derive(Clone)]
@@ -85,7 +90,8 @@ pub struct Settings {
     pub allow_raw_rsa: bool,
 }
 
-/// The HSM, as everyone holds it. Clones are the same HSM; with the last one the engine stops.
+/// The HSM, as everyone holds it. Clones are the same HSM; with the last one the engine stops, and
+/// dropping that one waits a moment for the threads to close their sessions.
 #[derive(Clone)]
 pub struct Hsm {
     inner: Arc<Inner>,
@@ -99,6 +105,7 @@ struct Inner {
     waiting: Arc<Queue>,
     anchor: Sender<Errand>,
     watch: Thread,
+    ended: Receiver<Infallible>,
     last_check: LastCheck,
 }
 
@@ -219,6 +226,12 @@ impl Hsm {
         self.inner.stop();
     }
 
+    /// Waits, after `stop`, until every thread has closed its session; false if one has not by then, which is how a call
+    /// that hangs looks. A process that exits while a thread is in the module may crash in the module's destructors.
+    pub fn wait_until_stopped(&self, timeout: Duration) -> bool {
+        self.inner.wait(timeout)
+    }
+
     fn engine(&self) -> &Engine {
         &self.inner.engine
     }
@@ -239,23 +252,26 @@ impl Inner {
         let queue = |seats| Arc::new(Queue::new(engine.settings.queue.max(1), seats));
         let (work, slow, writer) = (queue(sessions.len()), queue(1), queue(1));
         let last_out = Arc::new(LastOut(anchor.clone()));
+        let (waiting, queues) = (Arc::clone(&work), [Arc::clone(&slow), Arc::clone(&writer)]);
+        let doors = Doors { work, slow, writer, _last_out: Arc::clone(&last_out) };
+        let (alive, ended) = bounded(0);
+        let crew = Crew { last_out, alive };
 
         let mut lanes = vec![Lane::new("hsm-anchor", Duty::Anchor(errands))];
-        lanes[0].spawn(&engine, &last_out, Some(anchor_session))?;
-        for (name, jobs) in [("hsm-slow", &slow), ("hsm-writer", &writer)] {
-            let lane = Lane::new(name, Duty::Alone(Arc::clone(jobs)));
-            lane.spawn(&engine, &last_out, None)?;
+        lanes[0].spawn(&engine, &crew, Some(anchor_session))?;
+        for (name, jobs) in ["hsm-slow", "hsm-writer"].into_iter().zip(queues) {
+            let lane = Lane::new(name, Duty::Alone(jobs));
+            lane.spawn(&engine, &crew, None)?;
             lanes.push(lane);
         }
         for (number, session) in sessions.into_iter().enumerate() {
-            let lane = Lane::new(format!("hsm-{number}"), Duty::Work(Arc::clone(&work), number));
-            lane.spawn(&engine, &last_out, Some(session))?;
+            let lane = Lane::new(format!("hsm-{number}"), Duty::Work(Arc::clone(&waiting), number));
+            lane.spawn(&engine, &crew, Some(session))?;
             lanes.push(lane);
         }
-        let watch = pool::watch(Arc::clone(&engine), Arc::clone(&last_out), lanes.clone())?;
-        let waiting = Arc::clone(&work);
-        let doors = RwLock::new(Some(Doors { work, slow, writer, _last_out: last_out }));
-        Ok(Self { engine, lanes, doors, waiting, anchor, watch, last_check: LastCheck::default() })
+        let watch = pool::watch(Arc::clone(&engine), crew, lanes.clone())?;
+        let doors = RwLock::new(Some(doors));
+        Ok(Self { engine, lanes, doors, waiting, anchor, watch, ended, last_check: LastCheck::default() })
     }
 
     fn stop(&self) {
@@ -264,11 +280,17 @@ impl Inner {
         self.engine.handles.reset();
         drop(self.doors.write().unwrap_or_else(PoisonError::into_inner).take());
     }
+
+    fn wait(&self, timeout: Duration) -> bool {
+        self.ended.recv_timeout(timeout) == Err(RecvTimeoutError::Disconnected)
+    }
 }
 
+/// Gives the threads a moment to leave the module, because what comes next is often the end of the process.
 impl Drop for Inner {
     fn drop(&mut self) {
         self.stop();
+        self.wait(FAREWELL);
     }
 }
 

@@ -4,6 +4,7 @@
 //! the engine a thread: the watch bumps the lane's generation and starts another thread with another session. When the stuck call returns after all,
 //! its thread sees that it has been replaced, closes its session and ends.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -83,6 +84,14 @@ impl Drop for LastOut {
     }
 }
 
+/// What every thread of an engine holds for as long as it lives.
+#[derive(Clone)]
+pub(super) struct Crew {
+    pub(super) last_out: Arc<LastOut>,
+    /// Nothing is sent: the other end sees when the last thread has closed its session and ended.
+    pub(super) alive: Sender<Infallible>,
+}
+
 impl Lane {
     pub(super) fn new(name: impl Into<String>, duty: Duty) -> Arc<Self> {
         let (generation, busy_until) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -133,32 +142,35 @@ impl Lane {
     pub(super) fn spawn(
         self: &Arc<Self>,
         engine: &Arc<Engine>,
-        last_out: &Arc<LastOut>,
+        crew: &Crew,
         session: Option<Session>,
     ) -> Result<(), HsmError> {
         let shift = Shift(self.generation.load(Ordering::Acquire));
-        let (lane, engine, last_out) = (Arc::clone(self), Arc::clone(engine), Arc::clone(last_out));
-        let run = move || match &lane.duty {
-            Duty::Work(queue, seat) => {
-                worker::serve(&engine, &lane, shift, (queue, *seat), session);
-                drop(last_out);
+        let (lane, engine, Crew { last_out, alive }) = (Arc::clone(self), Arc::clone(engine), crew.clone());
+        let run = move || {
+            match &lane.duty {
+                Duty::Work(queue, seat) => {
+                    worker::serve(&engine, &lane, shift, (queue, *seat), session);
+                    drop(last_out);
+                }
+                Duty::Alone(queue) => {
+                    worker::serve(&engine, &lane, shift, (queue, 0), session);
+                    drop(last_out);
+                }
+                Duty::Anchor(errands) => {
+                    // The anchor outlives those who use handles, and must not wait for itself.
+                    drop(last_out);
+                    anchor::serve(&engine, &lane, shift, errands, session);
+                }
             }
-            Duty::Alone(queue) => {
-                worker::serve(&engine, &lane, shift, (queue, 0), session);
-                drop(last_out);
-            }
-            Duty::Anchor(errands) => {
-                // The anchor outlives those who use handles, and must not wait for itself.
-                drop(last_out);
-                anchor::serve(&engine, &lane, shift, errands, session);
-            }
+            drop(alive);
         };
         let started = thread::Builder::new().name(self.name.clone()).spawn(run);
         started.map(|_| ()).map_err(|error| HsmError::misconfigured("spawn", error.to_string()))
     }
 
     /// Gives up the thread, whose call does not return, and starts another.
-    fn replace(self: &Arc<Self>, engine: &Arc<Engine>, last_out: &Arc<LastOut>) {
+    fn replace(self: &Arc<Self>, engine: &Arc<Engine>, crew: &Crew) {
         let counts = &engine.counts;
         if counts.lost.load(Ordering::Relaxed) >= 4 * engine.settings.sessions.max(1) as u64 {
             return;
@@ -171,24 +183,20 @@ impl Lane {
         if let Duty::Anchor(_) = self.duty {
             engine.end_epoch();
         }
-        if let Err(error) = self.spawn(engine, last_out, None) {
+        if let Err(error) = self.spawn(engine, crew, None) {
             tracing::error!(lane = self.name, %error, "no thread could be started");
         }
     }
 }
 
 /// Looks after calls that do not return, until the engine stops.
-pub(super) fn watch(
-    engine: Arc<Engine>,
-    last_out: Arc<LastOut>,
-    lanes: Vec<Arc<Lane>>,
-) -> Result<thread::Thread, HsmError> {
+pub(super) fn watch(engine: Arc<Engine>, crew: Crew, lanes: Vec<Arc<Lane>>) -> Result<thread::Thread, HsmError> {
     let run = move || {
         while !engine.stopping.load(Ordering::Relaxed) {
             thread::park_timeout(WATCH_PERIOD);
             let now = engine.ticks(Instant::now());
             for lane in lanes.iter().filter(|lane| lane.is_overdue(now)) {
-                lane.replace(&engine, &last_out);
+                lane.replace(&engine, &crew);
             }
             lanes.iter().find(|lane| lane.is_worker()).into_iter().for_each(|lane| lane.nudge());
         }

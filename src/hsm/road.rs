@@ -15,9 +15,12 @@ use super::handles::{Found, Lease};
 use super::pool::{Failure, Job};
 use super::queue::Refused;
 
+/// How many failures of one command are mended before the last one is its answer.
+const MOST_MENDED: usize = 3;
+
 impl Hsm {
-    /// Tries a command, mends what can be mended and tries again; at most one repetition for each kind of failure, and two
-    /// altogether.
+    /// Tries a command, mends what can be mended and tries again: once for each kind of failure, and once more if a new login
+    /// came in between, because then the failure says nothing about what is now.
     pub(super) async fn attempts(&self, mut command: Command, deadline: Instant) -> Result<Answer, HsmError> {
         let mut mended = Vec::new();
         loop {
@@ -27,7 +30,8 @@ impl Hsm {
                 Err(failure) => failure,
             };
             let kind = failure.error.kind;
-            if mended.len() == 2 || mended.contains(&kind) || !self.mend(&failure, epoch, deadline).await? {
+            let is_new = !mended.contains(&kind) || self.engine().epoch() != epoch;
+            if mended.len() == MOST_MENDED || !is_new || !self.mend(&failure, epoch, deadline).await? {
                 return Err(self.judge(failure, deadline).await);
             }
             mended.push(kind);
@@ -43,7 +47,8 @@ impl Hsm {
             Kind::KeyMissing if matches!(failure.command, Command::Check) => {
                 self.log_in(epoch, deadline).await.map(|()| true)
             }
-            Kind::KeyMissing => {
+            // An object that is being taken away may answer anything, SoftHSM2's even that the mechanism is unknown.
+            Kind::KeyMissing | Kind::Unsupported => {
                 let Some((lease, (id, _))) = failure.lease.as_ref().zip(failure.command.needs()) else {
                     return Ok(false);
                 };
@@ -61,6 +66,8 @@ impl Hsm {
                 let kind = self.verdict(&failure, deadline).await;
                 failure.error.with_kind(kind)
             }
+            // Handles die faster than they can be made. The key is missing only if it cannot be found.
+            Kind::KeyMissing if failure.error.is_of_a_dead_handle() => failure.error.with_kind(Kind::SessionLost),
             _ => failure.error,
         }
     }

@@ -1,5 +1,7 @@
 //! The wrapping key: finding it, making it, and what it does to other keys.
 
+use std::fmt;
+
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
@@ -26,6 +28,13 @@ pub struct WrappingKeyReport {
     pub created: bool,
     /// Its CKA_ID.
     pub cka_id: Vec<u8>,
+}
+
+impl fmt::Display for WrappingKeyReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.created { "wrapping key made, CKA_ID " } else { "wrapping key was there, CKA_ID " })?;
+        self.cka_id.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
 }
 
 /// Makes the wrapping key that the settings name, unless the token has it. Run by the operator, once per HSM.

@@ -13,11 +13,13 @@ use uuid::Uuid;
 
 use crate::{
     arn::AccountId,
+    authn::Vault,
     clock::Timestamp,
     error::{Code, KmsError},
+    failure,
     hsm::{Answer, Command, Hsm, Place},
     key::spec::{KeySpec, KeyUsage},
-    kms::{Vault, failure, keys::random_material_id, sealing::mismatch},
+    kms::{keys::random_material_id, sealing::mismatch},
     policy::Document,
     principal::Principal,
     secret::SecretText,

@@ -15,8 +15,8 @@ use tokio::sync::Mutex;
 
 use crate::{
     error::{Code, KmsError},
+    failure,
     key::material::MaterialId,
-    kms::failure,
     store::Store,
 };
 

@@ -6,6 +6,7 @@ use crate::{
     access::{Authorized, KeyEntry},
     clock::Timestamp,
     error::{Code, KmsError},
+    failure,
     hsm::{Answer, Command, Place},
     key::{
         Alias, Key,
@@ -14,7 +15,7 @@ use crate::{
         spec::{KeySpec, KeyUsage},
         state::Demand,
     },
-    kms::{KeyStoreKind, Kms, cx::Cx, failure, sealing::mismatch},
+    kms::{KeyStoreKind, Kms, cx::Cx, sealing::mismatch},
     store::{AliasInsert, AliasMove, ChangeError, Intent},
 };
 

@@ -6,31 +6,31 @@
 
 pub mod admin;
 pub mod cx;
-mod failure;
 mod invocations;
 mod keys;
+mod padding;
 mod readiness;
 mod record;
 pub mod sealing;
 pub mod seed;
 mod upkeep;
-mod vault;
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use http::request::Parts;
 use uuid::Uuid;
 
-pub use self::vault::Vault;
 use crate::{
     access::Caller,
     arn::{AccountId, Realm},
     audit::Trail,
-    authn::Authn,
+    authn::{Authn, Vault},
     clock::{Clock, Timestamp},
     error::{Code, KmsError},
+    failure,
     hsm::Hsm,
     metrics::Metrics,
     operations::{self, Body, Entry, json::Json},
@@ -39,6 +39,7 @@ use crate::{
 };
 use cx::Cx;
 use invocations::Invocations;
+use padding::PaddingFailures;
 use readiness::Readiness;
 use record::Record;
 
@@ -93,15 +94,16 @@ pub struct Kms {
     metrics: Metrics,
     authn: Authn,
     invocations: Invocations,
+    padding_failures: PaddingFailures,
     readiness: Readiness,
 }
 
 /// One call, as a door received it.
 pub struct Call {
     /// Method, target, version and headers.
-    pub head: http::request::Parts,
-    /// The body, which may hold a plaintext.
-    pub body: Body,
+    pub head: Parts,
+    /// The body, which may hold a plaintext; or why the door could not take it.
+    pub body: Result<Body, KmsError>,
     /// Where it came from.
     pub source_ip: String,
 }
@@ -122,6 +124,7 @@ impl Kms {
             settings,
             authn: Authn::new(store.clone(), vault),
             invocations: Invocations::new(store.clone()),
+            padding_failures: PaddingFailures::default(),
             readiness: Readiness::default(),
             metrics: Metrics::new(),
             store,
@@ -137,22 +140,26 @@ impl Kms {
     }
 
     /// Does what `call` asks for, if the caller may, and writes it down.
-    pub async fn perform(&self, call: &Call) -> Reply {
+    pub async fn perform(&self, call: Call) -> Reply {
         let began = Instant::now();
         let request_id = Uuid::new_v4();
         let mut record = Record::new(request_id, self.now());
-        let outcome = self.attempt(call, began, &mut record).await;
-        let outcome = self.write_down(call, &record, outcome).await;
+        let Call { head, body, source_ip } = call;
+        let outcome = match body {
+            Ok(body) => self.attempt(&head, &body, began, &mut record).await,
+            Err(error) => Err(error),
+        };
+        let outcome = self.write_down(&head, &source_ip, &record, outcome).await;
         let result = outcome.as_ref().map_or_else(|error| error.code.as_str(), |_| "Success");
         self.metrics.observe_call(record.operation_name(), result, began.elapsed().as_secs_f64());
         Reply { request_id, outcome }
     }
 
-    async fn attempt(&self, call: &Call, began: Instant, record: &mut Record) -> Result<Body, KmsError> {
-        let body = Json::object(&call.body)?;
-        let entry = operation(call).ok_or_else(|| KmsError::bare(Code::UnknownOperationException))?;
+    async fn attempt(&self, head: &Parts, bytes: &Body, began: Instant, record: &mut Record) -> Result<Body, KmsError> {
+        let body = Json::object(bytes)?;
+        let entry = operation(head).ok_or_else(|| KmsError::bare(Code::UnknownOperationException))?;
         record.operation(entry, &body);
-        let (caller, realm) = self.identify(call, began, record).await?;
+        let (caller, realm) = self.identify(head, bytes, began, record).await?;
         if self.store.freshness() > self.settings.staleness {
             let text = "The service cannot tell whether what it knows is up to date.";
             return Err(KmsError::new(Code::ServiceUnavailableException, text));
@@ -164,15 +171,21 @@ impl Kms {
     }
 
     /// Who calls, proved by the signature, and in which realm.
-    async fn identify(&self, call: &Call, began: Instant, record: &mut Record) -> Result<(Caller, Realm), KmsError> {
+    async fn identify(
+        &self,
+        head: &Parts,
+        body: &Body,
+        began: Instant,
+        record: &mut Record,
+    ) -> Result<(Caller, Realm), KmsError> {
         let headers: Vec<(&str, &[u8])> =
-            call.head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+            head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         let received = Received {
-            method: call.head.method.as_str(),
-            path: call.head.uri.path(),
-            query: call.head.uri.query(),
+            method: head.method.as_str(),
+            path: head.uri.path(),
+            query: head.uri.query(),
             headers: &headers,
-            body: &call.body,
+            body,
         };
         let claim = sigv4::claim(&received, record.time, |region| self.serves(region))?;
         record.claim(&claim);
@@ -193,12 +206,13 @@ impl Kms {
     /// No record, no answer.
     async fn write_down(
         &self,
-        call: &Call,
+        head: &Parts,
+        source_ip: &str,
         record: &Record,
         outcome: Result<Body, KmsError>,
     ) -> Result<Body, KmsError> {
         record.log(&outcome);
-        let written = record.write(&self.trail, call, &self.settings, outcome.as_ref().err()).await;
+        let written = record.write(&self.trail, head, source_ip, &self.settings, outcome.as_ref().err()).await;
         let failed = |error| {
             let error = failure::audit(error);
             tracing::error!(request_id = %record.request_id, cause = ?error.cause(), "no audit record, so no answer");
@@ -210,8 +224,8 @@ impl Kms {
 }
 
 /// The operation that the call names.
-fn operation(call: &Call) -> Option<&'static Entry> {
-    operations::find(call.head.headers.get("x-amz-target")?.to_str().ok()?)
+fn operation(head: &Parts) -> Option<&'static Entry> {
+    operations::find(head.headers.get("x-amz-target")?.to_str().ok()?)
 }
 
 /// RegionType, as far as it keeps a region's name short and plain.

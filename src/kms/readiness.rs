@@ -57,7 +57,7 @@ impl Kms {
                 sessions: gauges.sessions as u64,
                 sessions_busy: gauges.sessions_busy as u64,
                 cached_handles: gauges.cached_handles as u64,
-                threads_replaced: gauges.threads_replaced as u64,
+                threads_replaced: gauges.threads_replaced,
                 errors: errors.map(|e| HsmErrors { function: e.function, code: e.code, count: e.count }).collect(),
             },
             audit_records: self.trail.records(),

@@ -3,6 +3,7 @@
 //! Parameters are recorded by a list of those that may be: whatever is not on it, plaintexts and blobs above all, is
 //! never looked at.
 
+use http::request::Parts;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -11,7 +12,7 @@ use crate::{
     clock::Timestamp,
     error::{Code, KmsError},
     identity::Identity,
-    kms::{Call, Settings},
+    kms::Settings,
     operations::{Body, Entry, json::Json},
     sigv4::Claim,
 };
@@ -117,17 +118,18 @@ impl Record {
     pub async fn write(
         &self,
         trail: &Trail,
-        call: &Call,
+        head: &Parts,
+        source_ip: &str,
         settings: &Settings,
         error: Option<&KmsError>,
     ) -> Result<(), AuditError> {
-        let header = |name| call.head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let event = Event {
             time: self.time,
             request_id: self.request_id,
             event_name: self.operation.map_or_else(|| header("x-amz-target"), |entry| entry.name),
             region: &self.region,
-            source_ip: &call.source_ip,
+            source_ip,
             user_agent: header("user-agent"),
             caller: self.caller(),
             parameters: &self.parameters,

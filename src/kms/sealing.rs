@@ -6,9 +6,10 @@ use crate::{
     access::Usable,
     envelope::{Envelope, Header},
     error::{Code, KmsError},
+    failure,
     hsm::{Answer, Command, Sealed},
     key::{context::EncryptionContext, material::MaterialId, spec::EncryptionAlgorithm},
-    kms::{cx::Cx, failure},
+    kms::cx::Cx,
     secret::SecretBytes,
 };
 
@@ -95,10 +96,17 @@ impl Cx<'_> {
     /// Decrypts a bare RSAES-OAEP ciphertext.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// As [`Self::open`]; `ThrottlingException` for a caller who fails too often.
     pub async fn decrypt_rsa(&self, key: &Usable, ciphertext: Vec<u8>) -> Result<Opened, KmsError> {
+        let (failures, caller, id) = (&self.kms.padding_failures, &self.caller().principal, key.key().id);
+        failures.check(caller, id, self.now())?;
         let command = Command::Decrypt { material: Arc::clone(key.material()), algorithm: key.algorithm(), ciphertext };
-        Ok(Opened { plaintext: self.call_about_ciphertext(command).await?, material: None })
+        let plaintext = self.call_about_ciphertext(command).await.inspect_err(|error| {
+            if error.code == Code::InvalidCiphertextException {
+                failures.count(caller, id, self.now());
+            }
+        })?;
+        Ok(Opened { plaintext, material: None })
     }
 
     /// Random bytes of the HSM; asks for no key, so the caller has been authorized for GenerateRandom alone.

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::{
+    authn::Vault,
     error::KmsError,
+    failure,
     key::{
         Alias, Key, Origin,
         reference::KeyId,
@@ -14,9 +16,8 @@ use crate::{
         tags::{Tag, Tags},
     },
     kms::{
-        Kms, Vault,
+        Kms,
         admin::{ADMINISTRATOR_POLICY, Admin, Credentials},
-        failure,
     },
     policy::{self, Document},
     secret::SecretText,

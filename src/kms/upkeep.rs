@@ -8,12 +8,13 @@ use std::{
 use crate::{
     clock::Timestamp,
     error::KmsError,
+    failure,
     hsm::{Command, Kind},
     key::{
         Key,
         material::{Keeping, Material, MaterialId},
     },
-    kms::{Kms, failure},
+    kms::Kms,
     store::Intent,
 };
 

@@ -251,13 +251,13 @@ def test_a_list_is_not_a_request(wire):
         (
             "Encrypt",
             {"KeyId": "x", "Plaintext": "abc"},
-            "'abc' can not be converted to a Blob: "
+            "The value can not be converted to a Blob: "
             "Base64 encoded length is expected a multiple of 4 bytes but found: 3",
         ),
         (
             "Encrypt",
             {"KeyId": "x", "Plaintext": "ab*="},
-            "'ab*=' can not be converted to a Blob: Invalid Base64 character: '*'",
+            "The value can not be converted to a Blob: Invalid Base64 character: '*'",
         ),
     ],
 )

@@ -367,6 +367,7 @@ async fn the_wrapping_key_is_made_once_and_can_be_made_later() {
     assert_eq!(kind(hsm.call(generate(), soon()).await), Kind::NoWrappingKey);
     let made = init_wrapping_key(&settings).unwrap();
     assert!(made.created && made.cka_id.len() == 16);
+    assert!(made.to_string().starts_with("wrapping key made, CKA_ID "), "{made}");
     let again = init_wrapping_key(&settings).unwrap();
     assert!(!again.created && again.cka_id == made.cka_id);
     assert!(hsm.call(generate(), soon()).await.is_ok());
@@ -574,6 +575,7 @@ async fn two_engines_share_a_token_and_one_stops() {
     let sealed = seal(&one, &key, b"x").await.unwrap();
     one.stop();
     one.stop();
+    assert!(one.wait_until_stopped(Duration::from_secs(10)));
     assert_eq!(kind(one.call(Command::Check, soon()).await), Kind::DeviceLost);
     assert_eq!(open(&other, &key, b"aad", &sealed).await.unwrap(), b"x");
     // Logged in by the first already; a second login is none.

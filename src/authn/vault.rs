@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Instant};
 
 use crate::{
     error::KmsError,
+    failure,
     hsm::{Answer, Command, Hsm, Sealed},
     key::material::Material,
-    kms::failure,
     secret::{SecretBytes, SecretText},
 };
 

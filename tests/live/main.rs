@@ -1,0 +1,15 @@
+//! Drives the real program: `strongroom dev`, `strongroom serve` and the verbs, from the outside, as clients and
+//! operators do. Every wait has a bound, and every process is ended by the test that started it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that panics has failed")]
+
+mod clients;
+mod crash;
+mod sdk;
+mod seed;
+mod server;
+mod start;
+mod stopping;
+mod tls;
+mod two_processes;
+mod wire;

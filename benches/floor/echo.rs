@@ -50,7 +50,8 @@ impl Drop for Server {
 
 /// What the process does.
 pub fn serve() -> Outcome<()> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+    let runtime = strongroom::server::runtime().map_err(|failure| failure.text)?;
+    runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let mut out = std::io::stdout();
         writeln!(out, "{}", listener.local_addr()?)?;

@@ -17,7 +17,7 @@ fn main() {
     let Cli { verb } = Cli::parse();
     log(matches!(verb, Verb::Serve(_)));
     let outcome = harden().and_then(|()| {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::new)?;
+        let runtime = server::runtime()?;
         let outcome = runtime.block_on(run(verb));
         // A call that hangs in the HSM must not keep the program from ending.
         runtime.shutdown_background();

@@ -5,6 +5,7 @@ mod patient;
 use std::{
     fs::{DirBuilder, File},
     net::SocketAddr,
+    num::NonZero,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
     sync::Arc,
@@ -21,6 +22,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
+    runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
@@ -85,6 +87,20 @@ pub struct Service {
     /// Seals the secrets of access keys.
     pub vault: Vault,
     hsm: Hsm,
+}
+
+/// The runtime that the doors live in: as many threads as half of the cores, for the other half are busy with what the
+/// HSM's module does. More threads than that wake each other up for nothing. `TOKIO_WORKER_THREADS` says otherwise.
+///
+/// # Errors
+/// If no threads can be started.
+pub fn runtime() -> Result<Runtime, Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        builder.worker_threads(cores.div_ceil(2));
+    }
+    builder.enable_all().build().map_err(Failure::new)
 }
 
 /// Opens the store and the HSM, puts the service together and begins its background work.

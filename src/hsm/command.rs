@@ -158,6 +158,11 @@ impl Command {
         }
     }
 
+    /// Whether it is one AES-GCM call on a few kilobytes, give or take some random bytes.
+    pub(super) fn is_aes(&self) -> bool {
+        matches!(self, Self::Seal { .. } | Self::SealRandom { .. } | Self::Open { .. })
+    }
+
     /// Whether doing it twice is the same as doing it once, as far as the HSM's objects are concerned.
     pub(super) fn is_repeatable(&self) -> bool {
         self.lane() != Lane::Writer

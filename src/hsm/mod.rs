@@ -27,6 +27,7 @@ mod oaep;
 mod objects;
 mod pool;
 mod public_key;
+mod queue;
 mod raw;
 mod road;
 mod token;
@@ -51,7 +52,8 @@ use crypto::Line;
 use doubt::LastCheck;
 use engine::{Engine, Standing};
 use handles::Handles;
-use pool::{Crew, Duty, Job, Lane, LastOut};
+use pool::{Crew, Duty, Lane, LastOut};
+use queue::Queue;
 use token::Module;
 
 pub use capability::{Feature, IvMaker, OaepRoad, Outcome, Profile, TokenFacts};
@@ -100,19 +102,25 @@ struct Inner {
     lanes: Vec<Arc<Lane>>,
     /// `None` once stopped; the workers end when they have done what was queued.
     doors: RwLock<Option<Doors>>,
-    waiting: Receiver<Job>,
+    waiting: Arc<Queue>,
     anchor: Sender<Errand>,
     watch: Thread,
     ended: Receiver<Infallible>,
     last_check: LastCheck,
 }
 
-/// The ends of the queues into which work is put.
+/// The queues into which work is put. When this is dropped, they are closed.
 struct Doors {
-    work: Sender<Job>,
-    slow: Sender<Job>,
-    writer: Sender<Job>,
+    work: Arc<Queue>,
+    slow: Arc<Queue>,
+    writer: Arc<Queue>,
     _last_out: Arc<LastOut>,
+}
+
+impl Drop for Doors {
+    fn drop(&mut self) {
+        [&self.work, &self.slow, &self.writer].into_iter().for_each(|queue| queue.close());
+    }
 }
 
 /// Numbers of this moment, for the metrics.
@@ -241,27 +249,29 @@ impl Inner {
         errands: Receiver<Errand>,
         anchor_session: Session,
     ) -> Result<Self, HsmError> {
-        let queue = engine.settings.queue.max(1);
-        let ((work, jobs), (slow, slow_jobs), (writer, writer_jobs)) = (bounded(queue), bounded(queue), bounded(queue));
+        let sessions = open_sessions(&engine)?;
+        let queue = |seats| Arc::new(Queue::new(engine.settings.queue.max(1), seats));
+        let (work, slow, writer) = (queue(sessions.len()), queue(1), queue(1));
         let last_out = Arc::new(LastOut(anchor.clone()));
+        let (waiting, queues) = (Arc::clone(&work), [Arc::clone(&slow), Arc::clone(&writer)]);
+        let doors = Doors { work, slow, writer, _last_out: Arc::clone(&last_out) };
         let (alive, ended) = bounded(0);
-        let crew = Crew { last_out: Arc::clone(&last_out), alive };
-        let waiting = jobs.clone();
+        let crew = Crew { last_out, alive };
 
         let mut lanes = vec![Lane::new("hsm-anchor", Duty::Anchor(errands))];
         lanes[0].spawn(&engine, &crew, Some(anchor_session))?;
-        for (name, jobs) in [("hsm-slow", slow_jobs), ("hsm-writer", writer_jobs)] {
+        for (name, jobs) in ["hsm-slow", "hsm-writer"].into_iter().zip(queues) {
             let lane = Lane::new(name, Duty::Alone(jobs));
             lane.spawn(&engine, &crew, None)?;
             lanes.push(lane);
         }
-        for (number, session) in open_sessions(&engine)?.into_iter().enumerate() {
-            let lane = Lane::new(format!("hsm-{number}"), Duty::Work(jobs.clone()));
+        for (number, session) in sessions.into_iter().enumerate() {
+            let lane = Lane::new(format!("hsm-{number}"), Duty::Work(Arc::clone(&waiting), number));
             lane.spawn(&engine, &crew, Some(session))?;
             lanes.push(lane);
         }
         let watch = pool::watch(Arc::clone(&engine), crew, lanes.clone())?;
-        let doors = RwLock::new(Some(Doors { work, slow, writer, _last_out: last_out }));
+        let doors = RwLock::new(Some(doors));
         Ok(Self { engine, lanes, doors, waiting, anchor, watch, ended, last_check: LastCheck::default() })
     }
 

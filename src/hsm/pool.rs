@@ -19,6 +19,7 @@ use super::command::{Answer, Command};
 use super::engine::Engine;
 use super::error::HsmError;
 use super::handles::Lease;
+use super::queue::Queue;
 use super::worker;
 
 /// A call is not given up before it has lasted this long, however near its deadline it began: under load, calls begin late,
@@ -63,10 +64,10 @@ pub(super) struct Lane {
 
 /// What the thread of a lane does.
 pub(super) enum Duty {
-    /// One of the workers that share a queue.
-    Work(Receiver<Job>),
+    /// One of the workers that share a queue, by its seat there.
+    Work(Arc<Queue>, usize),
     /// The only one of its kind.
-    Alone(Receiver<Job>),
+    Alone(Arc<Queue>),
     Anchor(Receiver<Errand>),
 }
 
@@ -100,7 +101,7 @@ impl Lane {
     /// A call begins.
     pub(super) fn begin(&self, engine: &Engine, now: Instant, deadline: Instant) {
         let patience = match self.duty {
-            Duty::Work(_) => WORK_PATIENCE,
+            Duty::Work(..) => WORK_PATIENCE,
             Duty::Anchor(_) => ANCHOR_PATIENCE,
             Duty::Alone(_) => SLOW_PATIENCE,
         };
@@ -122,7 +123,14 @@ impl Lane {
     }
 
     pub(super) fn is_worker(&self) -> bool {
-        matches!(self.duty, Duty::Work(_))
+        matches!(self.duty, Duty::Work(..))
+    }
+
+    /// Looks after what waits for the workers of this lane.
+    fn nudge(&self) {
+        if let Duty::Work(queue, _) = &self.duty {
+            queue.nudge();
+        }
     }
 
     fn is_overdue(&self, now: u64) -> bool {
@@ -141,8 +149,12 @@ impl Lane {
         let (lane, engine, Crew { last_out, alive }) = (Arc::clone(self), Arc::clone(engine), crew.clone());
         let run = move || {
             match &lane.duty {
-                Duty::Work(jobs) | Duty::Alone(jobs) => {
-                    worker::serve(&engine, &lane, shift, jobs, session);
+                Duty::Work(queue, seat) => {
+                    worker::serve(&engine, &lane, shift, (queue, *seat), session);
+                    drop(last_out);
+                }
+                Duty::Alone(queue) => {
+                    worker::serve(&engine, &lane, shift, (queue, 0), session);
                     drop(last_out);
                 }
                 Duty::Anchor(errands) => {
@@ -186,6 +198,7 @@ pub(super) fn watch(engine: Arc<Engine>, crew: Crew, lanes: Vec<Arc<Lane>>) -> R
             for lane in lanes.iter().filter(|lane| lane.is_overdue(now)) {
                 lane.replace(&engine, &crew);
             }
+            lanes.iter().find(|lane| lane.is_worker()).into_iter().for_each(|lane| lane.nudge());
         }
     };
     let started = thread::Builder::new().name("hsm-watch".to_owned()).spawn(run);

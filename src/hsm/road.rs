@@ -5,7 +5,6 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-use crossbeam_channel::TrySendError;
 use tokio::sync::oneshot;
 
 use super::Hsm;
@@ -14,6 +13,7 @@ use super::command::{Answer, Command, Lane};
 use super::error::{HsmError, Kind};
 use super::handles::{Found, Lease};
 use super::pool::{Failure, Job};
+use super::queue::Refused;
 
 /// How many failures of one command are mended before the last one is its answer.
 const MOST_MENDED: usize = 3;
@@ -114,9 +114,9 @@ impl Hsm {
             Lane::Slow => &doors.slow,
             Lane::Writer => &doors.writer,
         };
-        queue.try_send(job).map_err(|refused| match refused {
-            TrySendError::Full(job) => (HsmError::new(Kind::Busy, "queue", "the queue is full"), Box::new(job)),
-            TrySendError::Disconnected(job) => (HsmError::stopped(), Box::new(job)),
+        queue.send(job).map_err(|(refused, job)| match refused {
+            Refused::Full => (HsmError::new(Kind::Busy, "queue", "the queue is full"), job),
+            Refused::Closed => (HsmError::stopped(), job),
         })
     }
 }

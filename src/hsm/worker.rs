@@ -3,7 +3,6 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use crossbeam_channel::Receiver;
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
 
@@ -18,17 +17,25 @@ use super::handles::Lease;
 use super::mechanism::OaepHash;
 use super::objects::{Means, Order, public_key};
 use super::pool::{Failure, Job, Lane, Shift};
+use super::queue::Queue;
 
 struct Worker<'a> {
     engine: &'a Engine,
+    queue: &'a Queue,
     /// `None` after a call that did not end in a known way; the next job opens another.
     session: Option<Session>,
 }
 
 /// Does jobs until there will be no more or the thread has been replaced.
-pub(super) fn serve(engine: &Engine, lane: &Lane, shift: Shift, jobs: &Receiver<Job>, session: Option<Session>) {
-    let mut worker = Worker { engine, session };
-    while let Ok(job) = jobs.recv() {
+pub(super) fn serve(
+    engine: &Engine,
+    lane: &Lane,
+    shift: Shift,
+    (queue, seat): (&Queue, usize),
+    session: Option<Session>,
+) {
+    let mut worker = Worker { engine, queue, session };
+    while let Some(job) = queue.take(seat) {
         let now = Instant::now();
         // Nobody waits for it: not worth a call.
         if job.reply.is_closed() || job.deadline <= now {
@@ -51,7 +58,11 @@ impl Worker<'_> {
             Ok(_) => self.engine.note_success(started),
             Err(error) => self.note(error),
         }
-        if Instant::now() > deadline {
+        let ended = Instant::now();
+        if command.is_aes() {
+            self.queue.note(ended - now);
+        }
+        if ended > deadline {
             self.engine.counts.late.fetch_add(1, Ordering::Relaxed);
         }
         // Who no longer waits is not told; the answer is zeroised where it is secret.

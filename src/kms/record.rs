@@ -17,7 +17,7 @@ use crate::{
     sigv4::Claim,
 };
 
-/// The members of requests that a record shows.
+/// The members of requests that a record shows, sorted.
 const SHOWN: &[&str] = &[
     "AliasName",
     "BypassPolicyLockoutSafetyCheck",
@@ -171,9 +171,17 @@ fn chain(cause: &(dyn std::error::Error + 'static)) -> String {
 }
 
 fn shown(body: &Json<'_>) -> Value {
-    let members = SHOWN.iter().filter_map(|name| Some((lower_camel(name), value(body.member(name)?))));
-    let members: Map<_, _> = members.collect();
-    if members.is_empty() { Value::Null } else { Value::Object(members) }
+    let Json::Map(members) = body else { return Value::Null };
+    let known = members.iter().filter(|(name, _)| SHOWN.binary_search(&name.as_ref()).is_ok());
+    // The last of several members of one name counts, and `null` is the same as absent.
+    let mut shown = Map::new();
+    for (name, json) in known {
+        match json {
+            Json::Null => shown.remove(&lower_camel(name)),
+            json => shown.insert(lower_camel(name), value(json)),
+        };
+    }
+    if shown.is_empty() { Value::Null } else { Value::Object(shown) }
 }
 
 fn lower_camel(name: &str) -> String {
@@ -205,4 +213,25 @@ fn cut(text: &str) -> &str {
         end -= 1;
     }
     &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown_of(body: &[u8]) -> String {
+        Json::object(body).map(|body| shown(&body).to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn members_are_shown_by_a_list_that_is_sorted() {
+        assert!(SHOWN.is_sorted());
+        assert_eq!(shown_of(br#"{"Plaintext":"AA==","KeyId":"k","Limit":7}"#), r#"{"keyId":"k","limit":7}"#);
+        assert_eq!(shown_of(br#"{"Plaintext":"AA=="}"#), "null");
+    }
+
+    #[test]
+    fn the_last_of_two_members_is_shown_and_null_is_absent() {
+        assert_eq!(shown_of(br#"{"KeyId":"a","KeyId":"b","Limit":1,"Limit":null}"#), r#"{"keyId":"b"}"#);
+    }
 }

@@ -10,7 +10,7 @@ pub mod member;
 mod metadata;
 mod policy_text;
 
-use std::pin::Pin;
+use std::{io, pin::Pin};
 
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -139,12 +139,39 @@ fn not_yet<'a>(_: &'a Cx<'a>, _: &Json<'_>) -> Running<'a> {
     Box::pin(async { Err(KmsError::bare(Code::UnsupportedOperationException)) })
 }
 
-/// Room for the longest answer, so that a plaintext is not left behind in a buffer that was outgrown.
-const BODY_CAPACITY: usize = 10 * 1024;
+/// Room for most answers. To wipe a buffer costs as much as it is long.
+const BODY_CAPACITY: usize = 512;
+
+/// A body that is being written. What it outgrows is wiped, so that no plaintext is left behind.
+struct Growing(Body);
+
+impl Growing {
+    fn grow(&mut self, length: usize) {
+        let mut larger = Zeroizing::new(Vec::with_capacity(length.max(self.0.capacity() * 4)));
+        larger.extend_from_slice(&self.0);
+        self.0 = larger;
+    }
+}
+
+impl io::Write for Growing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let length = self.0.len() + bytes.len();
+        if length > self.0.capacity() {
+            self.grow(length);
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 fn write(answer: &impl Serialize) -> Result<Body, KmsError> {
-    let mut body = Zeroizing::new(Vec::with_capacity(BODY_CAPACITY));
-    serde_json::to_writer(&mut *body, answer).map_err(KmsError::internal)?;
+    let mut body = Growing(Zeroizing::new(Vec::with_capacity(BODY_CAPACITY)));
+    serde_json::to_writer(&mut body, answer).map_err(KmsError::internal)?;
+    let Growing(mut body) = body;
     // Serde's word for "no answer" is `null`; AWS's is an empty body.
     if body.as_slice() == b"null" {
         body.clear();
@@ -185,6 +212,13 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), 56);
+    }
+
+    #[test]
+    fn a_long_answer_is_written_whole() {
+        let text = "x".repeat(20 * BODY_CAPACITY);
+        let body = write(&[text.as_str(); 3]).unwrap();
+        assert_eq!(*body, serde_json::to_vec(&[text.as_str(); 3]).unwrap());
     }
 
     #[test]

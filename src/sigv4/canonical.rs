@@ -28,7 +28,7 @@ pub(super) fn request(received: &Received<'_>, names: &[&str], body_hash: &str) 
 
 /// The string to sign: `scope` is `DATE/REGION/SERVICE/aws4_request`.
 pub(super) fn string_to_sign(date: &str, scope: &str, canonical_request: &[u8]) -> String {
-    format!("{ALGORITHM}\n{date}\n{scope}\n{}", hash(canonical_request))
+    [ALGORITHM, date, scope, &hash(canonical_request)].join("\n")
 }
 
 /// SHA-256 in lower-case hexadecimal.
@@ -38,12 +38,10 @@ pub(super) fn hash(bytes: &[u8]) -> String {
 
 /// Lower-case hexadecimal.
 pub(super) fn hex(bytes: &[u8]) -> String {
-    let digit = |value: u8| char::from(if value < 10 { b'0' + value } else { b'a' + value - 10 });
-    let mut out = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        out.extend([digit(byte >> 4), digit(byte & 15)]);
-    }
-    out
+    let digit = |value: u8| if value < 10 { b'0' + value } else { b'a' + value - 10 };
+    let digits: Vec<u8> = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
+    // Digits are always text.
+    String::from_utf8(digits).unwrap_or_default()
 }
 
 /// 32 bytes in lower-case hexadecimal; a signature in capitals is not AWS's.

@@ -1,0 +1,245 @@
+//! The queue in front of the workers: bounded, and slow to wake.
+//!
+//! To wake a thread costs as much as an AES call of a software token. So a worker that is in a short call is expected
+//! back for what waits, and another is woken only when more waits than the busy ones will soon have done, or when a call
+//! is known to take long. How long AES takes is measured: of an HSM behind a network every call is long, and each command
+//! wakes a worker as long as one sleeps.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::pool::Job;
+
+/// As many commands may wait for one worker in a short call before another is woken.
+const PER_BUSY_WORKER: usize = 2;
+
+/// The longest a call usually takes that counts as short.
+const SHORT: Duration = Duration::from_micros(30);
+
+/// Commands on their way to the workers of one kind.
+pub(super) struct Queue {
+    limit: usize,
+    state: Mutex<State>,
+    /// One for each seat.
+    bells: Vec<Condvar>,
+    /// How long AES takes, in nanoseconds: a moving average.
+    usual_ns: AtomicU64,
+}
+
+struct State {
+    waiting: VecDeque<Job>,
+    seats: Vec<Seat>,
+    open: bool,
+}
+
+/// What the worker of a seat is doing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seat {
+    /// It has not come yet.
+    Empty,
+    /// It waits to be woken.
+    Asleep,
+    /// It is in a short call, or on its way to the queue.
+    BackSoon,
+    /// It is in a call that may take long.
+    Away,
+}
+
+/// Why a command was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    Full,
+    Closed,
+}
+
+impl Queue {
+    /// A queue in which `limit` commands may wait, for `seats` workers.
+    pub(super) fn new(limit: usize, seats: usize) -> Self {
+        let state = State { waiting: VecDeque::new(), seats: vec![Seat::Empty; seats], open: true };
+        let bells = (0..seats).map(|_| Condvar::new()).collect();
+        Self { limit, state: Mutex::new(state), bells, usual_ns: AtomicU64::new(u64::MAX) }
+    }
+
+    /// Puts a command into the queue, or gives it back.
+    pub(super) fn send(&self, job: Job) -> Result<(), (Refused, Box<Job>)> {
+        let mut state = self.state();
+        if !state.open {
+            return Err((Refused::Closed, Box::new(job)));
+        }
+        if state.waiting.len() >= self.limit {
+            return Err((Refused::Full, Box::new(job)));
+        }
+        state.waiting.push_back(job);
+        let soon = state.seats.iter().filter(|seat| **seat == Seat::BackSoon).count();
+        if state.waiting.len() > soon * PER_BUSY_WORKER {
+            self.wake_one(state);
+        }
+        Ok(())
+    }
+
+    /// The next command for the worker of `seat`; waits for one. `None` when the queue is closed and empty.
+    pub(super) fn take(&self, seat: usize) -> Option<Job> {
+        let mut state = self.state();
+        loop {
+            if let Some(job) = state.waiting.pop_front() {
+                state.put(seat, if self.is_short(&job) { Seat::BackSoon } else { Seat::Away });
+                return Some(job);
+            }
+            let bell = self.bells.get(seat).filter(|_| state.open)?;
+            state.put(seat, Seat::Asleep);
+            state = bell
+                .wait_while(state, |state| state.open && state.seats.get(seat) == Some(&Seat::Asleep))
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Wakes a worker if commands wait and one sleeps: those that were expected back soon may be in a call that hangs.
+    pub(super) fn nudge(&self) {
+        let state = self.state();
+        if !state.waiting.is_empty() {
+            self.wake_one(state);
+        }
+    }
+
+    /// What is in the queue is still done; no more is taken.
+    pub(super) fn close(&self) {
+        self.state().open = false;
+        self.bells.iter().for_each(Condvar::notify_one);
+    }
+
+    /// How many commands wait.
+    pub(super) fn len(&self) -> usize {
+        self.state().waiting.len()
+    }
+
+    /// An AES call has taken so long.
+    pub(super) fn note(&self, took: Duration) {
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let usual = self.usual_ns.load(Ordering::Relaxed);
+        // A sample that another thread overwrites is no loss.
+        let usual = if usual == u64::MAX { took } else { usual - usual / 16 + took / 16 };
+        self.usual_ns.store(usual, Ordering::Relaxed);
+    }
+
+    fn is_short(&self, job: &Job) -> bool {
+        job.command.is_aes() && u128::from(self.usual_ns.load(Ordering::Relaxed)) <= SHORT.as_nanos()
+    }
+
+    /// The first that sleeps: so under little load it is always the same, whose caches are warm.
+    fn wake_one(&self, mut state: MutexGuard<'_, State>) {
+        let Some(seat) = state.seats.iter().position(|seat| *seat == Seat::Asleep) else { return };
+        state.put(seat, Seat::BackSoon);
+        drop(state);
+        if let Some(bell) = self.bells.get(seat) {
+            bell.notify_one();
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn put(&mut self, seat: usize, now: Seat) {
+        if let Some(seat) = self.seats.get_mut(seat) {
+            *seat = now;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::thread;
+    use std::time::Instant;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::hsm::command::Command;
+    use crate::key::material::{Keeping, Material, MaterialId};
+    use crate::key::spec::{KeySpec, KeyUsage};
+    use crate::secret::SecretBytes;
+
+    fn job(command: Command) -> Job {
+        Job { command, lease: None, deadline: Instant::now(), reply: oneshot::channel().0 }
+    }
+
+    fn long() -> Job {
+        job(Command::Check)
+    }
+
+    fn aes() -> Job {
+        let (id, keeping) = (MaterialId([1; 32]), Keeping::Token { cka_id: vec![1] });
+        let (spec, usage) = (KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt);
+        let material = Arc::new(Material { id, spec, usage, keeping, public_key: None });
+        job(Command::Seal { material, aad: Vec::new(), input: SecretBytes::from(vec![1]) })
+    }
+
+    /// A queue with two workers: the first took the job and is busy with it, the second sleeps.
+    fn with_one_busy(taken: Job, usual: Duration) -> (Arc<Queue>, thread::JoinHandle<Option<Job>>) {
+        let queue = Arc::new(Queue::new(8, 2));
+        queue.note(usual);
+        assert!(queue.send(taken).is_ok() && queue.take(0).is_some());
+        let other = Arc::clone(&queue);
+        let second = thread::spawn(move || other.take(1));
+        while queue.state().seats[1] != Seat::Asleep {
+            thread::yield_now();
+        }
+        (queue, second)
+    }
+
+    fn sleeps(queue: &Queue, seat: usize) -> bool {
+        queue.state().seats[seat] == Seat::Asleep
+    }
+
+    #[test]
+    fn a_command_waits_for_a_worker_in_a_short_call() {
+        let (queue, second) = with_one_busy(aes(), Duration::from_micros(8));
+        for _ in 0..PER_BUSY_WORKER {
+            assert!(queue.send(aes()).is_ok());
+            assert!(sleeps(&queue, 1));
+        }
+        assert!(queue.send(aes()).is_ok());
+        assert!(second.join().unwrap().is_some());
+    }
+
+    #[test]
+    fn a_worker_in_a_long_call_is_not_waited_for() {
+        for (taken, usual) in [(long(), Duration::from_micros(8)), (aes(), Duration::from_millis(2))] {
+            let (queue, second) = with_one_busy(taken, usual);
+            assert!(queue.send(aes()).is_ok());
+            assert!(second.join().unwrap().is_some());
+        }
+    }
+
+    #[test]
+    fn a_nudge_helps_what_waits_behind_a_call_that_hangs() {
+        let (queue, second) = with_one_busy(aes(), Duration::from_micros(8));
+        queue.nudge();
+        assert!(sleeps(&queue, 1), "nothing waited");
+        assert!(queue.send(aes()).is_ok());
+        queue.nudge();
+        assert!(second.join().unwrap().is_some());
+    }
+
+    #[test]
+    fn a_closed_queue_is_emptied_and_takes_no_more() {
+        let (queue, second) = with_one_busy(aes(), Duration::from_micros(8));
+        assert!(queue.send(aes()).is_ok());
+        queue.close();
+        assert!(second.join().unwrap().is_some() && queue.take(1).is_none());
+        assert!(queue.send(aes()).is_err_and(|(refused, _)| refused == Refused::Closed));
+    }
+
+    #[test]
+    fn a_full_queue_gives_the_command_back() {
+        let queue = Queue::new(1, 1);
+        assert!(queue.send(aes()).is_ok());
+        assert!(queue.send(aes()).is_err_and(|(refused, _)| refused == Refused::Full));
+        assert_eq!(queue.len(), 1);
+    }
+}

@@ -127,9 +127,9 @@ impl Lane {
     }
 
     /// Looks after what waits for the workers of this lane.
-    fn rescue(&self) {
+    fn nudge(&self) {
         if let Duty::Work(queue, _) = &self.duty {
-            queue.rescue();
+            queue.nudge();
         }
     }
 
@@ -198,7 +198,7 @@ pub(super) fn watch(engine: Arc<Engine>, crew: Crew, lanes: Vec<Arc<Lane>>) -> R
             for lane in lanes.iter().filter(|lane| lane.is_overdue(now)) {
                 lane.replace(&engine, &crew);
             }
-            lanes.iter().find(|lane| lane.is_worker()).into_iter().for_each(|lane| lane.rescue());
+            lanes.iter().find(|lane| lane.is_worker()).into_iter().for_each(|lane| lane.nudge());
         }
     };
     let started = thread::Builder::new().name("hsm-watch".to_owned()).spawn(run);

@@ -2,11 +2,8 @@
 //!
 //! To wake a thread costs as much as an AES call of a software token. So a worker that is in a short call is expected
 //! back for what waits, and another is woken only when more waits than the busy ones will soon have done, or when a call
-//! is known to take long. If all sleep, a short command waits for company: its caller lets the other requests that are
-//! ready come as far as the queue, and then says so ([`Queue::nudge`]).
-//!
-//! How long AES takes is measured: of an HSM behind a network every call is long, and each command wakes a worker as long
-//! as one sleeps.
+//! is known to take long. How long AES takes is measured: of an HSM behind a network every call is long, and each command
+//! wakes a worker as long as one sleeps.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,9 +14,6 @@ use super::pool::Job;
 
 /// As many commands may wait for one worker in a short call before another is woken.
 const PER_BUSY_WORKER: usize = 2;
-
-/// As many short commands wait for company.
-const COMPANY: usize = 3;
 
 /// The longest a call usually takes that counts as short.
 const SHORT: Duration = Duration::from_micros(30);
@@ -53,14 +47,6 @@ enum Seat {
     Away,
 }
 
-/// What comes of a command that was taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sent {
-    OnItsWay,
-    /// It waits for others like it; whoever sent it must [`Queue::nudge`] soon.
-    ForCompany,
-}
-
 /// Why a command was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
@@ -77,8 +63,7 @@ impl Queue {
     }
 
     /// Puts a command into the queue, or gives it back.
-    pub(super) fn send(&self, job: Job) -> Result<Sent, (Refused, Box<Job>)> {
-        let short = self.is_short(&job);
+    pub(super) fn send(&self, job: Job) -> Result<(), (Refused, Box<Job>)> {
         let mut state = self.state();
         if !state.open {
             return Err((Refused::Closed, Box::new(job)));
@@ -87,14 +72,11 @@ impl Queue {
             return Err((Refused::Full, Box::new(job)));
         }
         state.waiting.push_back(job);
-        let (soon, waiting) = (state.soon(), state.waiting.len());
-        if short && soon == 0 && waiting <= COMPANY {
-            return Ok(Sent::ForCompany);
-        }
-        if waiting > soon * PER_BUSY_WORKER {
+        let soon = state.seats.iter().filter(|seat| **seat == Seat::BackSoon).count();
+        if state.waiting.len() > soon * PER_BUSY_WORKER {
             self.wake_one(state);
         }
-        Ok(Sent::OnItsWay)
+        Ok(())
     }
 
     /// The next command for the worker of `seat`; waits for one. `None` when the queue is closed and empty.
@@ -113,16 +95,8 @@ impl Queue {
         }
     }
 
-    /// No more company is to be waited for.
+    /// Wakes a worker if commands wait and one sleeps: those that were expected back soon may be in a call that hangs.
     pub(super) fn nudge(&self) {
-        let state = self.state();
-        if !state.waiting.is_empty() && state.soon() == 0 {
-            self.wake_one(state);
-        }
-    }
-
-    /// Wakes a worker if commands wait: those that were expected back soon may be in a call that hangs.
-    pub(super) fn rescue(&self) {
         let state = self.state();
         if !state.waiting.is_empty() {
             self.wake_one(state);
@@ -170,11 +144,6 @@ impl Queue {
 }
 
 impl State {
-    /// Workers that are expected back soon.
-    fn soon(&self) -> usize {
-        self.seats.iter().filter(|seat| **seat == Seat::BackSoon).count()
-    }
-
     fn put(&mut self, seat: usize, now: Seat) {
         if let Some(seat) = self.seats.get_mut(seat) {
             *seat = now;
@@ -244,41 +213,17 @@ mod tests {
         for (taken, usual) in [(long(), Duration::from_micros(8)), (aes(), Duration::from_millis(2))] {
             let (queue, second) = with_one_busy(taken, usual);
             assert!(queue.send(aes()).is_ok());
-            queue.nudge();
             assert!(second.join().unwrap().is_some());
         }
     }
 
     #[test]
-    fn what_waits_behind_a_call_that_hangs_is_rescued() {
+    fn a_nudge_helps_what_waits_behind_a_call_that_hangs() {
         let (queue, second) = with_one_busy(aes(), Duration::from_micros(8));
-        queue.rescue();
+        queue.nudge();
         assert!(sleeps(&queue, 1), "nothing waited");
         assert!(queue.send(aes()).is_ok());
         queue.nudge();
-        assert!(sleeps(&queue, 1), "the other is expected back");
-        queue.rescue();
-        assert!(second.join().unwrap().is_some());
-    }
-
-    #[test]
-    fn when_all_sleep_short_commands_wait_for_company_and_long_ones_do_not() {
-        let asleep = || with_one_busy(long(), Duration::from_micros(8));
-        let (queue, second) = asleep();
-        for _ in 0..COMPANY {
-            assert!(queue.send(aes()).is_ok_and(|sent| sent == Sent::ForCompany));
-        }
-        assert!(sleeps(&queue, 1));
-        assert!(queue.send(aes()).is_ok_and(|sent| sent == Sent::OnItsWay));
-        assert!(second.join().unwrap().is_some());
-
-        let (queue, second) = asleep();
-        assert!(queue.send(aes()).is_ok() && sleeps(&queue, 1));
-        queue.nudge();
-        assert!(second.join().unwrap().is_some());
-
-        let (queue, second) = asleep();
-        assert!(queue.send(long()).is_ok_and(|sent| sent == Sent::OnItsWay));
         assert!(second.join().unwrap().is_some());
     }
 

@@ -13,7 +13,7 @@ use super::command::{Answer, Command, Lane};
 use super::error::{HsmError, Kind};
 use super::handles::{Found, Lease};
 use super::pool::{Failure, Job};
-use super::queue::{Refused, Sent};
+use super::queue::Refused;
 
 /// How many failures of one command are mended before the last one is its answer.
 const MOST_MENDED: usize = 3;
@@ -87,11 +87,7 @@ impl Hsm {
             Err(error) => return Err(fail(error, command)),
         };
         let (reply, answer) = oneshot::channel();
-        let sent = self.enqueue(Job { command, lease, deadline, reply });
-        if sent.map_err(|(error, job)| fail(error, job.command))? == Sent::ForCompany {
-            tokio::task::yield_now().await;
-            self.inner.waiting.nudge();
-        }
+        self.enqueue(Job { command, lease, deadline, reply }).map_err(|(error, job)| fail(error, job.command))?;
         match answer.await {
             Ok(result) => result,
             // Dropped unanswered, because its deadline has passed or its thread is gone. The deadline ends this, too.
@@ -110,7 +106,7 @@ impl Hsm {
         }
     }
 
-    fn enqueue(&self, job: Job) -> Result<Sent, (HsmError, Box<Job>)> {
+    fn enqueue(&self, job: Job) -> Result<(), (HsmError, Box<Job>)> {
         let doors = self.inner.doors.read().unwrap_or_else(PoisonError::into_inner);
         let Some(doors) = doors.as_ref() else { return Err((HsmError::stopped(), Box::new(job))) };
         let queue = match job.command.lane() {

@@ -1,6 +1,6 @@
 //! Amazon Resource Names: `arn:partition:service:region:account:resource`.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -39,10 +39,10 @@ impl<'a> Arn<'a> {
     }
 }
 
-/// Twelve digits that name an account.
+/// Twelve digits that name an account; a clone shares them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct AccountId(String);
+pub struct AccountId(Arc<str>);
 
 impl AccountId {
     /// The digits.
@@ -56,7 +56,7 @@ impl TryFrom<String> for AccountId {
 
     fn try_from(text: String) -> Result<Self, String> {
         if text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit()) {
-            Ok(Self(text))
+            Ok(Self(text.into()))
         } else {
             Err(format!("`{text}` is not an account id of 12 digits"))
         }
@@ -65,7 +65,7 @@ impl TryFrom<String> for AccountId {
 
 impl From<AccountId> for String {
     fn from(id: AccountId) -> Self {
-        id.0
+        id.0.as_ref().to_owned()
     }
 }
 

@@ -1,15 +1,18 @@
 //! Who a call comes from: the IAM and STS forms of a principal's ARN.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use crate::arn::{AccountId, Arn};
 
-/// A principal: account root, user, role, or a session of a role.
+/// A principal: account root, user, role, or a session of a role. A clone is another hold on the same one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Principal {
+pub struct Principal(Arc<Parts>);
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Parts {
     arn: String,
     account: AccountId,
     kind: Kind,
@@ -40,17 +43,17 @@ pub enum Kind {
 impl Principal {
     /// The ARN.
     pub fn arn(&self) -> &str {
-        &self.arn
+        &self.0.arn
     }
 
     /// The account it belongs to.
     pub fn account(&self) -> &AccountId {
-        &self.account
+        &self.0.account
     }
 
     /// What it is.
     pub fn kind(&self) -> &Kind {
-        &self.kind
+        &self.0.kind
     }
 }
 
@@ -74,18 +77,18 @@ impl TryFrom<String> for Principal {
             },
             _ => return Err(unknown()),
         };
-        Ok(Self { account, kind, arn: text })
+        Ok(Self(Arc::new(Parts { account, kind, arn: text })))
     }
 }
 
 impl From<Principal> for String {
     fn from(principal: Principal) -> Self {
-        principal.arn
+        principal.0.arn.clone()
     }
 }
 
 impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.arn)
+        f.write_str(&self.0.arn)
     }
 }

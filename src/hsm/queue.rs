@@ -116,7 +116,8 @@ impl Queue {
 
     /// An AES call has taken so long.
     pub(super) fn note(&self, took: Duration) {
-        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        // A call during which the thread had to wait for a core says little.
+        let took = u64::try_from(took.min(4 * SHORT).as_nanos()).unwrap_or(u64::MAX);
         let usual = self.usual_ns.load(Ordering::Relaxed);
         // A sample that another thread overwrites is no loss.
         let usual = if usual == u64::MAX { took } else { usual - usual / 16 + took / 16 };

@@ -77,6 +77,7 @@ impl Directory {
     /// # Errors
     /// If files cannot be written, or there is no SoftHSM2.
     pub fn set_up(&self, module: &Path) -> Result<Config, Failure> {
+        server::refuse_spies()?;
         if !self.file("strongroom.toml").exists() {
             self.make_token(module)?;
             // Last: where this file is, all is.

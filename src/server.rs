@@ -108,7 +108,6 @@ pub fn runtime() -> Result<Runtime, Failure> {
 /// # Errors
 /// What is missing or wrong, for an operator.
 pub async fn open(config: &Config) -> Result<Service, Failure> {
-    refuse_spies()?;
     let store = open_store(config).await?;
     let hsm = open_hsm(config).await?;
     let vault = open_vault(config, &store, &hsm).await?;
@@ -118,7 +117,7 @@ pub async fn open(config: &Config) -> Result<Service, Failure> {
     let machines = Machines { store, hsm: hsm.clone(), trail, clock: Arc::new(SystemClock) };
     let kms = Arc::new(Kms::new(config.kms_settings(), machines, vault.clone()));
     // The HSM may have taken its time: what was read of the store before it is not news any more.
-    tasks::once(&kms).await.map_err(Failure::new)?;
+    kms.follow_store().await.map_err(Failure::new)?;
     tasks::start(&kms);
     Ok(Service { kms, admin, vault, hsm })
 }
@@ -136,7 +135,7 @@ pub async fn open_store(config: &Config) -> Result<Store, Failure> {
 /// # Errors
 /// If it is not there, or refuses the PIN.
 pub async fn open_hsm(config: &Config) -> Result<Hsm, Failure> {
-    let (settings, turn) = (config.hsm_settings().map_err(Failure::new)?, turn_file(config)?);
+    let (settings, turn) = before_login(config)?;
     let start = move || {
         turn.lock().map_err(Failure::new)?;
         Hsm::start(settings).map_err(Failure::from)
@@ -149,9 +148,15 @@ pub async fn open_hsm(config: &Config) -> Result<Hsm, Failure> {
 /// # Errors
 /// As [`open_hsm`].
 pub fn init_wrapping_key(config: &Config) -> Result<WrappingKeyReport, Failure> {
-    let (settings, turn) = (config.hsm_settings().map_err(Failure::new)?, turn_file(config)?);
+    let (settings, turn) = before_login(config)?;
     turn.lock().map_err(Failure::new)?;
     Ok(hsm::init_wrapping_key(&settings)?)
+}
+
+/// What every login needs: nobody who listens, the PIN, and the file whose lock is the turn.
+fn before_login(config: &Config) -> Result<(hsm::Settings, File), Failure> {
+    refuse_spies()?;
+    Ok((config.hsm_settings().map_err(Failure::new)?, turn_file(config)?))
 }
 
 /// A file that is locked by who starts to use the HSM, until they have logged in.
@@ -189,7 +194,10 @@ pub fn admin(config: &Config, store: Store) -> Admin {
 }
 
 /// Some modules, and some environments, write every PKCS#11 call to a file, PINs included.
-fn refuse_spies() -> Result<(), Failure> {
+///
+/// # Errors
+/// If this environment asks for that.
+pub fn refuse_spies() -> Result<(), Failure> {
     let spies = |name: &str| {
         matches!(name, "PKCS11SPY" | "P11_KIT_DEBUG")
             || name.ends_with("_PKCS11_DBG")

@@ -197,3 +197,13 @@ fn the_operators_door_answers() {
     assert_eq!(status, 200);
     assert!(metrics.contains("CreateKey") && metrics.ends_with("# EOF\n"), "{metrics}");
 }
+
+#[test]
+fn where_a_spy_would_see_the_pin_nobody_logs_in() {
+    let server = set_up().with("PKCS11SPY", "/nonexistent");
+    for verb in [&["hsm", "probe"], &["hsm", "init"]] {
+        let refused = server.verb(verb);
+        assert_eq!(refused.status.code(), Some(1), "{verb:?}");
+        assert!(stderr(&refused).contains("PKCS11SPY is set"), "{verb:?}: {}", stderr(&refused));
+    }
+}

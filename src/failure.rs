@@ -7,6 +7,8 @@ use crate::{
     store::StoreError,
 };
 
+const THROTTLED: &str = "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls.";
+
 /// What the caller sees of a failed HSM command that did not judge the caller's data.
 pub fn hsm(error: HsmError) -> KmsError {
     let code = match error.kind {
@@ -25,9 +27,7 @@ pub fn hsm(error: HsmError) -> KmsError {
         Kind::Rejected | Kind::Bug => Code::KMSInternalException,
     };
     let message = match code {
-        Code::ThrottlingException => {
-            "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls."
-        }
+        Code::ThrottlingException => THROTTLED,
         Code::UnsupportedOperationException => "The HSM does not offer the mechanism that this operation needs.",
         Code::DependencyTimeoutException => {
             "The system timed out while trying to fulfill the request. You can retry the request."
@@ -46,6 +46,11 @@ pub fn hsm_about_ciphertext(error: HsmError) -> KmsError {
         Kind::Rejected => KmsError::bare(Code::InvalidCiphertextException),
         _ => hsm(error),
     }
+}
+
+/// The caller asks too often, or more than there is room for.
+pub fn throttled() -> KmsError {
+    KmsError::new(Code::ThrottlingException, THROTTLED)
 }
 
 /// What the caller sees of a failed question to the store.

@@ -6,7 +6,7 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 use strongroom::{
-    cli::{self, AccessKeyVerb, Cli, ConfigVerb, Dev, HsmVerb, Place, PrincipalVerb, Verb},
+    cli::{self, AccessKeyVerb, Cli, ConfigVerb, Dev, HsmVerb, PrincipalVerb, Verb, Which},
     config::Config,
     dev::{self, Directory},
     hsm,
@@ -50,14 +50,14 @@ fn harden() -> Result<(), Failure> {
 async fn run(verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::Dev(arguments) => develop(arguments).await,
-        Verb::Serve(place) => {
-            let (config, mut stop) = (configuration(&place)?, Stop::listen()?);
+        Verb::Serve(which) => {
+            let (config, mut stop) = (configuration(&which)?, Stop::listen()?);
             let (service, entrance) = (stop.delay(server::open(&config)).await?, Entrance::open(&config).await?);
             announce(&entrance)?;
             server::serve(config.limits, service, entrance, stop).await;
             Ok(())
         }
-        Verb::Config(ConfigVerb::Check(place)) => print(&format!("{}\n", configuration(&place)?.effective())),
+        Verb::Config(ConfigVerb::Check(which)) => print(&format!("{}\n", configuration(&which)?.effective())),
         Verb::Hsm(verb) => look_after_hsm(verb).await,
         Verb::AccessKey(verb) => look_after_access_keys(verb).await,
         Verb::Principal(verb) => look_after_principals(verb).await,
@@ -88,8 +88,8 @@ fn announce(entrance: &Entrance) -> Result<(), Failure> {
     print(&format!("strongroom is ready on {}\n", entrance.url()))
 }
 
-fn configuration(place: &Place) -> Result<Config, Failure> {
-    match (&place.config, &place.data) {
+fn configuration(which: &Which) -> Result<Config, Failure> {
+    match (&which.config, &which.data) {
         (Some(file), _) => Config::read(file).map_err(Failure::new),
         (None, Some(directory)) => Directory::enter(directory)?.config(),
         (None, None) => Err(Failure::new("name a configuration file or a development directory")),
@@ -98,12 +98,12 @@ fn configuration(place: &Place) -> Result<Config, Failure> {
 
 async fn look_after_hsm(verb: HsmVerb) -> Result<(), Failure> {
     match verb {
-        HsmVerb::Init(place) => {
-            let config = configuration(&place)?;
+        HsmVerb::Init(which) => {
+            let config = configuration(&which)?;
             print(&format!("{}\n", server::init_wrapping_key(&config)?))
         }
-        HsmVerb::Probe { place, json } => {
-            let profile = server::open_hsm(&configuration(&place)?).await?.profile();
+        HsmVerb::Probe { which, json } => {
+            let profile = server::open_hsm(&configuration(&which)?).await?.profile();
             match json {
                 true => print(&format!("{}\n", serde_json::to_string_pretty(&*profile).map_err(Failure::new)?)),
                 false => print(&profile.to_string()),
@@ -114,39 +114,39 @@ async fn look_after_hsm(verb: HsmVerb) -> Result<(), Failure> {
 
 async fn look_after_access_keys(verb: AccessKeyVerb) -> Result<(), Failure> {
     match verb {
-        AccessKeyVerb::Create { place, principal } => {
-            let config = configuration(&place)?;
+        AccessKeyVerb::Create { which, principal } => {
+            let config = configuration(&which)?;
             let store = server::open_store(&config).await?;
             let hsm = server::open_hsm(&config).await?;
             let vault = server::open_vault(&config, &store, &hsm).await?;
             let made = server::admin(&config, store).create_access_key(&vault, &principal).await;
             print(&cli::credentials(&made.map_err(Failure::new)?))
         }
-        AccessKeyVerb::List(place) => print(&cli::access_keys(&admin(&place).await?)),
-        AccessKeyVerb::Disable { place, id } => {
-            admin(&place).await?.disable_access_key(&id).await.map_err(Failure::new)
+        AccessKeyVerb::List(which) => print(&cli::access_keys(&admin(&which).await?)),
+        AccessKeyVerb::Disable { which, id } => {
+            admin(&which).await?.disable_access_key(&id).await.map_err(Failure::new)
         }
     }
 }
 
 async fn look_after_principals(verb: PrincipalVerb) -> Result<(), Failure> {
     match verb {
-        PrincipalVerb::Create { place, name } => {
-            let made = admin(&place).await?.create_principal(&name, Default::default()).await;
+        PrincipalVerb::Create { which, name } => {
+            let made = admin(&which).await?.create_principal(&name, Default::default()).await;
             print(&format!("{}\n", made.map_err(Failure::new)?))
         }
-        PrincipalVerb::List(place) => print(&cli::principals(&admin(&place).await?)),
-        PrincipalVerb::AttachPolicy { place, name, policy } => {
+        PrincipalVerb::List(which) => print(&cli::principals(&admin(&which).await?)),
+        PrincipalVerb::AttachPolicy { which, name, policy } => {
             let text =
                 std::fs::read_to_string(&policy).map_err(|e| Failure::new(format!("{}: {e}", policy.display())))?;
             let policy_name = policy.file_stem().unwrap_or_default().to_string_lossy();
-            admin(&place).await?.attach_policy(&name, &policy_name, &text).await.map_err(Failure::new)
+            admin(&which).await?.attach_policy(&name, &policy_name, &text).await.map_err(Failure::new)
         }
     }
 }
 
-async fn admin(place: &Place) -> Result<strongroom::kms::admin::Admin, Failure> {
-    let config = configuration(place)?;
+async fn admin(which: &Which) -> Result<strongroom::kms::admin::Admin, Failure> {
+    let config = configuration(which)?;
     let store = server::open_store(&config).await?;
     Ok(server::admin(&config, store))
 }

@@ -21,7 +21,7 @@ pub enum Verb {
     /// Serve from a development directory with a SoftHSM2 token of its own, which is made if it is not there
     Dev(Dev),
     /// Serve
-    Serve(Place),
+    Serve(Which),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -39,7 +39,7 @@ pub enum Verb {
 /// Which deployment.
 #[derive(Args)]
 #[group(required = true, multiple = false)]
-pub struct Place {
+pub struct Which {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -72,19 +72,19 @@ pub struct Dev {
 #[derive(Subcommand)]
 pub enum ConfigVerb {
     /// Print the effective configuration; secrets are named by where they come from
-    Check(Place),
+    Check(Which),
 }
 
 /// Verbs on the HSM.
 #[derive(Subcommand)]
 pub enum HsmVerb {
     /// Make the wrapping key, if it is not there
-    Init(Place),
+    Init(Which),
     /// Try what the HSM can do, and print it
     Probe {
         /// Which deployment
         #[command(flatten)]
-        place: Place,
+        which: Which,
         /// For programs
         #[arg(long)]
         json: bool,
@@ -98,18 +98,18 @@ pub enum AccessKeyVerb {
     Create {
         /// Which deployment
         #[command(flatten)]
-        place: Place,
+        which: Which,
         /// User name or ARN
         #[arg(long, value_name = "NAME")]
         principal: String,
     },
     /// List access keys
-    List(Place),
+    List(Which),
     /// Stop an access key from signing, for good
     Disable {
         /// Which deployment
         #[command(flatten)]
-        place: Place,
+        which: Which,
         /// The access key id
         id: String,
     },
@@ -122,18 +122,18 @@ pub enum PrincipalVerb {
     Create {
         /// Which deployment
         #[command(flatten)]
-        place: Place,
+        which: Which,
         /// User name or ARN
         #[arg(long)]
         name: String,
     },
     /// List principals and their identity policies
-    List(Place),
+    List(Which),
     /// Give a principal an identity policy
     AttachPolicy {
         /// Which deployment
         #[command(flatten)]
-        place: Place,
+        which: Which,
         /// User name or ARN
         #[arg(long)]
         name: String,

@@ -19,7 +19,10 @@ use crate::{
     failure,
     hsm::{Answer, Command, Hsm, Place},
     key::spec::{KeySpec, KeyUsage},
-    kms::{keys::random_material_id, sealing::mismatch},
+    kms::{
+        keys::{random, random_material_id},
+        sealing::mismatch,
+    },
     policy::Document,
     principal::Principal,
     secret::SecretText,
@@ -187,12 +190,6 @@ impl Admin {
 
 fn no_such_principal(principal: &Principal) -> KmsError {
     KmsError::new(Code::NotFoundException, format!("{principal} does not exist"))
-}
-
-fn random<const N: usize>() -> Result<[u8; N], KmsError> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|error| KmsError::internal(error.to_string()))?;
-    Ok(bytes)
 }
 
 /// `AKIA` and sixteen characters, the form that clients expect.

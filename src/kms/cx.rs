@@ -9,7 +9,7 @@ use crate::{
     clock::Timestamp,
     error::{Code, KmsError},
     key::reference::{KeyId, KeyRef},
-    kms::{Kms, Settings},
+    kms::Kms,
     policy::Resource,
 };
 
@@ -46,11 +46,6 @@ impl<'a> Cx<'a> {
     /// Who asks.
     pub fn caller(&self) -> &Caller {
         &self.caller
-    }
-
-    /// How the service is set up.
-    pub fn settings(&self) -> &Settings {
-        &self.kms.settings
     }
 
     /// Finds the key that `text` names: key id, key ARN, alias name or alias ARN.

@@ -56,19 +56,23 @@ impl Kms {
         if self.settings.keeping == KeyStoreKind::Wrapped {
             return Ok(Place::Wrapped);
         }
-        let mut cka_id = [0; 16];
-        getrandom::fill(&mut cka_id).map_err(|error| KmsError::internal(error.to_string()))?;
+        let cka_id = random()?;
         let intent = Intent { region: key.region.clone(), key: key.id, spec: key.spec, cka_id, made };
         self.store.intend(&intent).await.map_err(failure::store)?;
         Ok(Place::Token { cka_id })
     }
 }
 
+/// Random bytes of the operating system: for names, and for secrets that are not keys.
+pub(super) fn random<const N: usize>() -> Result<[u8; N], KmsError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| KmsError::internal(error.to_string()))?;
+    Ok(bytes)
+}
+
 /// A name for new material. It is public, so the operating system's randomness will do.
 pub(super) fn random_material_id() -> Result<MaterialId, KmsError> {
-    let mut id = [0; 32];
-    getrandom::fill(&mut id).map_err(|error| KmsError::internal(error.to_string()))?;
-    Ok(MaterialId(id))
+    random().map(MaterialId)
 }
 
 impl Cx<'_> {

@@ -3,12 +3,7 @@
 
 use std::{collections::HashMap, sync::Mutex, time::Duration};
 
-use crate::{
-    clock::Timestamp,
-    error::{Code, KmsError},
-    key::reference::KeyId,
-    principal::Principal,
-};
+use crate::{clock::Timestamp, error::KmsError, failure, key::reference::KeyId, principal::Principal};
 
 /// Failures that one caller may have with one key in one [`WINDOW`].
 const MAX_FAILURES: u32 = 100;
@@ -38,8 +33,7 @@ impl PaddingFailures {
         if window.is_none_or(|window| window.failures < MAX_FAILURES) {
             return Ok(());
         }
-        let text = "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls.";
-        Err(KmsError::new(Code::ThrottlingException, text))
+        Err(failure::throttled())
     }
 
     /// Counts a failure, and raises the alarm at the last one allowed.
@@ -66,6 +60,7 @@ impl PaddingFailures {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Code;
 
     #[test]
     fn the_hundred_and_first_failure_of_a_minute_is_not_tried() {

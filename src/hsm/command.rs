@@ -1,14 +1,12 @@
 //! What can be asked of the HSM, and what it answers: plain data, no handles, no closures.
 //!
-//! So a command may be queued, dropped, repeated on another session, or one day sent to another process.
+//! So a command may be queued, dropped, repeated on another session or another HSM, or sent to another process.
 
 use std::sync::Arc;
 
-use crate::key::material::{Keeping, Material, MaterialId};
+use crate::key::material::{Material, MaterialId};
 use crate::key::spec::{EncryptionAlgorithm, KeySpec, KeyUsage};
 use crate::secret::SecretBytes;
-
-use super::handles::{Half, HandleId};
 
 /// One thing to do in the HSM.
 pub enum Command {
@@ -127,57 +125,9 @@ pub struct Sealed {
     pub ciphertext: Vec<u8>,
 }
 
-/// Which threads do a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lane {
-    /// Any worker.
-    Work,
-    /// The one thread for calls that take seconds, so that they cannot hold up the others.
-    Slow,
-    /// The one thread that creates and destroys token objects. Several at a time fail on SoftHSM2.
-    Writer,
-}
-
 impl Command {
-    /// The handle that the command needs, and the material it is a handle of.
-    pub(super) fn needs(&self) -> Option<(HandleId, &Arc<Material>)> {
-        let (half, material) = match self {
-            Self::Seal { material, .. } | Self::SealRandom { material, .. } => (Half::Secret, material),
-            Self::Open { material, .. } | Self::Decrypt { material, .. } => (Half::Secret, material),
-            Self::Encrypt { material, .. } => (Half::Public, material),
-            Self::Random { .. } | Self::Generate { .. } | Self::Destroy { .. } | Self::Check => return None,
-        };
-        Some((HandleId { material: material.id, half }, material))
-    }
-
-    pub(super) fn lane(&self) -> Lane {
-        match self {
-            Self::Generate { place: Place::Token { .. }, .. } | Self::Destroy { .. } => Lane::Writer,
-            Self::Generate { spec, .. } if spec.is_asymmetric() => Lane::Slow,
-            _ => Lane::Work,
-        }
-    }
-
-    /// Whether it is one AES-GCM call on a few kilobytes, give or take some random bytes.
-    pub(super) fn is_aes(&self) -> bool {
-        matches!(self, Self::Seal { .. } | Self::SealRandom { .. } | Self::Open { .. })
-    }
-
     /// Whether doing it twice is the same as doing it once, as far as the HSM's objects are concerned.
     pub(super) fn is_repeatable(&self) -> bool {
-        self.lane() != Lane::Writer
-    }
-
-    /// Whether the HSM judges the caller's data, so that a refusal may be the data's fault.
-    pub(super) fn judges_data(&self) -> bool {
-        matches!(self, Self::Open { .. } | Self::Decrypt { .. })
-    }
-
-    /// Destroying wrapped material concerns only the handle cache: the HSM keeps nothing of it.
-    pub(super) fn only_forgets(&self) -> Option<MaterialId> {
-        match self {
-            Self::Destroy { material } if matches!(material.keeping, Keeping::Wrapped { .. }) => Some(material.id),
-            _ => None,
-        }
+        !matches!(self, Self::Generate { place: Place::Token { .. }, .. } | Self::Destroy { .. })
     }
 }

@@ -9,7 +9,7 @@
 //! of them is not reported. Both want valgrind around them: run `scripts/constant-time`.
 
 #[allow(dead_code, reason = "part of it is for the program alone")]
-#[path = "../../../src/hsm/oaep.rs"]
+#[path = "../../../src/hsm/engine/oaep.rs"]
 mod oaep;
 #[allow(dead_code, reason = "part of it is for the program alone")]
 #[path = "../../../src/secret.rs"]

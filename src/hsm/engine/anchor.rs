@@ -11,12 +11,12 @@ use tokio::sync::oneshot;
 
 use crate::key::material::Material;
 
-use super::engine::Engine;
-use super::error::{HsmError, Kind};
+use super::core::Core;
 use super::handles::{Half, HandleId, LeaseResult};
 use super::objects::Loaded;
 use super::pool::{Lane, Shift};
 use super::wrapping;
+use crate::hsm::error::{HsmError, Kind};
 
 /// What the anchor is asked to do.
 pub(super) enum Errand {
@@ -31,14 +31,14 @@ pub(super) enum Errand {
 }
 
 struct Anchor<'a> {
-    engine: &'a Engine,
+    core: &'a Core,
     /// `None` until it has been opened anew.
     session: Option<Session>,
 }
 
 /// Runs errands until it is told to stop or has been replaced.
-pub(super) fn serve(engine: &Engine, lane: &Lane, shift: Shift, errands: &Receiver<Errand>, session: Option<Session>) {
-    let mut anchor = Anchor { engine, session };
+pub(super) fn serve(core: &Core, lane: &Lane, shift: Shift, errands: &Receiver<Errand>, session: Option<Session>) {
+    let mut anchor = Anchor { core, session };
     while let Ok(errand) = errands.recv() {
         let now = Instant::now();
         let deadline = match &errand {
@@ -46,10 +46,10 @@ pub(super) fn serve(engine: &Engine, lane: &Lane, shift: Shift, errands: &Receiv
             Errand::Destroy { .. } => now,
             Errand::Stop => return,
         };
-        lane.begin(engine, now, deadline);
+        lane.begin(core, now, deadline);
         let failed = anchor.run(errand);
         // One that has been replaced must not speak for its successor.
-        if !lane.end(engine, shift) {
+        if !lane.end(core, shift) {
             return;
         }
         if let Some(error) = failed {
@@ -64,12 +64,12 @@ impl Anchor<'_> {
         match errand {
             Errand::Make { id, material, .. } => {
                 // Nobody waits for it any more: not worth a call.
-                if !self.engine.handles.is_wanted(id) {
+                if !self.core.handles.is_wanted(id) {
                     return None;
                 }
                 let made = self.make(id, &material);
                 let failed = made.as_ref().err().cloned();
-                self.engine.handles.put(id, made);
+                self.core.handles.put(id, made);
                 failed
             }
             Errand::Destroy { handle, epoch } => self.destroy(handle, epoch).err(),
@@ -86,36 +86,36 @@ impl Anchor<'_> {
     /// A session that ended in an unknown way takes all handles with it. An ambiguous code alone is no such end: a damaged
     /// blob must not cost everyone their handles.
     fn note(&mut self, error: &HsmError) {
-        self.engine.counts.note(error);
+        self.core.counts.note(error);
         let is_lost = matches!(error.kind, Kind::SessionLost | Kind::DeviceLost | Kind::Bug);
         let is_open = error.kind == Kind::Ambiguous && error.is_of_a_search();
         if (is_lost || is_open) && self.session.take().is_some() {
             tracing::warn!(%error, "the anchor session was lost, and all handles with it");
-            self.engine.end_epoch();
+            self.core.end_epoch();
         }
     }
 
     fn make(&mut self, id: HandleId, material: &Material) -> LeaseResult {
         self.ensure_session()?;
-        let epoch = self.engine.epoch();
+        let epoch = self.core.epoch();
         let session = self.session.as_ref().ok_or_else(HsmError::stopped)?;
-        let loaded = self.load(session, id, material).map_err(|error| self.engine.line(session).explain(error))?;
-        Ok(self.engine.handles.lease(loaded.handle, loaded.ours, epoch))
+        let loaded = self.load(session, id, material).map_err(|error| self.core.line(session).explain(error))?;
+        Ok(self.core.handles.lease(loaded.handle, loaded.ours, epoch))
     }
 
     fn load(&self, session: &Session, id: HandleId, material: &Material) -> Result<Loaded, HsmError> {
-        let line = self.engine.line(session);
+        let line = self.core.line(session);
         let load = || match id.half {
             Half::Public => line.load_public(material),
             Half::Secret => {
-                let allowed = self.engine.profile.allowed;
+                let allowed = self.core.profile.allowed;
                 line.load_secret(material, allowed, |wanted| self.wrapping_key(session, wanted))
             }
         };
         match load() {
             // The handle of the wrapping key went stale; the key may still be there.
             Err(error) if error.kind == Kind::NoWrappingKey => {
-                self.engine.forget_wrapping_key();
+                self.core.forget_wrapping_key();
                 load()
             }
             loaded => loaded,
@@ -123,7 +123,7 @@ impl Anchor<'_> {
     }
 
     fn wrapping_key(&self, session: &Session, wanted: &[u8]) -> Result<ObjectHandle, HsmError> {
-        match self.engine.wrapping_key(session)? {
+        match self.core.wrapping_key(session)? {
             Some(key) if key.cka_id == wanted => Ok(key.handle),
             _ => wrapping::find_by_id(session, wanted),
         }
@@ -132,17 +132,17 @@ impl Anchor<'_> {
     fn destroy(&self, handle: ObjectHandle, epoch: u64) -> Result<(), HsmError> {
         // An object of an earlier epoch is gone, and its handle may by now be another object's.
         match &self.session {
-            Some(session) if epoch == self.engine.epoch() => Ok(session.destroy_object(handle)?),
+            Some(session) if epoch == self.core.epoch() => Ok(session.destroy_object(handle)?),
             _ => Ok(()),
         }
     }
 
     fn log_in(&mut self, seen: u64) -> Result<(), HsmError> {
-        if self.engine.epoch() != seen {
+        if self.core.epoch() != seen {
             return Ok(());
         }
         tracing::warn!("the HSM forgot our login; logging in again");
-        self.engine.end_epoch();
+        self.core.end_epoch();
         // A new session: what objects the old one still has, nobody has a handle of.
         self.session = None;
         self.ensure_session()
@@ -150,8 +150,8 @@ impl Anchor<'_> {
 
     fn ensure_session(&mut self) -> Result<(), HsmError> {
         if self.session.is_none() {
-            let session = self.engine.module.open(self.engine.slot)?;
-            self.engine.enter(&session)?;
+            let session = self.core.module.open(self.core.slot)?;
+            self.core.enter(&session)?;
             self.session = Some(session);
         }
         Ok(())

@@ -4,7 +4,7 @@ use der::{Decode, Encode, asn1::BitString};
 use pkcs1::{ALGORITHM_ID, ALGORITHM_OID, RsaPublicKeyRef, UintRef};
 use spki::{SubjectPublicKeyInfo, SubjectPublicKeyInfoRef};
 
-use super::error::{HsmError, Kind};
+use crate::hsm::error::{HsmError, Kind};
 
 /// Modulus and exponent, big-endian, without leading zeros.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,41 +9,35 @@ use cryptoki::session::Session;
 use crate::key::material::{Keeping, Material};
 use crate::key::spec::EncryptionAlgorithm;
 
-use super::command::{Answer, Command};
+use super::core::Core;
 use super::crypto::{Line, Oaep};
-use super::engine::Engine;
-use super::error::{HsmError, Kind};
 use super::handles::Lease;
 use super::mechanism::OaepHash;
 use super::objects::{Means, Order, public_key};
 use super::pool::{Failure, Job, Lane, Shift};
 use super::queue::Queue;
+use crate::hsm::command::{Answer, Command};
+use crate::hsm::error::{HsmError, Kind};
 
 struct Worker<'a> {
-    engine: &'a Engine,
+    core: &'a Core,
     queue: &'a Queue,
     /// `None` after a call that did not end in a known way; the next job opens another.
     session: Option<Session>,
 }
 
 /// Does jobs until there will be no more or the thread has been replaced.
-pub(super) fn serve(
-    engine: &Engine,
-    lane: &Lane,
-    shift: Shift,
-    (queue, seat): (&Queue, usize),
-    session: Option<Session>,
-) {
-    let mut worker = Worker { engine, queue, session };
+pub(super) fn serve(core: &Core, lane: &Lane, shift: Shift, (queue, seat): (&Queue, usize), session: Option<Session>) {
+    let mut worker = Worker { core, queue, session };
     while let Some(job) = queue.take(seat) {
         let now = Instant::now();
         // Nobody waits for it: not worth a call.
         if job.reply.is_closed() || job.deadline <= now {
             continue;
         }
-        lane.begin(engine, now, job.deadline);
+        lane.begin(core, now, job.deadline);
         worker.run(job, now);
-        if !lane.end(engine, shift) {
+        if !lane.end(core, shift) {
             return;
         }
     }
@@ -52,10 +46,10 @@ pub(super) fn serve(
 impl Worker<'_> {
     fn run(&mut self, job: Job, now: Instant) {
         let Job { command, lease, deadline, reply } = job;
-        let started = self.engine.ticks(now);
+        let started = self.core.ticks(now);
         let result = self.attempt(&command, lease.as_deref());
         match &result {
-            Ok(_) => self.engine.note_success(started),
+            Ok(_) => self.core.note_success(started),
             Err(error) => self.note(error),
         }
         let ended = Instant::now();
@@ -63,29 +57,29 @@ impl Worker<'_> {
             self.queue.note(ended - now);
         }
         if ended > deadline {
-            self.engine.counts.late.fetch_add(1, Ordering::Relaxed);
+            self.core.counts.late.fetch_add(1, Ordering::Relaxed);
         }
         // Who no longer waits is not told; the answer is zeroised where it is secret.
         let _ = reply.send(result.map_err(|error| Failure { error, command, lease, started }));
     }
 
     fn note(&mut self, error: &HsmError) {
-        self.engine.counts.note(error);
+        self.core.counts.note(error);
         if !error.spares_session() {
             self.session = None;
         }
     }
 
     fn attempt(&mut self, command: &Command, lease: Option<&Lease>) -> Result<Answer, HsmError> {
-        if lease.is_some_and(|lease| lease.epoch != self.engine.epoch()) {
+        if lease.is_some_and(|lease| lease.epoch != self.core.epoch()) {
             return Err(HsmError::new(Kind::KeyMissing, "lease", "the handle is of an earlier login"));
         }
         let session = match self.session.take() {
             Some(session) => session,
-            None => self.engine.module.open(self.engine.slot)?,
+            None => self.core.module.open(self.core.slot)?,
         };
         let session = self.session.insert(session);
-        let task = Task { engine: self.engine, line: self.engine.line(session), lease };
+        let task = Task { core: self.core, line: self.core.line(session), lease };
         task.perform(command).map_err(|error| match lease {
             None => task.line.explain(error),
             // Another handle is tried first, and the anchor explains if it cannot make one.
@@ -96,7 +90,7 @@ impl Worker<'_> {
 
 /// One attempt at one command.
 struct Task<'a> {
-    engine: &'a Engine,
+    core: &'a Core,
     line: Line<'a>,
     lease: Option<&'a Lease>,
 }
@@ -127,7 +121,7 @@ impl Task<'_> {
                 self.generate(Order { id: *id, spec: *spec, usage: *usage, place: *place })
             }
             Command::Destroy { material } => self.destroy(material),
-            Command::Check => self.engine.check(line).map(|()| Answer::Done),
+            Command::Check => self.core.check(line).map(|()| Answer::Done),
         }
     }
 
@@ -143,15 +137,15 @@ impl Task<'_> {
             EncryptionAlgorithm::RsaesOaepSha256 => OaepHash::Sha256,
             other => return Err(HsmError::new(Kind::Unsupported, "oaep", format!("{other} is not RSAES-OAEP"))),
         };
-        Ok(Oaep { hash, sha256: self.engine.profile.oaep_sha256 })
+        Ok(Oaep { hash, sha256: self.core.profile.oaep_sha256 })
     }
 
     fn generate(&self, order: Order) -> Result<Answer, HsmError> {
-        let wrapping = self.engine.wrapping_key(self.line.session)?;
-        let means = Means { profile: &self.engine.profile, wrapping };
+        let wrapping = self.core.wrapping_key(self.line.session)?;
+        let means = Means { profile: &self.core.profile, wrapping };
         let made = self.line.generate(order, &means);
         if made.as_ref().is_err_and(|error| error.kind == Kind::NoWrappingKey) {
-            self.engine.forget_wrapping_key();
+            self.core.forget_wrapping_key();
         }
         made.map(Answer::Material)
     }
@@ -161,12 +155,12 @@ impl Task<'_> {
     fn destroy(&self, material: &Material) -> Result<Answer, HsmError> {
         if let Keeping::Token { cka_id } = &material.keeping {
             self.line.destroy_stored(material, cka_id)?;
-            let fresh = self.engine.module.open(self.engine.slot)?;
-            let fresh = self.engine.line(&fresh);
+            let fresh = self.core.module.open(self.core.slot)?;
+            let fresh = self.core.line(&fresh);
             fresh.see_gone(material, cka_id)?;
             fresh.is_logged_in()?;
         }
-        self.engine.handles.forget(material.id);
+        self.core.handles.forget(material.id);
         Ok(Answer::Done)
     }
 }

@@ -8,12 +8,12 @@ use subtle::ConstantTimeEq;
 use crate::secret::SecretBytes;
 
 use super::capability::OaepRoad;
-use super::command::Sealed;
-use super::error::{HsmError, Kind};
 use super::mechanism::{OaepHash, TAG_BYTES, gcm};
 use super::oaep;
 use super::public_key::RsaPublicKey;
 use super::raw::Calls;
+use crate::hsm::command::Sealed;
+use crate::hsm::error::{HsmError, Kind};
 
 /// One session, and the calls that can be made on it.
 #[derive(Clone, Copy)]

@@ -14,8 +14,8 @@ use cryptoki::types::AuthPin;
 
 use crate::secret::SecretText;
 
-use super::error::{HsmError, Kind};
 use super::raw::Calls;
+use crate::hsm::error::{HsmError, Kind};
 
 /// A loaded and initialised PKCS#11 module.
 #[derive(Clone)]

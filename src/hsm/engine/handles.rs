@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use crate::key::material::{Material, MaterialId};
 
 use super::anchor::Errand;
-use super::error::{HsmError, Kind};
+use crate::hsm::error::{HsmError, Kind};
 
 /// What a handle is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -209,7 +209,7 @@ mod tests {
     use crossbeam_channel::{Receiver, unbounded};
 
     use super::*;
-    use crate::hsm::raw::handle_of_nothing;
+    use crate::hsm::engine::raw::handle_of_nothing;
     use crate::key::material::Keeping;
     use crate::key::spec::{KeySpec, KeyUsage};
 

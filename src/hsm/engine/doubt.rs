@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
-use super::Hsm;
-use super::command::Command;
-use super::error::Kind;
+use super::Engine;
 use super::pool::Failure;
+use crate::hsm::command::Command;
+use crate::hsm::error::Kind;
 
 /// How long the answer of a check is good, so that a flood of garbage does not double the HSM's load.
 const CHECK_VALID: Duration = Duration::from_millis(250);
@@ -20,7 +20,7 @@ const CHECK_VALID: Duration = Duration::from_millis(250);
 #[derive(Default)]
 pub(super) struct LastCheck(Mutex<Option<(Instant, bool)>>);
 
-impl Hsm {
+impl Engine {
     /// What an ambiguous failure was.
     pub(super) async fn verdict(&self, failure: &Failure, deadline: Instant) -> Kind {
         let blames_data = failure.command.judges_data() && failure.lease.is_some();
@@ -36,7 +36,7 @@ impl Hsm {
     }
 
     async fn is_well(&self, since: u64, deadline: Instant) -> bool {
-        if self.engine().has_succeeded_since(since) {
+        if self.core().has_succeeded_since(since) {
             return true;
         }
         let mut last = self.last_check().0.lock().await;

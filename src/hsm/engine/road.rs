@@ -7,30 +7,31 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::Hsm;
+use super::Engine;
 use super::anchor::Errand;
-use super::command::{Answer, Command, Lane};
-use super::error::{HsmError, Kind};
 use super::handles::{Found, Lease};
+use super::plan::Lane;
 use super::pool::{Failure, Job};
 use super::queue::Refused;
+use crate::hsm::command::{Answer, Command};
+use crate::hsm::error::{HsmError, Kind};
 
 /// How many failures of one command are mended before the last one is its answer.
 const MOST_MENDED: usize = 3;
 
-impl Hsm {
+impl Engine {
     /// Tries a command, mends what can be mended and tries again: once for each kind of failure, and once more if a new login
     /// came in between, because then the failure says nothing about what is now.
     pub(super) async fn attempts(&self, mut command: Command, deadline: Instant) -> Result<Answer, HsmError> {
         let mut mended = Vec::new();
         loop {
-            let epoch = self.engine().epoch();
+            let epoch = self.core().epoch();
             let failure = match self.attempt(command, deadline).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
             let kind = failure.error.kind;
-            let is_new = !mended.contains(&kind) || self.engine().epoch() != epoch;
+            let is_new = !mended.contains(&kind) || self.core().epoch() != epoch;
             if mended.len() == MOST_MENDED || !is_new || !self.mend(&failure, epoch, deadline).await? {
                 return Err(self.judge(failure, deadline).await);
             }
@@ -52,7 +53,7 @@ impl Hsm {
                 let Some((lease, (id, _))) = failure.lease.as_ref().zip(failure.command.needs()) else {
                     return Ok(false);
                 };
-                self.engine().handles.drop_stale(id, lease);
+                self.core().handles.drop_stale(id, lease);
                 Ok(true)
             }
             Kind::LoggedOut => self.log_in(epoch, deadline).await.map(|()| true),
@@ -80,7 +81,7 @@ impl Hsm {
 
     /// One attempt: a handle if one is needed, a place in the queue, the answer.
     pub(super) async fn attempt(&self, command: Command, deadline: Instant) -> Result<Answer, Failure> {
-        let started = self.engine().ticks(Instant::now());
+        let started = self.core().ticks(Instant::now());
         let fail = |error, command| Failure { error, command, lease: None, started };
         let lease = match self.lease(&command, deadline).await {
             Ok(lease) => lease,
@@ -97,7 +98,7 @@ impl Hsm {
 
     async fn lease(&self, command: &Command, deadline: Instant) -> Result<Option<Arc<Lease>>, HsmError> {
         let Some((id, material)) = command.needs() else { return Ok(None) };
-        match self.engine().handles.get(id, material, deadline) {
+        match self.core().handles.get(id, material, deadline) {
             Found::Ready(lease) => Ok(Some(lease)),
             Found::Soon(wait) => match wait.await {
                 Ok(made) => made.map(Some),

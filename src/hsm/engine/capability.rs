@@ -15,12 +15,12 @@ use crate::key::spec::{KeySpec, KeyUsage};
 use crate::secret::SecretBytes;
 
 use super::crypto::{Line, Oaep};
-use super::error::{HsmError, Kind};
 use super::mechanism::{self, Allowed, FOR_AES, FOR_RAW_RSA, FOR_RSA, FOR_WRAPPING, Life, OaepHash, PROBE_LABEL};
 use super::oaep;
 use super::objects::{Generated, Passing, unwrap_template};
 use super::public_key::RsaPublicKey;
 use super::token::Module;
+use crate::hsm::error::{HsmError, Kind};
 
 /// What was found out about an HSM, and what follows from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 use crate::key::material::WrapMechanism;
 use crate::secret::SecretBytes;
 
-use super::error::{HsmError, Kind};
+use crate::hsm::error::{HsmError, Kind};
 
 /// The longest output any of our calls can have; a module that says more is not believed.
 const MAX_OUTPUT_BYTES: usize = 64 * 1024;

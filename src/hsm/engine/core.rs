@@ -12,19 +12,19 @@ use cryptoki::slot::Slot;
 
 use super::capability::Profile;
 use super::crypto::Line;
-use super::error::{HsmError, Kind};
 use super::handles::Handles;
 use super::mechanism::{Allowed, Life, aes_to_generate};
 use super::token::{self, Module};
 use super::wrapping::{self, WrappingKey};
 use super::{ErrorCount, Settings};
+use crate::hsm::error::{HsmError, Kind};
 
 /// Different (function, code) pairs that are counted apart; vendors have 2^31 codes.
 const MAX_COUNTED: usize = 256;
 
 const KNOWN_ANSWER: &[u8] = b"strongroom known answer";
 
-pub(super) struct Engine {
+pub(super) struct Core {
     pub(super) settings: Settings,
     pub(super) module: Module,
     pub(super) slot: Slot,
@@ -69,7 +69,7 @@ struct Canary {
     ciphertext: Vec<u8>,
 }
 
-impl Engine {
+impl Core {
     pub(super) fn new(
         settings: Settings,
         module: Module,

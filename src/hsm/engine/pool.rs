@@ -15,12 +15,12 @@ use cryptoki::session::Session;
 use tokio::sync::oneshot;
 
 use super::anchor::{self, Errand};
-use super::command::{Answer, Command};
-use super::engine::Engine;
-use super::error::HsmError;
+use super::core::Core;
 use super::handles::Lease;
 use super::queue::Queue;
 use super::worker;
+use crate::hsm::command::{Answer, Command};
+use crate::hsm::error::HsmError;
 
 /// A call is not given up before it has lasted this long, however near its deadline it began: under load, calls begin late,
 /// and giving threads up would make it worse.
@@ -99,19 +99,19 @@ impl Lane {
     }
 
     /// A call begins.
-    pub(super) fn begin(&self, engine: &Engine, now: Instant, deadline: Instant) {
+    pub(super) fn begin(&self, core: &Core, now: Instant, deadline: Instant) {
         let patience = match self.duty {
             Duty::Work(..) => WORK_PATIENCE,
             Duty::Anchor(_) => ANCHOR_PATIENCE,
             Duty::Alone(_) => SLOW_PATIENCE,
         };
-        self.busy_until.store(engine.ticks(deadline.max(now + patience)), Ordering::Release);
+        self.busy_until.store(core.ticks(deadline.max(now + patience)), Ordering::Release);
     }
 
     /// The call has ended. Whether the thread may go on: it may have been replaced meanwhile.
-    pub(super) fn end(&self, engine: &Engine, shift: Shift) -> bool {
+    pub(super) fn end(&self, core: &Core, shift: Shift) -> bool {
         if self.generation.load(Ordering::Acquire) != shift.0 {
-            engine.counts.lost.fetch_sub(1, Ordering::Relaxed);
+            core.counts.lost.fetch_sub(1, Ordering::Relaxed);
             return false;
         }
         self.busy_until.store(0, Ordering::Release);
@@ -141,26 +141,26 @@ impl Lane {
     /// Starts the thread of this lane; without a session it opens its own when it needs one.
     pub(super) fn spawn(
         self: &Arc<Self>,
-        engine: &Arc<Engine>,
+        core: &Arc<Core>,
         crew: &Crew,
         session: Option<Session>,
     ) -> Result<(), HsmError> {
         let shift = Shift(self.generation.load(Ordering::Acquire));
-        let (lane, engine, Crew { last_out, alive }) = (Arc::clone(self), Arc::clone(engine), crew.clone());
+        let (lane, core, Crew { last_out, alive }) = (Arc::clone(self), Arc::clone(core), crew.clone());
         let run = move || {
             match &lane.duty {
                 Duty::Work(queue, seat) => {
-                    worker::serve(&engine, &lane, shift, (queue, *seat), session);
+                    worker::serve(&core, &lane, shift, (queue, *seat), session);
                     drop(last_out);
                 }
                 Duty::Alone(queue) => {
-                    worker::serve(&engine, &lane, shift, (queue, 0), session);
+                    worker::serve(&core, &lane, shift, (queue, 0), session);
                     drop(last_out);
                 }
                 Duty::Anchor(errands) => {
                     // The anchor outlives those who use handles, and must not wait for itself.
                     drop(last_out);
-                    anchor::serve(&engine, &lane, shift, errands, session);
+                    anchor::serve(&core, &lane, shift, errands, session);
                 }
             }
             drop(alive);
@@ -170,9 +170,9 @@ impl Lane {
     }
 
     /// Gives up the thread, whose call does not return, and starts another.
-    fn replace(self: &Arc<Self>, engine: &Arc<Engine>, crew: &Crew) {
-        let counts = &engine.counts;
-        if counts.lost.load(Ordering::Relaxed) >= 4 * engine.settings.sessions.max(1) as u64 {
+    fn replace(self: &Arc<Self>, core: &Arc<Core>, crew: &Crew) {
+        let counts = &core.counts;
+        if counts.lost.load(Ordering::Relaxed) >= 4 * core.settings.sessions.max(1) as u64 {
             return;
         }
         tracing::error!(lane = self.name, "a call to the HSM does not return; its thread is given up");
@@ -181,22 +181,22 @@ impl Lane {
         self.generation.fetch_add(1, Ordering::AcqRel);
         self.busy_until.store(0, Ordering::Release);
         if let Duty::Anchor(_) = self.duty {
-            engine.end_epoch();
+            core.end_epoch();
         }
-        if let Err(error) = self.spawn(engine, crew, None) {
+        if let Err(error) = self.spawn(core, crew, None) {
             tracing::error!(lane = self.name, %error, "no thread could be started");
         }
     }
 }
 
 /// Looks after calls that do not return, until the engine stops.
-pub(super) fn watch(engine: Arc<Engine>, crew: Crew, lanes: Vec<Arc<Lane>>) -> Result<thread::Thread, HsmError> {
+pub(super) fn watch(core: Arc<Core>, crew: Crew, lanes: Vec<Arc<Lane>>) -> Result<thread::Thread, HsmError> {
     let run = move || {
-        while !engine.stopping.load(Ordering::Relaxed) {
+        while !core.stopping.load(Ordering::Relaxed) {
             thread::park_timeout(WATCH_PERIOD);
-            let now = engine.ticks(Instant::now());
+            let now = core.ticks(Instant::now());
             for lane in lanes.iter().filter(|lane| lane.is_overdue(now)) {
-                lane.replace(&engine, &crew);
+                lane.replace(&core, &crew);
             }
             lanes.iter().find(|lane| lane.is_worker()).into_iter().for_each(|lane| lane.nudge());
         }

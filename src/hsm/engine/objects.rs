@@ -8,12 +8,12 @@ use crate::key::material::{Keeping, Material, MaterialId};
 use crate::key::spec::{KeySpec, KeyUsage};
 
 use super::capability::Profile;
-use super::command::Place;
 use super::crypto::{Line, Oaep};
-use super::error::{HsmError, Kind};
 use super::mechanism::{self, Allowed, Life, OaepHash};
 use super::public_key::{RsaPublicKey, without_leading_zeros};
 use super::wrapping::WrappingKey;
+use crate::hsm::command::Place;
+use crate::hsm::error::{HsmError, Kind};
 
 /// A session object that is destroyed when it goes out of scope, whatever happened.
 pub(super) struct Passing<'a> {

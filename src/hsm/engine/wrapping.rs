@@ -11,9 +11,9 @@ use crate::key::material::WrapMechanism;
 use super::Settings;
 use super::capability;
 use super::crypto::Line;
-use super::error::{HsmError, Kind};
 use super::mechanism::{self, Allowed, Life};
 use super::token::{self, Module};
+use crate::hsm::error::{HsmError, Kind};
 
 /// The wrapping key of this HSM, as found on the token.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,313 @@
+//! One HSM, as one process uses it: a module, a token, a login, sessions.
+//!
+//! ```text
+//! Engine::call(Command, deadline)
+//!   handles   is the key in the HSM already? else the anchor unwraps or finds it        handles, anchor
+//!   queue     bounded; full is an answer (Busy)                                          pool
+//!   worker    a thread that owns a session makes the C calls                             worker, crypto, objects, raw
+//!   answer    or a failure: mended and tried once more, or judged                        road, doubt, error
+//! ```
+//!
+//! Rules that hold everywhere in here:
+//! * A session belongs to one thread. No C call is made in a future, and none on a runtime thread.
+//! * A session whose call did not end in a known way is closed, not used again.
+//! * The caller's data is blamed only when the HSM is known to be well.
+//! * A wrong PIN is tried once.
+
+mod anchor;
+mod capability;
+mod core;
+mod crypto;
+mod doubt;
+mod handles;
+mod mechanism;
+mod oaep;
+mod objects;
+mod plan;
+mod pool;
+mod public_key;
+mod queue;
+mod raw;
+mod road;
+mod token;
+mod uri;
+mod worker;
+mod wrapping;
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use cryptoki::session::Session;
+
+use crate::hsm::command::{Answer, Command};
+use crate::hsm::error::HsmError;
+use crate::secret::SecretText;
+
+use anchor::Errand;
+use core::{Core, Standing};
+use crypto::Line;
+use doubt::LastCheck;
+use handles::Handles;
+use pool::{Crew, Duty, Lane, LastOut};
+use queue::Queue;
+use token::Module;
+
+pub use capability::{Feature, IvMaker, OaepRoad, Outcome, Profile, TokenFacts};
+pub use raw::end_process;
+pub use token::{TokenSelector, init_token};
+pub use wrapping::{WrappingKeyReport, init_wrapping_key};
+
+/// Sessions beside the workers': the anchor's, the writer's, that of slow calls.
+const OTHER_SESSIONS: u64 = 3;
+
+/// How long dropping the last handle waits for the threads.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// Which HSM, and how it is used.
+#[derive(Clone)]
+pub struct Settings {
+    /// The PKCS#11 module.
+    pub module: PathBuf,
+    /// The token in it.
+    pub token: TokenSelector,
+    /// The user PIN.
+    pub pin: SecretText,
+    /// Worker threads, each with a session of its own; fewer are started if the token allows fewer.
+    pub sessions: usize,
+    /// Commands that may wait for a worker; one more is answered `Busy`.
+    pub queue: usize,
+    /// Handles that are kept for the next use.
+    pub cached_handles: usize,
+    /// CKA_LABEL of the wrapping key.
+    pub wrapping_key_label: String,
+    /// Whether RSAES_OAEP_SHA_256 may be un-padded on this host if the HSM does not do it.
+    pub allow_raw_rsa: bool,
+}
+
+/// The HSM, as everyone holds it. Clones are the same HSM; with the last one the engine stops, and
+/// dropping that one waits a moment for the threads to close their sessions.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    core: Arc<Core>,
+    lanes: Vec<Arc<Lane>>,
+    /// `None` once stopped; the workers end when they have done what was queued.
+    doors: RwLock<Option<Doors>>,
+    waiting: Arc<Queue>,
+    anchor: Sender<Errand>,
+    watch: Thread,
+    ended: Receiver<Infallible>,
+    last_check: LastCheck,
+}
+
+/// The queues into which work is put. When this is dropped, they are closed.
+struct Doors {
+    work: Arc<Queue>,
+    slow: Arc<Queue>,
+    writer: Arc<Queue>,
+    _last_out: Arc<LastOut>,
+}
+
+impl Drop for Doors {
+    fn drop(&mut self) {
+        [&self.work, &self.slow, &self.writer].into_iter().for_each(|queue| queue.close());
+    }
+}
+
+/// Numbers of this moment, for the metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gauges {
+    /// Commands that wait for a worker.
+    pub queue_depth: usize,
+    /// Sessions that do commands.
+    pub sessions: usize,
+    /// Those of them that are in a call.
+    pub sessions_busy: usize,
+    /// Threads that were given up because a call did not return, since the start.
+    pub threads_replaced: u64,
+    /// Handles in the cache.
+    pub cached_handles: usize,
+    /// Calls that ended after their deadline, since the start.
+    pub calls_late: u64,
+}
+
+/// How often a function answered a code, since the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorCount {
+    /// The PKCS#11 function.
+    pub function: &'static str,
+    /// The code by its name in the standard.
+    pub code: String,
+    /// How often.
+    pub count: u64,
+}
+
+impl Engine {
+    /// Loads the module, finds the token, logs in once, tries what the HSM can do and starts the threads. Blocks while it
+    /// does so; the wrapping key may be absent.
+    pub fn start(settings: Settings) -> Result<Engine, HsmError> {
+        let module = Module::load(&settings.module)?;
+        let (slot, session, standing, profile) = {
+            let _alone = module.setting_up();
+            let (slot, info) = settings.token.find(&module)?;
+            let session = module.open(slot)?;
+            token::log_in(&module, slot, &session, &settings.pin)?;
+            let line = Line { calls: &module.calls, session: &session };
+            let profile = Profile::probe(line, &module, &info, settings.allow_raw_rsa)?;
+            let standing = Standing::take(line, &settings, profile.allowed)?;
+            (slot, session, standing, profile)
+        };
+        let (anchor, errands) = unbounded();
+        let handles = Handles::new(settings.cached_handles, anchor.clone());
+        let core = Arc::new(Core::new(settings, module, slot, profile, handles, standing));
+        let inner = Inner::start(core, anchor, errands, session)?;
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Does one command, or says why not, by the deadline.
+    pub async fn call(&self, command: Command, deadline: Instant) -> Result<Answer, HsmError> {
+        if deadline <= Instant::now() {
+            return Err(HsmError::timeout());
+        }
+        if self.core().stopping.load(Ordering::Relaxed) {
+            return Err(HsmError::stopped());
+        }
+        if let Some(material) = command.only_forgets() {
+            self.core().handles.forget(material);
+            return Ok(Answer::Done);
+        }
+        let answer = tokio::time::timeout_at(deadline.into(), self.attempts(command, deadline)).await;
+        answer.unwrap_or_else(|_| {
+            // If a call is stuck, its thread is replaced now rather than at the next look.
+            self.inner.watch.unpark();
+            Err(HsmError::timeout())
+        })
+    }
+
+    /// What this HSM can do.
+    pub fn profile(&self) -> Arc<Profile> {
+        Arc::clone(&self.core().profile)
+    }
+
+    /// Numbers of this moment.
+    pub fn gauges(&self) -> Gauges {
+        let counts = &self.core().counts;
+        let workers = || self.inner.lanes.iter().filter(|lane| lane.is_worker());
+        Gauges {
+            queue_depth: self.inner.waiting.len(),
+            sessions: workers().count(),
+            sessions_busy: workers().filter(|lane| lane.is_busy()).count(),
+            threads_replaced: counts.replaced.load(Ordering::Relaxed),
+            cached_handles: self.core().handles.len(),
+            calls_late: counts.late.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Every code but CKR_OK that the HSM has answered to a command, and how often.
+    pub fn errors(&self) -> Vec<ErrorCount> {
+        self.core().counts.errors()
+    }
+
+    /// Whether the wrapping key is there, without which nothing can be wrapped or unwrapped.
+    pub fn has_wrapping_key(&self) -> bool {
+        self.core().has_wrapping_key()
+    }
+
+    /// Takes no more work. Threads end when they have done what they have; nobody waits for one that hangs.
+    pub fn stop(&self) {
+        self.inner.stop();
+    }
+
+    /// Waits, after `stop`, until every thread has closed its session; false if one has not by then, which is how a call
+    /// that hangs looks. A process that exits while a thread is in the module may crash in the module's destructors.
+    pub fn wait_until_stopped(&self, timeout: Duration) -> bool {
+        self.inner.wait(timeout)
+    }
+
+    fn core(&self) -> &Core {
+        &self.inner.core
+    }
+
+    fn last_check(&self) -> &LastCheck {
+        &self.inner.last_check
+    }
+}
+
+impl Inner {
+    fn start(
+        core: Arc<Core>,
+        anchor: Sender<Errand>,
+        errands: Receiver<Errand>,
+        anchor_session: Session,
+    ) -> Result<Self, HsmError> {
+        let sessions = open_sessions(&core)?;
+        let queue = |seats| Arc::new(Queue::new(core.settings.queue.max(1), seats));
+        let (work, slow, writer) = (queue(sessions.len()), queue(1), queue(1));
+        let last_out = Arc::new(LastOut(anchor.clone()));
+        let (waiting, queues) = (Arc::clone(&work), [Arc::clone(&slow), Arc::clone(&writer)]);
+        let doors = Doors { work, slow, writer, _last_out: Arc::clone(&last_out) };
+        let (alive, ended) = bounded(0);
+        let crew = Crew { last_out, alive };
+
+        let mut lanes = vec![Lane::new("hsm-anchor", Duty::Anchor(errands))];
+        lanes[0].spawn(&core, &crew, Some(anchor_session))?;
+        for (name, jobs) in ["hsm-slow", "hsm-writer"].into_iter().zip(queues) {
+            let lane = Lane::new(name, Duty::Alone(jobs));
+            lane.spawn(&core, &crew, None)?;
+            lanes.push(lane);
+        }
+        for (number, session) in sessions.into_iter().enumerate() {
+            let lane = Lane::new(format!("hsm-{number}"), Duty::Work(Arc::clone(&waiting), number));
+            lane.spawn(&core, &crew, Some(session))?;
+            lanes.push(lane);
+        }
+        let watch = pool::watch(Arc::clone(&core), crew, lanes.clone())?;
+        let doors = RwLock::new(Some(doors));
+        Ok(Self { core, lanes, doors, waiting, anchor, watch, ended, last_check: LastCheck::default() })
+    }
+
+    fn stop(&self) {
+        self.core.stopping.store(true, Ordering::Relaxed);
+        self.watch.unpark();
+        self.core.handles.reset();
+        drop(self.doors.write().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    fn wait(&self, timeout: Duration) -> bool {
+        self.ended.recv_timeout(timeout) == Err(RecvTimeoutError::Disconnected)
+    }
+}
+
+/// Gives the threads a moment to leave the module, because what comes next is often the end of the process.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop();
+        self.wait(FAREWELL);
+    }
+}
+
+/// As many sessions as are wanted and the token allows. Some tokens tell a limit, others refuse the next one.
+fn open_sessions(core: &Core) -> Result<Vec<Session>, HsmError> {
+    let wanted = core.settings.sessions.max(1) as u64;
+    let allowed = core.profile.max_sessions.map_or(wanted, |max| max.saturating_sub(OTHER_SESSIONS).max(1));
+    let mut sessions = Vec::new();
+    for _ in 0..wanted.min(allowed) {
+        match core.module.open(core.slot) {
+            Ok(session) => sessions.push(session),
+            Err(error) if sessions.is_empty() => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, sessions = sessions.len(), "the HSM allows fewer sessions than configured");
+                break;
+            }
+        }
+    }
+    Ok(sessions)
+}

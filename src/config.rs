@@ -1,16 +1,20 @@
 //! Configuration: a TOML file, and environment variables `STRONGROOM__SECTION__FIELD` over it. Parsed once; unknown
 //! fields are refused. No field turns authentication, authorization or audit off.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
 
 use config::{Environment, File, FileFormat};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
     arn::AccountId,
-    hsm::{self, TokenSelector},
+    hsm::{self, Isolation, PinSource, TokenSelector},
     kms::{self, KeyStoreKind},
-    secret::SecretText,
 };
 
 /// Everything that can be set.
@@ -84,12 +88,25 @@ pub struct Audit {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hsm {
+    /// What the HSM is called in logs and metrics.
+    #[serde(default = "defaults::name")]
+    pub name: String,
+    /// Further HSMs that hold the same wrapping key and share the work (see `strongroom hsm join`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further: Vec<Further>,
+    /// Environment variables of its worker process: many modules find their configuration by one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
+    /// Whether the module runs in a `process` of its own, which may crash, hang or leak without harm to the service, or in
+    /// the service's (`none`).
+    #[serde(default)]
+    pub isolation: Isolation,
     /// The PKCS#11 module (a shared library).
     pub module: PathBuf,
     /// The token, as an RFC 7512 URI: `pkcs11:token=LABEL;serial=SERIAL`. A slot number alone is refused: it changes.
     pub token: String,
     /// Where the user PIN comes from.
-    pub pin: Pin,
+    pub pin: PinSource,
     /// Sessions that do commands. More help RSA up to the number of cores or the HSM's own; SoftHSM2 is fastest at AES
     /// with few.
     #[serde(default = "defaults::sessions")]
@@ -119,18 +136,23 @@ pub struct Hsm {
     pub allow_raw_rsa: bool,
 }
 
-/// Where the user PIN comes from; never from the command line, which every user of the host can read.
+/// A further HSM that holds the same wrapping key. What it does not say is as for the first.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "snake_case")]
-pub enum Pin {
-    /// A file that holds it, and nothing else but a final newline.
-    File(PathBuf),
-    /// A file descriptor that the starting process left open.
-    Fd(u32),
-    /// A systemd credential of that name (`LoadCredential=`).
-    Credential(String),
-    /// An environment variable. The last resort: a process's environment can be read by its user.
-    Environment(String),
+#[serde(deny_unknown_fields)]
+pub struct Further {
+    /// What it is called.
+    pub name: String,
+    /// The PKCS#11 module.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module: Option<PathBuf>,
+    /// The token, as an RFC 7512 URI.
+    pub token: String,
+    /// Where the user PIN comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<PinSource>,
+    /// Environment variables of its worker process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<BTreeMap<String, String>>,
 }
 
 /// What clients may take up.
@@ -174,6 +196,9 @@ mod defaults {
 
     use crate::kms::KeyStoreKind;
 
+    pub(super) fn name() -> String {
+        "hsm".to_owned()
+    }
     pub(super) fn partition() -> String {
         "aws".to_owned()
     }
@@ -242,7 +267,11 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), String> {
-        TokenSelector::parse_uri(&self.hsm.token).map_err(|error| format!("hsm.token: {error}"))?;
+        let names: Vec<_> = self.hsm_settings()?.into_iter().map(|hsm| hsm.name).collect();
+        let is_name = |name: &String| !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic());
+        if !names.iter().all(is_name) || names.iter().collect::<BTreeSet<_>>().len() != names.len() {
+            return Err("hsm: each HSM needs a name of its own, without spaces".to_owned());
+        }
         if !self.listen.ip().is_loopback() && self.tls.is_none() && !self.plain_http {
             return Err(
                 "listen: plain HTTP off loopback needs `tls`, or `plain_http = true` behind a proxy that does \
@@ -267,22 +296,47 @@ impl Config {
         serde_json::to_string_pretty(self).unwrap_or_else(|error| error.to_string())
     }
 
-    /// The HSM's part, with the PIN.
+    /// The HSMs, the first one first.
     ///
     /// # Errors
-    /// If the PIN cannot be read; the text names the place, not the PIN.
-    pub fn hsm_settings(&self) -> Result<hsm::Settings, String> {
+    /// If a token is not named as it should be.
+    pub fn hsm_settings(&self) -> Result<Vec<hsm::Settings>, String> {
+        let first = self.first_hsm()?;
+        let further = self.hsm.further.iter().map(|further| Self::further_hsm(&first, further));
+        let further: Vec<_> = further.collect::<Result<_, _>>()?;
+        Ok(std::iter::once(first).chain(further).collect())
+    }
+
+    fn first_hsm(&self) -> Result<hsm::Settings, String> {
         let hsm = &self.hsm;
         let (token, _) = TokenSelector::parse_uri(&hsm.token).map_err(|error| format!("hsm.token: {error}"))?;
         Ok(hsm::Settings {
+            name: hsm.name.clone(),
             module: hsm.module.clone(),
             token,
-            pin: hsm.pin.read()?,
+            pin: hsm.pin.clone(),
+            ledger: self.store.path.with_extension("hsm-logins"),
+            environment: hsm.environment.clone(),
             sessions: hsm.sessions,
             queue: hsm.queue,
             cached_handles: hsm.cached_handles,
             wrapping_key_label: hsm.wrapping_key_label.clone(),
             allow_raw_rsa: hsm.allow_raw_rsa,
+        })
+    }
+
+    fn further_hsm(first: &hsm::Settings, further: &Further) -> Result<hsm::Settings, String> {
+        let Further { name, module, token, pin, environment } = further.clone();
+        let parsed = TokenSelector::parse_uri(&token);
+        let (token, _) = parsed.map_err(|error| format!("hsm.further: {name}: token: {error}"))?;
+        let first = first.clone();
+        Ok(hsm::Settings {
+            name,
+            token,
+            module: module.unwrap_or(first.module),
+            pin: pin.unwrap_or(first.pin),
+            environment: environment.unwrap_or(first.environment),
+            ..first
         })
     }
 
@@ -297,29 +351,5 @@ impl Config {
             staleness: Duration::from_millis(self.store.staleness_ms),
             keeping: self.hsm.keeping,
         }
-    }
-}
-
-impl Pin {
-    fn read(&self) -> Result<SecretText, String> {
-        let file = |path: PathBuf| {
-            let text =
-                std::fs::read_to_string(&path).map_err(|error| format!("hsm.pin: {}: {error}", path.display()))?;
-            Ok(SecretText::from(text.trim_end_matches(['\r', '\n']).to_owned()))
-        };
-        let pin = match self {
-            Self::File(path) => file(path.clone()),
-            Self::Fd(fd) => file(PathBuf::from(format!("/dev/fd/{fd}"))),
-            Self::Credential(name) => {
-                let directory = std::env::var_os("CREDENTIALS_DIRECTORY").ok_or(
-                    "hsm.pin: CREDENTIALS_DIRECTORY is not set; is this a systemd service with LoadCredential=?",
-                )?;
-                file(PathBuf::from(directory).join(name))
-            }
-            Self::Environment(name) => std::env::var(name)
-                .map(SecretText::from)
-                .map_err(|_| format!("hsm.pin: the environment variable {name} is not set")),
-        }?;
-        if pin.expose().is_empty() { Err("hsm.pin: the PIN is empty".to_owned()) } else { Ok(pin) }
     }
 }

@@ -9,6 +9,8 @@ use crate::{
 
 const THROTTLED: &str = "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls.";
 
+const TIMED_OUT: &str = "The system timed out while trying to fulfill the request. You can retry the request.";
+
 /// What the caller sees of a failed HSM command that did not judge the caller's data.
 pub fn hsm(error: HsmError) -> KmsError {
     let code = match error.kind {
@@ -29,9 +31,7 @@ pub fn hsm(error: HsmError) -> KmsError {
     let message = match code {
         Code::ThrottlingException => THROTTLED,
         Code::UnsupportedOperationException => "The HSM does not offer the mechanism that this operation needs.",
-        Code::DependencyTimeoutException => {
-            "The system timed out while trying to fulfill the request. You can retry the request."
-        }
+        Code::DependencyTimeoutException => TIMED_OUT,
         Code::LimitExceededException => "The HSM has no room for another key.",
         _ => return KmsError::bare(code).because(error),
     };
@@ -48,6 +48,11 @@ pub fn hsm_about_ciphertext(error: HsmError) -> KmsError {
     }
 }
 
+/// Something that the service needs is not there yet; `what` is for the log.
+pub fn not_open(what: &'static str) -> KmsError {
+    KmsError::new(Code::DependencyTimeoutException, TIMED_OUT).because(what)
+}
+
 /// The caller asks too often, or more than there is room for.
 pub fn throttled() -> KmsError {
     KmsError::new(Code::ThrottlingException, THROTTLED)
@@ -55,11 +60,7 @@ pub fn throttled() -> KmsError {
 
 /// What the caller sees of a failed question to the store.
 pub fn store(error: StoreError) -> KmsError {
-    KmsError::new(
-        Code::DependencyTimeoutException,
-        "The system timed out while trying to fulfill the request. You can retry the request.",
-    )
-    .because(error)
+    KmsError::new(Code::DependencyTimeoutException, TIMED_OUT).because(error)
 }
 
 /// What the caller sees when the audit record could not be written: no record, no answer.

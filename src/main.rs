@@ -1,6 +1,6 @@
 //! The program: command line → configuration → what was asked for.
 
-use std::io::Write;
+use std::{io::Write, sync::Arc, time::Duration};
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
@@ -9,14 +9,21 @@ use strongroom::{
     cli::{self, AccessKeyVerb, Cli, ConfigVerb, Dev, HsmVerb, PrincipalVerb, Verb, Which},
     config::Config,
     dev::{self, Directory},
-    hsm,
-    server::{self, Entrance, Failure, Stop},
+    hsm::{self, Launch},
+    server::{self, Entrance, Failure, Service, Stop},
 };
+
+/// How often a service that is not ready is asked whether it is.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 fn main() {
     let Cli { verb } = Cli::parse();
-    log(matches!(verb, Verb::Serve(_)));
+    let json = matches!(verb, Verb::Serve(_) | Verb::HsmWorker { json: true });
+    log(json);
     let outcome = harden().and_then(|()| {
+        if let Verb::HsmWorker { .. } = verb {
+            return hsm::serve_as_worker().map_err(Failure::new);
+        }
         let runtime = server::runtime()?;
         let outcome = runtime.block_on(run(verb));
         // A call that hangs in the HSM must not keep the program from ending.
@@ -52,11 +59,13 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Dev(arguments) => develop(arguments).await,
         Verb::Serve(which) => {
             let (config, mut stop) = (configuration(&which)?, Stop::listen()?);
-            let (service, entrance) = (stop.delay(server::open(&config)).await?, Entrance::open(&config).await?);
-            announce(&entrance)?;
+            let service = stop.delay(server::open(&config, worker(true))).await?;
+            let entrance = Entrance::open(&config).await?;
+            announce(&entrance, &service).await?;
             server::serve(config.limits, service, entrance, stop).await;
             Ok(())
         }
+        Verb::HsmWorker { .. } => Ok(()),
         Verb::Config(ConfigVerb::Check(which)) => print(&format!("{}\n", configuration(&which)?.effective())),
         Verb::Hsm(verb) => look_after_hsm(verb).await,
         Verb::AccessKey(verb) => look_after_access_keys(verb).await,
@@ -69,7 +78,8 @@ async fn develop(arguments: Dev) -> Result<(), Failure> {
     let module = arguments.module.unwrap_or_else(|| dev::SOFTHSM2_MODULE.into());
     let mut config = directory.set_up(&module)?;
     config.listen_on(arguments.listen).map_err(Failure::new)?;
-    let service = stop.delay(server::open(&config)).await?;
+    let service = stop.delay(server::open(&config, worker(false))).await?;
+    service.insist_on_hsm().await?;
     let administrator = directory.administrator(&service).await?;
     if let Some(path) = arguments.seed {
         let seed = dev::read_seed(&path)?;
@@ -78,14 +88,30 @@ async fn develop(arguments: Dev) -> Result<(), Failure> {
     }
     let entrance = Entrance::open(&config).await?;
     print(&dev::shell_lines(&entrance.url(), &arguments.region, &administrator))?;
-    announce(&entrance)?;
+    announce(&entrance, &service).await?;
     server::serve(config.limits, service, entrance, stop).await;
     Ok(())
 }
 
-/// The ready line: from here on connections are answered.
-fn announce(entrance: &Entrance) -> Result<(), Failure> {
-    print(&format!("strongroom is ready on {}\n", entrance.url()))
+/// The ready line, now or when the service is ready; from here on connections are answered.
+async fn announce(entrance: &Entrance, service: &Service) -> Result<(), Failure> {
+    let ready = format!("strongroom is ready on {}\n", entrance.url());
+    let Err(why) = service.kms.ready().await else { return print(&ready) };
+    print(&format!("strongroom listens on {} and is not ready: {why}\n", entrance.url()))?;
+    let kms = Arc::clone(&service.kms);
+    tokio::spawn(async move {
+        while kms.ready().await.is_err() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        let _ = print(&ready);
+    });
+    Ok(())
+}
+
+/// How this program is started as a worker process of an HSM: the very file that runs, also when another lies there now.
+fn worker(json: bool) -> Launch {
+    let arguments = ["hsm-worker"].into_iter().chain(json.then_some("--json"));
+    Launch { program: "/proc/self/exe".into(), arguments: arguments.map(str::to_owned).collect() }
 }
 
 fn configuration(which: &Which) -> Result<Config, Failure> {
@@ -103,11 +129,13 @@ async fn look_after_hsm(verb: HsmVerb) -> Result<(), Failure> {
             print(&format!("{}\n", server::init_wrapping_key(&config)?))
         }
         HsmVerb::Probe { which, json } => {
-            let profile = server::open_hsm(&configuration(&which)?).await?.profile();
-            match json {
-                true => print(&format!("{}\n", serde_json::to_string_pretty(&*profile).map_err(Failure::new)?)),
-                false => print(&profile.to_string()),
+            for profile in server::open_hsm(&configuration(&which)?).await?.profiles() {
+                match json {
+                    true => print(&format!("{}\n", serde_json::to_string_pretty(&*profile).map_err(Failure::new)?))?,
+                    false => print(&profile.to_string())?,
+                }
             }
+            Ok(())
         }
     }
 }

@@ -57,7 +57,7 @@ pub struct HsmSample {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HsmErrors {
     /// `C_Encrypt`.
-    pub function: &'static str,
+    pub function: String,
     /// `CKR_DEVICE_ERROR`.
     pub code: String,
     /// How often, since the start.
@@ -77,7 +77,7 @@ struct Operation {
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct HsmError {
-    function: &'static str,
+    function: String,
     code: String,
 }
 
@@ -161,7 +161,7 @@ impl Sampled {
         set(&self.threads_replaced, hsm.threads_replaced);
         set(&self.audit_records, sample.audit_records);
         for HsmErrors { function, code, count } in &hsm.errors {
-            set(&self.errors.get_or_create(&HsmError { function, code: code.clone() }), *count);
+            set(&self.errors.get_or_create(&HsmError { function: function.clone(), code: code.clone() }), *count);
         }
         self.view_age.set(sample.view_age.as_secs_f64());
     }
@@ -190,7 +190,7 @@ mod tests {
         metrics.observe_call("Encrypt", "Success", 0.0004);
         metrics.observe_call("Encrypt", "Success", 20.0);
         metrics.observe_call("Encrypt", "AccessDeniedException", 0.0001);
-        let errors = vec![HsmErrors { function: "C_Encrypt", code: "CKR_DEVICE_ERROR".into(), count: 3 }];
+        let errors = vec![HsmErrors { function: "C_Encrypt".into(), code: "CKR_DEVICE_ERROR".into(), count: 3 }];
         let hsm = HsmSample { queue_depth: 1, sessions: 8, sessions_busy: 2, errors, ..HsmSample::default() };
         let sample = Sample { hsm, audit_records: 7, view_age: Duration::from_millis(250) };
         let text = metrics.render(&sample);

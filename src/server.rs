@@ -2,15 +2,7 @@
 
 mod patient;
 
-use std::{
-    fs::{DirBuilder, File},
-    net::SocketAddr,
-    num::NonZero,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, num::NonZero, path::Path, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, http::Request};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -37,7 +29,7 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{Config, Limits, Tls},
     health,
-    hsm::{self, Hsm, HsmError, Kind, WrappingKeyReport},
+    hsm::{self, Hsm, HsmError, Isolation, Kind, Launch, WrappingKeyReport},
     kms::{
         Kms, Machines,
         admin::{self, Admin},
@@ -50,8 +42,10 @@ use crate::{
 const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// How long a stop waits for requests that are under way.
 const DRAIN: Duration = Duration::from_secs(10);
-/// How long a stop waits for the HSM's threads; exiting while one is in the module may crash in the module.
-const HSM_STOP: Duration = Duration::from_secs(3);
+/// How long a start waits for an HSM before it goes on without.
+const FIRST_WORD: Duration = Duration::from_secs(30);
+/// How long a stop waits for the HSM's threads or worker processes.
+const HSM_STOP: Duration = Duration::from_secs(4);
 /// Exit code when the HSM refuses the PIN: starting again would try it again, and a token locks after a few times.
 pub const EXIT_PIN_REFUSED: u8 = 78;
 
@@ -103,23 +97,48 @@ pub fn runtime() -> Result<Runtime, Failure> {
     builder.enable_all().build().map_err(Failure::new)
 }
 
-/// Opens the store and the HSM, puts the service together and begins its background work.
+/// Opens the store and the HSMs, puts the service together and begins its background work. HSMs that cannot be opened now
+/// are opened when they can be; until then the service says that it is not ready.
 ///
 /// # Errors
 /// What is missing or wrong, for an operator.
-pub async fn open(config: &Config) -> Result<Service, Failure> {
+pub async fn open(config: &Config, launch: Launch) -> Result<Service, Failure> {
     let store = open_store(config).await?;
-    let hsm = open_hsm(config).await?;
-    let vault = open_vault(config, &store, &hsm).await?;
     let trail = Trail::open(&config.audit.path, config.audit.sync);
     let trail = trail.map_err(|error| Failure::new(format!("{}: {error}", config.audit.path.display())))?;
+    let hsm = keep_hsms(config, launch)?;
+    let vault = Vault::new(hsm.clone());
+    admin::furnish(&store, &vault, &config.account).await.map_err(Failure::new)?;
     let admin = admin(config, store.clone());
     let machines = Machines { store, hsm: hsm.clone(), trail, clock: Arc::new(SystemClock) };
     let kms = Arc::new(Kms::new(config.kms_settings(), machines, vault.clone()));
+    if hsm.opened(FIRST_WORD).await.is_ok() {
+        kms.found().await.map_err(Failure::new)?;
+    }
     // The HSM may have taken its time: what was read of the store before it is not news any more.
     kms.follow_store().await.map_err(Failure::new)?;
     tasks::start(&kms);
     Ok(Service { kms, admin, vault, hsm })
+}
+
+impl Service {
+    /// Insists that an HSM is open, or says why none is.
+    ///
+    /// # Errors
+    /// Why none is.
+    pub async fn insist_on_hsm(&self) -> Result<(), Failure> {
+        Ok(self.hsm.opened(FIRST_WORD).await?)
+    }
+}
+
+fn keep_hsms(config: &Config, launch: Launch) -> Result<Hsm, Failure> {
+    refuse_spies()?;
+    let members = config.hsm_settings().map_err(Failure::new)?;
+    let launch = match config.hsm.isolation {
+        Isolation::Process => Some(launch),
+        Isolation::None => None,
+    };
+    Ok(Hsm::open(members, launch))
 }
 
 /// Opens the store.
@@ -130,17 +149,14 @@ pub async fn open_store(config: &Config) -> Result<Store, Failure> {
     Store::open(&config.store.path).await.map_err(Failure::new)
 }
 
-/// Opens the HSM.
+/// Opens the first HSM in this process, for an operator's verb.
 ///
 /// # Errors
 /// If it is not there, or refuses the PIN.
 pub async fn open_hsm(config: &Config) -> Result<Hsm, Failure> {
-    let (settings, turn) = before_login(config)?;
-    let start = move || {
-        turn.lock().map_err(Failure::new)?;
-        Hsm::start(settings).map_err(Failure::from)
-    };
-    tokio::task::spawn_blocking(start).await.map_err(Failure::new)?
+    let settings = first_hsm(config)?;
+    let started = tokio::task::spawn_blocking(move || Hsm::start(settings)).await;
+    Ok(started.map_err(Failure::new)??)
 }
 
 /// Makes the wrapping key, unless it is there.
@@ -148,30 +164,14 @@ pub async fn open_hsm(config: &Config) -> Result<Hsm, Failure> {
 /// # Errors
 /// As [`open_hsm`].
 pub fn init_wrapping_key(config: &Config) -> Result<WrappingKeyReport, Failure> {
-    let (settings, turn) = before_login(config)?;
-    turn.lock().map_err(Failure::new)?;
-    Ok(hsm::init_wrapping_key(&settings)?)
+    Ok(hsm::init_wrapping_key(&first_hsm(config)?)?)
 }
 
-/// What every login needs: nobody who listens, the PIN, and the file whose lock is the turn.
-fn before_login(config: &Config) -> Result<(hsm::Settings, File), Failure> {
+/// The first HSM, once nobody listens who writes down PINs.
+fn first_hsm(config: &Config) -> Result<hsm::Settings, Failure> {
     refuse_spies()?;
-    Ok((config.hsm_settings().map_err(Failure::new)?, turn_file(config)?))
-}
-
-/// A file that is locked by who starts to use the HSM, until they have logged in.
-///
-/// SoftHSM2 rewrites its token in place when somebody logs in, and who looks for the token at that moment does not find
-/// it. So those who share a store, the service and an operator's commands, take turns.
-fn turn_file(config: &Config) -> Result<File, Failure> {
-    let path = config.store.path.with_extension("hsm-turn");
-    let open = || {
-        if let Some(directory) = path.parent() {
-            DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        }
-        File::options().write(true).create(true).truncate(false).mode(0o600).open(&path)
-    };
-    open().map_err(|error| Failure::new(format!("{}: {error}", path.display())))
+    let members = config.hsm_settings().map_err(Failure::new)?;
+    members.into_iter().next().ok_or_else(|| Failure::new("the configuration names no HSM"))
 }
 
 /// The deployment's vault; the deployment is founded if it is not.
@@ -179,13 +179,9 @@ fn turn_file(config: &Config) -> Result<File, Failure> {
 /// # Errors
 /// If the HSM has no wrapping key, or the store is another account's.
 pub async fn open_vault(config: &Config, store: &Store, hsm: &Hsm) -> Result<Vault, Failure> {
-    if !hsm.has_wrapping_key() {
-        let label = &config.hsm.wrapping_key_label;
-        return Err(Failure::new(format!(
-            "the HSM has no wrapping key `{label}`: make one with `strongroom hsm init`"
-        )));
-    }
-    admin::found(store, hsm, &config.account, SystemClock.now()).await.map_err(Failure::new)
+    let vault = Vault::new(hsm.clone());
+    admin::found(store, hsm, &vault, &config.account, SystemClock.now()).await.map_err(Failure::new)?;
+    Ok(vault)
 }
 
 /// The operator's verbs on `store`.
@@ -254,7 +250,7 @@ pub async fn serve(limits: Limits, service: Service, entrance: Entrance, stop: S
         tracing::warn!("some requests were still under way when the time to stop was over");
     }
     service.hsm.stop();
-    if !service.hsm.wait_until_stopped(HSM_STOP) {
+    if !service.hsm.stopped(HSM_STOP).await {
         tracing::warn!("a call to the HSM had not come back when the time to stop was over");
     }
 }

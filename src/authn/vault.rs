@@ -1,6 +1,9 @@
 //! Secrets of access keys at rest: sealed in the HSM under the deployment's own material, each bound to its id.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use crate::{
     error::KmsError,
@@ -16,13 +19,28 @@ const IV_BYTES: usize = 12;
 #[derive(Clone)]
 pub struct Vault {
     hsm: Hsm,
-    material: Arc<Material>,
+    /// Nothing until the deployment is founded, which takes an HSM that is open.
+    material: Arc<OnceLock<Arc<Material>>>,
 }
 
 impl Vault {
-    /// A vault under the deployment's own material.
-    pub fn new(hsm: Hsm, material: Arc<Material>) -> Self {
-        Self { hsm, material }
+    /// A vault that opens when it is given the deployment's own material.
+    pub fn new(hsm: Hsm) -> Self {
+        Self { hsm, material: Arc::default() }
+    }
+
+    /// Gives it the deployment's own material, once.
+    pub fn furnish(&self, material: Material) {
+        let _ = self.material.set(Arc::new(material));
+    }
+
+    /// Whether it has been given the deployment's own material.
+    pub fn is_furnished(&self) -> bool {
+        self.material.get().is_some()
+    }
+
+    fn material(&self) -> Result<Arc<Material>, KmsError> {
+        self.material.get().cloned().ok_or_else(|| failure::not_open("the deployment has not been founded"))
     }
 
     /// Seals the secret of access key `id`: IV, ciphertext and tag.
@@ -31,7 +49,7 @@ impl Vault {
     /// As the HSM answers.
     pub async fn seal(&self, id: &str, secret: &SecretText, deadline: Instant) -> Result<Vec<u8>, KmsError> {
         let input = SecretBytes::from(secret.expose().as_bytes().to_vec());
-        let command = Command::Seal { material: Arc::clone(&self.material), aad: aad(id), input };
+        let command = Command::Seal { material: self.material()?, aad: aad(id), input };
         match self.hsm.call(command, deadline).await.map_err(failure::hsm)? {
             Answer::Sealed(Sealed { iv, ciphertext }) => Ok([&iv[..], &ciphertext].concat()),
             _ => Err(KmsError::internal("the HSM engine answered another command")),
@@ -45,7 +63,7 @@ impl Vault {
     pub async fn open(&self, id: &str, sealed: &[u8], deadline: Instant) -> Result<SecretText, KmsError> {
         let damaged = || KmsError::internal(format!("the sealed secret of access key {id} is damaged"));
         let (iv, ciphertext) = sealed.split_first_chunk::<IV_BYTES>().ok_or_else(damaged)?;
-        let material = Arc::clone(&self.material);
+        let material = self.material()?;
         let command = Command::Open { material, aad: aad(id), iv: *iv, ciphertext: ciphertext.to_vec() };
         let answer = self.hsm.call(command, deadline).await.map_err(failure::hsm)?;
         let Answer::Plaintext(secret) = answer else {

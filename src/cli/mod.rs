@@ -22,6 +22,13 @@ pub enum Verb {
     Dev(Dev),
     /// Serve
     Serve(Which),
+    /// Be the worker process of an HSM; the service starts it
+    #[command(hide = true)]
+    HsmWorker {
+        /// Write the log as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigVerb),

@@ -4,26 +4,36 @@
 
 use std::sync::Arc;
 
-use crate::key::material::{Material, MaterialId};
+use serde::{Deserialize, Serialize};
+
+use crate::key::material::{Keeping, Material, MaterialId};
 use crate::key::spec::{EncryptionAlgorithm, KeySpec, KeyUsage};
 use crate::secret::SecretBytes;
 
+use super::wire;
+
 /// One thing to do in the HSM.
+#[derive(Clone, Serialize, Deserialize)]
 pub enum Command {
     /// Encrypts under AES-256-GCM with a fresh 96-bit IV. Answered by [`Answer::Sealed`].
     Seal {
         /// The AES key.
+        #[serde(with = "wire::material")]
         material: Arc<Material>,
         /// What is authenticated beside the plaintext.
+        #[serde(with = "wire::bytes")]
         aad: Vec<u8>,
         /// The plaintext.
+        #[serde(with = "wire::secret")]
         input: SecretBytes,
     },
     /// Makes random bytes in the HSM and encrypts them as `Seal` does. Answered by [`Answer::SealedRandom`].
     SealRandom {
         /// The AES key.
+        #[serde(with = "wire::material")]
         material: Arc<Material>,
         /// What is authenticated beside the plaintext.
+        #[serde(with = "wire::bytes")]
         aad: Vec<u8>,
         /// How many random bytes.
         len: usize,
@@ -31,30 +41,37 @@ pub enum Command {
     /// Decrypts what `Seal` made. Answered by [`Answer::Plaintext`].
     Open {
         /// The AES key.
+        #[serde(with = "wire::material")]
         material: Arc<Material>,
         /// What was authenticated beside the plaintext.
+        #[serde(with = "wire::bytes")]
         aad: Vec<u8>,
         /// The IV of the ciphertext.
         iv: [u8; 12],
         /// The ciphertext with its 16-byte tag.
+        #[serde(with = "wire::bytes")]
         ciphertext: Vec<u8>,
     },
     /// RSAES-OAEP with the public half. Answered by [`Answer::Bytes`].
     Encrypt {
         /// The key pair.
+        #[serde(with = "wire::material")]
         material: Arc<Material>,
         /// Which OAEP.
         algorithm: EncryptionAlgorithm,
         /// The plaintext.
+        #[serde(with = "wire::secret")]
         input: SecretBytes,
     },
     /// RSAES-OAEP with the private half. Answered by [`Answer::Plaintext`].
     Decrypt {
         /// The key pair.
+        #[serde(with = "wire::material")]
         material: Arc<Material>,
         /// Which OAEP.
         algorithm: EncryptionAlgorithm,
         /// The ciphertext.
+        #[serde(with = "wire::bytes")]
         ciphertext: Vec<u8>,
     },
     /// Random bytes of the HSM's generator. Answered by [`Answer::Plaintext`].
@@ -77,6 +94,7 @@ pub enum Command {
     /// [`Answer::Done`], also when there was nothing left to destroy.
     Destroy {
         /// What is to go.
+        #[serde(with = "wire::material")]
         material: Arc<Material>,
     },
     /// Decrypts a known answer under a key of this process: is the HSM well? Answered by [`Answer::Done`].
@@ -84,7 +102,7 @@ pub enum Command {
 }
 
 /// Where new material is to be kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
     /// Outside the HSM, wrapped under the wrapping key.
     Wrapped,
@@ -96,38 +114,80 @@ pub enum Place {
 }
 
 /// What a command answers.
+#[derive(Serialize, Deserialize)]
 pub enum Answer {
     /// Of `Seal`.
     Sealed(Sealed),
     /// Of `SealRandom`.
     SealedRandom {
         /// The random bytes.
+        #[serde(with = "wire::secret")]
         plaintext: SecretBytes,
         /// The same, sealed.
         sealed: Sealed,
     },
     /// Of `Open`, `Decrypt` and `Random`.
-    Plaintext(SecretBytes),
+    Plaintext(#[serde(with = "wire::secret")] SecretBytes),
     /// Of `Encrypt`.
-    Bytes(Vec<u8>),
+    Bytes(#[serde(with = "wire::bytes")] Vec<u8>),
     /// Of `Generate`.
-    Material(Material),
+    Material(#[serde(with = "wire::material")] Material),
     /// Of `Destroy` and `Check`.
     Done,
 }
 
+impl Answer {
+    /// The same, made by the HSM of this name: an object on it is to be found again.
+    pub(super) fn made_by(mut self, name: &str) -> Self {
+        if let Self::Material(Material { keeping: Keeping::Token { member, .. }, .. }) = &mut self {
+            *member = Some(name.to_owned());
+        }
+        self
+    }
+}
+
 /// An AES-256-GCM ciphertext.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sealed {
     /// The IV it was made with.
     pub iv: [u8; 12],
     /// The ciphertext, followed by the 16-byte tag.
+    #[serde(with = "wire::bytes")]
     pub ciphertext: Vec<u8>,
 }
 
 impl Command {
+    /// The material that it is about; what `Generate` makes is not there yet.
+    pub(super) fn material(&self) -> Option<&Material> {
+        match self {
+            Self::Seal { material, .. } | Self::SealRandom { material, .. } | Self::Open { material, .. } => {
+                Some(material)
+            }
+            Self::Encrypt { material, .. } | Self::Decrypt { material, .. } | Self::Destroy { material } => {
+                Some(material)
+            }
+            Self::Random { .. } | Self::Generate { .. } | Self::Check => None,
+        }
+    }
+
     /// Whether doing it twice is the same as doing it once, as far as the HSM's objects are concerned.
     pub(super) fn is_repeatable(&self) -> bool {
         !matches!(self, Self::Generate { place: Place::Token { .. }, .. } | Self::Destroy { .. })
+    }
+}
+
+/// For whom a command is done, as far as fairness needs to know: a number made of the caller's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Asker(u64);
+
+impl Asker {
+    /// The service itself.
+    pub const SERVICE: Self = Self(0);
+
+    /// The caller of this name.
+    pub fn named(name: &str) -> Self {
+        let mut hasher = std::hash::DefaultHasher::new();
+        std::hash::Hash::hash(name, &mut hasher);
+        Self(std::hash::Hasher::finish(&hasher).max(1))
     }
 }

@@ -8,12 +8,13 @@ use std::fmt;
 
 use cryptoki::context::Function;
 use cryptoki::error::{Error, RvError};
+use serde::{Deserialize, Serialize};
 
 /// A call that the HSM, or the engine in front of it, did not do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HsmError {
     /// The PKCS#11 function that answered, or the engine's own word for what it was doing.
-    pub function: &'static str,
+    pub function: Cow<'static, str>,
     /// The PKCS#11 code by its name in the standard, or a sentence where no code was involved.
     pub code: Cow<'static, str>,
     /// Whose fault it is and what may be done about it.
@@ -21,7 +22,7 @@ pub struct HsmError {
 }
 
 /// Whose fault an error is and what may be done about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// The caller's data: a ciphertext that is not ours, a plaintext that is too long. Said only when the HSM is known well.
     Rejected,
@@ -56,7 +57,7 @@ pub enum Kind {
 impl HsmError {
     /// An error that the engine itself found.
     pub(super) fn new(kind: Kind, function: &'static str, code: impl Into<Cow<'static, str>>) -> Self {
-        Self { function, code: code.into(), kind }
+        Self { function: function.into(), code: code.into(), kind }
     }
 
     /// The operator's settings do not fit; `text` is for the operator to read.

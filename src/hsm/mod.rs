@@ -1,12 +1,197 @@
-//! The HSM: the one place where PKCS#11 is spoken.
+//! The HSMs: the one place where PKCS#11 is spoken.
+//!
+//! ```text
+//! Hsm::call(Command, deadline)      which member? once more elsewhere if that may help       here
+//!   member    may calls go to it? what became of them; who brings it back                     member, recovery
+//!   link      in this process, or in a worker process over a socket pair                      link, process, wire
+//!   engine    one login, sessions, handles: PKCS#11                                            engine
+//! ```
+//!
+//! A key store has one or several members: HSMs that hold the same wrapping key, so that each can serve every wrapped key.
 
 mod command;
 mod engine;
 mod error;
+mod ledger;
+mod link;
+mod member;
+mod pin;
+mod process;
+mod recovery;
+mod settings;
+mod wire;
 
-pub use command::{Answer, Command, Place, Sealed};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::key::material::{Keeping, Material};
+use crate::key::spec::{KeySpec, KeyUsage};
+
+use link::Link;
+use member::Member;
+
+pub use command::{Answer, Asker, Command, Place, Sealed};
 pub use engine::{
-    Engine as Hsm, ErrorCount, Feature, Gauges, IvMaker, OaepRoad, Outcome, Profile, Settings, TokenFacts,
-    TokenSelector, WrappingKeyReport, end_process, init_token, init_wrapping_key,
+    Engine, ErrorCount, Feature, Gauges, IvMaker, OaepRoad, Outcome, Profile, TokenFacts, TokenSelector,
+    WrappingKeyReport, end_process, init_token, init_wrapping_key,
 };
 pub use error::{HsmError, Kind};
+pub use link::{Isolation, Launch};
+pub use member::Standing;
+pub use pin::PinSource;
+pub use process::serve_as_worker;
+pub use settings::Settings;
+
+/// The HSMs of a key store, as everyone holds them. Clones are the same HSMs.
+#[derive(Clone)]
+pub struct Hsm {
+    members: Arc<[Arc<Member>]>,
+}
+
+impl Hsm {
+    /// HSMs that are opened, watched and opened again in the background, from now on: whatever is wrong with them, this
+    /// succeeds. With `launch` each has a worker process of its own. Must be called in a runtime.
+    pub fn open(members: Vec<Settings>, launch: Option<Launch>) -> Self {
+        Self { members: members.into_iter().map(|settings| Member::kept(settings, launch.clone())).collect() }
+    }
+
+    /// One HSM in this process that is open when this returns, and that nobody looks after. Blocks.
+    ///
+    /// # Errors
+    /// Why it could not be opened.
+    pub fn start(settings: Settings) -> Result<Self, HsmError> {
+        let engine = Engine::start(settings.clone())?;
+        Ok(Self { members: Arc::new([Member::unkept(settings, engine)]) })
+    }
+
+    /// Waits until one HSM is open.
+    ///
+    /// # Errors
+    /// After `patience`, or at once if there is no hope: why none is.
+    pub async fn opened(&self, patience: Duration) -> Result<(), HsmError> {
+        let until = Instant::now() + patience;
+        while self.members.iter().all(|member| member.link().is_none()) {
+            if let Some(error) = self.members.iter().find_map(|member| member.refusal()) {
+                return Err(error);
+            }
+            if Instant::now() >= until {
+                return Err(self.away());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
+    /// Does one command for the service itself, or says why not, by the deadline.
+    pub async fn call(&self, command: Command, deadline: Instant) -> Result<Answer, HsmError> {
+        self.call_for(Asker::SERVICE, command, deadline).await
+    }
+
+    /// Does one command for `asker`, or says why not, by the deadline. One that changes nothing in the HSM is tried on
+    /// another member if the HSM is to blame that it failed.
+    pub async fn call_for(&self, asker: Asker, command: Command, deadline: Instant) -> Result<Answer, HsmError> {
+        if let Command::Destroy { material } = &command {
+            return self.destroy(material, &command, deadline).await;
+        }
+        let (member, link) = self.choose(&command, None).ok_or_else(|| self.away())?;
+        let failed = match member.call(&link, asker, &command, deadline).await {
+            Ok(answer) => return Ok(answer.made_by(member.name())),
+            Err(error) if command.is_repeatable() && may_work_elsewhere(error.kind) => error,
+            Err(error) => return Err(error),
+        };
+        match self.choose(&command, Some(member)).filter(|_| Instant::now() < deadline) {
+            Some((other, link)) => other.call(&link, asker, &command, deadline).await,
+            None => Err(failed),
+        }
+    }
+
+    /// The member with the least to do of those that are well and have what the command needs.
+    fn choose(&self, command: &Command, not: Option<&Arc<Member>>) -> Option<(&Arc<Member>, Arc<Link>)> {
+        let others = self.members.iter().filter(|member| not.is_none_or(|not| !Arc::ptr_eq(member, not)));
+        let well = others.filter_map(|member| Some((member, member.link()?)));
+        let fit = well.filter(|(member, _)| match command.material() {
+            Some(material) if self.members.len() > 1 => member.has(material),
+            _ => true,
+        });
+        fit.min_by_key(|(member, _)| member.load())
+    }
+
+    /// Destroys an object wherever it may be; wrapped material is forgotten by every member that may have a handle of it.
+    async fn destroy(&self, material: &Material, command: &Command, deadline: Instant) -> Result<Answer, HsmError> {
+        for member in self.members.iter() {
+            match (member.link(), &material.keeping) {
+                (Some(link), _) if member.has(material) => {
+                    member.call(&link, Asker::SERVICE, command, deadline).await?;
+                }
+                (None, Keeping::Token { member: home, .. })
+                    if home.as_deref().is_none_or(|home| home == member.name()) =>
+                {
+                    return Err(self.away());
+                }
+                _ => {}
+            }
+        }
+        Ok(Answer::Done)
+    }
+
+    /// The error where there is no member that calls may go to.
+    fn away(&self) -> HsmError {
+        let troubles = self.standing().into_iter().filter_map(|s| Some(format!("{}: {}", s.name, s.trouble?)));
+        HsmError::new(Kind::DeviceLost, "choose", troubles.collect::<Vec<_>>().join("; "))
+    }
+
+    /// Whether a key of this spec can be made and used for this, by each HSM that is known.
+    ///
+    /// # Errors
+    /// If none was open so far.
+    pub fn supports(&self, spec: KeySpec, usage: KeyUsage) -> Result<bool, HsmError> {
+        let known: Vec<_> = self.members.iter().filter_map(|member| member.profile()).collect();
+        match known.is_empty() {
+            true => Err(self.away()),
+            false => Ok(known.iter().all(|profile| profile.supports(spec, usage))),
+        }
+    }
+
+    /// What each HSM can do that was open so far.
+    pub fn profiles(&self) -> Vec<Arc<Profile>> {
+        self.members.iter().filter_map(|member| member.profile()).collect()
+    }
+
+    /// How each HSM stands.
+    pub fn standing(&self) -> Vec<Standing> {
+        self.members.iter().map(|member| member.standing()).collect()
+    }
+
+    /// Numbers of this moment, of all HSMs together.
+    pub fn gauges(&self) -> Gauges {
+        self.members.iter().map(|member| member.report().gauges).fold(Gauges::default(), Gauges::plus)
+    }
+
+    /// Every code but CKR_OK that the engines which run now have answered to commands, and how often.
+    pub fn errors(&self) -> Vec<ErrorCount> {
+        self.members.iter().flat_map(|member| member.report().errors).collect()
+    }
+
+    /// Takes no more work, and lets go of the HSMs.
+    pub fn stop(&self) {
+        self.members.iter().for_each(|member| member.stop());
+    }
+
+    /// Waits, after `stop`, until every session is closed or every worker process has ended; false if that has not come
+    /// about by then, which is how a call that hangs looks.
+    pub async fn stopped(&self, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        while !self.members.iter().all(|member| member.has_stopped()) {
+            if Instant::now() >= until {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        true
+    }
+}
+
+/// Whether what failed so may succeed on another HSM.
+fn may_work_elsewhere(kind: Kind) -> bool {
+    recovery::is_strike(kind) || kind == Kind::NoWrappingKey
+}

@@ -79,6 +79,9 @@ pub enum Keeping {
         /// CKA_ID, 16 random bytes.
         #[serde(with = "base64_bytes")]
         cka_id: Vec<u8>,
+        /// The HSM that has it, by its name in the configuration; none where it is not known, or there was only one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        member: Option<String>,
     },
 }
 

@@ -4,7 +4,6 @@
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -52,17 +51,33 @@ pub struct Credentials {
     pub secret: SecretText,
 }
 
-/// The vault of the deployment in `store`, which is founded now if there is none.
+/// Gives `vault` what the deployment in `store` has for it; whether there is a deployment.
 ///
 /// # Errors
-/// If the HSM has no wrapping key, or the store is of another account; else as HSM and store answer.
-pub async fn found(store: &Store, hsm: &Hsm, account: &AccountId, now: Timestamp) -> Result<Vault, KmsError> {
-    if let Some(deployment) = store.deployment().await.map_err(failure::store)? {
-        if deployment.account != *account {
-            let text = format!("the store belongs to account {}, not {account}", deployment.account);
-            return Err(KmsError::invalid(text));
-        }
-        return Ok(Vault::new(hsm.clone(), Arc::new(deployment.service_material)));
+/// If the store is of another account; else as the store answers.
+pub async fn furnish(store: &Store, vault: &Vault, account: &AccountId) -> Result<bool, KmsError> {
+    let Some(deployment) = store.deployment().await.map_err(failure::store)? else { return Ok(false) };
+    if deployment.account != *account {
+        let text = format!("the store belongs to account {}, not {account}", deployment.account);
+        return Err(KmsError::invalid(text));
+    }
+    vault.furnish(deployment.service_material);
+    Ok(true)
+}
+
+/// Founds the deployment in `store` if there is none, and gives `vault` what it has for it.
+///
+/// # Errors
+/// As [`furnish`], and as the HSM answers.
+pub async fn found(
+    store: &Store,
+    hsm: &Hsm,
+    vault: &Vault,
+    account: &AccountId,
+    now: Timestamp,
+) -> Result<(), KmsError> {
+    if furnish(store, vault, account).await? {
+        return Ok(());
     }
     let (spec, usage) = (KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt);
     let command = Command::Generate { id: random_material_id()?, spec, usage, place: Place::Wrapped };
@@ -71,7 +86,8 @@ pub async fn found(store: &Store, hsm: &Hsm, account: &AccountId, now: Timestamp
     let id = Uuid::new_v4();
     let deployment = Deployment { id, account: account.clone(), created: now, service_material };
     store.insert_deployment(&deployment).await.map_err(failure::store)?;
-    Ok(Vault::new(hsm.clone(), Arc::new(deployment.service_material)))
+    vault.furnish(deployment.service_material);
+    Ok(())
 }
 
 impl Admin {

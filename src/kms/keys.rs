@@ -29,7 +29,7 @@ impl Kms {
     /// `UnsupportedOperationException` if the HSM cannot do what the key spec needs; else as HSM and store answer.
     pub(super) async fn make_key(&self, mut key: Key, now: Timestamp) -> Result<Key, KmsError> {
         let (spec, usage) = (key.spec, key.usage);
-        if !self.hsm.profile().supports(spec, usage) {
+        if !self.hsm.supports(spec, usage).map_err(failure::hsm)? {
             let text = format!("Keys of key spec {spec} and key usage {usage} are not supported by this HSM.");
             return Err(KmsError::new(Code::UnsupportedOperationException, text));
         }

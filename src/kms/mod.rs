@@ -93,6 +93,7 @@ pub struct Kms {
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     authn: Authn,
+    vault: Vault,
     invocations: Invocations,
     padding_failures: PaddingFailures,
     readiness: Readiness,
@@ -122,7 +123,8 @@ impl Kms {
         let Machines { store, hsm, trail, clock } = machines;
         Self {
             settings,
-            authn: Authn::new(store.clone(), vault),
+            authn: Authn::new(store.clone(), vault.clone()),
+            vault,
             invocations: Invocations::new(store.clone()),
             padding_failures: PaddingFailures::default(),
             readiness: Readiness::default(),

@@ -41,8 +41,11 @@ impl Kms {
         if let Some(proof) = last.as_ref().filter(|proof| proof.at.elapsed() < PROOF) {
             return proof.result.clone();
         }
+        if !self.vault.is_furnished() && self.hsm.standing().iter().any(|hsm| hsm.trouble.is_none()) {
+            return Err("the deployment is about to be founded".to_owned());
+        }
         let answer = self.hsm.call(Command::Check, Instant::now() + self.settings.deadline).await;
-        let result = answer.map(|_| ()).map_err(|error| format!("the HSM does not answer as it should: {error}"));
+        let result = answer.map(|_| ()).map_err(|error| format!("the HSM: {error}"));
         *last = Some(Proof { at: Instant::now(), result: result.clone() });
         result
     }

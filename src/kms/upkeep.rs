@@ -14,7 +14,7 @@ use crate::{
         Key,
         material::{Keeping, Material, MaterialId},
     },
-    kms::Kms,
+    kms::{Kms, admin},
     store::Intent,
 };
 
@@ -25,6 +25,17 @@ impl Kms {
     /// As the store answers.
     pub async fn follow_store(&self) -> Result<usize, KmsError> {
         self.store.follow().await.map_err(failure::store)
+    }
+
+    /// Founds the deployment, unless it is founded.
+    ///
+    /// # Errors
+    /// If the store is another account's; else as HSM and store answer.
+    pub async fn found(&self) -> Result<(), KmsError> {
+        if self.vault.is_furnished() {
+            return Ok(());
+        }
+        admin::found(&self.store, &self.hsm, &self.vault, &self.settings.account, self.now()).await
     }
 
     /// Keys whose deletion date has come.
@@ -64,7 +75,7 @@ impl Kms {
             id: MaterialId([0; 32]),
             spec: intent.spec,
             usage,
-            keeping: Keeping::Token { cka_id: intent.cka_id.to_vec() },
+            keeping: Keeping::Token { cka_id: intent.cka_id.to_vec(), member: None },
             public_key: None,
         };
         self.destroy(Arc::new(material)).await?;

@@ -40,7 +40,7 @@ impl Document for Key {
 
     fn fulfils(&self) -> Vec<String> {
         let kept = self.materials.iter().filter_map(|material| match &material.keeping {
-            Keeping::Token { cka_id } => Some(STANDARD.encode(cka_id)),
+            Keeping::Token { cka_id, .. } => Some(STANDARD.encode(cka_id)),
             Keeping::Wrapped { .. } => None,
         });
         kept.collect()

@@ -76,7 +76,7 @@ fn key(id: KeyId) -> Key {
         multi_region: false,
         tags: Tags::default(),
         policy: POLICY.into(),
-        materials: vec![material(Keeping::Token { cka_id: vec![9; 16] }).into()],
+        materials: vec![material(Keeping::Token { cka_id: vec![9; 16], member: None }).into()],
     }
 }
 
@@ -151,7 +151,7 @@ async fn the_deployment_is_made_once() {
         id: uuid::Uuid::nil(),
         account: AccountId::try_from("111122223333".to_owned()).expect("digits"),
         created: Timestamp::from_ms(0),
-        service_material: material(Keeping::Token { cka_id: vec![1; 16] }),
+        service_material: material(Keeping::Token { cka_id: vec![1; 16], member: None }),
     };
     world.store.insert_deployment(&deployment).await.expect("stored");
     let other = world.other().await;
@@ -360,7 +360,7 @@ async fn a_key_clears_the_intents_of_the_objects_it_names() {
     world.key().await;
     assert_eq!(old(99).await, [intent(8, 20), intent(7, 30)]);
     let rotate = |key: &mut Key| {
-        key.materials.push(material(Keeping::Token { cka_id: vec![8; 16] }).into());
+        key.materials.push(material(Keeping::Token { cka_id: vec![8; 16], member: None }).into());
         Ok::<(), ()>(())
     };
     store.change_key(REGION, id(1), rotate).await.expect("changed");

@@ -13,6 +13,8 @@ use crate::{error::KmsError, kms::Kms};
 /// How often the store is asked for changes that another process made. A disabled key stops working everywhere
 /// within this time and one read.
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
+/// How often it is tried to found the deployment.
+const FOUND_EVERY: Duration = Duration::from_secs(1);
 /// How often work that is due is looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
@@ -24,6 +26,13 @@ pub fn start(kms: &Arc<Kms>) {
         loop {
             ticks.tick().await;
             report("follow the store", follow_store::round(&following).await);
+        }
+    });
+    let founding = Arc::clone(kms);
+    tokio::spawn(async move {
+        // At the first start the HSM may not be there yet; after it there is nothing to do.
+        while founding.found().await.is_err() {
+            tokio::time::sleep(FOUND_EVERY).await;
         }
     });
     let sweeping = Arc::clone(kms);

@@ -4,7 +4,7 @@ mod hanging;
 
 use std::io::Write;
 use std::ops::Deref;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -16,13 +16,14 @@ use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
 use strongroom::hsm::{
-    Answer, Command, Hsm, HsmError, Kind, OaepRoad, Outcome, Place, Sealed, Settings, TokenSelector, init_wrapping_key,
+    Answer, Command, Engine as Hsm, HsmError, Kind, OaepRoad, Outcome, PinSource, Place, Sealed, Settings,
+    TokenSelector, init_wrapping_key,
 };
 use strongroom::key::material::{Keeping, Material, MaterialId, WrapMechanism};
 use strongroom::key::spec::{EncryptionAlgorithm, KeySpec, KeyUsage};
 use strongroom::secret::SecretBytes;
 
-use crate::softhsm::{PIN, bare_token, module, secret, token};
+use crate::softhsm::{PIN, bare_token, module, token};
 
 const OAEP: [EncryptionAlgorithm; 2] = [EncryptionAlgorithm::RsaesOaepSha1, EncryptionAlgorithm::RsaesOaepSha256];
 
@@ -259,7 +260,7 @@ async fn what_is_encrypted_openssl_decrypts() {
         id: MaterialId([0xab; 32]),
         spec: KeySpec::Rsa3072,
         usage: KeyUsage::EncryptDecrypt,
-        keeping: Keeping::Token { cka_id: vec![0xab; 16] },
+        keeping: Keeping::Token { cka_id: vec![0xab; 16], member: None },
         public_key: Some(std::fs::read(&public).unwrap()),
     });
     for algorithm in OAEP {
@@ -432,12 +433,30 @@ async fn what_a_killed_probe_left_goes_and_nothing_that_only_looks_like_it() {
 async fn a_wrong_pin_is_tried_once_and_refused() {
     let good = token();
     let before = login_failures(&good);
-    let bad = Settings { pin: secret("not the PIN"), ..good.clone() };
-    let error = Hsm::start(bad).err().unwrap();
-    assert_eq!((error.kind, error.function, &*error.code), (Kind::PinRefused, "C_Login", "CKR_PIN_INCORRECT"));
+    let (bad, file) = with_own_pin(&good, "not the PIN");
+    let error = Hsm::start(bad.clone()).err().unwrap();
+    assert_eq!((error.kind, &*error.function, &*error.code), (Kind::PinRefused, "C_Login", "CKR_PIN_INCORRECT"));
     assert!(!format!("{error} {error:?}").contains("not the PIN"));
     assert!(!before && login_failures(&good), "the token has not seen the wrong PIN");
+
+    // The next start knows, and does not even load the module.
+    let error = Hsm::start(Settings { module: "/nowhere".into(), ..bad.clone() }).err().unwrap();
+    assert_eq!(error.kind, Kind::PinRefused);
+    assert!(error.code.contains("retry-pin"), "{error}");
+
+    // Another PIN is tried, and when it is right the wrong one is forgotten.
+    std::fs::write(&file, PIN).unwrap();
+    drop(Hsm::start(bad.clone()).unwrap());
+    std::fs::write(&file, "not the PIN").unwrap();
+    assert_eq!(&*Hsm::start(bad).err().unwrap().code, "CKR_PIN_INCORRECT");
     Hsm::start(good).unwrap();
+}
+
+/// The same HSM with a PIN file of its own.
+fn with_own_pin(settings: &Settings, pin: &str) -> (Settings, PathBuf) {
+    let file = settings.ledger.with_extension("pin");
+    std::fs::write(&file, pin).unwrap();
+    (Settings { pin: PinSource::File(file.clone()), ..settings.clone() }, file)
 }
 
 /// SoftHSM2 does not count wrong PINs, it remembers that there was one.
@@ -633,7 +652,7 @@ async fn a_pin_that_was_changed_is_tried_once_more_and_never_again() {
         assert_eq!(kind(seal(&hsm, &key, b"x").await), Kind::PinRefused);
     }
     let logins: Vec<_> = hsm.errors().into_iter().filter(|error| error.code == "CKR_PIN_INCORRECT").collect();
-    assert_eq!(logins.iter().map(|error| (error.function, error.count)).collect::<Vec<_>>(), [("C_Login", 1)]);
+    assert_eq!(logins.iter().map(|error| (&*error.function, error.count)).collect::<Vec<_>>(), [("C_Login", 1)]);
 }
 
 #[tokio::test]

@@ -1,10 +1,12 @@
 //! Tokens of SoftHSM2 for tests. `SOFTHSM2_CONF` must name a configuration before the tests start, because the module reads
 //! it once per process; each test has a token of its own in the token directory that it names.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use strongroom::hsm::{Settings, TokenSelector, init_token, init_wrapping_key};
+use strongroom::hsm::{PinSource, Settings, TokenSelector, init_token, init_wrapping_key};
 use strongroom::secret::SecretText;
 
 /// The PIN of every test token.
@@ -32,16 +34,37 @@ pub fn token() -> Settings {
 }
 
 fn settings(module: &Path, label: &str) -> Settings {
+    let name = label.replace(' ', "-");
     Settings {
         module: module.to_owned(),
         token: TokenSelector::labelled(label),
-        pin: secret(PIN),
+        pin: PinSource::File(pin_file()),
+        ledger: scratch().join(format!("{name}.logins")),
+        name,
+        environment: BTreeMap::new(),
         sessions: 2,
         queue: 128,
         cached_handles: 16,
         wrapping_key_label: "strongroom wrapping key".to_owned(),
         allow_raw_rsa: true,
     }
+}
+
+/// Where the configuration of SoftHSM2 is, and what tests leave goes.
+fn scratch() -> PathBuf {
+    let conf = PathBuf::from(std::env::var_os("SOFTHSM2_CONF").unwrap());
+    conf.parent().unwrap().to_owned()
+}
+
+/// The PIN, in a file.
+fn pin_file() -> PathBuf {
+    static FILE: OnceLock<PathBuf> = OnceLock::new();
+    let make = || {
+        let path = scratch().join(format!("pin-{}", std::process::id()));
+        std::fs::write(&path, PIN).unwrap();
+        path
+    };
+    FILE.get_or_init(make).clone()
 }
 
 /// A secret that is none.

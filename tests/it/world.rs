@@ -149,7 +149,8 @@ impl World {
     async fn open(dir: TempDir, keeping: Keeping, clock: Arc<ManualClock>) -> Self {
         listen_to_the_log();
         let store = Store::open(&dir.path().join("strongroom.sqlite")).await.unwrap();
-        let vault = found(&store, hsm(), &account(), START).await.unwrap();
+        let vault = Vault::new(hsm().clone());
+        found(&store, hsm(), &vault, &account(), START).await.unwrap();
         let admin = Admin::new(store.clone(), account(), "aws".to_owned(), START);
         let audit = dir.path().join("audit.jsonl");
         let trail = Trail::open(&audit, false).unwrap();
@@ -580,7 +581,7 @@ pub fn hsm() -> &'static Hsm {
 async fn material(spec: KeySpec) -> Vec<Arc<Material>> {
     static MADE: tokio::sync::Mutex<Option<HashMap<KeySpec, Arc<Material>>>> = tokio::sync::Mutex::const_new(None);
     let usage = KeyUsage::EncryptDecrypt;
-    if !hsm().profile().supports(spec, usage) {
+    if !hsm().supports(spec, usage).unwrap() {
         return Vec::new();
     }
     let mut made = MADE.lock().await;

@@ -2,15 +2,16 @@
 //!
 //! A [`Profile`] is data. Everything in the engine that differs between HSMs is decided here, once, and read from it.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::ObjectHandle;
 use cryptoki::slot::{Limit, TokenInfo};
 use cryptoki_sys::{CK_MECHANISM_TYPE, CKM_AES_CBC, CKM_AES_CBC_PAD, CKM_RSA_PKCS};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::key::material::WrapMechanism;
+use crate::key::material::{Keeping, Material, WrapMechanism};
 use crate::key::spec::{KeySpec, KeyUsage};
 use crate::secret::SecretBytes;
 
@@ -23,7 +24,7 @@ use super::token::Module;
 use crate::hsm::error::{HsmError, Kind};
 
 /// What was found out about an HSM, and what follows from it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
     /// What the token says about itself.
     pub token: TokenFacts,
@@ -43,7 +44,7 @@ pub struct Profile {
 }
 
 /// What the token says about itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenFacts {
     /// Its label.
     pub label: String,
@@ -60,17 +61,17 @@ pub struct TokenFacts {
 }
 
 /// One thing that was tried.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Feature {
     /// What was tried.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// What came of it.
     #[serde(flatten)]
     pub outcome: Outcome,
 }
 
 /// What came of a trial.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "outcome")]
 pub enum Outcome {
     /// It works: a round trip gave the right bytes.
@@ -87,7 +88,7 @@ pub enum Outcome {
 }
 
 /// How RSAES_OAEP_SHA_256 is done on this HSM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OaepRoad {
     /// By the HSM.
@@ -99,7 +100,7 @@ pub enum OaepRoad {
 }
 
 /// Who makes the IV of a GCM encryption. HSMs in FIPS mode insist on making it; none that we have met so far does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IvMaker {
     /// We do, from the randomness of HSM and operating system.
@@ -148,18 +149,39 @@ impl Profile {
         self.outcome(name) == Some(&Outcome::Ok)
     }
 
-    /// Tries everything. `line` must be logged in.
-    pub(super) fn probe(
+    /// What this HSM can do: as it is known, or as it is found out now. `line` must be logged in.
+    pub(super) fn of(
         line: Line<'_>,
         module: &Module,
         info: &TokenInfo,
         allow_raw_rsa: bool,
+        known: Option<Self>,
     ) -> Result<Self, HsmError> {
+        let token = TokenFacts::read(module, info)?;
+        match known.filter(|known| known.token == token) {
+            Some(known) => Ok(Self { max_sessions: max_sessions(info), allowed: known.choose_allowed(), ..known }),
+            None => Self::probe(line, token, info, allow_raw_rsa),
+        }
+    }
+
+    /// Whether it unwraps this material, if that is wrapped.
+    pub(in crate::hsm) fn reads(&self, material: &Material) -> bool {
+        let Keeping::Wrapped { mechanism, .. } = &material.keeping else { return true };
+        self.works(match (mechanism, material.spec.is_asymmetric()) {
+            (WrapMechanism::AesKeyWrapKwp, false) => KWP_AES,
+            (WrapMechanism::AesKeyWrapKwp, true) => KWP_RSA,
+            (WrapMechanism::AesKeyWrapPad, false) => PAD_AES,
+            (WrapMechanism::AesKeyWrapPad, true) => PAD_RSA,
+        })
+    }
+
+    /// Tries everything. `line` must be logged in.
+    fn probe(line: Line<'_>, token: TokenFacts, info: &TokenInfo, allow_raw_rsa: bool) -> Result<Self, HsmError> {
         clear_leftovers(line);
         let mut trials = Trials { line, features: Vec::new() };
         trials.run();
         let mut profile = Self {
-            token: TokenFacts::read(module, info)?,
+            token,
             features: trials.features,
             wrap: None,
             oaep_sha256: OaepRoad::Refused,
@@ -244,7 +266,7 @@ impl Trials<'_> {
 
     fn note_outcome(&mut self, name: &'static str, outcome: Result<Outcome, HsmError>) {
         let outcome = outcome.unwrap_or_else(|error| Outcome::Refused { code: error.code.into_owned() });
-        self.features.push(Feature { name, outcome });
+        self.features.push(Feature { name: name.into(), outcome });
     }
 
     fn run(&mut self) {
@@ -506,7 +528,7 @@ impl fmt::Display for Profile {
             None => row("sessions", &"no limit told")?,
         }
         for feature in &self.features {
-            row(feature.name, &feature.outcome)?;
+            row(&feature.name, &feature.outcome)?;
         }
         row("=> material is wrapped with", &self.wrap.map_or("nothing: token objects only", wrap_name))?;
         row("=> RSAES_OAEP_SHA_256 is done", &self.oaep_sha256)?;

@@ -1,5 +1,6 @@
 //! What all threads of the engine share: the token, the login's epoch, the handle cache, the counts.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -10,14 +11,16 @@ use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
 use cryptoki::slot::Slot;
 
+use super::ErrorCount;
 use super::capability::Profile;
 use super::crypto::Line;
 use super::handles::Handles;
 use super::mechanism::{Allowed, Life, aes_to_generate};
 use super::token::{self, Module};
 use super::wrapping::{self, WrappingKey};
-use super::{ErrorCount, Settings};
-use crate::hsm::error::{HsmError, Kind};
+use crate::hsm::error::HsmError;
+use crate::hsm::ledger::Ledger;
+use crate::hsm::settings::Settings;
 
 /// Different (function, code) pairs that are counted apart; vendors have 2^31 codes.
 const MAX_COUNTED: usize = 256;
@@ -38,14 +41,12 @@ pub(super) struct Core {
     standing: RwLock<Standing>,
     /// The latest start of an operation that then succeeded: see `doubt`.
     latest_success: AtomicU64,
-    /// Set by the first wrong PIN and never cleared: the same PIN is not tried twice.
-    pin_refused: AtomicBool,
 }
 
 /// Numbers for the metrics.
 #[derive(Default)]
 pub(super) struct Counts {
-    errors: Mutex<HashMap<(&'static str, String), u64>>,
+    errors: Mutex<HashMap<(Cow<'static, str>, String), u64>>,
     /// Calls that ended after their deadline.
     pub(super) late: AtomicU64,
     /// Threads that were given up because a call did not return, so far.
@@ -90,7 +91,6 @@ impl Core {
             epoch: AtomicU64::new(0),
             standing: RwLock::new(standing),
             latest_success: AtomicU64::new(0),
-            pin_refused: AtomicBool::new(false),
         }
     }
 
@@ -128,18 +128,10 @@ impl Core {
 
     /// Logs in with `session` and makes what comes with a login. The epoch that it ends must have been ended before.
     pub(super) fn enter(&self, session: &Session) -> Result<(), HsmError> {
-        if self.pin_refused.load(Ordering::Relaxed) {
-            return Err(HsmError::new(
-                Kind::PinRefused,
-                "C_Login",
-                "the PIN was refused before and is not tried again",
-            ));
-        }
-        let entered = token::log_in(&self.module, self.slot, session, &self.settings.pin)
-            .and_then(|()| Standing::take(self.line(session), &self.settings, self.profile.allowed));
-        if entered.as_ref().is_err_and(|error| error.kind == Kind::PinRefused) {
-            self.pin_refused.store(true, Ordering::Relaxed);
-        }
+        let mut ledger = Ledger::lock(&self.settings.ledger)?;
+        token::log_in(&self.module, self.slot, session, &self.settings, &mut ledger)?;
+        drop(ledger);
+        let entered = Standing::take(self.line(session), &self.settings, self.profile.allowed);
         *self.standing.write().unwrap_or_else(PoisonError::into_inner) = entered?;
         Ok(())
     }
@@ -188,10 +180,11 @@ impl Counts {
         }
         let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
         let full = errors.len() >= MAX_COUNTED;
-        match errors.get_mut(&(error.function, error.code.to_string())) {
+        let pair = (error.function.clone(), error.code.to_string());
+        match errors.get_mut(&pair) {
             Some(count) => *count += 1,
-            None if full => *errors.entry(("other", "other".to_owned())).or_default() += 1,
-            None => drop(errors.insert((error.function, error.code.to_string()), 1)),
+            None if full => *errors.entry(("other".into(), "other".to_owned())).or_default() += 1,
+            None => drop(errors.insert(pair, 1)),
         }
     }
 
@@ -199,7 +192,11 @@ impl Counts {
         let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
         errors
             .iter()
-            .map(|((function, code), count)| ErrorCount { function, code: code.clone(), count: *count })
+            .map(|((function, code), count)| ErrorCount {
+                function: function.to_string(),
+                code: code.clone(),
+                count: *count,
+            })
             .collect()
     }
 }

@@ -223,7 +223,7 @@ mod tests {
     }
 
     fn get(handles: &Handles, n: u8) -> Found {
-        let keeping = Keeping::Token { cka_id: vec![n] };
+        let keeping = Keeping::Token { cka_id: vec![n], member: None };
         let (spec, usage) = (KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt);
         let material = Material { id: MaterialId([n; 32]), spec, usage, keeping, public_key: None };
         handles.get(id(n), &Arc::new(material), Instant::now())

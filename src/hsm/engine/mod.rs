@@ -35,7 +35,6 @@ mod worker;
 mod wrapping;
 
 use std::convert::Infallible;
-use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::Thread;
@@ -43,10 +42,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use cryptoki::session::Session;
+use serde::{Deserialize, Serialize};
 
-use crate::hsm::command::{Answer, Command};
+use crate::hsm::command::{Answer, Asker, Command};
 use crate::hsm::error::HsmError;
-use crate::secret::SecretText;
+use crate::hsm::ledger::Ledger;
+use crate::hsm::settings::Settings;
 
 use anchor::Errand;
 use core::{Core, Standing};
@@ -67,27 +68,6 @@ const OTHER_SESSIONS: u64 = 3;
 
 /// How long dropping the last handle waits for the threads.
 const FAREWELL: Duration = Duration::from_millis(500);
-
-/// Which HSM, and how it is used.
-#[derive(Clone)]
-pub struct Settings {
-    /// The PKCS#11 module.
-    pub module: PathBuf,
-    /// The token in it.
-    pub token: TokenSelector,
-    /// The user PIN.
-    pub pin: SecretText,
-    /// Worker threads, each with a session of its own; fewer are started if the token allows fewer.
-    pub sessions: usize,
-    /// Commands that may wait for a worker; one more is answered `Busy`.
-    pub queue: usize,
-    /// Handles that are kept for the next use.
-    pub cached_handles: usize,
-    /// CKA_LABEL of the wrapping key.
-    pub wrapping_key_label: String,
-    /// Whether RSAES_OAEP_SHA_256 may be un-padded on this host if the HSM does not do it.
-    pub allow_raw_rsa: bool,
-}
 
 /// The HSM, as everyone holds it. Clones are the same HSM; with the last one the engine stops, and
 /// dropping that one waits a moment for the threads to close their sessions.
@@ -123,7 +103,7 @@ impl Drop for Doors {
 }
 
 /// Numbers of this moment, for the metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gauges {
     /// Commands that wait for a worker.
     pub queue_depth: usize,
@@ -137,13 +117,30 @@ pub struct Gauges {
     pub cached_handles: usize,
     /// Calls that ended after their deadline, since the start.
     pub calls_late: u64,
+    /// Threads that were given up and are still in their calls.
+    pub threads_lost: u64,
+}
+
+impl Gauges {
+    /// The numbers of two engines together.
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self {
+            queue_depth: self.queue_depth + other.queue_depth,
+            sessions: self.sessions + other.sessions,
+            sessions_busy: self.sessions_busy + other.sessions_busy,
+            threads_replaced: self.threads_replaced + other.threads_replaced,
+            cached_handles: self.cached_handles + other.cached_handles,
+            calls_late: self.calls_late + other.calls_late,
+            threads_lost: self.threads_lost + other.threads_lost,
+        }
+    }
 }
 
 /// How often a function answered a code, since the start.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorCount {
     /// The PKCS#11 function.
-    pub function: &'static str,
+    pub function: String,
     /// The code by its name in the standard.
     pub code: String,
     /// How often.
@@ -153,15 +150,24 @@ pub struct ErrorCount {
 impl Engine {
     /// Loads the module, finds the token, logs in once, tries what the HSM can do and starts the threads. Blocks while it
     /// does so; the wrapping key may be absent.
-    pub fn start(settings: Settings) -> Result<Engine, HsmError> {
+    pub fn start(settings: Settings) -> Result<Self, HsmError> {
+        Self::start_knowing(settings, None)
+    }
+
+    /// As [`Self::start`]; what this very HSM, firmware and module could do before is not tried again.
+    pub(super) fn start_knowing(settings: Settings, known: Option<Profile>) -> Result<Self, HsmError> {
+        let mut ledger = Ledger::lock(&settings.ledger)?;
+        // Before the module is loaded: a PIN that was refused costs nothing.
+        token::unrefused_pin(&settings, &ledger)?;
         let module = Module::load(&settings.module)?;
         let (slot, session, standing, profile) = {
             let _alone = module.setting_up();
             let (slot, info) = settings.token.find(&module)?;
             let session = module.open(slot)?;
-            token::log_in(&module, slot, &session, &settings.pin)?;
+            token::log_in(&module, slot, &session, &settings, &mut ledger)?;
+            drop(ledger);
             let line = Line { calls: &module.calls, session: &session };
-            let profile = Profile::probe(line, &module, &info, settings.allow_raw_rsa)?;
+            let profile = Profile::of(line, &module, &info, settings.allow_raw_rsa, known)?;
             let standing = Standing::take(line, &settings, profile.allowed)?;
             (slot, session, standing, profile)
         };
@@ -172,8 +178,13 @@ impl Engine {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Does one command, or says why not, by the deadline.
+    /// Does one command for the service itself, or says why not, by the deadline.
     pub async fn call(&self, command: Command, deadline: Instant) -> Result<Answer, HsmError> {
+        self.call_for(Asker::SERVICE, command, deadline).await
+    }
+
+    /// Does one command for `_asker`, or says why not, by the deadline.
+    pub async fn call_for(&self, _asker: Asker, command: Command, deadline: Instant) -> Result<Answer, HsmError> {
         if deadline <= Instant::now() {
             return Err(HsmError::timeout());
         }
@@ -208,6 +219,7 @@ impl Engine {
             threads_replaced: counts.replaced.load(Ordering::Relaxed),
             cached_handles: self.core().handles.len(),
             calls_late: counts.late.load(Ordering::Relaxed),
+            threads_lost: counts.lost.load(Ordering::Relaxed),
         }
     }
 
@@ -219,6 +231,14 @@ impl Engine {
     /// Whether the wrapping key is there, without which nothing can be wrapped or unwrapped.
     pub fn has_wrapping_key(&self) -> bool {
         self.core().has_wrapping_key()
+    }
+
+    /// Itself, if the wrapping key is there.
+    pub(super) fn with_wrapping_key(self) -> Result<Self, HsmError> {
+        match self.has_wrapping_key() {
+            true => Ok(self),
+            false => Err(wrapping::no_key(&self.core().settings.wrapping_key_label)),
+        }
     }
 
     /// Takes no more work. Threads end when they have done what they have; nobody waits for one that hangs.

@@ -97,7 +97,7 @@ impl Line<'_> {
         let life = Life::Token { cka_id: &cka_id, label: &label };
         let made = self.generate_key(order.spec, life, profile.allowed)?;
         let _public = made.public.as_ref().map(|(handle, _)| Passing::new(self.session, *handle));
-        let keeping = Keeping::Token { cka_id: cka_id.to_vec() };
+        let keeping = Keeping::Token { cka_id: cka_id.to_vec(), member: None };
         let checked = material(order, keeping, made.public.as_ref().map(|(_, key)| key.clone())).and_then(|material| {
             // Through the handle that a later find gives, because that is how it will be used.
             let found = self.find_stored(&material, &cka_id)?;
@@ -196,7 +196,7 @@ impl Line<'_> {
         wrapping: impl Fn(&[u8]) -> Result<ObjectHandle, HsmError>,
     ) -> Result<Loaded, HsmError> {
         match &material.keeping {
-            Keeping::Token { cka_id } => Ok(Loaded { handle: self.find_stored(material, cka_id)?, ours: false }),
+            Keeping::Token { cka_id, .. } => Ok(Loaded { handle: self.find_stored(material, cka_id)?, ours: false }),
             Keeping::Wrapped { blob, mechanism, wrapping_key } => {
                 let template = unwrap_template(material.spec, allowed);
                 let handle = self.unwrap(*mechanism, wrapping(wrapping_key)?, blob, &template)?;

@@ -174,7 +174,7 @@ mod tests {
     }
 
     fn aes() -> Job {
-        let (id, keeping) = (MaterialId([1; 32]), Keeping::Token { cka_id: vec![1] });
+        let (id, keeping) = (MaterialId([1; 32]), Keeping::Token { cka_id: vec![1], member: None });
         let (spec, usage) = (KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt);
         let material = Arc::new(Material { id, spec, usage, keeping, public_key: None });
         job(Command::Seal { material, aad: Vec::new(), input: SecretBytes::from(vec![1]) })

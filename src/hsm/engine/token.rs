@@ -11,11 +11,14 @@ use cryptoki::error::{Error, RvError};
 use cryptoki::session::{Session, UserType};
 use cryptoki::slot::{Slot, TokenInfo};
 use cryptoki::types::AuthPin;
+use serde::{Deserialize, Serialize};
 
 use crate::secret::SecretText;
 
 use super::raw::Calls;
 use crate::hsm::error::{HsmError, Kind};
+use crate::hsm::ledger::Ledger;
+use crate::hsm::settings::Settings;
 
 /// A loaded and initialised PKCS#11 module.
 #[derive(Clone)]
@@ -64,7 +67,7 @@ fn initialize(pkcs11: &Pkcs11) -> Result<(), HsmError> {
 
 /// Which token is meant, by what is written on it. Slot numbers change when tokens come and go, so a slot alone does not
 /// say which token is meant: it only narrows the others.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenSelector {
     /// Label, as it was given when the token was initialised.
     pub label: Option<String>,
@@ -132,19 +135,46 @@ fn names(all: &[(Slot, TokenInfo)]) -> String {
     }
 }
 
-/// Logs in, once. The login is the process's, so finding it done is success; a PIN that might be the last one before the
-/// token locks is not tried at all.
-pub(super) fn log_in(module: &Module, slot: Slot, session: &Session, pin: &SecretText) -> Result<(), HsmError> {
+/// Logs in, once. The login is the process's, so finding it done is success. A PIN that was refused before, or that might be
+/// the last one before the token locks, is not tried at all.
+pub(super) fn log_in(
+    module: &Module,
+    slot: Slot,
+    session: &Session,
+    settings: &Settings,
+    ledger: &mut Ledger,
+) -> Result<(), HsmError> {
+    let refused = |text| Err(HsmError::new(Kind::PinRefused, "C_GetTokenInfo", text));
+    let pin = unrefused_pin(settings, ledger)?;
     let info = module.pkcs11.get_token_info(slot)?;
     if info.user_pin_locked() {
-        return Err(HsmError::new(Kind::PinRefused, "C_GetTokenInfo", "the user PIN is locked"));
+        return refused("the user PIN is locked");
     }
     if info.user_pin_final_try() {
-        return Err(HsmError::new(Kind::PinRefused, "C_GetTokenInfo", "one more wrong PIN would lock the token"));
+        return refused("one more wrong PIN would lock the token");
     }
-    match session.login(UserType::User, Some(&auth_pin(pin))) {
-        Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
-        Err(error) => Err(error.into()),
+    match session.login(UserType::User, Some(&auth_pin(&pin))) {
+        Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => ledger.note_accepted(&settings.name),
+        Err(error) => {
+            let error = HsmError::from(error);
+            if error.kind == Kind::PinRefused {
+                ledger.note_refused(&settings.name, &pin)?;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// The PIN, as it is now, if the HSM has not refused it before.
+pub(super) fn unrefused_pin(settings: &Settings, ledger: &Ledger) -> Result<SecretText, HsmError> {
+    let pin = settings.pin.read().map_err(|text| HsmError::misconfigured("PIN", text))?;
+    match ledger.has_refused(&settings.name, &pin) {
+        true => Err(HsmError::new(
+            Kind::PinRefused,
+            "C_Login",
+            "the PIN was refused before and is not tried again; correct it, or let it be tried with `strongroom hsm retry-pin`",
+        )),
+        false => Ok(pin),
     }
 }
 

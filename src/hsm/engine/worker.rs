@@ -153,7 +153,7 @@ impl Task<'_> {
     /// Destroyed only when a session that was opened afterwards, and is logged in, does not see it: there are modules that
     /// say CKR_OK and bring the object back.
     fn destroy(&self, material: &Material) -> Result<Answer, HsmError> {
-        if let Keeping::Token { cka_id } = &material.keeping {
+        if let Keeping::Token { cka_id, .. } = &material.keeping {
             self.line.destroy_stored(material, cka_id)?;
             let fresh = self.core.module.open(self.core.slot)?;
             let fresh = self.core.line(&fresh);

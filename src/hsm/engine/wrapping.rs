@@ -8,12 +8,13 @@ use cryptoki::session::Session;
 
 use crate::key::material::WrapMechanism;
 
-use super::Settings;
 use super::capability;
 use super::crypto::Line;
 use super::mechanism::{self, Allowed, Life};
 use super::token::{self, Module};
 use crate::hsm::error::{HsmError, Kind};
+use crate::hsm::ledger::Ledger;
+use crate::hsm::settings::Settings;
 
 /// The wrapping key of this HSM, as found on the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,11 +41,12 @@ impl fmt::Display for WrappingKeyReport {
 
 /// Makes the wrapping key that the settings name, unless the token has it. Run by the operator, once per HSM.
 pub fn init_wrapping_key(settings: &Settings) -> Result<WrappingKeyReport, HsmError> {
+    let mut ledger = Ledger::lock(&settings.ledger)?;
     let module = Module::load(&settings.module)?;
     let _alone = module.setting_up();
     let (slot, _) = settings.token.find(&module)?;
     let session = module.open(slot)?;
-    token::log_in(&module, slot, &session, &settings.pin)?;
+    token::log_in(&module, slot, &session, settings, &mut ledger)?;
     if let Some(key) = find(&session, &settings.wrapping_key_label)? {
         return Ok(WrappingKeyReport { created: false, cka_id: key.cka_id });
     }
@@ -95,6 +97,14 @@ fn cka_id(session: &Session, handle: ObjectHandle) -> Result<Vec<u8>, HsmError> 
 
 pub(super) fn missing() -> HsmError {
     HsmError::new(Kind::NoWrappingKey, "find wrapping key", "the wrapping key is not on the token")
+}
+
+/// The token has no key of this label, which the operator must mend.
+pub(super) fn no_key(label: &str) -> HsmError {
+    let text = format!(
+        "it has no wrapping key `{label}`: make one with `strongroom hsm init`, or bring the key of another HSM with `strongroom hsm join`"
+    );
+    HsmError::new(Kind::NoWrappingKey, "find wrapping key", text)
 }
 
 impl Line<'_> {

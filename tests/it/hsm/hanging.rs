@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use strongroom::hsm::{Answer, Command, Hsm, HsmError, Kind, Sealed, Settings};
+use strongroom::hsm::{Answer, Command, Engine as Hsm, HsmError, Kind, Sealed, Settings};
 use strongroom::key::material::Material;
 use tokio::task::JoinHandle;
 

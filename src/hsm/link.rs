@@ -1,0 +1,124 @@
+//! The road to an engine: in this process, or in a worker process of its own.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::command::{Answer, Asker, Command};
+use super::engine::{Engine, Profile};
+use super::error::HsmError;
+use super::process::WorkerProcess;
+use super::settings::Settings;
+use super::wire::Report;
+
+/// How long the start of an engine may take; the trials of what an HSM can do take seconds on slow ones.
+const START: Duration = Duration::from_secs(60);
+
+/// How long the threads of an engine have to leave the module.
+pub(super) const FAREWELL: Duration = Duration::from_secs(3);
+
+/// Whether the module has a process of its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// In a worker process of its own, which is watched and replaced.
+    #[default]
+    Process,
+    /// In the service's own process: a crash of the module is a crash of the service.
+    None,
+}
+
+/// How a worker process is started.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+}
+
+/// An engine that runs.
+pub(super) enum Link {
+    Here(Engine),
+    There(Arc<WorkerProcess>),
+}
+
+impl Link {
+    /// Starts an engine; without a way to launch a process, in this one. `known` is what the HSM could do before.
+    pub(super) async fn start(
+        settings: &Settings,
+        launch: Option<&Launch>,
+        known: Option<&Profile>,
+    ) -> Result<(Self, Profile), HsmError> {
+        let started = async {
+            match launch {
+                Some(launch) => {
+                    WorkerProcess::start(launch, settings, known).await.map(|(there, p)| (Self::There(there), p))
+                }
+                None => start_here(settings.clone(), known.cloned()).await,
+            }
+        };
+        tokio::time::timeout(START, started).await.unwrap_or_else(|_| Err(HsmError::timeout()))
+    }
+
+    /// Does one command, or says why not, by the deadline.
+    pub(super) async fn call(&self, asker: Asker, command: &Command, deadline: Instant) -> Result<Answer, HsmError> {
+        match self {
+            Self::Here(engine) => engine.call_for(asker, command.clone(), deadline).await,
+            Self::There(process) => process.call(asker, command, deadline).await,
+        }
+    }
+
+    /// How the engine is.
+    pub(super) fn report(&self) -> Report {
+        match self {
+            Self::Here(engine) => Report::of(engine),
+            Self::There(process) => process.report(),
+        }
+    }
+
+    /// Whether the wrapping key, which was there when the engine started, is there no more.
+    pub(super) fn has_lost_wrapping_key(&self) -> bool {
+        match self {
+            Self::Here(engine) => !engine.has_wrapping_key(),
+            Self::There(process) => process.heard().is_some_and(|report| !report.has_wrapping_key),
+        }
+    }
+
+    /// How long ago the engine was last heard of.
+    pub(super) fn silence(&self) -> Duration {
+        match self {
+            Self::Here(_) => Duration::ZERO,
+            Self::There(process) => process.silence(),
+        }
+    }
+
+    /// Ends when the process of the engine has ended.
+    pub(super) async fn ended(&self) {
+        match self {
+            Self::Here(_) => std::future::pending().await,
+            Self::There(process) => process.ended().await,
+        }
+    }
+
+    /// Takes no more calls, finishes those under way for as long as that may take, and ends; whether it did by itself.
+    pub(super) async fn retire(&self, patience: Duration) -> bool {
+        match self {
+            Self::Here(engine) => {
+                engine.stop();
+                let engine = engine.clone();
+                tokio::task::spawn_blocking(move || engine.wait_until_stopped(patience)).await.unwrap_or(false)
+            }
+            Self::There(process) => process.retire(patience).await,
+        }
+    }
+}
+
+async fn start_here(settings: Settings, known: Option<Profile>) -> Result<(Link, Profile), HsmError> {
+    let started = tokio::task::spawn_blocking(move || Engine::start_knowing(settings, known)).await;
+    let engine = started.map_err(|error| HsmError::misconfigured("start", error.to_string()))??;
+    let profile = Profile::clone(&engine.profile());
+    Ok((Link::Here(engine.with_wrapping_key()?), profile))
+}

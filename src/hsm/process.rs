@@ -1,0 +1,324 @@
+//! A worker process: the engine of one HSM in a process of its own, and both ends of the conversation with it.
+//!
+//! What a vendor's module does to its process (crash, hang, leak, eat file descriptors) it does to the worker, and a worker
+//! is replaced. The PIN is read by the worker, and never is in the service's memory.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream as StdStream;
+use std::os::unix::process::CommandExt;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command as Process};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use super::command::{Answer, Asker, Command};
+use super::engine::{Engine, Profile};
+use super::error::{HsmError, Kind};
+use super::ledger::Ledger;
+use super::link::{FAREWELL, Launch};
+use super::settings::Settings;
+use super::wire::{Call, CallRef, Inbox, Port, Report, Request, RequestRef, Response};
+
+/// How often a worker says how it is.
+const REPORT_EVERY: Duration = Duration::from_millis(500);
+
+/// How long a kill waits for a login to end: SoftHSM2 loses its token if it is killed inside one.
+const LOGIN: Duration = Duration::from_secs(2);
+
+/// The service's end.
+pub(super) struct WorkerProcess {
+    port: Port,
+    pending: Mutex<Pending>,
+    next: AtomicU64,
+    report: Mutex<(Instant, Report)>,
+    /// Asks the keeper to kill the process.
+    kill: mpsc::Sender<()>,
+    /// Whether the process has ended.
+    over: watch::Receiver<bool>,
+}
+
+/// Who waits for which answer; `None` when no more will come.
+type Pending = Option<HashMap<u64, oneshot::Sender<Result<Answer, HsmError>>>>;
+
+impl WorkerProcess {
+    /// Starts a worker process and waits until its HSM is open.
+    pub(super) async fn start(
+        launch: &Launch,
+        settings: &Settings,
+        known: Option<&Profile>,
+    ) -> Result<(Arc<Self>, Profile), HsmError> {
+        let failed = |error: io::Error| HsmError::misconfigured("start the worker process", error.to_string());
+        let (ours, theirs) = StdStream::pair().map_err(failed)?;
+        let child = spawn(launch, settings, theirs.into()).map_err(failed)?;
+        ours.set_nonblocking(true).map_err(failed)?;
+        let (port, mut inbox) = (Port::new(UnixStream::from_std(ours).map_err(failed)?), Inbox::default());
+        let known = known.and_then(|profile| serde_json::to_string(profile).ok());
+        port.send(&Request::Start { settings: Box::new(settings.clone()), known }).map_err(failed)?;
+        let profile = tokio::select! {
+            started = started(&port, &mut inbox) => started?,
+            _ = port.unblock() => return Err(ended()),
+        };
+
+        let (kill, killed) = mpsc::channel(1);
+        let (ending, over) = watch::channel(false);
+        let process = Arc::new(Self {
+            port,
+            pending: Mutex::new(Some(HashMap::new())),
+            next: AtomicU64::new(0),
+            report: Mutex::new((Instant::now(), Report::default())),
+            kill,
+            over,
+        });
+        tokio::spawn(keep(child, settings.clone(), killed, ending));
+        tokio::spawn(Arc::clone(&process).listen(inbox));
+        tokio::spawn(Arc::clone(&process).unblock());
+        Ok((process, profile))
+    }
+
+    /// Does one command in the worker process.
+    pub(super) async fn call(&self, asker: Asker, command: &Command, deadline: Instant) -> Result<Answer, HsmError> {
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let patience_us = u64::try_from(patience.as_micros()).unwrap_or(u64::MAX);
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let (promise, answer) = oneshot::channel();
+        self.pending().as_mut().ok_or_else(ended)?.insert(number, promise);
+        let _forget = Forget { process: self, number };
+        let sent = self.port.send(&RequestRef::Call(CallRef { number, patience_us, asker, command }));
+        sent.map_err(|_| ended())?;
+        match tokio::time::timeout_at(deadline.into(), answer).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(ended()),
+            Err(_) => Err(HsmError::timeout()),
+        }
+    }
+
+    pub(super) fn report(&self) -> Report {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
+    }
+
+    /// The last report, if there was one.
+    pub(super) fn heard(&self) -> Option<Report> {
+        Some(self.report()).filter(|report| report.resident_bytes != 0)
+    }
+
+    pub(super) fn silence(&self) -> Duration {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).0.elapsed()
+    }
+
+    pub(super) async fn ended(&self) {
+        // An error means that the keeper is gone, and the process with it.
+        let _ = self.over.clone().wait_for(|over| *over).await;
+    }
+
+    /// Lets it finish, and kills it if it does not; whether it ended by itself.
+    pub(super) async fn retire(&self, patience: Duration) -> bool {
+        let _ = self.port.send(&RequestRef::Stop);
+        if tokio::time::timeout(patience, self.ended()).await.is_ok() {
+            return true;
+        }
+        let _ = self.kill.try_send(());
+        self.ended().await;
+        false
+    }
+
+    /// Gives the answers to those who wait for them, until no more come.
+    async fn listen(self: Arc<Self>, mut inbox: Inbox) {
+        while let Ok(true) = self.port.fill(&mut inbox).await {
+            while let Ok(Some(response)) = inbox.next() {
+                self.hear(response);
+            }
+        }
+        // Who still waits is told by the end of the promise.
+        *self.pending() = None;
+    }
+
+    /// Goes on sending what did not fit, as long as there is somebody to send to.
+    async fn unblock(self: Arc<Self>) {
+        tokio::select! {
+            _ = self.port.unblock() => {}
+            () = self.ended() => {}
+        }
+    }
+
+    fn hear(&self, response: Response) {
+        match response {
+            Response::Answer { number, result } => {
+                let promise = self.pending().as_mut().and_then(|pending| pending.remove(&number));
+                if let Some(promise) = promise {
+                    let _ = promise.send(result);
+                }
+            }
+            Response::Report(report) => {
+                *self.report.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), report);
+            }
+            Response::Started(_) => {}
+        }
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who no longer waits is forgotten.
+struct Forget<'a> {
+    process: &'a WorkerProcess,
+    number: u64,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        if let Some(pending) = self.process.pending().as_mut() {
+            pending.remove(&self.number);
+        }
+    }
+}
+
+fn ended() -> HsmError {
+    HsmError::new(Kind::DeviceLost, "worker process", "the worker process of the HSM has ended")
+}
+
+/// Its standard input is the socket; its log is ours.
+fn spawn(launch: &Launch, settings: &Settings, socket: OwnedFd) -> io::Result<Child> {
+    let mut process = std::process::Command::new(&launch.program);
+    process.arg0("strongroom").args(&launch.arguments).envs(&settings.environment);
+    process.stdin(Stdio::from(socket)).stdout(Stdio::null());
+    Process::from(process).kill_on_drop(true).spawn()
+}
+
+async fn started(port: &Port, inbox: &mut Inbox) -> Result<Profile, HsmError> {
+    loop {
+        match inbox.next() {
+            Ok(Some(Response::Started(started))) => {
+                return serde_json::from_str::<Profile>(&started?).map_err(|_| ended());
+            }
+            Ok(Some(_)) => {}
+            Ok(None) => match port.fill(inbox).await {
+                Ok(true) => {}
+                Ok(false) | Err(_) => return Err(ended()),
+            },
+            Err(error) => return Err(HsmError::misconfigured("worker process", error.to_string())),
+        }
+    }
+}
+
+/// Waits for the end of the process, and brings it about when asked.
+async fn keep(mut child: Child, settings: Settings, mut killed: mpsc::Receiver<()>, ending: watch::Sender<bool>) {
+    let asked = tokio::select! {
+        _ = child.wait() => false,
+        _ = killed.recv() => true,
+    };
+    if asked {
+        let turn = tokio::task::spawn_blocking(move || Ledger::lock_within(&settings.ledger, LOGIN));
+        let turn = turn.await;
+        let _ = child.kill().await;
+        drop(turn);
+    }
+    let _ = ending.send(true);
+}
+
+/// What the worker process does: opens the HSM that the first frame names, and then what it is asked, until nobody asks.
+///
+/// # Errors
+/// If standard input is not the socket of a service.
+pub fn serve_as_worker() -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let served = runtime.block_on(serve());
+    runtime.shutdown_background();
+    served
+}
+
+async fn serve() -> io::Result<()> {
+    // A stop is the service's to order: an interrupt at the terminal and systemd's SIGTERM go to every process.
+    let _deaf = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
+    let socket = StdStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    socket.set_nonblocking(true)?;
+    let (port, mut inbox) = (Arc::new(Port::new(UnixStream::from_std(socket)?)), Inbox::default());
+    let unblocking = Arc::clone(&port);
+    tokio::spawn(async move { unblocking.unblock().await });
+    let Some(engine) = open(&port, &mut inbox).await? else { return Ok(()) };
+    let reporting = tokio::spawn(report(engine.clone(), Arc::clone(&port)));
+    let mut under_way = JoinSet::new();
+    let ordered = converse(&engine, &port, inbox, &mut under_way).await;
+    if ordered {
+        while under_way.join_next().await.is_some() {}
+    }
+    reporting.abort();
+    engine.stop();
+    engine.wait_until_stopped(FAREWELL);
+    Ok(())
+}
+
+/// Opens the HSM that the first frame names, and says so, or why not.
+async fn open(port: &Port, inbox: &mut Inbox) -> io::Result<Option<Engine>> {
+    let (settings, known) = loop {
+        match inbox.next()? {
+            Some(Request::Start { settings, known }) => break (settings, known),
+            Some(_) => return Err(io::Error::other("the first frame is not a start")),
+            None if !port.fill(inbox).await? => return Ok(None),
+            None => {}
+        }
+    };
+    let known = known.and_then(|text| serde_json::from_str(&text).ok());
+    let started =
+        tokio::task::spawn_blocking(move || Engine::start_knowing(*settings, known)?.with_wrapping_key()).await?;
+    let (engine, told) = match started {
+        Ok(engine) => {
+            let profile = serde_json::to_string(&*engine.profile())?;
+            (Some(engine), Ok(profile))
+        }
+        Err(error) => (None, Err(error)),
+    };
+    port.send(&Response::Started(told))?;
+    Ok(engine)
+}
+
+/// Does what is asked until a stop is ordered, or nobody asks any more; whether it was ordered.
+async fn converse(engine: &Engine, port: &Arc<Port>, mut inbox: Inbox, under_way: &mut JoinSet<()>) -> bool {
+    while let Ok(true) = port.fill(&mut inbox).await {
+        while let Ok(Some(request)) = inbox.next() {
+            match request {
+                Request::Call(call) => drop(under_way.spawn(perform(engine.clone(), Arc::clone(port), call))),
+                Request::Stop => return true,
+                Request::Start { .. } => {}
+            }
+        }
+        while under_way.try_join_next().is_some() {}
+    }
+    false
+}
+
+async fn perform(engine: Engine, port: Arc<Port>, call: Call) {
+    let Call { number, patience_us, asker, command } = call;
+    let deadline = Instant::now() + Duration::from_micros(patience_us);
+    let result = engine.call_for(asker, command, deadline).await;
+    // A service that is gone needs no answer.
+    let _ = port.send(&Response::Answer { number, result });
+}
+
+async fn report(engine: Engine, port: Arc<Port>) {
+    let mut ticks = tokio::time::interval(REPORT_EVERY);
+    loop {
+        ticks.tick().await;
+        let report = Report { resident_bytes: resident_bytes(), ..Report::of(&engine) };
+        if port.send(&Response::Report(report)).is_err() {
+            return;
+        }
+    }
+}
+
+/// Memory that this process takes up (proc(5): the second field of `statm`, in pages).
+fn resident_bytes() -> u64 {
+    let pages = fs::read_to_string("/proc/self/statm").ok();
+    let pages = pages.and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
+    pages.unwrap_or(0).saturating_mul(rustix::param::page_size() as u64)
+}

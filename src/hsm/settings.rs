@@ -1,0 +1,37 @@
+//! Which HSM, and how it is used.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::engine::TokenSelector;
+use super::pin::PinSource;
+
+/// One HSM of a key store, and how it is used.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Settings {
+    /// What it is called in logs, in metrics and by `hsm join`.
+    pub name: String,
+    /// The PKCS#11 module.
+    pub module: PathBuf,
+    /// The token in it.
+    pub token: TokenSelector,
+    /// Where the user PIN comes from.
+    pub pin: PinSource,
+    /// The file that all who log in to HSMs of this deployment lock while they do, and in which refused PINs are
+    /// remembered (see `ledger`).
+    pub ledger: PathBuf,
+    /// Environment variables of the worker process beside our own: many modules find their configuration by one.
+    pub environment: BTreeMap<String, String>,
+    /// Worker threads, each with a session of its own; fewer are started if the token allows fewer.
+    pub sessions: usize,
+    /// Commands that may wait for a worker; one more is answered `Busy`.
+    pub queue: usize,
+    /// Handles that are kept for the next use.
+    pub cached_handles: usize,
+    /// CKA_LABEL of the wrapping key.
+    pub wrapping_key_label: String,
+    /// Whether RSAES_OAEP_SHA_256 may be un-padded on this host if the HSM does not do it.
+    pub allow_raw_rsa: bool,
+}

@@ -1,0 +1,375 @@
+//! What passes between the service and a worker process: frames of plain data over a socket pair.
+//!
+//! A frame is its length (4 bytes, little-endian) and a [`postcard`](https://postcard.jamesmunns.com/wire-format) message.
+//! Both ends are this very program, so the format has no versions. Plaintexts pass here: every buffer is overwritten with
+//! zeros when it is done with.
+
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::sync::Notify;
+use zeroize::Zeroizing;
+
+use super::command::{Answer, Asker, Command};
+use super::engine::{Engine, ErrorCount, Gauges};
+use super::error::HsmError;
+use super::settings::Settings;
+
+/// The longest frame that is believed.
+const MAX_FRAME_BYTES: usize = 1024 * 1024;
+const LENGTH_BYTES: usize = 4;
+const READ_BYTES: usize = 64 * 1024;
+
+/// From the service to a worker.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Request {
+    /// The first frame: which HSM, and what it could do the last time, as JSON.
+    Start { settings: Box<Settings>, known: Option<String> },
+    /// Do this.
+    Call(Call),
+    /// Finish what is under way, and end.
+    Stop,
+}
+
+/// One command on its way.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Call {
+    /// What the answer will be known by.
+    pub(super) number: u64,
+    /// How long it may take, in microseconds.
+    pub(super) patience_us: u64,
+    /// For whom it is done.
+    pub(super) asker: Asker,
+    pub(super) command: Command,
+}
+
+/// [`Request`] and [`Call`] as they are sent, without a copy of what is asked: the same names in the same order.
+#[derive(Serialize)]
+pub(super) enum RequestRef<'a> {
+    #[expect(dead_code, reason = "keeps the place of `Request::Start`")]
+    Start,
+    Call(CallRef<'a>),
+    Stop,
+}
+
+/// See [`RequestRef`].
+#[derive(Serialize)]
+pub(super) struct CallRef<'a> {
+    pub(super) number: u64,
+    pub(super) patience_us: u64,
+    pub(super) asker: Asker,
+    pub(super) command: &'a Command,
+}
+
+/// From a worker to the service.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Response {
+    /// The first frame: the HSM is open, and this is what it can do, as JSON; or why it is not.
+    Started(Result<String, HsmError>),
+    /// What a command came to.
+    Answer { number: u64, result: Result<Answer, HsmError> },
+    /// How the worker is, twice a second.
+    Report(Report),
+}
+
+/// How a worker is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Report {
+    pub(super) gauges: Gauges,
+    pub(super) errors: Vec<ErrorCount>,
+    pub(super) has_wrapping_key: bool,
+    /// Memory that the process takes up, in bytes.
+    pub(super) resident_bytes: u64,
+}
+
+impl Report {
+    pub(super) fn of(engine: &Engine) -> Self {
+        let has_wrapping_key = engine.has_wrapping_key();
+        Self { gauges: engine.gauges(), errors: engine.errors(), has_wrapping_key, resident_bytes: 0 }
+    }
+}
+
+/// One end of the socket pair. Whoever sends writes, and takes with it what others have put beside it meanwhile.
+pub(super) struct Port {
+    stream: UnixStream,
+    outbox: Mutex<Outbox>,
+    /// The socket is full, and somebody has to go on when it is not.
+    blocked: Notify,
+}
+
+#[derive(Default)]
+struct Outbox {
+    bytes: Buffer,
+    /// Whether somebody is writing, who will also write what is put here now.
+    is_being_written: bool,
+}
+
+impl Port {
+    pub(super) fn new(stream: UnixStream) -> Self {
+        Self { stream, outbox: Mutex::default(), blocked: Notify::new() }
+    }
+
+    /// Sends a message; what does not fit into the socket now goes when [`Self::unblock`] sees room.
+    pub(super) fn send(&self, message: &impl Serialize) -> io::Result<()> {
+        let mut outbox = self.outbox();
+        outbox.bytes.push(message)?;
+        if outbox.is_being_written {
+            return Ok(());
+        }
+        outbox.is_being_written = true;
+        drop(outbox);
+        self.write()
+    }
+
+    fn write(&self) -> io::Result<()> {
+        loop {
+            let mut outbox = self.outbox();
+            if outbox.bytes.is_empty() {
+                outbox.is_being_written = false;
+                return Ok(());
+            }
+            let batch = std::mem::take(&mut outbox.bytes);
+            drop(outbox);
+            let written = self.write_some(&batch);
+            let rest = batch.after(*written.as_ref().unwrap_or(&0));
+            if !rest.is_empty() {
+                self.outbox().bytes.put_before(rest);
+            }
+            match written {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.blocked.notify_one();
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn write_some(&self, batch: &Buffer) -> io::Result<usize> {
+        self.stream.try_io(Interest::WRITABLE, || Ok(rustix::io::write(&self.stream, batch.as_slice())?))
+    }
+
+    /// Goes on writing whenever the socket was full and has room again. Runs as long as the port is used.
+    pub(super) async fn unblock(&self) -> io::Result<()> {
+        loop {
+            self.blocked.notified().await;
+            self.stream.writable().await?;
+            self.write()?;
+        }
+    }
+
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads what there is; `false` at the end of the conversation.
+    pub(super) async fn fill(&self, inbox: &mut Inbox) -> io::Result<bool> {
+        loop {
+            self.stream.readable().await?;
+            let room = inbox.bytes.room();
+            match self.stream.try_io(Interest::READABLE, || Ok(rustix::io::read(&self.stream, room)?)) {
+                Ok(0) => return Ok(false),
+                Ok(read) => {
+                    inbox.bytes.end += read;
+                    return Ok(true);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// What has been read and not yet understood.
+#[derive(Default)]
+pub(super) struct Inbox {
+    bytes: Buffer,
+}
+
+impl Inbox {
+    /// The next message, if it is whole.
+    pub(super) fn next<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
+        let Some((length, rest)) = self.bytes.as_slice().split_first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
+        let length = u32::from_le_bytes(*length) as usize;
+        if length > MAX_FRAME_BYTES {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame is longer than any message"));
+        }
+        let Some(frame) = rest.get(..length) else { return Ok(None) };
+        let message = postcard::from_bytes(frame).map_err(io::Error::other)?;
+        self.bytes.consume(LENGTH_BYTES + length);
+        Ok(Some(message))
+    }
+}
+
+/// Bytes that are overwritten wherever they have been.
+#[derive(Default)]
+struct Buffer {
+    bytes: Zeroizing<Vec<u8>>,
+    begin: usize,
+    end: usize,
+}
+
+impl Buffer {
+    fn as_slice(&self) -> &[u8] {
+        self.bytes.get(self.begin..self.end).unwrap_or_default()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.begin == self.end
+    }
+
+    fn push(&mut self, message: &impl Serialize) -> io::Result<()> {
+        let length = postcard::experimental::serialized_size(message).map_err(io::Error::other)?;
+        let prefix = u32::try_from(length).ok().filter(|_| length <= MAX_FRAME_BYTES);
+        let prefix = prefix.ok_or_else(|| io::Error::other("a message is longer than any frame"))?;
+        let frame = self.reserve(LENGTH_BYTES + length);
+        let (head, body) = frame.split_at_mut(LENGTH_BYTES);
+        head.copy_from_slice(&prefix.to_le_bytes());
+        postcard::to_slice(message, body).map_err(io::Error::other)?;
+        self.end += LENGTH_BYTES + length;
+        Ok(())
+    }
+
+    /// Room for `len` more bytes, after the end.
+    fn reserve(&mut self, len: usize) -> &mut [u8] {
+        if self.bytes.len() < self.end + len {
+            let used = self.as_slice().len();
+            let mut larger = Zeroizing::new(vec![0; (2 * used).max(used + len).max(4096)]);
+            larger[..used].copy_from_slice(self.as_slice());
+            (self.bytes, self.begin, self.end) = (larger, 0, used);
+        }
+        &mut self.bytes[self.end..self.end + len]
+    }
+
+    /// Room to read into.
+    fn room(&mut self) -> &mut [u8] {
+        self.reserve(READ_BYTES)
+    }
+
+    fn consume(&mut self, len: usize) {
+        self.begin += len;
+        if self.begin == self.end {
+            // Nothing is kept longer than it is needed.
+            zeroize::Zeroize::zeroize(&mut self.bytes[..self.end]);
+            (self.begin, self.end) = (0, 0);
+        }
+    }
+
+    fn after(mut self, written: usize) -> Self {
+        self.begin += written;
+        self
+    }
+
+    fn put_before(&mut self, mut first: Self) {
+        let len = self.as_slice().len();
+        first.reserve(len).copy_from_slice(self.as_slice());
+        first.end += len;
+        *self = first;
+    }
+}
+
+/// Bytes in one piece.
+pub(super) mod bytes {
+    use std::fmt;
+
+    use serde::{Deserializer, Serializer, de};
+
+    pub(in crate::hsm) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub(in crate::hsm) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Vec<u8>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+                Ok(bytes.to_vec())
+            }
+        }
+        deserializer.deserialize_bytes(Visitor)
+    }
+}
+
+/// Secret bytes. That they can be written at all is known here only.
+pub(super) mod secret {
+    use serde::{Deserializer, Serializer};
+
+    use crate::secret::SecretBytes;
+
+    pub(in crate::hsm) fn serialize<S: Serializer>(secret: &SecretBytes, serializer: S) -> Result<S::Ok, S::Error> {
+        super::bytes::serialize(secret.expose(), serializer)
+    }
+
+    pub(in crate::hsm) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretBytes, D::Error> {
+        super::bytes::deserialize(deserializer).map(SecretBytes::from)
+    }
+}
+
+/// Material as bytes: its own form is for stored documents, which people read.
+pub(super) mod material {
+    use std::borrow::Borrow;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::key::material::{Keeping, Material, MaterialId, WrapMechanism};
+    use crate::key::spec::{KeySpec, KeyUsage};
+
+    #[derive(Serialize, Deserialize)]
+    struct Flat<B> {
+        id: [u8; 32],
+        spec: KeySpec,
+        usage: KeyUsage,
+        kept: Kept<B>,
+        public_key: Option<B>,
+    }
+
+    #[derive(Serialize, Deserialize)]
+    enum Kept<B> {
+        Wrapped { blob: B, mechanism: WrapMechanism, wrapping_key: B },
+        Token { cka_id: B, member: Option<String> },
+    }
+
+    #[derive(Serialize)]
+    struct Borrowed<'a>(#[serde(with = "super::bytes")] &'a [u8]);
+
+    #[derive(Deserialize)]
+    struct Owned(#[serde(with = "super::bytes")] Vec<u8>);
+
+    pub(in crate::hsm) fn serialize<S: Serializer>(
+        material: &impl Borrow<Material>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let Material { id, spec, usage, keeping, public_key } = material.borrow();
+        let kept = match keeping {
+            Keeping::Wrapped { blob, mechanism, wrapping_key } => {
+                Kept::Wrapped { blob: Borrowed(blob), mechanism: *mechanism, wrapping_key: Borrowed(wrapping_key) }
+            }
+            Keeping::Token { cka_id, member } => Kept::Token { cka_id: Borrowed(cka_id), member: member.clone() },
+        };
+        let public_key = public_key.as_deref().map(Borrowed);
+        Flat { id: id.0, spec: *spec, usage: *usage, kept, public_key }.serialize(serializer)
+    }
+
+    pub(in crate::hsm) fn deserialize<'de, D, M>(deserializer: D) -> Result<M, D::Error>
+    where
+        D: Deserializer<'de>,
+        M: From<Material>,
+    {
+        let Flat { id, spec, usage, kept, public_key } = Flat::<Owned>::deserialize(deserializer)?;
+        let keeping = match kept {
+            Kept::Wrapped { blob, mechanism, wrapping_key } => {
+                Keeping::Wrapped { blob: blob.0, mechanism, wrapping_key: wrapping_key.0 }
+            }
+            Kept::Token { cka_id, member } => Keeping::Token { cka_id: cka_id.0, member },
+        };
+        let public_key = public_key.map(|key| key.0);
+        Ok(M::from(Material { id: MaterialId(id), spec, usage, keeping, public_key }))
+    }
+}

@@ -43,7 +43,9 @@ const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// How long a stop waits for requests that are under way.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long a start waits for an HSM before it goes on without.
-const FIRST_WORD: Duration = Duration::from_secs(30);
+const FIRST_WORD: Duration = Duration::from_secs(3);
+/// How long those wait for an HSM who cannot go on without.
+const HSM_START: Duration = Duration::from_secs(60);
 /// How long a stop waits for the HSM's threads or worker processes.
 const HSM_STOP: Duration = Duration::from_secs(4);
 /// Exit code when the HSM refuses the PIN: starting again would try it again, and a token locks after a few times.
@@ -127,18 +129,24 @@ impl Service {
     /// # Errors
     /// Why none is.
     pub async fn insist_on_hsm(&self) -> Result<(), Failure> {
-        Ok(self.hsm.opened(FIRST_WORD).await?)
+        Ok(self.hsm.opened(HSM_START).await?)
     }
 }
 
 fn keep_hsms(config: &Config, launch: Launch) -> Result<Hsm, Failure> {
     refuse_spies()?;
-    let members = config.hsm_settings().map_err(Failure::new)?;
+    let members = config.hsm_settings().map_err(Failure::new)?.into_iter().map(with_rereadable_pin);
+    let members = members.collect::<Result<_, _>>()?;
     let launch = match config.hsm.isolation {
         Isolation::Process => Some(launch),
         Isolation::None => None,
     };
     Ok(Hsm::open(members, launch))
+}
+
+fn with_rereadable_pin(settings: hsm::Settings) -> Result<hsm::Settings, Failure> {
+    let failed = |error| Failure::new(format!("hsm.pin: {error}"));
+    Ok(hsm::Settings { pin: settings.pin.rereadable().map_err(failed)?, ..settings })
 }
 
 /// Opens the store.

@@ -27,7 +27,7 @@ impl Line<'_> {
     pub(super) fn random(&self, len: usize) -> Result<SecretBytes, HsmError> {
         let mut bytes = zeroize::Zeroizing::new(vec![0; len]);
         self.session.generate_random_slice(&mut bytes)?;
-        if repeats_itself(&bytes) {
+        if repeats_itself(&bytes) || self.calls.has_just_come(&bytes) {
             return Err(HsmError::new(Kind::DeviceLost, "C_GenerateRandom", "the random bytes repeat themselves"));
         }
         Ok(SecretBytes::from(std::mem::take(&mut *bytes)))

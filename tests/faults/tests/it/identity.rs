@@ -34,7 +34,7 @@ impl Log {
 #[test]
 fn the_same_script_gives_the_same_answers() {
     let (bare, bench) = (P11::load(&softhsm()), Bench::new());
-    let (expected, seen) = (script(&bare, new_token()), script(&bench.p11, bench.slot));
+    let (expected, seen) = (script(&bare, new_token().0), script(&bench.p11, bench.slot));
     assert!(expected.len() >= 80, "{}", expected.len());
     for (expected, seen) in expected.iter().zip(&seen) {
         assert_eq!(seen, expected);
@@ -100,7 +100,7 @@ fn sessions(log: &mut Log, p11: &P11, slot: CK_SLOT_ID) {
     log.code("cancel", call!(p11, C_CancelFunction(session)));
     log.length("random", p11.random(session, 24));
     log.code("random to nowhere", call!(p11, C_GenerateRandom(session, null_mut(), 8)));
-    log.code("seed", call!(p11, C_SeedRandom(session, [1].as_mut_ptr(), 1)));
+    log.code("seed", call!(p11, C_SeedRandom(session, b"seed".as_ptr().cast_mut(), 4)));
     log.code("close", p11.close(session));
     log.code("close again", p11.close(session));
     log.code("close none", p11.close(0));
@@ -239,8 +239,8 @@ fn in_parts(log: &mut Log, p11: &P11, session: CK_SESSION_HANDLE) {
     let key = known_key(p11, session);
     let mut how = mechanism(CKM_AES_ECB);
     log.code("init", call!(p11, C_EncryptInit(session, &mut how, key)));
-    let (mut out, mut len) = ([0; 64], 64);
-    let input = [5; 16].as_mut_ptr();
+    let (mut out, mut len, mut input) = ([0; 64], 64, [5; 16]);
+    let input = input.as_mut_ptr();
     log.code("update", call!(p11, C_EncryptUpdate(session, input, 16, out.as_mut_ptr(), &mut len)));
     log.0.push(format!("{len} {:02x?}", &out[..16]));
     let mut len = 64;
@@ -287,7 +287,10 @@ fn wrapping(log: &mut Log, p11: &P11, session: CK_SESSION_HANDLE) {
         call!(p11, C_UnwrapKey(session, &mut how, wrapping, out.as_mut_ptr(), len, list, count, &mut back)),
     );
     let kept = p11.generate(session, &aes()).unwrap();
-    log.code("wrap what must stay", call!(p11, C_WrapKey(session, &mut how, wrapping, kept, out.as_mut_ptr(), &mut len)));
+    log.code(
+        "wrap what must stay",
+        call!(p11, C_WrapKey(session, &mut how, wrapping, kept, out.as_mut_ptr(), &mut len)),
+    );
     log.code("wrap with nothing", call!(p11, C_WrapKey(session, &mut how, 0, kept, out.as_mut_ptr(), &mut len)));
     log.code("destroy", p11.destroy(session, passing));
 }
@@ -301,7 +304,10 @@ fn mistakes(log: &mut Log, p11: &P11, session: CK_SESSION_HANDLE) {
     log.code("init over it", p11.encrypt_init(session, key, &[2; 12]));
     log.code("another init over it", p11.decrypt_init(session, key, &[2; 12]));
     log.code("the operation is still there", p11.encrypt_into(session, b"x", 32).0);
-    log.number("template that makes no sense", p11.generate(session, &aes_with(&[Attribute::number(CKA_VALUE_LEN, 5)])).map(|_| 0));
+    log.number(
+        "template that makes no sense",
+        p11.generate(session, &aes_with(&[Attribute::number(CKA_VALUE_LEN, 5)])).map(|_| 0),
+    );
     log.code("wait for slots", call!(p11, C_WaitForSlotEvent(CKF_DONT_BLOCK, &mut 0, null_mut())));
     let (mut out, mut len) = ([0; 8], 8);
     let at = out.as_mut_ptr();

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::ptr::null_mut;
+use std::sync::{Mutex, PoisonError};
 
 use cryptoki_sys::*;
 
@@ -96,7 +97,10 @@ impl P11 {
         p11
     }
 
+    /// SoftHSM2 does not stand two of these at once.
     pub fn initialize(&self) -> CK_RV {
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let mut args = CK_C_INITIALIZE_ARGS { flags: CKF_OS_LOCKING_OK, ..Default::default() };
         call!(self, C_Initialize((&raw mut args).cast()))
     }
@@ -176,14 +180,26 @@ impl P11 {
         (code, out, len)
     }
 
-    pub fn encrypt(&self, session: CK_SESSION_HANDLE, key: CK_OBJECT_HANDLE, iv: &[u8], data: &[u8]) -> Answer<Vec<u8>> {
+    pub fn encrypt(
+        &self,
+        session: CK_SESSION_HANDLE,
+        key: CK_OBJECT_HANDLE,
+        iv: &[u8],
+        data: &[u8],
+    ) -> Answer<Vec<u8>> {
         ok(self.encrypt_init(session, key, iv), ())?;
         let (code, mut out, len) = self.encrypt_into(session, data, data.len() + 16);
         out.truncate(len as usize);
         ok(code, out)
     }
 
-    pub fn decrypt(&self, session: CK_SESSION_HANDLE, key: CK_OBJECT_HANDLE, iv: &[u8], data: &[u8]) -> Answer<Vec<u8>> {
+    pub fn decrypt(
+        &self,
+        session: CK_SESSION_HANDLE,
+        key: CK_OBJECT_HANDLE,
+        iv: &[u8],
+        data: &[u8],
+    ) -> Answer<Vec<u8>> {
         ok(self.decrypt_init(session, key, iv), ())?;
         let (mut out, mut len) = (vec![0; data.len()], data.len() as CK_ULONG);
         let input = data.as_ptr().cast_mut();

@@ -10,7 +10,7 @@ use strongroom_faults::rule::{Crash, Rule};
 
 use crate::call;
 use crate::p11::P11;
-use crate::token::{Bench, PIN, alone, softhsm};
+use crate::token::{Bench, PIN, alone, by_label, softhsm};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -18,9 +18,8 @@ const SOON: Duration = Duration::from_secs(5);
 #[test]
 fn child() {
     let Ok(what) = std::env::var("FAULTS_CHILD") else { return };
-    let slot = std::env::var("FAULTS_SLOT").unwrap().parse().unwrap();
     let p11 = P11::load(std::env::var("FAULTS_MODULE").unwrap().as_ref());
-    let session = p11.open(slot).unwrap();
+    let session = p11.open(by_label(&p11, &std::env::var("FAULTS_TOKEN").unwrap())).unwrap();
     let code = match what.as_str() {
         "random" => p11.random(session, 4).err().unwrap_or(CKR_OK),
         "wrong pin" => p11.login(session, "wrong"),
@@ -36,12 +35,16 @@ fn child() {
 fn command(bench: &Bench, what: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "processes::child", "--nocapture"]);
-    command.env("FAULTS_CHILD", what).env("FAULTS_MODULE", &bench.module).env("FAULTS_SLOT", bench.slot.to_string());
+    command.env("FAULTS_CHILD", what).env("FAULTS_MODULE", &bench.module).env("FAULTS_TOKEN", &bench.label);
     command
 }
 
 pub fn run(bench: &Bench, what: &str) -> ExitStatus {
-    command(bench, what).output().unwrap().status
+    let output = command(bench, what).output().unwrap();
+    if output.status.code() == Some(101) {
+        eprintln!("{}", String::from_utf8_lossy(&output.stderr));
+    }
+    output.status
 }
 
 #[test]

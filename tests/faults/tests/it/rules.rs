@@ -128,7 +128,11 @@ fn what_hangs_goes_on_when_it_is_released_or_its_rule_removed() {
             until(|| bench.control.calls().iter().filter(|call| call.outcome.is_none()).count() == 1);
             thread::sleep(Duration::from_millis(30));
             assert!(!hanging.is_finished());
-            if end { bench.control.release() } else { bench.control.remove(rule) }
+            if end {
+                bench.control.release()
+            } else {
+                bench.control.remove(rule)
+            }
             assert!(hanging.join().unwrap().is_ok());
         });
         bench.control.clear();

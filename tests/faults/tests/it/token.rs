@@ -22,6 +22,7 @@ pub fn softhsm() -> PathBuf {
 pub struct Bench {
     pub p11: P11,
     pub slot: CK_SLOT_ID,
+    pub label: String,
     pub control: Controller,
     pub module: PathBuf,
     pub dir: TempDir,
@@ -29,12 +30,12 @@ pub struct Bench {
 
 impl Bench {
     pub fn new() -> Self {
-        let slot = new_token();
+        let (slot, label) = new_token();
         let dir = tempfile::tempdir().unwrap();
         let module = install(dir.path(), &built(), &softhsm()).unwrap();
         let control = Controller::new(dir.path()).unwrap();
         let p11 = P11::load(&module);
-        Self { p11, slot, control, module, dir }
+        Self { p11, slot, label, control, module, dir }
     }
 
     pub fn open(&self) -> CK_SESSION_HANDLE {
@@ -56,30 +57,32 @@ impl Bench {
     }
 }
 
-/// The slot of a new token with a PIN.
-pub fn new_token() -> CK_SLOT_ID {
+/// The slot of a new token with a PIN, and the token's label.
+pub fn new_token() -> (CK_SLOT_ID, String) {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     static COUNT: AtomicU32 = AtomicU32::new(0);
     assert!(std::env::var_os("SOFTHSM2_CONF").is_some(), "run the tests with scripts/test, which sets SOFTHSM2_CONF");
     let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let label = format!("{:<32}", format!("faults {} {}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
     let p11 = P11::load(&softhsm());
-    // SoftHSM2 has one slot more than there are tokens: the last.
-    let free = *p11.slots().last().unwrap();
+    // SoftHSM2 has one slot more than there are tokens.
+    let is_free = |slot: &CK_SLOT_ID| p11.token_flags(*slot).is_ok_and(|flags| flags & CKF_TOKEN_INITIALIZED == 0);
+    let free = p11.slots().into_iter().find(is_free).unwrap();
     let so_pin = SO_PIN.as_ptr().cast_mut();
     assert_eq!(call!(p11, C_InitToken(free, so_pin, SO_PIN.len() as u64, label.as_ptr().cast_mut())), CKR_OK);
-    let slot = by_label(&p11, label.as_bytes());
+    let slot = by_label(&p11, &label);
     let session = p11.open(slot).unwrap();
     assert_eq!(call!(p11, C_Login(session, CKU_SO, so_pin, SO_PIN.len() as u64)), CKR_OK);
     assert_eq!(call!(p11, C_InitPIN(session, PIN.as_ptr().cast_mut(), PIN.len() as u64)), CKR_OK);
     assert_eq!(p11.close(session), CKR_OK);
-    slot
+    (slot, label)
 }
 
-fn by_label(p11: &P11, label: &[u8]) -> CK_SLOT_ID {
+/// Another process may know a token under another slot.
+pub fn by_label(p11: &P11, label: &str) -> CK_SLOT_ID {
     let is_it = |slot: &CK_SLOT_ID| {
         let mut info = CK_TOKEN_INFO::default();
-        call!(p11, C_GetTokenInfo(*slot, &mut info)) == CKR_OK && info.label == label
+        call!(p11, C_GetTokenInfo(*slot, &mut info)) == CKR_OK && info.label == label.as_bytes()
     };
     p11.slots().into_iter().find(is_it).unwrap()
 }

@@ -171,11 +171,18 @@ impl Controller {
     }
 }
 
-impl Drop for Controller {
-    fn drop(&mut self) {
+impl Controller {
+    /// Everything as if nothing had ever been told; what hangs goes on.
+    pub fn calm(&self) {
         self.clear();
         self.release();
         self.world(World::Calm);
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        self.calm();
         self.shared.look(|state| state.close());
         // Wakes the listener, which sees that it is over.
         drop(UnixStream::connect(&self.socket));

@@ -29,7 +29,7 @@ fn one_before(module: &Module, call: &Call, installed: &Installed) -> Option<Ins
         Action::LeaveActive(code) => leave_active(call, code),
         Action::Length(Lie::TooSmall) => Some(too_small(call)),
         _ => {
-            suffer(module, installed);
+            suffer(module, call, installed);
             None
         }
     }
@@ -51,7 +51,7 @@ fn one_after(module: &Module, call: &Call, installed: &Installed, code: CK_RV) -
         _ if code == CKR_OK => spoil::output(call, installed),
         _ => {}
     }
-    suffer(module, installed);
+    suffer(module, call, installed);
     code
 }
 
@@ -67,16 +67,16 @@ fn when(installed: &Installed) -> When {
 }
 
 /// What takes time or the process, before or after the call.
-fn suffer(module: &Module, installed: &Installed) {
+fn suffer(module: &Module, call: &Call, installed: &Installed) {
     match installed.rule.action {
         Action::Delay(delay) => std::thread::sleep(duration(delay, installed)),
-        Action::Hang => module.plan.hang(installed),
+        Action::Hang => module.plan.hang(installed, call.releases),
         Action::HangForEver => loop {
             std::thread::park();
         },
         Action::Stop => {
             module.link.report(&Report::Stopped(installed.id));
-            module.plan.hang(installed);
+            module.plan.hang(installed, call.releases);
         }
         Action::Crash(crash) => die(module, crash),
         _ => {}

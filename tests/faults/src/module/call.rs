@@ -24,6 +24,8 @@ pub struct Call {
     pub templates: Templates,
     pub output: Output,
     pub real_session: CK_SESSION_HANDLE,
+    /// The plan's count when the call came in.
+    pub releases: u64,
 }
 
 /// The objects that a call uses: virtual handles, and the real ones when they have been looked up.
@@ -69,6 +71,7 @@ impl Call {
             templates: Templates::default(),
             output: Output::None,
             real_session: 0,
+            releases: 0,
         }
     }
 

@@ -54,9 +54,17 @@ fn stay_loaded(own: &CStr) {
     unsafe { libc::dlopen(own.as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD | libc::RTLD_NODELETE) };
 }
 
+/// A symbol that is missing is to be missed now, not in the middle of an operation. What fails here fails below, with a text.
+fn bind_now(path: &Path) -> Result<(), String> {
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(|error| error.to_string())?;
+    // SAFETY: the path is a C string; loading runs the library's constructors, as the operator wants who has named it.
+    unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
+    Ok(())
+}
+
 /// Loads the real module and takes its functions, those of 3.0 too if it has them.
 pub fn real(path: &Path) -> Result<(Pkcs11, CK_FUNCTION_LIST_3_0, interface::Interfaces), String> {
-    CString::new(path.as_os_str().as_bytes()).map_err(|error| error.to_string())?;
+    bind_now(path)?;
     // SAFETY: loading runs the library's constructors; the operator has named a PKCS#11 module. Its names stay local to it.
     let library = unsafe { Pkcs11::new(path) }.map_err(|error| format!("`{}`: {error}", path.display()))?;
     let (list, interfaces) = match interface::of(&library) {

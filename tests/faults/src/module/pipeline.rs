@@ -27,6 +27,7 @@ pub struct Instead {
 
 impl Module {
     fn run(&self, mut call: Call, real: impl FnOnce(&Module, &Call) -> CK_RV) -> CK_RV {
+        call.releases = self.plan.releases();
         let record = self.trace.begin(call.function, call.session.unwrap_or(0));
         self.counts[call.function as usize].fetch_add(1, Ordering::Relaxed);
         call.known = call.session.and_then(|handle| self.sessions.get(handle));

@@ -19,7 +19,8 @@ pub struct Plan {
     any: AtomicBool,
     rules: RwLock<Vec<Arc<Installed>>>,
     /// How often what hangs has been released.
-    releases: Mutex<u64>,
+    releases: AtomicU64,
+    sleepers: Mutex<()>,
     bell: Condvar,
 }
 
@@ -68,21 +69,26 @@ impl Plan {
         self.any.store(!rules.is_empty(), Ordering::Release);
         drop(rules);
         // Taking the lock makes sure that nobody is between looking and sleeping.
-        drop(lock(&self.releases));
+        drop(lock(&self.sleepers));
         self.bell.notify_all();
     }
 
     pub fn release(&self) {
-        *lock(&self.releases) += 1;
+        self.releases.fetch_add(1, Ordering::AcqRel);
+        drop(lock(&self.sleepers));
         self.bell.notify_all();
     }
 
-    /// Waits for the next release, or until the rule is removed.
-    pub fn hang(&self, installed: &Installed) {
-        let releases = lock(&self.releases);
-        let begun = *releases;
-        let hangs = |now: &mut u64| *now == begun && !installed.removed.load(Ordering::Acquire);
-        drop(self.bell.wait_while(releases, hangs));
+    /// How often there has been a release so far. A call asks when it comes in, before anybody can know of it: a release that
+    /// somebody gives because of this call is then later, and counts.
+    pub fn releases(&self) -> u64 {
+        self.releases.load(Ordering::Acquire)
+    }
+
+    /// Waits for a release after that number of them, or until the rule is removed.
+    pub fn hang(&self, installed: &Installed, begun: u64) {
+        let hangs = |(): &mut ()| self.releases() == begun && !installed.removed.load(Ordering::Acquire);
+        drop(self.bell.wait_while(lock(&self.sleepers), hangs));
     }
 
     /// Counts the call in each rule that it matches; the answer is those that act on it.

@@ -22,6 +22,7 @@ pub fn output(call: &Call, installed: &Installed) {
 }
 
 /// The output as the caller will see it; none if there is none or it is only asked for its length.
+#[expect(clippy::mut_from_ref, reason = "the buffer is the caller's, not a part of `Call`")]
 fn bytes(call: &Call) -> Option<&mut [u8]> {
     let (at, len) = match call.output {
         Output::Sized { at, len, room } if !at.is_null() && !len.is_null() => {

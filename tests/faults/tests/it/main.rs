@@ -3,8 +3,10 @@
 //! `SOFTHSM2_CONF` must name a configuration; each test has a token and a copy of the module of its own.
 
 #![deny(clippy::undocumented_unsafe_blocks)]
+#![allow(clippy::macro_metavars_in_unsafe, reason = "`call!` is for calls of C functions, with what these want")]
 
 mod checks;
+mod console;
 mod forked;
 mod identity;
 mod interfaces;

@@ -9,7 +9,7 @@ use cryptoki_sys::*;
 /// A loaded module.
 pub struct P11 {
     pub list: CK_FUNCTION_LIST,
-    pub library: Pkcs11,
+    pub library: &'static Pkcs11,
 }
 
 /// Calls a function of the list.
@@ -87,6 +87,8 @@ impl P11 {
     pub fn load(path: &Path) -> Self {
         // SAFETY: the file is a PKCS#11 module.
         let library = unsafe { Pkcs11::new(path) }.unwrap();
+        // A module that is unloaded forgets its state, and the next test would find other slots.
+        let library = Box::leak(Box::new(library));
         let mut list = null_mut();
         // SAFETY: the place for the pointer is ours.
         assert_eq!(unsafe { library.C_GetFunctionList.as_ref().unwrap()(&mut list) }, CKR_OK);

@@ -5,8 +5,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that panics has failed")]
 
+mod events;
+mod hangs;
+mod load;
 mod matrix;
+mod members;
 mod operations;
+mod pins;
 mod rig;
 #[path = "../it/softhsm.rs"]
 mod softhsm;

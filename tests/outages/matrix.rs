@@ -27,8 +27,8 @@ use crate::{
 const GRACE: Duration = Duration::from_millis(250);
 /// By when everything works again.
 const RECOVERY: Duration = Duration::from_secs(2);
-/// Where a call must end by itself, however the HSM treats it.
-const SHORT_HANG: Duration = Duration::from_millis(60);
+/// How long a call hangs: longer than calls may take that make no key.
+const HANG: Duration = Duration::from_millis(500);
 
 /// Codes that modules answer when they, or what is behind them, are not well, or that speak of sessions, handles and logins.
 const CODES: &[(&str, CK_RV)] = &[
@@ -83,8 +83,11 @@ fn faults(function: &str, nth: u64) -> Vec<Fault> {
     for (name, lie) in [("longer", Lie::Longer(1 << 20)), ("shorter", Lie::Shorter(3)), ("too small", Lie::TooSmall)] {
         all.push(fault(format!("length: {name}"), rule().after().act(Action::Length(lie))));
     }
-    for (name, crash) in [("segfault", Crash::Segv), ("abort", Crash::Abort), ("exit", Crash::Exit(0))] {
-        all.push(fault(format!("{name} before"), rule().before().crash(crash)));
+    // Apart from each other, because a worker that keeps crashing is started with pauses.
+    for (number, (name, crash)) in
+        [("segfault", Crash::Segv), ("abort", Crash::Abort), ("exit", Crash::Exit(0))].iter().enumerate()
+    {
+        all.insert(number * all.len() / 3, fault(format!("{name} before"), rule().before().crash(*crash)));
     }
     all.push(fault("abort after".to_owned(), rule().after().crash(Crash::Abort)));
     all
@@ -135,7 +138,12 @@ fn every_fault_at_every_call() {
         (None, true) => 5_000,
         (None, false) => 2_000,
     };
-    assert!(totals.defects.is_empty(), "{} defects:\n{}", totals.defects.len(), totals.defects[..totals.defects.len().min(60)].join("\n"));
+    assert!(
+        totals.defects.is_empty(),
+        "{} defects:\n{}",
+        totals.defects.len(),
+        totals.defects[..totals.defects.len().min(60)].join("\n")
+    );
     assert!(totals.cells >= enough, "only {} cells", totals.cells);
 }
 
@@ -198,6 +206,7 @@ impl Outcome {
         }
         *totals.outcomes.entry(self.answer).or_default() += 1;
         totals.recoveries.push(self.recovery);
+        self.defects.iter().for_each(|defect| println!("DEFECT {defect}"));
         totals.defects.extend(self.defects);
     }
 }
@@ -205,7 +214,18 @@ impl Outcome {
 fn try_cell(bench: &Bench, cell: &Cell<'_>) -> Outcome {
     let (rig, faults) = (&bench.rig, bench.rig.faults());
     let mut rule = None;
-    let answer = cell.work.perform(bench, || rule = Some(faults.rule(cell.fault.rule.clone())));
+    let hangs = matches!(cell.fault.rule.action, Action::Hang);
+    let answer = thread::scope(|scope| {
+        cell.work.perform(bench, || {
+            rule = Some(faults.rule(cell.fault.rule.clone()));
+            if hangs {
+                scope.spawn(|| {
+                    thread::sleep(HANG);
+                    faults.clear();
+                });
+            }
+        })
+    });
     // What the engine does after its answer.
     if answer.took < Duration::from_millis(5) {
         thread::sleep(Duration::from_millis(2));
@@ -220,9 +240,6 @@ fn try_cell(bench: &Bench, cell: &Cell<'_>) -> Outcome {
     }
     if answer.took > cell.work.deadline() + GRACE {
         defect(format!("answered after {:?}", answer.took));
-    }
-    if matches!(cell.fault.rule.action, Action::Hang) {
-        thread::sleep(SHORT_HANG);
     }
     faults.clear();
     let (operation, body) = bench.probe();

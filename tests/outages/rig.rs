@@ -196,7 +196,7 @@ impl Answer {
 }
 
 /// How the program is started as a worker process.
-fn worker() -> Launch {
+pub fn worker() -> Launch {
     Launch { program: env!("CARGO_BIN_EXE_strongroom").into(), arguments: vec!["hsm-worker".to_owned()] }
 }
 

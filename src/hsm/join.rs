@@ -13,7 +13,7 @@
 use sha2::{Digest, Sha256};
 
 use super::engine::Leaves;
-use super::engine::joining::{Invitation, Invited, Proof, Released};
+use super::engine::joining::{Invitation, Proof, Released};
 use super::error::HsmError;
 use super::link::Launch;
 use super::pin::PinSource;
@@ -43,10 +43,10 @@ pub async fn join(
 ) -> Result<Joined, HsmError> {
     let proof = prove(launch, from).await?;
     let invitation = match on(launch, to, Step::Invite(proof.clone())).await? {
-        StepDone::Invited(Invited::HasIt) => return Ok(Joined::Already),
-        StepDone::Invited(Invited::Waits(invitation)) => invitation,
+        StepDone::Invited(invited) => invited.waits(),
         _ => return Err(of_another_step()),
     };
+    let Some(invitation) = invitation else { return Ok(Joined::Already) };
     show(&fingerprint(&invitation.public_key));
     let brought = bring(launch, from, to, so_pin, proof, &invitation).await;
     if brought.is_err()

@@ -36,7 +36,7 @@ use member::Member;
 
 pub use command::{Answer, Asker, Command, Place, Sealed};
 pub use engine::{
-    Engine, ErrorCount, Feature, Gauges, IvMaker, OaepRoad, Outcome, Profile, TokenFacts, TokenSelector,
+    Engine, ErrorCount, Feature, Gauges, IvMaker, Leaves, OaepRoad, Outcome, Profile, TokenFacts, TokenSelector,
     WrappingKeyReport, end_process, init_token, init_wrapping_key,
 };
 pub use error::{HsmError, Kind};

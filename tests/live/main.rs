@@ -6,6 +6,7 @@
 mod clients;
 mod crash;
 mod hanging;
+mod join;
 mod sdk;
 mod seed;
 mod server;

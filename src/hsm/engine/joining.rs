@@ -63,6 +63,13 @@ pub enum Invited {
     Waits(Invitation),
 }
 
+impl Invited {
+    /// The invitation, if the HSM waits.
+    pub fn waits(self) -> Option<Invitation> {
+        if let Self::Waits(invitation) = self { Some(invitation) } else { None }
+    }
+}
+
 /// A wrapping key under the public key of an invitation.
 #[derive(Serialize, Deserialize)]
 pub struct Released {

@@ -9,11 +9,12 @@ use cryptoki::object::{Attribute, ObjectHandle};
 use serde::{Deserialize, Serialize};
 
 use crate::key::material::WrapMechanism;
+use crate::key::spec::KeySpec;
 
-use super::capability;
-use super::crypto::Line;
+use super::capability::{self, OaepRoad};
+use super::crypto::{Line, Oaep};
 use super::mechanism::{self, Allowed, Life, OaepHash};
-use super::objects::Passing;
+use super::objects::{Generated, Passing};
 use super::public_key::RsaPublicKey;
 use super::token::{self, Module};
 use super::wrapping::{self, Leaves, WrappingKey};
@@ -28,6 +29,10 @@ const MODULUS_BITS: [u32; 2] = [4096, 3072];
 const MIN_MODULUS_BYTES: usize = 3072 / 8;
 
 const KNOWN: &[u8] = b"strongroom: two HSMs, one wrapping key";
+const AAD: &[u8] = b"strongroom join";
+
+/// The OAEP that every HSM does, for the proof.
+const OAEP: Oaep = Oaep { hash: OaepHash::Sha1, sha256: OaepRoad::Refused };
 
 /// What only the holder of the same wrapping key can open, if it also wraps in the same way.
 #[derive(Clone, Serialize, Deserialize)]
@@ -36,11 +41,25 @@ pub struct Proof {
     pub(in crate::hsm) cka_id: Vec<u8>,
     /// How it may leave its HSM.
     pub(in crate::hsm) leaves: Leaves,
-    /// A passing AES key, wrapped under it with this.
-    blob: Vec<u8>,
     mechanism: WrapMechanism,
-    /// A known text, sealed under the passing key.
+    aes: AesProof,
+    /// Private keys are encoded, and padded, in more ways than AES keys. `None` where the HSM does not wrap them.
+    rsa: Option<RsaProof>,
+}
+
+/// A passing AES key, wrapped under the wrapping key, and the known text sealed under it.
+#[derive(Clone, Serialize, Deserialize)]
+struct AesProof {
+    blob: Vec<u8>,
     sealed: Sealed,
+}
+
+/// The same of a passing RSA key.
+#[derive(Clone, Serialize, Deserialize)]
+struct RsaProof {
+    blob: Vec<u8>,
+    public_key: Vec<u8>,
+    ciphertext: Vec<u8>,
 }
 
 /// The public key under which a wrapping key may come to an HSM.
@@ -83,8 +102,9 @@ pub(in crate::hsm) fn prove(settings: &Settings) -> Result<Proof, HsmError> {
         let key = line.wrapping_key(settings)?.ok_or_else(|| wrapping::no_key(&settings.wrapping_key_label))?;
         let passing = line.passing_aes()?;
         let (mechanism, blob) = capability::wrap_somehow(line, key.handle, passing.handle)?;
-        let sealed = line.seal(passing.handle, &key.cka_id, KNOWN)?;
-        Ok(Proof { leaves: key.leaves(line)?, cka_id: key.cka_id, blob, mechanism, sealed })
+        let aes = AesProof { blob, sealed: line.seal(passing.handle, AAD, KNOWN)? };
+        let rsa = line.prove_by_rsa(mechanism, key.handle).ok();
+        Ok(Proof { leaves: key.leaves(line)?, cka_id: key.cka_id, mechanism, aes, rsa })
     })
 }
 
@@ -186,16 +206,41 @@ impl<'a> Line<'a> {
     }
 
     fn check_proof(&self, proof: &Proof, wrapping: ObjectHandle) -> Result<(), HsmError> {
-        let opened = self.unwrap(proof.mechanism, wrapping, &proof.blob, &mechanism::aes_to_unwrap(Allowed::default()));
-        let opened = opened.and_then(|handle| {
-            let passing = Passing::new(self.session, handle);
-            let text = self.open(passing.handle, proof.sealed.iv, &proof.cka_id, &proof.sealed.ciphertext)?;
-            Line::is_same(KNOWN, &text)
+        let by_aes = self.check_aes(proof.mechanism, wrapping, &proof.aes);
+        let checked = by_aes.and_then(|()| match &proof.rsa {
+            Some(rsa) => self.check_rsa(proof.mechanism, wrapping, rsa),
+            None => Ok(()),
         });
-        opened.map_err(|error| {
+        checked.map_err(|error| {
             let text = format!("it does not read what the other HSM wraps under the same key ({error})");
             HsmError::misconfigured("join", text)
         })
+    }
+
+    fn check_aes(&self, by: WrapMechanism, wrapping: ObjectHandle, proof: &AesProof) -> Result<(), HsmError> {
+        let key = self.unwrap(by, wrapping, &proof.blob, &mechanism::aes_to_unwrap(Allowed::default()))?;
+        let key = Passing::new(self.session, key);
+        Line::is_same(KNOWN, &self.open(key.handle, proof.sealed.iv, AAD, &proof.sealed.ciphertext)?)
+    }
+
+    fn prove_by_rsa(&self, by: WrapMechanism, wrapping: ObjectHandle) -> Result<RsaProof, HsmError> {
+        let Generated { secret, public } = self.generate_key(KeySpec::Rsa2048, Life::Passing, Allowed::default())?;
+        let secret = Passing::new(self.session, secret);
+        let (public, key) = public.ok_or_else(|| HsmError::new(Kind::Bug, "join", "no public half"))?;
+        let public = Passing::new(self.session, public);
+        let blob = self.wrap(by, wrapping, secret.handle)?;
+        Ok(RsaProof {
+            blob,
+            ciphertext: self.oaep_encrypt(OAEP, public.handle, &key, KNOWN)?,
+            public_key: key.to_spki()?,
+        })
+    }
+
+    fn check_rsa(&self, by: WrapMechanism, wrapping: ObjectHandle, proof: &RsaProof) -> Result<(), HsmError> {
+        let key = self.unwrap(by, wrapping, &proof.blob, &mechanism::rsa_private_to_unwrap(Allowed::default()))?;
+        let key = Passing::new(self.session, key);
+        let public = RsaPublicKey::from_spki(&proof.public_key)?;
+        Line::is_same(KNOWN, &self.oaep_decrypt(OAEP, key.handle, &public, &proof.ciphertext)?)
     }
 
     fn make_pair(&self) -> Result<Invitation, HsmError> {

@@ -6,6 +6,8 @@
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectHandle};
 
+use crate::key::material::WrapMechanism;
+
 use super::capability;
 use super::crypto::Line;
 use super::mechanism::{self, Allowed, Life};
@@ -27,9 +29,9 @@ fn trial(line: Line<'_>) -> Result<bool, HsmError> {
     let free = generate(line, mechanism::aes_to_generate(Life::Passing, Allowed::default()))?;
     let guarded = generate(line, guarded())?;
     // Nothing but the attribute differs between the two, so a refusal is the attribute's doing.
-    capability::wrap_somehow(line, wrapping.handle, free.handle)?;
+    let wrapped = capability::wrap_somehow(line, wrapping.handle, free.handle)?;
     let is_kept = capability::wrap_somehow(line, wrapping.handle, guarded.handle).is_err();
-    Ok(is_kept && is_for_good(line, guarded.handle) && only_the_officer_trusts(line, wrapping.handle))
+    Ok(is_kept && is_for_good(line, guarded.handle) && only_the_officer_trusts(line, wrapping.handle, wrapped))
 }
 
 fn generate<'a>(line: Line<'a>, template: Vec<Attribute>) -> Result<Passing<'a>, HsmError> {
@@ -49,14 +51,19 @@ fn is_for_good(line: Line<'_>, guarded: ObjectHandle) -> bool {
 }
 
 /// Whether the user can make no key trusted, in any of the ways to make one.
-fn only_the_officer_trusts(line: Line<'_>, wrapping: ObjectHandle) -> bool {
+fn only_the_officer_trusts(line: Line<'_>, wrapping: ObjectHandle, (by, blob): (WrapMechanism, Vec<u8>)) -> bool {
     let trusted = [Attribute::Trusted(true)];
-    let mut new = mechanism::wrapping_key(Life::Leased, Allowed::default());
-    new.extend_from_slice(&trusted);
+    let too = |template: Vec<Attribute>| [&template[..], &trusted].concat();
+    let new = too(mechanism::wrapping_key(Life::Leased, Allowed::default()));
+    let unwrapped = too(mechanism::wrapping_key_to_unwrap(Life::Leased, Allowed::default()));
+    let pair = too(mechanism::joining_public_to_generate(2048));
+    let private = mechanism::rsa_private_to_generate(Life::Leased, Allowed::default());
     // Of the right size and odd, which is all that an HSM sees of a modulus.
     let public = RsaPublicKey { modulus: [vec![0xc5], vec![0x11; 383]].concat(), exponent: vec![1, 0, 1] };
     line.session.update_attributes(wrapping, &trusted).is_err()
         && line.session.copy_object(wrapping, &trusted).is_err()
         && line.session.generate_key(&Mechanism::AesKeyGen, &new).is_err()
+        && line.session.generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &pair, &private).is_err()
+        && line.unwrap(by, wrapping, &blob, &unwrapped).is_err()
         && line.session.create_object(&mechanism::joining_public_to_create(&public)).is_err()
 }

@@ -107,6 +107,10 @@ pub struct Hsm {
     pub token: String,
     /// Where the user PIN comes from.
     pub pin: PinSource,
+    /// How often an HSM that nobody calls is called all the same, in milliseconds; 0 is never. For HSMs and firewalls that
+    /// end idle sessions, which otherwise costs the first call after a pause some time.
+    #[serde(default)]
+    pub keepalive_ms: u64,
     /// Sessions that do commands. More help RSA up to the number of cores or the HSM's own; SoftHSM2 is fastest at AES
     /// with few.
     #[serde(default = "defaults::sessions")]
@@ -317,6 +321,7 @@ impl Config {
             pin: hsm.pin.clone(),
             ledger: self.store.path.with_extension("hsm-logins"),
             environment: hsm.environment.clone(),
+            keepalive_ms: hsm.keepalive_ms,
             sessions: hsm.sessions,
             queue: hsm.queue,
             cached_handles: hsm.cached_handles,

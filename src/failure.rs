@@ -17,8 +17,8 @@ pub fn hsm(error: HsmError) -> KmsError {
         Kind::Busy => Code::ThrottlingException,
         Kind::Unsupported => Code::UnsupportedOperationException,
         Kind::KeyMissing => Code::KeyUnavailableException,
-        Kind::Full => Code::LimitExceededException,
-        Kind::Timeout
+        Kind::Full
+        | Kind::Timeout
         | Kind::SessionLost
         | Kind::LoggedOut
         | Kind::DeviceLost
@@ -32,10 +32,19 @@ pub fn hsm(error: HsmError) -> KmsError {
         Code::ThrottlingException => THROTTLED,
         Code::UnsupportedOperationException => "The HSM does not offer the mechanism that this operation needs.",
         Code::DependencyTimeoutException => TIMED_OUT,
-        Code::LimitExceededException => "The HSM has no room for another key.",
         _ => return KmsError::bare(code).because(error),
     };
     KmsError::new(code, message).because(error)
+}
+
+/// As [`hsm`], where a key was to be made: one that there is no room for.
+pub fn hsm_about_new_key(error: HsmError) -> KmsError {
+    match error.kind {
+        Kind::Full => {
+            KmsError::new(Code::LimitExceededException, "The HSM has no room for another key.").because(error)
+        }
+        _ => hsm(error),
+    }
 }
 
 /// As [`hsm`], where the HSM was given a ciphertext: if it says that the data is wrong, the ciphertext is.

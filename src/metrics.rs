@@ -51,6 +51,19 @@ pub struct HsmSample {
     pub threads_replaced: u64,
     /// Calls that failed since the start, by function and code.
     pub errors: Vec<HsmErrors>,
+    /// How each HSM stands.
+    pub standing: Vec<HsmStanding>,
+}
+
+/// How one HSM stands.
+#[derive(Debug, Clone)]
+pub struct HsmStanding {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Whether calls go to it.
+    pub up: bool,
+    /// How often it was opened again.
+    pub restarts: u64,
 }
 
 /// How often a function of the HSM answered a code.
@@ -81,9 +94,16 @@ struct HsmError {
     code: String,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Member {
+    hsm: String,
+}
+
 /// The metrics whose values come with a [`Sample`].
 #[derive(Default)]
 struct Sampled {
+    up: Family<Member, Gauge>,
+    restarts: Family<Member, Counter>,
     queue_depth: Gauge,
     sessions: Gauge,
     sessions_busy: Gauge,
@@ -142,6 +162,8 @@ impl Sampled {
         add("hsm_threads_replaced", "Threads given up because their call did not return", &sampled.threads_replaced);
         add("audit_records", "Audit records written", &sampled.audit_records);
         registry.register("hsm_errors", "Calls of the HSM that failed", sampled.errors.clone());
+        registry.register("hsm_up", "Whether calls go to the HSM", sampled.up.clone());
+        registry.register("hsm_restarts", "How often the HSM was opened again", sampled.restarts.clone());
         let help = "Time since the view was last proven up to date";
         registry.register_with_unit("view_age", help, Unit::Seconds, sampled.view_age.clone());
         sampled
@@ -157,6 +179,11 @@ impl Sampled {
         ];
         for (gauge, value) in gauges {
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+        for HsmStanding { name, up, restarts } in &hsm.standing {
+            let member = Member { hsm: name.clone() };
+            self.up.get_or_create(&member).set((*up).into());
+            set(&self.restarts.get_or_create(&member), *restarts);
         }
         set(&self.threads_replaced, hsm.threads_replaced);
         set(&self.audit_records, sample.audit_records);
@@ -191,7 +218,8 @@ mod tests {
         metrics.observe_call("Encrypt", "Success", 20.0);
         metrics.observe_call("Encrypt", "AccessDeniedException", 0.0001);
         let errors = vec![HsmErrors { function: "C_Encrypt".into(), code: "CKR_DEVICE_ERROR".into(), count: 3 }];
-        let hsm = HsmSample { queue_depth: 1, sessions: 8, sessions_busy: 2, errors, ..HsmSample::default() };
+        let standing = vec![HsmStanding { name: "a".into(), up: true, restarts: 2 }];
+        let hsm = HsmSample { queue_depth: 1, sessions: 8, sessions_busy: 2, errors, standing, ..HsmSample::default() };
         let sample = Sample { hsm, audit_records: 7, view_age: Duration::from_millis(250) };
         let text = metrics.render(&sample);
         let mut values: Vec<_> =
@@ -206,9 +234,11 @@ mod tests {
             strongroom_hsm_cached_handles 0
             strongroom_hsm_errors_total{function="C_Encrypt",code="CKR_DEVICE_ERROR"} 3
             strongroom_hsm_queue_depth 1
+            strongroom_hsm_restarts_total{hsm="a"} 2
             strongroom_hsm_sessions 8
             strongroom_hsm_sessions_busy 2
             strongroom_hsm_threads_replaced_total 0
+            strongroom_hsm_up{hsm="a"} 1
             strongroom_view_age_seconds 0.25"#]]
         .assert_eq(&values.join("\n"));
         assert!(text.contains(r#"strongroom_call_seconds_bucket{le="0.0005",operation="Encrypt"} 2"#), "{text}");

@@ -44,7 +44,9 @@ const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// How long a stop waits for requests that are under way.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long a start waits for an HSM before it goes on without.
-const FIRST_WORD: Duration = Duration::from_secs(30);
+const FIRST_WORD: Duration = Duration::from_secs(3);
+/// How long those wait for an HSM who cannot go on without.
+const HSM_START: Duration = Duration::from_secs(60);
 /// How long a stop waits for the HSM's threads or worker processes.
 const HSM_STOP: Duration = Duration::from_secs(4);
 /// Exit code when the HSM refuses the PIN: starting again would try it again, and a token locks after a few times.
@@ -105,7 +107,7 @@ pub fn runtime() -> Result<Runtime, Failure> {
 /// What is missing or wrong, for an operator.
 pub async fn open(config: &Config, launch: Launch) -> Result<Service, Failure> {
     if config.hsm.isolation == Isolation::None {
-        take_environment(&members(config)?)?;
+        take_environment(&config.hsm_settings().map_err(Failure::new)?)?;
     }
     let store = open_store(config).await?;
     let trail = Trail::open(&config.audit.path, config.audit.sync);
@@ -131,7 +133,7 @@ impl Service {
     /// # Errors
     /// Why none is.
     pub async fn insist_on_hsm(&self) -> Result<(), Failure> {
-        Ok(self.hsm.opened(FIRST_WORD).await?)
+        Ok(self.hsm.opened(HSM_START).await?)
     }
 }
 
@@ -157,6 +159,11 @@ fn take_environment(members: &[hsm::Settings]) -> Result<(), Failure> {
     Err(Failure::new(std::process::Command::new("/proc/self/exe").args(arguments).envs(wanted()).exec()))
 }
 
+fn with_rereadable_pin(settings: hsm::Settings) -> Result<hsm::Settings, Failure> {
+    let failed = |error| Failure::new(format!("hsm.pin: {error}"));
+    Ok(hsm::Settings { pin: settings.pin.rereadable().map_err(failed)?, ..settings })
+}
+
 /// Opens the store.
 ///
 /// # Errors
@@ -165,13 +172,14 @@ pub async fn open_store(config: &Config) -> Result<Store, Failure> {
     Store::open(&config.store.path).await.map_err(Failure::new)
 }
 
-/// The HSMs that are configured, once nobody listens who writes down PINs.
+/// The HSMs that are configured, once nobody listens who writes down PINs. Asked for once in a process: what comes through a
+/// pipe comes once.
 fn members(config: &Config) -> Result<Vec<hsm::Settings>, Failure> {
     let members = config.hsm_settings().map_err(Failure::new)?;
     let theirs = members.iter().flat_map(|hsm| hsm.environment.keys().cloned());
     let ours = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     refuse_spies(ours.chain(theirs))?;
-    Ok(members)
+    members.into_iter().map(with_rereadable_pin).collect()
 }
 
 /// The operator's verbs on `store`.

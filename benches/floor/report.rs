@@ -107,7 +107,7 @@ impl Report {
         }
         writeln!(
             out,
-            "\ntimes in us; CPU is of the server's process, per request; the last two columns are ours/(echo + raw)"
+            "\ntimes in us; CPU is of the server with its worker process, per request; the last two columns are ours/(echo + raw)"
         )
     }
 }

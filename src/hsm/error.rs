@@ -88,10 +88,20 @@ impl HsmError {
         Self { function: format!("`{name}`, {}", self.function).into(), ..self }
     }
 
-    /// Whether the call ended in a way that leaves no operation open, so that its session may be used again.
+    /// Whether the call ended in a way that leaves no operation open, so that its session may be used again: the data was
+    /// refused, or we refused it ourselves. Of any other code nobody knows whether the HSM had begun something.
     pub(super) fn spares_session(&self) -> bool {
-        use Kind::{Full, KeyMissing, Misconfigured, NoWrappingKey, Rejected, Unsupported};
-        matches!(self.kind, Rejected | Unsupported | KeyMissing | NoWrappingKey | Full | Misconfigured)
+        use Kind::{KeyMissing, Misconfigured, NoWrappingKey, Rejected, Unsupported};
+        match self.kind {
+            Rejected => true,
+            Unsupported | KeyMissing | NoWrappingKey | Misconfigured => !self.is_answer(),
+            _ => false,
+        }
+    }
+
+    /// A module that says what cannot be.
+    pub(super) fn nonsense(function: &'static str, text: &'static str) -> Self {
+        Self::new(Kind::SessionLost, function, text)
     }
 
     /// Whether a handle meant nothing, which says nothing about the key that it was a handle of.
@@ -126,7 +136,8 @@ impl From<Error> for HsmError {
             Error::Pkcs11(rv, function) => Self::answered(c_name(function), rv),
             Error::LibraryLoading(_) | Error::MissingSymbol(_) => Self::misconfigured("load", error.to_string()),
             Error::NullFunctionPointer => Self::new(Kind::Unsupported, "load", "the module lacks the function"),
-            other => Self::new(Kind::Bug, "cryptoki", other.to_string()),
+            // What cannot be read is not what the standard says.
+            other => Self::new(Kind::SessionLost, "cryptoki", other.to_string()),
         }
     }
 }
@@ -147,6 +158,8 @@ fn kind_of(rv: RvError) -> Kind {
         R::SessionHandleInvalid | R::SessionClosed | R::OperationActive | R::OperationNotInitialized => {
             Kind::SessionLost
         }
+        // Our buffers are as long as the answers can be: the module has lost its way, and the operation stays open.
+        R::BufferTooSmall => Kind::SessionLost,
         R::SessionCount => Kind::Busy,
         R::UserNotLoggedIn => Kind::LoggedOut,
 

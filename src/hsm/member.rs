@@ -2,8 +2,9 @@
 //!
 //! Calls tell what became of them; [`recovery`] decides; the keeper, one task per member, acts.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc};
@@ -12,7 +13,7 @@ use tokio::time::sleep_until;
 use crate::key::material::{Keeping, Material};
 
 use super::command::{Answer, Asker, Command};
-use super::engine::{Engine, Profile};
+use super::engine::{Engine, ErrorCount, Profile};
 use super::error::{HsmError, Kind};
 use super::link::{FAREWELL, Launch, Link};
 use super::recovery::{self, Act, Event, State};
@@ -48,6 +49,8 @@ pub(super) struct Member {
     /// Whether the last thing that was heard of a call was bad, so that the next good one is news.
     is_suspect: AtomicBool,
     restarts: AtomicU64,
+    /// What engines that are gone have counted.
+    past: Mutex<Counted>,
     events: mpsc::UnboundedSender<News>,
     /// Why calls do not go to it, in words for an operator.
     trouble: Mutex<String>,
@@ -103,6 +106,7 @@ impl Member {
             under_way: AtomicUsize::new(0),
             is_suspect: AtomicBool::new(false),
             restarts: AtomicU64::new(0),
+            past: Mutex::default(),
             events,
             trouble: Mutex::new("it is being opened".to_owned()),
             refusal: Mutex::default(),
@@ -154,8 +158,15 @@ impl Member {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Numbers of this moment; counts go on when an engine takes the place of another.
     pub(super) fn report(&self) -> Report {
-        self.link().map(|link| link.report()).unwrap_or_default()
+        let mut report = self.link().map(|link| link.report()).unwrap_or_default();
+        self.past().add_to(&mut report);
+        report
+    }
+
+    fn past(&self) -> MutexGuard<'_, Counted> {
+        self.past.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Does one command on `link`, which is this member's.
@@ -248,6 +259,8 @@ struct Keeper {
     size_when_new: u64,
     /// Whether a successor is being started, and until when none is to be.
     successor: Successor,
+    /// When the HSM was last called to keep it from closing sessions.
+    kept_alive: Instant,
 }
 
 enum Successor {
@@ -259,7 +272,7 @@ enum Successor {
 impl Keeper {
     fn new(member: Arc<Member>) -> Self {
         let state = State::Starting { failures: 0 };
-        Self { member, state, running: None, size_when_new: 0, successor: Successor::None }
+        Self { member, state, running: None, size_when_new: 0, successor: Successor::None, kept_alive: Instant::now() }
     }
 
     async fn keep(mut self, mut news: mpsc::UnboundedReceiver<News>) {
@@ -274,6 +287,7 @@ impl Keeper {
                 () = ended(running.as_deref()) => self.lose(),
                 () = until(due) => self.on(Event::Due),
                 _ = looks.tick() => self.look(),
+                () = until(self.keepalive_due()) => self.begin_keepalive(),
             }
         }
         self.member.admit(None);
@@ -302,6 +316,13 @@ impl Keeper {
         }
     }
 
+    /// Takes the engine that runs out of service.
+    fn take_running(&mut self) -> Option<Arc<Link>> {
+        let link = self.running.take()?;
+        self.member.past().keep(&link.report());
+        Some(link)
+    }
+
     fn install(&mut self, link: Link, profile: Profile) {
         self.member.put_profile(profile);
         self.size_when_new = 0;
@@ -310,7 +331,7 @@ impl Keeper {
 
     /// The process of the engine has ended by itself.
     fn lose(&mut self) {
-        self.running = None;
+        self.take_running();
         self.member.note_trouble("its worker process has ended");
         self.on(Event::Ended);
     }
@@ -365,7 +386,7 @@ impl Keeper {
 
     /// Lets the engine that runs come to its end, if there is one.
     fn retire(&mut self) {
-        if let Some(link) = self.running.take() {
+        if let Some(link) = self.take_running() {
             tokio::spawn(async move { link.retire(FAREWELL).await });
         }
     }
@@ -378,6 +399,22 @@ impl Keeper {
                 None => false,
             };
             member.tell(News::Event(Event::Probed(answered)));
+        });
+    }
+
+    /// When the HSM is to be called because nobody else has called it.
+    fn keepalive_due(&self) -> Option<Instant> {
+        let period = Duration::from_millis(self.member.settings.keepalive_ms);
+        (self.state.is_well() && !period.is_zero()).then(|| self.kept_alive + period)
+    }
+
+    fn begin_keepalive(&mut self) {
+        self.kept_alive = Instant::now();
+        let (member, link) = (Arc::clone(&self.member), self.running.clone());
+        tokio::spawn(async move {
+            if let Some(link) = link {
+                let _ = member.call(&link, Asker::SERVICE, &Command::Check, Instant::now() + PROBE).await;
+            }
         });
     }
 
@@ -428,7 +465,7 @@ impl Keeper {
     fn succeed(&mut self, outcome: Result<(Link, Profile), HsmError>) {
         match outcome {
             Ok((link, profile)) if self.state.is_well() => {
-                let predecessor = self.running.take();
+                let predecessor = self.take_running();
                 self.install(link, profile);
                 self.successor = Successor::None;
                 self.member.restarts.fetch_add(1, Ordering::Relaxed);
@@ -446,6 +483,37 @@ impl Keeper {
                 self.successor = Successor::NotBefore(Instant::now() + AGAIN);
             }
         }
+    }
+}
+
+/// Counts since the start of the service.
+#[derive(Default)]
+struct Counted {
+    errors: BTreeMap<(String, String), u64>,
+    threads_replaced: u64,
+    calls_late: u64,
+}
+
+impl Counted {
+    /// Keeps what an engine has counted that is gone now.
+    fn keep(&mut self, report: &Report) {
+        for ErrorCount { function, code, count } in &report.errors {
+            *self.errors.entry((function.clone(), code.clone())).or_default() += count;
+        }
+        self.threads_replaced += report.gauges.threads_replaced;
+        self.calls_late += report.gauges.calls_late;
+    }
+
+    fn add_to(&self, report: &mut Report) {
+        let mut all = Self::default();
+        all.keep(report);
+        for (pair, count) in &self.errors {
+            *all.errors.entry(pair.clone()).or_default() += count;
+        }
+        let counts = all.errors.into_iter();
+        report.errors = counts.map(|((function, code), count)| ErrorCount { function, code, count }).collect();
+        report.gauges.threads_replaced += self.threads_replaced;
+        report.gauges.calls_late += self.calls_late;
     }
 }
 

@@ -1,7 +1,11 @@
 //! Where a PIN comes from. The PIN itself is read by whoever logs in, when it logs in, and kept by nobody.
 
+use std::fs;
+use std::io;
+use std::os::fd::IntoRawFd;
 use std::path::PathBuf;
 
+use rustix::fs::MemfdFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::secret::SecretText;
@@ -12,8 +16,7 @@ use crate::secret::SecretText;
 pub enum PinSource {
     /// A file that holds it, and nothing else but a final newline.
     File(PathBuf),
-    /// A file descriptor that the starting process left open, of something that can be read more than once: a file or a
-    /// memory file, no pipe. The PIN is read again after a restart of the HSM's worker.
+    /// A file descriptor that the starting process left open.
     Fd(u32),
     /// A systemd credential of that name (`LoadCredential=`).
     Credential(String),
@@ -22,6 +25,23 @@ pub enum PinSource {
 }
 
 impl PinSource {
+    /// The same, from which the PIN can be read more than once: what comes through a pipe is moved to a memory file, which
+    /// worker processes inherit. It passes from the one to the other inside the kernel.
+    ///
+    /// # Errors
+    /// If the descriptor cannot be read.
+    pub fn rereadable(self) -> io::Result<Self> {
+        let Self::Fd(fd) = self else { return Ok(self) };
+        let mut pipe = fs::File::open(format!("/dev/fd/{fd}"))?;
+        if pipe.metadata()?.is_file() {
+            return Ok(self);
+        }
+        let mut memory = fs::File::from(rustix::fs::memfd_create("pin", MemfdFlags::empty())?);
+        io::copy(&mut pipe, &mut memory)?;
+        let fd = u32::try_from(memory.into_raw_fd()).map_err(io::Error::other)?;
+        Ok(Self::Fd(fd))
+    }
+
     /// The PIN, as it is now, or why it cannot be read.
     pub(super) fn read(&self) -> Result<SecretText, String> {
         let pin = match self {

@@ -25,7 +25,7 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_millis(1_500);
 
 /// A member that was well for so long begins anew with short pauses.
-const SETTLED: Duration = Duration::from_secs(10);
+const SETTLED: Duration = Duration::from_secs(3);
 
 /// How often a member that waits for its operator looks whether there is another PIN, or a wrapping key now.
 const NEW_PIN: Duration = Duration::from_secs(2);

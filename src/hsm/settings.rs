@@ -24,6 +24,8 @@ pub struct Settings {
     pub ledger: PathBuf,
     /// Environment variables of the worker process beside our own: many modules find their configuration by one.
     pub environment: BTreeMap<String, String>,
+    /// How often an HSM that nobody calls is asked a known answer; 0 is never. For those that end idle sessions.
+    pub keepalive_ms: u64,
     /// Worker threads, each with a session of its own; fewer are started if the token allows fewer.
     pub sessions: usize,
     /// Commands that may wait for a worker; one more is answered `Busy`.

@@ -44,7 +44,7 @@ impl Kms {
     pub(super) async fn generate(&self, spec: KeySpec, usage: KeyUsage, place: Place) -> Result<Material, KmsError> {
         let command = Command::Generate { id: random_material_id()?, spec, usage, place };
         let deadline = Instant::now() + self.settings.generation_deadline;
-        match self.hsm.call(command, deadline).await.map_err(failure::hsm)? {
+        match self.hsm.call(command, deadline).await.map_err(failure::hsm_about_new_key)? {
             Answer::Material(material) => Ok(material),
             _ => Err(mismatch()),
         }

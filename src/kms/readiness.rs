@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 use crate::{
-    hsm::Command,
+    hsm::{Command, Standing},
     kms::Kms,
-    metrics::{HsmErrors, HsmSample, Sample},
+    metrics::{HsmErrors, HsmSample, HsmStanding, Sample},
 };
 
 /// How long one known answer of the HSM proves it well.
@@ -61,10 +61,15 @@ impl Kms {
                 sessions_busy: gauges.sessions_busy as u64,
                 cached_handles: gauges.cached_handles as u64,
                 threads_replaced: gauges.threads_replaced,
+                standing: self.hsm.standing().into_iter().map(standing).collect(),
                 errors: errors.map(|e| HsmErrors { function: e.function, code: e.code, count: e.count }).collect(),
             },
             audit_records: self.trail.records(),
             view_age: self.store.freshness(),
         })
     }
+}
+
+fn standing(hsm: Standing) -> HsmStanding {
+    HsmStanding { up: hsm.trouble.is_none(), name: hsm.name, restarts: hsm.restarts }
 }

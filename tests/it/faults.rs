@@ -1,61 +1,50 @@
 //! The module of `tests/faults`, told what to do: a copy for each test, so that tests do not disturb each other.
 
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use strongroom::hsm::Settings;
+use strongroom_faults::control::{Controller, RuleId, built, install};
+use strongroom_faults::rule::Rule;
 use tempfile::TempDir;
 
-/// A copy of the module for faults and the directory in which it is told what to do.
+/// A copy of the module for faults and what tells it what to do.
 pub struct Faults {
-    dir: TempDir,
+    control: Controller,
+    // After the controller, whose socket is in it.
+    _dir: TempDir,
 }
 
 /// While this is there, calls of one function do not go on to the HSM.
-pub struct Hold {
-    file: PathBuf,
+pub struct Hold<'a> {
+    faults: &'a Faults,
+    rule: RuleId,
 }
 
 impl Faults {
     /// The module in front of that of `settings`, and the same settings through it.
     pub fn before(settings: Settings) -> (Self, Settings) {
         let dir = tempfile::tempdir().unwrap();
-        let module = dir.path().join("faults.so");
-        std::fs::copy(built(), &module).unwrap();
-        std::fs::write(dir.path().join("real"), settings.module.to_str().unwrap()).unwrap();
-        (Self { dir }, Settings { module, ..settings })
+        let module = install(dir.path(), &built(), &settings.module).unwrap();
+        let control = Controller::new(dir.path()).unwrap();
+        (Self { control, _dir: dir }, Settings { module, ..settings })
     }
 
     /// Holds every call of `function` until the answer is dropped.
-    pub fn hold(&self, function: &str) -> Hold {
-        let file = self.file(&format!("hold-{function}"));
-        std::fs::write(&file, "").unwrap();
-        Hold { file }
+    pub fn hold(&self, function: &str) -> Hold<'_> {
+        Hold { faults: self, rule: self.control.rule(Rule::on(function).hang()) }
     }
 
     /// The sessions in which `function` has been called so far, in order.
-    pub fn calls(&self, function: &str) -> Vec<String> {
-        let calls = std::fs::read_to_string(self.file("calls")).unwrap_or_default();
-        let of_it = calls.lines().filter_map(|line| line.split_once(' ')).filter(|(name, _)| *name == function);
-        of_it.map(|(_, session)| session.to_owned()).collect()
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+    pub fn calls(&self, function: &str) -> Vec<u64> {
+        let calls = self.control.calls().into_iter().filter(|call| call.function == function);
+        calls.map(|call| call.session).collect()
     }
 }
 
-impl Drop for Hold {
+impl Drop for Hold<'_> {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.file);
+        self.faults.control.remove(self.rule);
     }
-}
-
-/// Cargo builds the module beside this program, because the tests depend on its package.
-fn built() -> PathBuf {
-    let beside = std::env::current_exe().unwrap().with_file_name("libstrongroom_faults.so");
-    assert!(Path::exists(&beside), "{} is missing: cargo build --tests makes it", beside.display());
-    beside
 }
 
 /// Waits until it is so, for at most five seconds.

@@ -45,6 +45,7 @@ fn settings(module: &Path, label: &str) -> Settings {
         ledger: scratch().join(format!("{name}.logins")),
         name,
         environment: BTreeMap::new(),
+        keepalive_ms: 0,
         sessions: 2,
         queue: 128,
         cached_handles: 16,

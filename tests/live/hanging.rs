@@ -2,12 +2,14 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::Path,
     time::{Duration, Instant},
 };
 
 use serde_json::json;
 use strongroom::dev::SOFTHSM2_MODULE;
+use strongroom_faults::control::{Controller, built, install};
+use strongroom_faults::rule::Rule;
 
 use crate::{server::Server, server::within, wire::Answer};
 
@@ -18,30 +20,30 @@ const GRACE: Duration = Duration::from_millis(400);
 /// A development server whose module can be told to hold calls, with two sessions.
 struct Held {
     server: Server,
-    module: PathBuf,
+    control: Controller,
 }
 
 impl Held {
     fn started() -> Self {
         let server = Server::new();
-        let module = server.root().join("faults");
-        fs::create_dir(&module).unwrap();
-        let built = std::env::current_exe().unwrap().with_file_name("libstrongroom_faults.so");
-        fs::copy(built, module.join("faults.so")).unwrap();
-        fs::write(module.join("real"), SOFTHSM2_MODULE).unwrap();
-        let server = server.with_argument("--module").with_argument(module.join("faults.so"));
+        let dir = server.root().join("faults");
+        fs::create_dir(&dir).unwrap();
+        let module = install(&dir, &built(), Path::new(SOFTHSM2_MODULE)).unwrap();
+        let control = Controller::new(&dir).unwrap();
+        let server = server.with_argument("--module").with_argument(module);
         let server = server.with("STRONGROOM__HSM__DEADLINE_MS", DEADLINE.as_millis());
         let mut server = server.with("STRONGROOM__HSM__SESSIONS", 2);
         server.start();
-        Self { server, module }
+        Self { server, control }
     }
 
     fn hold(&self, function: &str) {
-        fs::write(self.module.join(format!("hold-{function}")), "").unwrap();
+        self.control.rule(Rule::on(function).hang());
     }
 
-    fn release(&self, function: &str) {
-        fs::remove_file(self.module.join(format!("hold-{function}"))).unwrap();
+    /// Nothing is held any more.
+    fn release(&self) {
+        self.control.clear();
     }
 
     fn encrypt(&self, key: &str) -> Answer {
@@ -71,12 +73,12 @@ fn a_call_that_hangs_is_answered_in_time_and_its_thread_replaced() {
     }
     // Only C_Encrypt hangs: what needs it not is served meanwhile.
     assert_eq!(held.server.done("Decrypt", &decrypt)["Plaintext"], "eA==");
-    held.release("C_Encrypt");
+    held.release();
     assert!(within(Duration::from_secs(5), || held.encrypt(&key).status == 200));
 
     held.hold("C_Decrypt");
     held.times_out("Decrypt", &decrypt);
-    held.release("C_Decrypt");
+    held.release();
     assert!(within(Duration::from_secs(5), || held.server.call("Decrypt", &decrypt).status == 200));
 }
 

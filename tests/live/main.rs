@@ -7,6 +7,7 @@ mod clients;
 mod crash;
 mod hanging;
 mod join;
+mod outage;
 mod sdk;
 mod seed;
 mod server;

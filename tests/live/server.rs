@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_strongroom");
 const READY: &str = "strongroom is ready on ";
+const NOT_READY: &str = "strongroom listens on ";
 /// Two cores may be shared by many tests.
 const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(20);
@@ -40,12 +41,13 @@ pub struct Server {
     arguments: Vec<OsString>,
     environment: BTreeMap<String, String>,
     running: Option<Running>,
+    /// The `export` lines of the last start that printed any.
+    exports: BTreeMap<String, String>,
 }
 
 struct Running {
     child: Child,
     address: SocketAddr,
-    exports: BTreeMap<String, String>,
 }
 
 /// A program that ended before it was ready.
@@ -61,7 +63,8 @@ impl Server {
         let root = TempDir::with_prefix("strongroom-live-").unwrap();
         let data = root.path().join("data");
         let arguments = ["dev", "--listen", "127.0.0.1:0", "--data"].map(OsString::from).into();
-        let mut server = Self { root, arguments, environment: BTreeMap::new(), running: None };
+        let mut server =
+            Self { root, arguments, environment: BTreeMap::new(), running: None, exports: BTreeMap::new() };
         server.arguments.push(data.into());
         server
     }
@@ -124,7 +127,11 @@ impl Server {
         match greeting(&mut child) {
             Some(lines) => {
                 let address = address(lines.last().unwrap());
-                self.running = Some(Running { child, address, exports: exports(&lines.join("\n")) });
+                self.running = Some(Running { child, address });
+                let exports = exports(&lines.join("\n"));
+                if !exports.is_empty() {
+                    self.exports = exports;
+                }
                 Ok(())
             }
             None => {
@@ -134,6 +141,32 @@ impl Server {
                 });
                 Err(Ended { status, stderr: self.stderr().split_off(logged) })
             }
+        }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.running().child.id()
+    }
+
+    /// Process ids of its HSMs' worker processes.
+    pub fn workers(&self) -> Vec<u32> {
+        let children = format!("/proc/{0}/task/{0}/children", self.running().child.id());
+        let threads = format!("/proc/{}/task", self.running().child.id());
+        let of_threads = fs::read_dir(threads).unwrap().flatten().map(|task| task.path().join("children"));
+        let lists = of_threads.chain([children.into()]).map(|list| fs::read_to_string(list).unwrap_or_default());
+        let mut pids: Vec<u32> =
+            lists.collect::<String>().split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+        pids.sort_unstable();
+        pids.dedup();
+        pids
+    }
+
+    /// SIGKILL for a worker process.
+    pub fn kill_worker(&self) {
+        for pid in self.workers() {
+            let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
     }
 
@@ -216,12 +249,12 @@ impl Server {
 
     /// The endpoint URL that it printed.
     pub fn endpoint(&self) -> &str {
-        &self.running().exports["AWS_ENDPOINT_URL_KMS"]
+        &self.exports["AWS_ENDPOINT_URL_KMS"]
     }
 
     /// The administrator's access key, as printed.
     pub fn administrator(&self) -> Credentials {
-        credentials(&self.running().exports)
+        credentials(&self.exports)
     }
 
     /// A directory of the test's own, which the server's is in.
@@ -289,14 +322,15 @@ fn greeting(child: &mut Child) -> Option<Vec<String>> {
                 return None;
             }
         }
-        if lines.last().is_some_and(|line| line.starts_with(READY)) {
+        if lines.last().is_some_and(|line| line.starts_with(READY) || line.starts_with(NOT_READY)) {
             return Some(lines);
         }
     }
 }
 
 fn address(ready: &str) -> SocketAddr {
-    ready.rsplit('/').next().unwrap().parse().expect(ready)
+    let url = ready.split(' ').find(|word| word.starts_with("http")).expect(ready);
+    url.rsplit('/').next().unwrap().parse().expect(ready)
 }
 
 /// The `export NAME=value` lines of a text.

@@ -20,8 +20,8 @@ use crate::hsm::error::{HsmError, Kind};
 
 /// What the anchor is asked to do.
 pub(super) enum Errand {
-    /// Make a handle and put it into the cache.
-    Make { id: HandleId, material: Arc<Material>, deadline: Instant },
+    /// Make a handle and put it into the cache; `again` if room had to be made for it.
+    Make { id: HandleId, material: Arc<Material>, deadline: Instant, again: bool },
     /// Nobody holds this handle any more.
     Destroy { handle: ObjectHandle, epoch: u64 },
     /// The token forgot the login of epoch `seen`; log in, unless it has been done since.
@@ -62,12 +62,16 @@ impl Anchor<'_> {
     /// What went wrong, if something did; whoever asked has been told.
     fn run(&mut self, errand: Errand) -> Option<HsmError> {
         match errand {
-            Errand::Make { id, material, .. } => {
+            Errand::Make { id, material, deadline, again } => {
                 // Nobody waits for it any more: not worth a call.
                 if !self.core.handles.is_wanted(id) {
                     return None;
                 }
                 let made = self.make(id, &material);
+                if !again && made.as_ref().is_err_and(|error| error.kind == Kind::Full) {
+                    self.core.handles.make_room(id, material, deadline);
+                    return None;
+                }
                 let failed = made.as_ref().err().cloned();
                 self.core.handles.put(id, made);
                 failed

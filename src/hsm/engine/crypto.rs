@@ -27,7 +27,7 @@ impl Line<'_> {
     pub(super) fn random(&self, len: usize) -> Result<SecretBytes, HsmError> {
         let mut bytes = zeroize::Zeroizing::new(vec![0; len]);
         self.session.generate_random_slice(&mut bytes)?;
-        if repeats_itself(&bytes) {
+        if repeats_itself(&bytes) || self.calls.has_just_come(&bytes) {
             return Err(HsmError::new(Kind::DeviceLost, "C_GenerateRandom", "the random bytes repeat themselves"));
         }
         Ok(SecretBytes::from(std::mem::take(&mut *bytes)))
@@ -62,7 +62,7 @@ impl Line<'_> {
         let ciphertext = self.calls.encrypt_once(self.session, &mechanism, key, input, input.len() + TAG_BYTES)?;
         // A shorter answer would be a ciphertext without its tag.
         if ciphertext.len() != input.len() + TAG_BYTES {
-            return Err(HsmError::new(Kind::Bug, "C_Encrypt", "the length of the ciphertext is wrong"));
+            return Err(HsmError::nonsense("C_Encrypt", "the length of the ciphertext is wrong"));
         }
         Ok(ciphertext)
     }
@@ -133,7 +133,7 @@ impl Line<'_> {
     ) -> Result<SecretBytes, HsmError> {
         let encoded = self.calls.decrypt_once(self.session, &Mechanism::RsaX509, key, ciphertext, public.k())?;
         if encoded.len() != public.k() {
-            return Err(HsmError::new(Kind::Bug, "C_Decrypt", "raw RSA gave another length than the modulus"));
+            return Err(HsmError::nonsense("C_Decrypt", "raw RSA gave another length than the modulus"));
         }
         Ok(encoded)
     }

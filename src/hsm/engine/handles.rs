@@ -102,10 +102,19 @@ impl Handles {
             Entry::Occupied(mut waiting) => waiting.get_mut().push(promise),
             Entry::Vacant(first) => {
                 first.insert(vec![promise]);
-                let _ = self.anchor.send(Errand::Make { id, material: Arc::clone(material), deadline });
+                let _ = self.anchor.send(Errand::Make { id, material: Arc::clone(material), deadline, again: false });
             }
         }
         Found::Soon(wait)
+    }
+
+    /// The HSM has no room for a handle: half of the cached ones go, for good, and after them it is tried once more.
+    pub(super) fn make_room(&self, id: HandleId, material: Arc<Material>, deadline: Instant) {
+        let gone = self.table().halve();
+        tracing::warn!(gone = gone.len(), "the HSM has no room for more handles; half of them are given up");
+        // Each sends the anchor to destroy its object, before what is sent next.
+        drop(gone);
+        let _ = self.anchor.send(Errand::Make { id, material, deadline, again: true });
     }
 
     /// Whether somebody still waits for it. If nobody does, it counts as not asked for.
@@ -182,6 +191,15 @@ impl Table {
         }
         self.ready.insert(id, Cached { lease, used: false });
         self.ring.push_back(id);
+        gone
+    }
+
+    fn halve(&mut self) -> Vec<Cached> {
+        let keep = self.ready.len() / 2;
+        let mut gone = Vec::new();
+        while self.ready.len() > keep {
+            gone.extend(self.evict());
+        }
         gone
     }
 

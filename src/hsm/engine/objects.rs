@@ -155,7 +155,7 @@ impl Line<'_> {
         }
         match (modulus, exponent) {
             (Some(modulus), Some(exponent)) => Ok(RsaPublicKey { modulus, exponent }),
-            _ => Err(HsmError::new(Kind::Bug, "C_GetAttributeValue", "an RSA key without modulus or exponent")),
+            _ => Err(HsmError::nonsense("C_GetAttributeValue", "an RSA key without modulus or exponent")),
         }
     }
 

@@ -6,9 +6,11 @@
 
 #![allow(unsafe_code, reason = "the C calls of PKCS#11; every block says why it is sound")]
 
+use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::ptr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use cryptoki::error::{Rv, RvError};
 use cryptoki::mechanism::Mechanism;
@@ -37,6 +39,9 @@ pub(super) struct Calls {
     list: CK_FUNCTION_LIST,
     /// The functions live as long as the library is loaded.
     _library: Arc<cryptoki_sys::Pkcs11>,
+    /// A hash of the random bytes that came last.
+    last_random: Arc<AtomicU64>,
+    random_state: RandomState,
 }
 
 impl Calls {
@@ -56,7 +61,14 @@ impl Calls {
         // SAFETY: PKCS#11 section 5.4: on CKR_OK the pointer is to the library's own, constant function list, whose
         // layout is the same in every version from 2.0 to 3.2. It is copied; the library stays loaded beside the copy.
         let list = unsafe { *list };
-        Ok(Self { list, _library: Arc::new(library) })
+        Ok(Self { list, _library: Arc::new(library), last_random: Arc::default(), random_state: RandomState::new() })
+    }
+
+    /// Whether these random bytes are those that came last, which of 16 or more never happens by chance: a generator that
+    /// repeats itself is broken (as the continuous test of FIPS 140-2, section 4.9.2). Keyed, so it says nothing of them.
+    pub(super) fn has_just_come(&self, bytes: &[u8]) -> bool {
+        let hash = self.random_state.hash_one(bytes);
+        bytes.len() >= 16 && self.last_random.swap(hash, Ordering::Relaxed) == hash
     }
 
     /// C_EncryptInit and one C_Encrypt; `out_len` is the length the output will have at most.

@@ -1,0 +1,57 @@
+//! The names of PKCS#11's return codes, for what people read and type.
+
+use cryptoki_sys::*;
+
+macro_rules! named {
+    ($($name:ident)+) => { &[$((stringify!($name), $name)),+] };
+}
+
+const CODES: &[(&str, CK_RV)] = named! {
+    CKR_OK CKR_CANCEL CKR_HOST_MEMORY CKR_SLOT_ID_INVALID CKR_GENERAL_ERROR CKR_FUNCTION_FAILED CKR_ARGUMENTS_BAD
+    CKR_NO_EVENT CKR_NEED_TO_CREATE_THREADS CKR_CANT_LOCK CKR_ATTRIBUTE_READ_ONLY CKR_ATTRIBUTE_SENSITIVE
+    CKR_ATTRIBUTE_TYPE_INVALID CKR_ATTRIBUTE_VALUE_INVALID CKR_ACTION_PROHIBITED CKR_DATA_INVALID CKR_DATA_LEN_RANGE
+    CKR_DEVICE_ERROR CKR_DEVICE_MEMORY CKR_DEVICE_REMOVED CKR_ENCRYPTED_DATA_INVALID CKR_ENCRYPTED_DATA_LEN_RANGE
+    CKR_AEAD_DECRYPT_FAILED CKR_FUNCTION_CANCELED CKR_FUNCTION_NOT_PARALLEL CKR_FUNCTION_NOT_SUPPORTED
+    CKR_KEY_HANDLE_INVALID CKR_KEY_SIZE_RANGE CKR_KEY_TYPE_INCONSISTENT CKR_KEY_FUNCTION_NOT_PERMITTED
+    CKR_KEY_NOT_WRAPPABLE CKR_KEY_UNEXTRACTABLE CKR_MECHANISM_INVALID CKR_MECHANISM_PARAM_INVALID
+    CKR_OBJECT_HANDLE_INVALID CKR_OPERATION_ACTIVE CKR_OPERATION_NOT_INITIALIZED CKR_PIN_INCORRECT CKR_PIN_INVALID
+    CKR_PIN_LEN_RANGE CKR_PIN_EXPIRED CKR_PIN_LOCKED CKR_SESSION_CLOSED CKR_SESSION_COUNT CKR_SESSION_HANDLE_INVALID
+    CKR_SESSION_READ_ONLY CKR_SESSION_EXISTS CKR_SIGNATURE_INVALID CKR_SIGNATURE_LEN_RANGE CKR_TEMPLATE_INCOMPLETE
+    CKR_TEMPLATE_INCONSISTENT CKR_TOKEN_NOT_PRESENT CKR_TOKEN_NOT_RECOGNIZED CKR_TOKEN_WRITE_PROTECTED
+    CKR_UNWRAPPING_KEY_HANDLE_INVALID CKR_USER_ALREADY_LOGGED_IN CKR_USER_NOT_LOGGED_IN CKR_USER_PIN_NOT_INITIALIZED
+    CKR_USER_TYPE_INVALID CKR_WRAPPED_KEY_INVALID CKR_WRAPPED_KEY_LEN_RANGE CKR_WRAPPING_KEY_HANDLE_INVALID
+    CKR_RANDOM_SEED_NOT_SUPPORTED CKR_RANDOM_NO_RNG CKR_BUFFER_TOO_SMALL CKR_SAVED_STATE_INVALID
+    CKR_CRYPTOKI_NOT_INITIALIZED CKR_CRYPTOKI_ALREADY_INITIALIZED CKR_MUTEX_BAD CKR_VENDOR_DEFINED
+};
+
+/// `CKR_DEVICE_ERROR`, or `0x80000001` where there is no name.
+pub fn name(code: u64) -> String {
+    let known = CODES.iter().find(|(_, value)| *value == code);
+    known.map_or_else(|| format!("{code:#x}"), |(name, _)| (*name).to_owned())
+}
+
+/// The reverse of [`name`]; numbers may also be decimal.
+pub fn parse(text: &str) -> Option<u64> {
+    CODES.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).or_else(|| number(text))
+}
+
+/// A number as C writes it: `0x1087` or `4231`.
+pub fn number(text: &str) -> Option<u64> {
+    match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers_are_read_and_written() {
+        assert_eq!(name(0x30), "CKR_DEVICE_ERROR");
+        assert_eq!(name(0x8000_0001), "0x80000001");
+        assert_eq!(parse("CKR_DEVICE_ERROR"), Some(0x30));
+        assert_eq!((parse("0x80000001"), parse("48"), parse("CKR_NONE")), (Some(0x8000_0001), Some(48), None));
+    }
+}

@@ -1,0 +1,22 @@
+//! What becomes of the service when its HSM fails, in every way that HSMs are known to fail: the module of `tests/faults`
+//! stands between a worker process and SoftHSM2 and is told what to do.
+//!
+//! `STRONGROOM_ALL=1` runs everything in full; without it the long parts are cut to a few minutes.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that panics has failed")]
+
+mod events;
+mod hangs;
+mod load;
+mod matrix;
+mod members;
+mod operations;
+mod pins;
+mod rig;
+#[path = "../it/softhsm.rs"]
+mod softhsm;
+
+/// Whether everything is to be run in full.
+fn in_full() -> bool {
+    std::env::var_os("STRONGROOM_ALL").is_some()
+}

@@ -1,0 +1,266 @@
+//! Every operation that touches the HSM × every C call that it makes × every fault.
+//!
+//! Each cell: the fault strikes at one call of one operation. The answer is a success or an exception that is declared for
+//! the operation and blames nobody's data, in time; soon after the fault everything works again; and nothing is left behind
+//! in the HSM, nor was anything done there that must not be.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use cryptoki_sys::*;
+use strongroom::kms::KeyStoreKind;
+use strongroom_faults::rule::{Action, Crash, Lie, Rule};
+
+use crate::{
+    in_full,
+    operations::{self, Bench, Work},
+};
+
+/// An answer may come this much after its deadline.
+const GRACE: Duration = Duration::from_millis(250);
+/// By when everything works again.
+const RECOVERY: Duration = Duration::from_secs(2);
+/// How long a call hangs: longer than calls may take that make no key.
+const HANG: Duration = Duration::from_millis(500);
+
+/// Codes that modules answer when they, or what is behind them, are not well, or that speak of sessions, handles and logins.
+const CODES: &[(&str, CK_RV)] = &[
+    ("SESSION_HANDLE_INVALID", CKR_SESSION_HANDLE_INVALID),
+    ("SESSION_CLOSED", CKR_SESSION_CLOSED),
+    ("SESSION_COUNT", CKR_SESSION_COUNT),
+    ("DEVICE_ERROR", CKR_DEVICE_ERROR),
+    ("DEVICE_REMOVED", CKR_DEVICE_REMOVED),
+    ("DEVICE_MEMORY", CKR_DEVICE_MEMORY),
+    ("HOST_MEMORY", CKR_HOST_MEMORY),
+    ("TOKEN_NOT_PRESENT", CKR_TOKEN_NOT_PRESENT),
+    ("TOKEN_NOT_RECOGNIZED", CKR_TOKEN_NOT_RECOGNIZED),
+    ("SLOT_ID_INVALID", CKR_SLOT_ID_INVALID),
+    ("USER_NOT_LOGGED_IN", CKR_USER_NOT_LOGGED_IN),
+    ("CRYPTOKI_NOT_INITIALIZED", CKR_CRYPTOKI_NOT_INITIALIZED),
+    ("FUNCTION_FAILED", CKR_FUNCTION_FAILED),
+    ("FUNCTION_CANCELED", CKR_FUNCTION_CANCELED),
+    ("GENERAL_ERROR", CKR_GENERAL_ERROR),
+    ("a vendor's code", 0x8000_0001),
+    ("a code that nobody knows", 0x7fff_0001),
+    ("OPERATION_ACTIVE", CKR_OPERATION_ACTIVE),
+    ("OPERATION_NOT_INITIALIZED", CKR_OPERATION_NOT_INITIALIZED),
+    ("BUFFER_TOO_SMALL", CKR_BUFFER_TOO_SMALL),
+    ("OBJECT_HANDLE_INVALID", CKR_OBJECT_HANDLE_INVALID),
+    ("KEY_HANDLE_INVALID", CKR_KEY_HANDLE_INVALID),
+    ("DATA_INVALID", CKR_DATA_INVALID),
+    ("DATA_LEN_RANGE", CKR_DATA_LEN_RANGE),
+    ("RANDOM_NO_RNG", CKR_RANDOM_NO_RNG),
+];
+
+struct Fault {
+    name: String,
+    rule: Rule,
+}
+
+/// Every fault at the n-th call of a function.
+fn faults(function: &str, nth: u64) -> Vec<Fault> {
+    let rule = || Rule::on(function).nth(nth).once();
+    let fault = |name: String, rule| Fault { name, rule };
+    let mut all: Vec<Fault> = CODES
+        .iter()
+        .flat_map(|(name, code)| {
+            let before = fault(format!("{name} before"), rule().before().answer(*code));
+            [before, fault(format!("{name} after"), rule().after().answer(*code))]
+        })
+        .collect();
+    all.push(fault("late before".to_owned(), rule().before().delay_ms(30)));
+    all.push(fault("late after".to_owned(), rule().after().delay_ms(30)));
+    all.push(fault("hangs before".to_owned(), rule().before().hang()));
+    all.push(fault("hangs after".to_owned(), rule().after().hang()));
+    all.push(fault("left active".to_owned(), rule().act(Action::LeaveActive(CKR_GENERAL_ERROR))));
+    for (name, lie) in [("longer", Lie::Longer(1 << 20)), ("shorter", Lie::Shorter(3)), ("too small", Lie::TooSmall)] {
+        all.push(fault(format!("length: {name}"), rule().after().act(Action::Length(lie))));
+    }
+    // Apart from each other, because a worker that keeps crashing is started with pauses.
+    for (number, (name, crash)) in
+        [("segfault", Crash::Segv), ("abort", Crash::Abort), ("exit", Crash::Exit(0))].iter().enumerate()
+    {
+        all.insert(number * all.len() / 3, fault(format!("{name} before"), rule().before().crash(*crash)));
+    }
+    all.push(fault("abort after".to_owned(), rule().after().crash(Crash::Abort)));
+    all
+}
+
+/// What happens in a cell.
+struct Cell<'a> {
+    work: &'a Work,
+    at: String,
+    fault: Fault,
+}
+
+#[derive(Default)]
+struct Totals {
+    cells: usize,
+    outcomes: BTreeMap<String, usize>,
+    recoveries: Vec<Duration>,
+    defects: Vec<String>,
+    skipped: usize,
+}
+
+#[test]
+fn every_fault_at_every_call() {
+    let totals = Mutex::new(Totals::default());
+    let began = Instant::now();
+    thread::scope(|scope| {
+        for (keeping, share, of) in
+            [(KeyStoreKind::Wrapped, 0, 2), (KeyStoreKind::Wrapped, 1, 2), (KeyStoreKind::Token, 0, 1)]
+        {
+            let bench = Bench::new(keeping);
+            let totals = &totals;
+            scope.spawn(move || run(&bench, keeping, (share, of), totals));
+        }
+    });
+    let mut totals = totals.into_inner().unwrap();
+    totals.recoveries.sort_unstable();
+    let median = totals.recoveries.get(totals.recoveries.len() / 2).copied().unwrap_or_default();
+    let longest = totals.recoveries.last().copied().unwrap_or_default();
+    println!(
+        "cells {}, faults that did not come to act {}, {:.0?}; recovery: median {median:.1?}, longest {longest:.1?}",
+        totals.cells,
+        totals.skipped,
+        began.elapsed()
+    );
+    println!("answers: {:#?}", totals.outcomes);
+    let enough = match (std::env::var_os("STRONGROOM_CELLS"), in_full()) {
+        (Some(_), _) => 1,
+        (None, true) => 5_000,
+        (None, false) => 2_000,
+    };
+    assert!(
+        totals.defects.is_empty(),
+        "{} defects:\n{}",
+        totals.defects.len(),
+        totals.defects[..totals.defects.len().min(60)].join("\n")
+    );
+    assert!(totals.cells >= enough, "only {} cells", totals.cells);
+}
+
+/// One lane's share of the cells.
+fn run(bench: &Bench, keeping: KeyStoreKind, (share, of): (usize, usize), totals: &Mutex<Totals>) {
+    let count = AtomicUsize::new(0);
+    let all = operations::all(keeping);
+    for work in all.iter() {
+        let (began, calls) = (Instant::now(), calls(bench, work));
+        let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
+        for (position, function) in calls.iter().enumerate() {
+            let nth = seen.entry(function).and_modify(|n| *n += 1).or_insert(1);
+            for fault in faults(function, *nth) {
+                let number = count.fetch_add(1, Ordering::Relaxed);
+                let is_ours = number % of == share;
+                // RSA keys take long to make: without being asked for all, a few of these cells.
+                let is_wanted = in_full() || !work.is_slow() || number.is_multiple_of(7);
+                let at = format!("call {} ({function} {nth})", position + 1);
+                if !is_ours || !is_wanted || !is_asked_for(&format!("{}, {at}, {}", work.name, fault.name)) {
+                    continue;
+                }
+                let outcome = try_cell(bench, &Cell { work, at, fault });
+                outcome.add_to(&mut totals.lock().unwrap());
+            }
+        }
+        println!("{keeping:?} {share}/{of}: {}: {} calls, {:.1?}", work.name, calls.len(), began.elapsed());
+    }
+}
+
+/// `STRONGROOM_CELLS=text` runs the cells only whose names have the text in them: `Decrypt, call 2 (C_Decrypt 1), hangs`.
+fn is_asked_for(cell: &str) -> bool {
+    std::env::var("STRONGROOM_CELLS").map_or(true, |text| cell.contains(&text))
+}
+
+/// The functions that an operation calls when nothing fails, in order.
+fn calls(bench: &Bench, work: &Work) -> Vec<String> {
+    let faults = bench.rig.faults();
+    let answer = work.perform(bench, || faults.reset_calls());
+    assert_eq!(answer.status, 200, "{}: {}", work.name, answer.body);
+    // What is done after the answer, such as destroying what was evicted, belongs to it.
+    thread::sleep(Duration::from_millis(20));
+    let calls: Vec<String> = faults.calls().into_iter().map(|call| call.function).collect();
+    assert!(!calls.is_empty(), "{} does not touch the HSM", work.name);
+    calls
+}
+
+struct Outcome {
+    answer: String,
+    recovery: Duration,
+    hit: bool,
+    defects: Vec<String>,
+}
+
+impl Outcome {
+    fn add_to(self, totals: &mut Totals) {
+        if self.hit {
+            totals.cells += 1;
+        } else {
+            totals.skipped += 1;
+        }
+        *totals.outcomes.entry(self.answer).or_default() += 1;
+        totals.recoveries.push(self.recovery);
+        self.defects.iter().for_each(|defect| println!("DEFECT {defect}"));
+        totals.defects.extend(self.defects);
+    }
+}
+
+fn try_cell(bench: &Bench, cell: &Cell<'_>) -> Outcome {
+    let (rig, faults) = (&bench.rig, bench.rig.faults());
+    let mut rule = None;
+    let hangs = matches!(cell.fault.rule.action, Action::Hang);
+    let answer = thread::scope(|scope| {
+        cell.work.perform(bench, || {
+            rule = Some(faults.rule(cell.fault.rule.clone()));
+            if hangs {
+                scope.spawn(|| {
+                    thread::sleep(HANG);
+                    faults.clear();
+                });
+            }
+        })
+    });
+    // What the engine does after its answer.
+    if answer.took < Duration::from_millis(5) {
+        thread::sleep(Duration::from_millis(2));
+    }
+    let hit = faults.hits(rule.unwrap()) > 0;
+    let mut defects = Vec::new();
+    let mut defect = |text: String| {
+        defects.push(format!("{}, {}, {}: {text}", cell.work.name, cell.at, cell.fault.name));
+    };
+    if answer.status != 200 && !cell.work.may_answer(answer.code()) {
+        defect(format!("answered {} {}", answer.status, answer.body));
+    }
+    if answer.took > cell.work.deadline() + GRACE {
+        defect(format!("answered after {:?}", answer.took));
+    }
+    faults.clear();
+    let (operation, body) = bench.probe();
+    let recovery = rig.recovers(operation, &body, 2 * RECOVERY);
+    match recovery {
+        None => defect(format!("not well after {:?}", 2 * RECOVERY)),
+        Some(after) if after > RECOVERY => defect(format!("well only after {after:?}")),
+        Some(_) => {}
+    }
+    for complaint in complaints(bench) {
+        defect(format!("the module complains: {complaint}"));
+    }
+    let code = if answer.status == 200 { "success" } else { answer.code() };
+    Outcome { answer: code.to_owned(), recovery: recovery.unwrap_or(2 * RECOVERY), hit, defects }
+}
+
+/// What the module has seen that must not be, since the last time that it was asked.
+fn complaints(bench: &Bench) -> Vec<String> {
+    let all = bench.rig.faults().complaints();
+    let mut seen = bench.complaints.lock().unwrap();
+    let new = all.iter().filter(|complaint| !seen.contains(complaint)).cloned().collect();
+    *seen = all;
+    new
+}

@@ -1,0 +1,68 @@
+//! Two HSMs with one wrapping key, one of which dies and comes back again and again.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use strongroom_faults::control::World;
+
+use crate::{
+    in_full,
+    load::{Calls, Load, assert_only_retryable, codes},
+    rig::{Options, Rig},
+};
+
+fn rig() -> Rig {
+    Rig::new(&Options { members: 2, sessions: 4, cached_handles: 16, ..Options::default() })
+}
+
+fn kill(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
+    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+}
+
+#[test]
+fn one_of_two_dies_and_comes_back_and_nothing_fails_that_is_not_tried_again() {
+    let (rig, times) = (rig(), if in_full() { 100 } else { 10 });
+    let load = Load::every(&rig, &Calls::of(&rig), Duration::from_millis(5));
+    thread::sleep(Duration::from_millis(300));
+    for number in 0..times {
+        let member = &rig.faults[number % 2];
+        match number % 4 {
+            0 | 1 => member.instances().into_iter().for_each(kill),
+            _ => {
+                member.world(World::vanish());
+                thread::sleep(Duration::from_millis(400));
+                member.world(World::Return);
+            }
+        }
+        // The other is not to die before this one is back.
+        let began = Instant::now();
+        while rig.hsm.standing().iter().any(|hsm| hsm.trouble.is_some()) {
+            assert!(began.elapsed() < Duration::from_secs(5), "{:?}", rig.hsm.standing());
+            thread::sleep(Duration::from_millis(5));
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
+    let done = load.stop(&rig);
+    assert_only_retryable(&done);
+    let failed = done.len() - codes(&done)[""];
+    println!("{times} deaths of one of two HSMs: {} calls, {failed} failed: {:?}", done.len(), codes(&done));
+    assert!(failed <= times, "more than those in flight: {:?}", codes(&done));
+    rig.faults.iter().for_each(|member| assert_eq!(member.complaints(), Vec::<String>::new()));
+}
+
+#[test]
+fn the_work_is_shared() {
+    let rig = rig();
+    let done = {
+        let load = Load::closed(&rig, &Calls::of(&rig), 8);
+        thread::sleep(Duration::from_secs(1));
+        load.stop(&rig)
+    };
+    assert_eq!(codes(&done).len(), 1, "{:?}", codes(&done));
+    let shares: Vec<u64> =
+        rig.faults.iter().map(|member| member.counts().get("C_Encrypt").copied().unwrap_or(0)).collect();
+    assert!(shares.iter().all(|share| *share > shares.iter().sum::<u64>() / 5), "{shares:?}");
+}

@@ -1,0 +1,186 @@
+//! Every way in which the API makes the HSM work: what is done before, so that a handle is cached or is not, and the call.
+
+use std::{sync::Mutex, time::Duration};
+
+use serde_json::{Value, json};
+use strongroom::kms::KeyStoreKind;
+
+use crate::rig::{Answer, DEADLINE, GENERATION_DEADLINE, Options, Rig};
+
+/// A rig and what its calls are about.
+pub struct Bench {
+    pub rig: Rig,
+    aes: [String; 2],
+    rsa: String,
+    sealed: Value,
+    sealed_rsa: [Value; 2],
+    /// What the module has complained about so far.
+    pub complaints: Mutex<Vec<String>>,
+}
+
+/// One way to make the HSM work.
+pub struct Work {
+    pub name: &'static str,
+    /// Who has no handle cached gets there by another key.
+    cold: bool,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Encrypt,
+    Decrypt,
+    ReEncrypt,
+    GenerateDataKey,
+    GenerateDataKeyWithoutPlaintext,
+    GenerateRandom,
+    CreateKey,
+    CreateRsaKey,
+    EncryptRsa(usize),
+    DecryptRsa(usize),
+    FirstCallOfAccessKey,
+    Delete,
+}
+
+const OAEP: [&str; 2] = ["RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256"];
+
+/// Everything; keys kept as objects on the HSM have fewer ways of their own.
+pub fn all(keeping: KeyStoreKind) -> Vec<Work> {
+    use Kind::*;
+    let both = |name: [&'static str; 2], kind| [(name[0], false, kind), (name[1], true, kind)];
+    let mut all = Vec::new();
+    all.extend(both(["Encrypt", "Encrypt, cold"], Encrypt));
+    all.extend(both(["Decrypt", "Decrypt, cold"], Decrypt));
+    all.push(("CreateKey", false, CreateKey));
+    match keeping {
+        KeyStoreKind::Token => all.push(("delete", false, Delete)),
+        KeyStoreKind::Wrapped => {
+            all.extend(both(["ReEncrypt", "ReEncrypt, cold"], ReEncrypt));
+            all.extend(both(["GenerateDataKey", "GenerateDataKey, cold"], GenerateDataKey));
+            all.push(("GenerateDataKeyWithoutPlaintext", false, GenerateDataKeyWithoutPlaintext));
+            all.push(("GenerateRandom", false, GenerateRandom));
+            all.push(("Encrypt, RSA, SHA-1", false, EncryptRsa(0)));
+            all.push(("Encrypt, RSA, SHA-256", true, EncryptRsa(1)));
+            all.push(("Decrypt, RSA, SHA-1", false, DecryptRsa(0)));
+            all.push(("Decrypt, RSA, SHA-256", true, DecryptRsa(1)));
+            all.push(("first call of an access key", false, FirstCallOfAccessKey));
+            all.push(("CreateKey, RSA", false, CreateRsaKey));
+        }
+    }
+    all.into_iter().map(|(name, cold, kind)| Work { name, cold, kind }).collect()
+}
+
+impl Work {
+    /// By when it must be answered.
+    pub fn deadline(&self) -> Duration {
+        match self.kind {
+            Kind::CreateKey | Kind::CreateRsaKey | Kind::Delete => GENERATION_DEADLINE,
+            // Two calls, one after the other; each has the deadline of the request.
+            _ => DEADLINE,
+        }
+    }
+
+    /// Whether RSA keys are made, which takes its time.
+    pub fn is_slow(&self) -> bool {
+        self.kind == Kind::CreateRsaKey
+    }
+
+    /// Whether an exception is declared for it, and may be retried or says what is wrong with the HSM.
+    pub fn may_answer(&self, code: &str) -> bool {
+        let makes = matches!(self.kind, Kind::CreateKey | Kind::CreateRsaKey);
+        match code {
+            "DependencyTimeoutException" | "ThrottlingException" => true,
+            "KeyUnavailableException" => !makes && self.kind != Kind::GenerateRandom,
+            "LimitExceededException" | "UnsupportedOperationException" => makes,
+            _ => false,
+        }
+    }
+
+    /// Does it, with what has to be there beforehand. `at` is called right before the call that counts.
+    pub fn perform(&self, bench: &Bench, at: impl FnOnce()) -> Answer {
+        let rig = &bench.rig;
+        let before = if self.cold { bench.sealed["Other"].clone() } else { bench.warm(self.kind) };
+        rig.call(before["Operation"].as_str().unwrap(), &before["Body"]);
+        if self.kind == Kind::FirstCallOfAccessKey {
+            let newcomer = rig.newcomer();
+            at();
+            return rig.runtime.block_on(newcomer.call("GenerateRandom", &json!({"NumberOfBytes": 16})));
+        }
+        if self.kind == Kind::Delete {
+            return delete(bench, at);
+        }
+        let (operation, body) = bench.request(self.kind);
+        at();
+        rig.call(operation, &body)
+    }
+}
+
+/// A key is made, and destroyed as the task does it when its time has come.
+fn delete(bench: &Bench, at: impl FnOnce()) -> Answer {
+    // After the cell before this one the HSM may need a moment.
+    bench.rig.recovers("CreateKey", &json!({}), Duration::from_secs(5));
+    let made = bench.rig.ok("CreateKey", &json!({}));
+    let id = made["KeyMetadata"]["KeyId"].as_str().unwrap();
+    let began = std::time::Instant::now();
+    at();
+    let deleted = bench.rig.delete(id);
+    let took = began.elapsed();
+    match deleted {
+        Ok(()) => Answer { status: 200, body: Value::Null, took },
+        Err(error) => Answer { status: error.code.status(), body: json!({"__type": error.code.as_str()}), took },
+    }
+}
+
+impl Bench {
+    pub fn new(keeping: KeyStoreKind) -> Self {
+        let rig = Rig::new(&Options { keeping, ..Options::default() });
+        let key = |body: Value| rig.ok("CreateKey", &body)["KeyMetadata"]["KeyId"].as_str().unwrap().to_owned();
+        let aes = [key(json!({})), key(json!({}))];
+        let rsa = key(json!({"KeySpec": "RSA_2048", "KeyUsage": "ENCRYPT_DECRYPT"}));
+        let blob = rig.ok("Encrypt", &json!({"KeyId": aes[0], "Plaintext": "eA=="}))["CiphertextBlob"].clone();
+        let other = json!({"Operation": "Encrypt", "Body": {"KeyId": aes[1], "Plaintext": "eA=="}});
+        let sealed_rsa = OAEP.map(|algorithm| {
+            let body = json!({"KeyId": rsa, "Plaintext": "eA==", "EncryptionAlgorithm": algorithm});
+            rig.ok("Encrypt", &body)["CiphertextBlob"].clone()
+        });
+        Self { rig, aes, rsa, sealed: json!({"Blob": blob, "Other": other}), sealed_rsa, complaints: Mutex::default() }
+    }
+
+    /// A call that must succeed when the HSM is well.
+    pub fn probe(&self) -> (&'static str, Value) {
+        self.request(Kind::Encrypt)
+    }
+
+    fn warm(&self, kind: Kind) -> Value {
+        let (operation, body) = match kind {
+            Kind::EncryptRsa(_) | Kind::DecryptRsa(_) => self.request(kind),
+            _ => self.request(Kind::Encrypt),
+        };
+        json!({"Operation": operation, "Body": body})
+    }
+
+    fn request(&self, kind: Kind) -> (&'static str, Value) {
+        let key = &self.aes[0];
+        match kind {
+            Kind::Encrypt => ("Encrypt", json!({"KeyId": key, "Plaintext": "eA=="})),
+            Kind::Decrypt => ("Decrypt", json!({"CiphertextBlob": self.sealed["Blob"]})),
+            Kind::ReEncrypt => {
+                ("ReEncrypt", json!({"CiphertextBlob": self.sealed["Blob"], "DestinationKeyId": self.aes[1]}))
+            }
+            Kind::GenerateDataKey => ("GenerateDataKey", json!({"KeyId": key, "KeySpec": "AES_256"})),
+            Kind::GenerateDataKeyWithoutPlaintext => {
+                ("GenerateDataKeyWithoutPlaintext", json!({"KeyId": key, "KeySpec": "AES_256"}))
+            }
+            Kind::GenerateRandom | Kind::FirstCallOfAccessKey => ("GenerateRandom", json!({"NumberOfBytes": 32})),
+            Kind::CreateKey | Kind::Delete => ("CreateKey", json!({})),
+            Kind::CreateRsaKey => ("CreateKey", json!({"KeySpec": "RSA_2048", "KeyUsage": "ENCRYPT_DECRYPT"})),
+            Kind::EncryptRsa(n) => {
+                ("Encrypt", json!({"KeyId": self.rsa, "Plaintext": "eA==", "EncryptionAlgorithm": OAEP[n]}))
+            }
+            Kind::DecryptRsa(n) => (
+                "Decrypt",
+                json!({"KeyId": self.rsa, "CiphertextBlob": self.sealed_rsa[n], "EncryptionAlgorithm": OAEP[n]}),
+            ),
+        }
+    }
+}

@@ -1,7 +1,6 @@
 //! The HSM engine on a real PKCS#11 module.
 
 mod hanging;
-mod join;
 
 use std::io::Write;
 use std::ops::Deref;

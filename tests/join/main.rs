@@ -1,9 +1,36 @@
 //! The wrapping key of one HSM comes to another: two tokens, and worker processes of the real program.
+//!
+//! A program of its own, whose tests take turns: SoftHSM2 rewrites a token when a worker process logs in, and whoever looks
+//! through all tokens at that moment, as each start in this process does, may find it broken.
 
-use strongroom::hsm::{Joined, Launch, Leaves, Step, StepDone, join, retry_pin, step};
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that panics has failed")]
 
-use super::*;
-use crate::softhsm::SO_PIN;
+#[path = "../it/softhsm.rs"]
+mod softhsm;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cryptoki::context::Pkcs11;
+use cryptoki::error::{Error, RvError};
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
+use cryptoki::session::{Session, UserType};
+use strongroom::hsm::{
+    Answer, Command, Engine as Hsm, HsmError, Joined, Kind, Launch, Leaves, PinSource, Place, Sealed, Settings, Step,
+    StepDone, init_wrapping_key, join, retry_pin, step,
+};
+use strongroom::key::material::{Material, MaterialId};
+use strongroom::key::spec::{EncryptionAlgorithm, KeySpec, KeyUsage};
+use strongroom::secret::SecretBytes;
+use tokio::sync::{Mutex, MutexGuard};
+
+use softhsm::{PIN, SO_PIN, bare_token, module, token};
+
+async fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::const_new(());
+    TURN.lock().await
+}
 
 fn launch() -> Launch {
     Launch { program: env!("CARGO_BIN_EXE_strongroom").into(), arguments: vec!["hsm-worker".to_owned()] }
@@ -72,16 +99,20 @@ fn nature(session: &Session) -> Vec<Attribute> {
 
 #[tokio::test]
 async fn each_hsm_reads_what_the_other_wraps() {
+    let _turn = turn().await;
     let (a, b) = two(token());
     assert_eq!(joined(&a, &b, SO_PIN).await, Ok(Joined::Now));
     let (one, other) = (Hsm::start(a.clone()).unwrap(), Hsm::start(b.clone()).unwrap());
     for (maker, reader) in [(&one, &other), (&other, &one)] {
-        let key = aes(maker).await;
+        let key = make(maker, KeySpec::SymmetricDefault).await;
         let sealed = seal(maker, &key, b"plaintext").await.unwrap();
         assert_eq!(open(reader, &key, b"aad", &sealed).await.unwrap(), b"plaintext");
-        let pair = make(maker, KeySpec::Rsa2048, wrapped()).await;
-        let ciphertext = encrypt(maker, &pair, OAEP[0], b"plaintext").await.unwrap();
-        assert_eq!(decrypt(reader, &pair, OAEP[0], &ciphertext).await.unwrap(), b"plaintext");
+        let pair = make(maker, KeySpec::Rsa2048).await;
+        let ciphertext = encrypt(maker, &pair, EncryptionAlgorithm::RsaesOaepSha1, b"plaintext").await.unwrap();
+        assert_eq!(
+            decrypt(reader, &pair, EncryptionAlgorithm::RsaesOaepSha1, &ciphertext).await.unwrap(),
+            b"plaintext"
+        );
     }
     assert_eq!(nature(&intruder(&a)), nature(&intruder(&b)));
     assert!(is_bound(&intruder(&b)), "the key that came may be used with any mechanism");
@@ -107,6 +138,7 @@ fn free(session: &Session) -> ObjectHandle {
 
 #[tokio::test]
 async fn a_join_leaves_one_key_on_each_and_nothing_else() {
+    let _turn = turn().await;
     let (a, b) = two(token());
     // As a join that was killed: a pair to which no key comes.
     let StepDone::Proved(proof) = done(&a, Step::Prove).await else { panic!("no proof") };
@@ -129,6 +161,7 @@ fn id(session: &Session) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_wrong_so_pin_changes_nothing_and_is_tried_once() {
+    let _turn = turn().await;
     let (a, b) = two(token());
     let (at_a, at_b) = (logged_in(&a), logged_in(&b));
     let before = nature(&at_a);
@@ -150,6 +183,7 @@ async fn a_wrong_so_pin_changes_nothing_and_is_tried_once() {
 
 #[tokio::test]
 async fn a_wrapping_key_leaves_under_nothing_that_a_user_can_make() {
+    let _turn = turn().await;
     let a = token();
     let session = logged_in(&a);
     let key = wrapping_key(&session);
@@ -175,6 +209,7 @@ async fn a_wrapping_key_leaves_under_nothing_that_a_user_can_make() {
 
 #[tokio::test]
 async fn a_sole_wrapping_key_stays_where_it_is() {
+    let _turn = turn().await;
     let (a, b) = two(bare_token());
     let made = done(&a, Step::Init { sole: true }).await.found().unwrap().unwrap();
     assert!(made.created && made.leaves == Leaves::Never);
@@ -186,6 +221,7 @@ async fn a_sole_wrapping_key_stays_where_it_is() {
 
 #[tokio::test]
 async fn an_hsm_with_another_wrapping_key_keeps_it() {
+    let _turn = turn().await;
     let (a, b) = two(token());
     let own = init_wrapping_key(&b).unwrap();
     let error = joined(&a, &b, SO_PIN).await.unwrap_err();
@@ -195,6 +231,7 @@ async fn an_hsm_with_another_wrapping_key_keeps_it() {
 
 #[tokio::test]
 async fn a_key_that_does_not_open_the_proof_is_not_kept() {
+    let _turn = turn().await;
     let (a, b) = two(token());
     let of_a = id(&logged_in(&a));
     // Another key, which calls itself the same.
@@ -218,4 +255,78 @@ async fn a_key_that_does_not_open_the_proof_is_not_kept() {
     let error = step(&launch(), &b, Step::Accept { proof, invitation, released }).await.err().unwrap();
     assert!(error.code.contains("does not read"), "{error}");
     assert_eq!(count(&logged_in(&b)), 0);
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(30)
+}
+
+fn input(bytes: &[u8]) -> SecretBytes {
+    SecretBytes::from(bytes.to_vec())
+}
+
+async fn seal(hsm: &Hsm, material: &Arc<Material>, bytes: &[u8]) -> Result<Sealed, HsmError> {
+    let command = Command::Seal { material: Arc::clone(material), aad: b"aad".to_vec(), input: input(bytes) };
+    hsm.call(command, soon()).await.map(|answer| match answer {
+        Answer::Sealed(sealed) => sealed,
+        _ => panic!("another answer"),
+    })
+}
+
+async fn open(hsm: &Hsm, material: &Arc<Material>, aad: &[u8], sealed: &Sealed) -> Result<Vec<u8>, HsmError> {
+    let Sealed { iv, ciphertext } = sealed.clone();
+    plaintext(hsm, Command::Open { material: Arc::clone(material), aad: aad.to_vec(), iv, ciphertext }).await
+}
+
+async fn encrypt(
+    hsm: &Hsm,
+    key: &Arc<Material>,
+    algorithm: EncryptionAlgorithm,
+    bytes: &[u8],
+) -> Result<Vec<u8>, HsmError> {
+    let command = Command::Encrypt { material: Arc::clone(key), algorithm, input: input(bytes) };
+    hsm.call(command, soon()).await.map(|answer| match answer {
+        Answer::Bytes(bytes) => bytes,
+        _ => panic!("another answer"),
+    })
+}
+
+async fn decrypt(
+    hsm: &Hsm,
+    key: &Arc<Material>,
+    algorithm: EncryptionAlgorithm,
+    ciphertext: &[u8],
+) -> Result<Vec<u8>, HsmError> {
+    plaintext(hsm, Command::Decrypt { material: Arc::clone(key), algorithm, ciphertext: ciphertext.to_vec() }).await
+}
+
+async fn plaintext(hsm: &Hsm, command: Command) -> Result<Vec<u8>, HsmError> {
+    hsm.call(command, soon()).await.map(|answer| match answer {
+        Answer::Plaintext(bytes) => bytes.expose().to_vec(),
+        _ => panic!("another answer"),
+    })
+}
+
+/// A session past the engine, to do to the token what others might do.
+fn intruder(settings: &Settings) -> Session {
+    let pkcs11 = Pkcs11::new(module()).unwrap();
+    let label = settings.token.label.as_deref().unwrap();
+    let is_ours = |slot: &_| pkcs11.get_token_info(*slot).unwrap().label().trim_end() == label;
+    let slot = pkcs11.get_slots_with_initialized_token().unwrap().into_iter().find(is_ours).unwrap();
+    pkcs11.open_rw_session(slot).unwrap()
+}
+
+/// Whether a handle that works is refused for this, as a mechanism that is not on its list.
+fn is_refused<T>(result: Result<T, Error>) -> bool {
+    matches!(result, Err(Error::Pkcs11(RvError::MechanismInvalid | RvError::KeyFunctionNotPermitted, _)))
+}
+
+async fn make(hsm: &Hsm, spec: KeySpec) -> Arc<Material> {
+    let (mut id, usage, place) = (MaterialId([0; 32]), KeyUsage::EncryptDecrypt, Place::Wrapped);
+    getrandom::fill(&mut id.0).unwrap();
+    match hsm.call(Command::Generate { id, spec, usage, place }, soon()).await {
+        Ok(Answer::Material(material)) => Arc::new(material),
+        Ok(_) => panic!("another answer"),
+        Err(error) => panic!("{error}"),
+    }
 }

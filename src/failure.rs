@@ -37,9 +37,10 @@ pub fn hsm(error: HsmError) -> KmsError {
     KmsError::new(code, message).because(error)
 }
 
-/// As [`hsm`], where a key was to be made: one that there is no room for.
+/// As [`hsm`], where a key was to be made: there may be no room for it, and that it is missing is nobody's loss.
 pub fn hsm_about_new_key(error: HsmError) -> KmsError {
     match error.kind {
+        Kind::KeyMissing => KmsError::new(Code::DependencyTimeoutException, TIMED_OUT).because(error),
         Kind::Full => {
             KmsError::new(Code::LimitExceededException, "The HSM has no room for another key.").because(error)
         }

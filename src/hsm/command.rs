@@ -97,6 +97,9 @@ pub enum Command {
         #[serde(with = "wire::material")]
         material: Arc<Material>,
     },
+    /// Logs in on a new session and takes no handle of before for good any more: an HSM that was away may have other objects
+    /// under the old numbers. Answered by [`Answer::Done`].
+    Renew,
     /// Decrypts a known answer under a key of this process: is the HSM well? Answered by [`Answer::Done`].
     Check,
 }
@@ -132,7 +135,7 @@ pub enum Answer {
     Bytes(#[serde(with = "wire::bytes")] Vec<u8>),
     /// Of `Generate`.
     Material(#[serde(with = "wire::material")] Material),
-    /// Of `Destroy` and `Check`.
+    /// Of `Destroy`, `Renew` and `Check`.
     Done,
 }
 
@@ -166,7 +169,7 @@ impl Command {
             Self::Encrypt { material, .. } | Self::Decrypt { material, .. } | Self::Destroy { material } => {
                 Some(material)
             }
-            Self::Random { .. } | Self::Generate { .. } | Self::Check => None,
+            Self::Random { .. } | Self::Generate { .. } | Self::Renew | Self::Check => None,
         }
     }
 

@@ -395,7 +395,7 @@ impl Keeper {
         let (member, link) = (Arc::clone(&self.member), self.running.clone());
         tokio::spawn(async move {
             let answered = match link {
-                Some(link) => link.call(Asker::SERVICE, &Command::Check, Instant::now() + PROBE).await.is_ok(),
+                Some(link) => is_well_again(&link).await,
                 None => false,
             };
             member.tell(News::Event(Event::Probed(answered)));
@@ -515,6 +515,17 @@ impl Counted {
         report.gauges.threads_replaced += self.threads_replaced;
         report.gauges.calls_late += self.calls_late;
     }
+}
+
+/// Whether the HSM lets us in anew and gives the known answer.
+async fn is_well_again(link: &Link) -> bool {
+    let deadline = Instant::now() + PROBE;
+    for command in [Command::Renew, Command::Check] {
+        if link.call(Asker::SERVICE, &command, deadline).await.is_err() {
+            return false;
+        }
+    }
+    true
 }
 
 async fn ended(link: Option<&Link>) {

@@ -37,13 +37,13 @@ fn one_of_two_dies_and_comes_back_and_nothing_fails_that_is_not_tried_again() {
                 member.world(World::Return);
             }
         }
-        // The other is not to die before this one is back.
+        // The other is not to die before this one is back, which begins with its death being noticed.
+        thread::sleep(Duration::from_millis(100));
         let began = Instant::now();
         while rig.hsm.standing().iter().any(|hsm| hsm.trouble.is_some()) {
             assert!(began.elapsed() < Duration::from_secs(5), "{:?}", rig.hsm.standing());
             thread::sleep(Duration::from_millis(5));
         }
-        thread::sleep(Duration::from_millis(200));
     }
     let done = load.stop(&rig);
     assert_only_retryable(&done);

@@ -7,8 +7,8 @@ use strongroom_faults::control::{self, Controller, World};
 
 use crate::{in_full, rig, softhsm};
 
-/// One login for each PIN, however often the service is started, in however many processes at once; a token that locks after
-/// three tries never locks.
+/// One login for each PIN, however often the service is started, in however many processes at once; a token that locks
+/// after ten tries never locks.
 #[test]
 fn a_wrong_pin_is_tried_once_by_all_starts_together() {
     let starts = if in_full() { 1_000 } else { 30 };
@@ -19,7 +19,7 @@ fn a_wrong_pin_is_tried_once_by_all_starts_together() {
     let pin = dir.path().join("pin");
     let settings =
         Settings { module, pin: PinSource::File(pin.clone()), ledger: dir.path().join("logins"), ..token.clone() };
-    faults.world(World::LockPinAfter { tries: 3 });
+    faults.world(World::LockPinAfter { tries: 10 });
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let open = |settings: &Settings| {
         let _entered = runtime.enter();

@@ -92,7 +92,7 @@ impl Anchor<'_> {
     fn note(&mut self, error: &HsmError) {
         self.core.counts.note(error);
         let is_lost = matches!(error.kind, Kind::SessionLost | Kind::DeviceLost | Kind::Bug);
-        let is_open = error.kind == Kind::Ambiguous && error.is_of_a_search();
+        let is_open = error.is_answer() && error.is_of_a_search();
         if (is_lost || is_open) && self.session.take().is_some() {
             tracing::warn!(%error, "the anchor session was lost, and all handles with it");
             self.core.end_epoch();
@@ -145,7 +145,7 @@ impl Anchor<'_> {
         if self.core.epoch() != seen {
             return Ok(());
         }
-        tracing::warn!("the HSM forgot our login; logging in again");
+        tracing::warn!("logging in to the HSM again, as if for the first time");
         self.core.end_epoch();
         // A new session: what objects the old one still has, nobody has a handle of.
         self.session = None;

@@ -79,7 +79,11 @@ impl Line<'_> {
             return Err(HsmError::new(Kind::Rejected, "open", "shorter than a tag"));
         }
         let mechanism = gcm(&mut iv, aad)?;
-        self.calls.decrypt_once(self.session, &mechanism, key, ciphertext, ciphertext.len())
+        let plaintext = self.calls.decrypt_once(self.session, &mechanism, key, ciphertext, ciphertext.len())?;
+        match plaintext.len() + TAG_BYTES == ciphertext.len() {
+            true => Ok(plaintext),
+            false => Err(HsmError::nonsense("C_Decrypt", "the length of the plaintext is wrong")),
+        }
     }
 
     /// RSAES-OAEP under a public key whose handle is `key`.

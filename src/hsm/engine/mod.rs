@@ -199,7 +199,13 @@ impl Engine {
             self.core().handles.forget(material);
             return Ok(Answer::Done);
         }
-        let answer = tokio::time::timeout_at(deadline.into(), self.attempts(command, deadline)).await;
+        let attempts = async {
+            match command {
+                Command::Renew => self.renew(deadline).await,
+                command => self.attempts(command, deadline).await,
+            }
+        };
+        let answer = tokio::time::timeout_at(deadline.into(), attempts).await;
         answer.unwrap_or_else(|_| {
             // If a call is stuck, its thread is replaced now rather than at the next look.
             self.inner.watch.unpark();

@@ -121,7 +121,9 @@ impl Line<'_> {
             &mechanism::rsa_public_to_generate(bits),
             &mechanism::rsa_private_to_generate(life, allowed),
         )?;
-        let key = self.read_public(public)?;
+        let key = self.read_public(public).inspect_err(|_| {
+            [secret, public].into_iter().for_each(|half| drop(Passing::new(self.session, half)));
+        })?;
         Ok(Generated { secret, public: Some((public, key)) })
     }
 

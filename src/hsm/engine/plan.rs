@@ -25,7 +25,9 @@ impl Command {
             Self::Seal { material, .. } | Self::SealRandom { material, .. } => (Half::Secret, material),
             Self::Open { material, .. } | Self::Decrypt { material, .. } => (Half::Secret, material),
             Self::Encrypt { material, .. } => (Half::Public, material),
-            Self::Random { .. } | Self::Generate { .. } | Self::Destroy { .. } | Self::Check => return None,
+            Self::Random { .. } | Self::Generate { .. } | Self::Destroy { .. } | Self::Renew | Self::Check => {
+                return None;
+            }
         };
         Some((HandleId { material: material.id, half }, material))
     }

@@ -40,6 +40,11 @@ impl Engine {
         }
     }
 
+    /// Begins a new epoch, whatever became of the present one.
+    pub(super) async fn renew(&self, deadline: Instant) -> Result<Answer, HsmError> {
+        self.log_in(self.core().epoch(), deadline).await.map(|()| Answer::Done)
+    }
+
     /// Whether trying again may help, after having done what it takes.
     async fn mend(&self, failure: &Failure, epoch: u64, deadline: Instant) -> Result<bool, HsmError> {
         match failure.error.kind {
@@ -56,7 +61,7 @@ impl Engine {
                 self.core().handles.drop_stale(id, lease);
                 Ok(true)
             }
-            Kind::LoggedOut => self.log_in(epoch, deadline).await.map(|()| true),
+            Kind::LoggedOut => self.log_in(epoch, deadline).await.map(|()| failure.command.is_repeatable()),
             _ => Ok(false),
         }
     }

@@ -121,6 +121,7 @@ impl Task<'_> {
                 self.generate(Order { id: *id, spec: *spec, usage: *usage, place: *place })
             }
             Command::Destroy { material } => self.destroy(material),
+            Command::Renew => Err(HsmError::new(Kind::Bug, "renew", "this is the anchor's")),
             Command::Check => self.core.check(line).map(|()| Answer::Done),
         }
     }

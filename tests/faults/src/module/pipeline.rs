@@ -38,7 +38,14 @@ impl Module {
             Some(instead) => self.answer_instead(&call, &instead),
             None => self.go_on(&mut call, session.as_deref(), real),
         };
-        let code = act::after(self, &call, &acting, code);
+        let told = act::after(self, &call, &acting, code);
+        if code == CKR_OK
+            && told != CKR_OK
+            && let Some(session) = &session
+        {
+            session.is_misled.store(true, Ordering::Relaxed);
+        }
+        let code = told;
         self.trace.end(record, code);
         code
     }

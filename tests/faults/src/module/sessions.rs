@@ -24,6 +24,8 @@ pub struct Session {
     lost: AtomicBool,
     /// The code with which the next work function fails, or 0.
     pub fail_next: AtomicU64,
+    /// Its owner was told of a failure of what the HSM has done.
+    pub is_misled: AtomicBool,
     /// Handles that have been found and not yet given.
     pub found: Mutex<VecDeque<u64>>,
     /// Virtual handles of the session objects that were made in it.
@@ -113,6 +115,7 @@ impl Session {
             mechanisms: Default::default(),
             lost: AtomicBool::new(false),
             fail_next: AtomicU64::new(0),
+            is_misled: AtomicBool::new(false),
             found: Mutex::default(),
             owned: Mutex::default(),
         }

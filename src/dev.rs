@@ -6,10 +6,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::Write,
-    os::unix::{
-        fs::{DirBuilderExt, OpenOptionsExt},
-        process::CommandExt,
-    },
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -18,16 +15,17 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use crate::{
     config::Config,
     error::Code,
-    hsm,
+    hsm::{Launch, PinSource},
     kms::admin::{ADMINISTRATOR_POLICY, Credentials},
     kms::seed::Seed,
     secret::SecretText,
-    server::{self, Failure, Service},
+    server::{Failure, Service, operator},
 };
 
 /// Where Debian's package puts the module.
 pub const SOFTHSM2_MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const SOFTHSM2_CONF: &str = "SOFTHSM2_CONF";
+const SOFTHSM2_CONF_FILE: &str = "softhsm2.conf";
 const TOKEN_LABEL: &str = "strongroom";
 const ADMINISTRATOR: &str = "administrator";
 
@@ -45,23 +43,13 @@ impl Directory {
         Self::enter(path)
     }
 
-    /// The directory at `path`, and this process with SoftHSM2 pointed at it.
-    ///
-    /// SoftHSM2 finds its configuration by an environment variable, which a process of several threads cannot set
-    /// safely: if it is not set, the program starts itself again with it.
+    /// The directory at `path`.
     ///
     /// # Errors
     /// If there is no such directory.
     pub fn enter(path: &Path) -> Result<Self, Failure> {
         let failed = |error: std::io::Error| Failure::new(format!("{}: {error}", path.display()));
-        let directory = Self(fs::canonicalize(path).map_err(failed)?);
-        let conf = directory.file("softhsm2.conf");
-        if std::env::var_os(SOFTHSM2_CONF).as_deref() == Some(conf.as_os_str()) {
-            return Ok(directory);
-        }
-        let program = std::env::current_exe().map_err(failed)?;
-        let arguments = std::env::args_os().skip(1);
-        Err(failed(std::process::Command::new(program).args(arguments).env(SOFTHSM2_CONF, conf).exec()))
+        Ok(Self(fs::canonicalize(path).map_err(failed)?))
     }
 
     /// The configuration of the directory.
@@ -69,26 +57,30 @@ impl Directory {
     /// # Errors
     /// If there is none: the directory was not set up.
     pub fn config(&self) -> Result<Config, Failure> {
-        Config::read(&self.file("strongroom.toml")).map_err(Failure::new)
+        let mut config = Config::read(&self.file("strongroom.toml")).map_err(Failure::new)?;
+        // Directories that were made by earlier versions do not name it.
+        let conf = self.file(SOFTHSM2_CONF_FILE).display().to_string();
+        config.hsm.environment.entry(SOFTHSM2_CONF.to_owned()).or_insert(conf);
+        Ok(config)
     }
 
     /// The configuration of the directory, which is set up if it is not.
     ///
     /// # Errors
     /// If files cannot be written, or there is no SoftHSM2.
-    pub fn set_up(&self, module: &Path) -> Result<Config, Failure> {
-        server::refuse_spies()?;
+    pub async fn set_up(&self, module: &Path, launch: &Launch) -> Result<Config, Failure> {
         if !self.file("strongroom.toml").exists() {
-            self.make_token(module)?;
+            let text = self.configuration(module);
+            self.make_token(module, &text, launch).await?;
             // Last: where this file is, all is.
-            self.write("strongroom.toml", &self.configuration(module))?;
+            self.write("strongroom.toml", &text)?;
         }
         let config = self.config()?;
-        server::init_wrapping_key(&config)?;
+        operator::init(&config, launch, None, false).await?;
         Ok(config)
     }
 
-    fn make_token(&self, module: &Path) -> Result<(), Failure> {
+    async fn make_token(&self, module: &Path, configuration: &str, launch: &Launch) -> Result<(), Failure> {
         if !module.exists() {
             let text = format!(
                 "{} is not there: install the package softhsm2, or name the module with --module",
@@ -101,17 +93,16 @@ impl Directory {
         let _ = fs::remove_dir_all(&tokens);
         fs::DirBuilder::new().mode(0o700).create(&tokens).map_err(Failure::new)?;
         self.write(
-            "softhsm2.conf",
+            SOFTHSM2_CONF_FILE,
             &format!(
                 "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n",
                 tokens.display()
             ),
         )?;
-        let (so_pin, pin) = (random_pin()?, random_pin()?);
-        self.write("so-pin", so_pin.expose())?;
-        self.write("pin", pin.expose())?;
-        hsm::init_token(module, TOKEN_LABEL, &so_pin, &pin)?;
-        Ok(())
+        self.write("so-pin", random_pin()?.expose())?;
+        self.write("pin", random_pin()?.expose())?;
+        let config = Config::parse(configuration).map_err(Failure::new)?;
+        operator::init_token(&config, launch, PinSource::File(self.file("so-pin"))).await
     }
 
     fn configuration(&self, module: &Path) -> String {
@@ -131,6 +122,7 @@ path = {audit:?}
 module = {module:?}
 token = "pkcs11:token={TOKEN_LABEL}"
 pin = {{ file = {pin:?} }}
+environment = {{ {SOFTHSM2_CONF} = {conf:?} }}
 # SoftHSM2 does RSAES_OAEP_SHA_256 with raw RSA only.
 allow_raw_rsa = true
 "#,
@@ -138,6 +130,7 @@ allow_raw_rsa = true
             audit = path("audit.jsonl"),
             module = module.display().to_string(),
             pin = path("pin"),
+            conf = path(SOFTHSM2_CONF_FILE),
         )
     }
 

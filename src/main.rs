@@ -9,8 +9,8 @@ use strongroom::{
     cli::{self, AccessKeyVerb, Cli, ConfigVerb, Dev, HsmVerb, PrincipalVerb, Verb, Which},
     config::Config,
     dev::{self, Directory},
-    hsm::{self, Launch},
-    server::{self, Entrance, Failure, Service, Stop},
+    hsm::{self, Launch, PinSource},
+    server::{self, Entrance, Failure, Service, Stop, operator},
 };
 
 /// How often a service that is not ready is asked whether it is.
@@ -18,8 +18,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 fn main() {
     let Cli { verb } = Cli::parse();
-    let json = matches!(verb, Verb::Serve(_) | Verb::HsmWorker { json: true });
-    log(json);
+    log(&verb);
     let outcome = harden().and_then(|()| {
         if let Verb::HsmWorker { .. } = verb {
             return hsm::serve_as_worker().map_err(Failure::new);
@@ -39,9 +38,11 @@ fn main() {
     }
 }
 
-/// Logs go to standard error: JSON for a service, lines for a person.
-fn log(service: bool) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+/// Logs go to standard error: JSON for a service, lines for a person. What succeeds, a verb's own output says.
+fn log(verb: &Verb) {
+    let service = matches!(verb, Verb::Serve(_) | Verb::HsmWorker { json: true });
+    let level = if matches!(verb, Verb::Serve(_) | Verb::HsmWorker { .. } | Verb::Dev(_)) { "info" } else { "warn" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if service { subscriber.json().init() } else { subscriber.with_target(false).init() }
 }
@@ -76,7 +77,7 @@ async fn run(verb: Verb) -> Result<(), Failure> {
 async fn develop(arguments: Dev) -> Result<(), Failure> {
     let (directory, mut stop) = (Directory::make(&arguments.data)?, Stop::listen()?);
     let module = arguments.module.unwrap_or_else(|| dev::SOFTHSM2_MODULE.into());
-    let mut config = directory.set_up(&module)?;
+    let mut config = directory.set_up(&module, &worker(false)).await?;
     config.listen_on(arguments.listen).map_err(Failure::new)?;
     let service = stop.delay(server::open(&config, worker(false))).await?;
     service.insist_on_hsm().await?;
@@ -124,18 +125,21 @@ fn configuration(which: &Which) -> Result<Config, Failure> {
 
 async fn look_after_hsm(verb: HsmVerb) -> Result<(), Failure> {
     match verb {
-        HsmVerb::Init(which) => {
-            let config = configuration(&which)?;
-            print(&format!("{}\n", server::init_wrapping_key(&config)?))
+        HsmVerb::Init { which, member, sole } => {
+            let report = operator::init(&configuration(&which)?, &worker(false), member.as_deref(), sole).await?;
+            print(&format!("{report}\n"))
         }
-        HsmVerb::Probe { which, json } => {
-            for profile in server::open_hsm(&configuration(&which)?).await?.profiles() {
-                match json {
-                    true => print(&format!("{}\n", serde_json::to_string_pretty(&*profile).map_err(Failure::new)?))?,
-                    false => print(&profile.to_string())?,
-                }
+        HsmVerb::Join { which, member, from, so_pin_file } => {
+            let (config, so_pin) = (configuration(&which)?, PinSource::File(so_pin_file));
+            operator::join(&config, &worker(false), &member, from.as_deref(), so_pin, print).await
+        }
+        HsmVerb::RetryPin { which, member } => print(&operator::retry_pin(&configuration(&which)?, member.as_deref())?),
+        HsmVerb::Probe { which, member, json } => {
+            let profile = operator::probe(&configuration(&which)?, &worker(false), member.as_deref()).await?;
+            match json {
+                true => print(&format!("{}\n", serde_json::to_string_pretty(&profile).map_err(Failure::new)?)),
+                false => print(&profile.to_string()),
             }
-            Ok(())
         }
     }
 }
@@ -143,12 +147,8 @@ async fn look_after_hsm(verb: HsmVerb) -> Result<(), Failure> {
 async fn look_after_access_keys(verb: AccessKeyVerb) -> Result<(), Failure> {
     match verb {
         AccessKeyVerb::Create { which, principal } => {
-            let config = configuration(&which)?;
-            let store = server::open_store(&config).await?;
-            let hsm = server::open_hsm(&config).await?;
-            let vault = server::open_vault(&config, &store, &hsm).await?;
-            let made = server::admin(&config, store).create_access_key(&vault, &principal).await;
-            print(&cli::credentials(&made.map_err(Failure::new)?))
+            let made = operator::create_access_key(&configuration(&which)?, worker(false), &principal).await?;
+            print(&cli::credentials(&made))
         }
         AccessKeyVerb::List(which) => print(&cli::access_keys(&admin(&which).await?)),
         AccessKeyVerb::Disable { which, id } => {

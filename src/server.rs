@@ -1,8 +1,9 @@
 //! Puts the service together and serves it: machines → service → doors → connections.
 
+pub mod operator;
 mod patient;
 
-use std::{net::SocketAddr, num::NonZero, path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, num::NonZero, os::unix::process::CommandExt, path::Path, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, http::Request};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -29,7 +30,7 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{Config, Limits, Tls},
     health,
-    hsm::{self, Hsm, HsmError, Isolation, Kind, Launch, WrappingKeyReport},
+    hsm::{self, Hsm, HsmError, Isolation, Kind, Launch},
     kms::{
         Kms, Machines,
         admin::{self, Admin},
@@ -105,6 +106,9 @@ pub fn runtime() -> Result<Runtime, Failure> {
 /// # Errors
 /// What is missing or wrong, for an operator.
 pub async fn open(config: &Config, launch: Launch) -> Result<Service, Failure> {
+    if config.hsm.isolation == Isolation::None {
+        take_environment(&config.hsm_settings().map_err(Failure::new)?)?;
+    }
     let store = open_store(config).await?;
     let trail = Trail::open(&config.audit.path, config.audit.sync);
     let trail = trail.map_err(|error| Failure::new(format!("{}: {error}", config.audit.path.display())))?;
@@ -134,14 +138,25 @@ impl Service {
 }
 
 fn keep_hsms(config: &Config, launch: Launch) -> Result<Hsm, Failure> {
-    refuse_spies()?;
-    let members = config.hsm_settings().map_err(Failure::new)?.into_iter().map(with_rereadable_pin);
-    let members = members.collect::<Result<_, _>>()?;
     let launch = match config.hsm.isolation {
         Isolation::Process => Some(launch),
         Isolation::None => None,
     };
-    Ok(Hsm::open(members, launch))
+    Ok(Hsm::open(members(config)?, launch))
+}
+
+/// Gives this process the environment of the HSMs, whose modules will be in it. A process of several threads cannot change its
+/// own safely, so the program starts itself again.
+fn take_environment(members: &[hsm::Settings]) -> Result<(), Failure> {
+    let wanted = || members.iter().flat_map(|hsm| &hsm.environment);
+    if wanted().all(|(name, value)| std::env::var_os(name).is_some_and(|is| is == value.as_str())) {
+        return Ok(());
+    }
+    if wanted().any(|(name, value)| wanted().any(|(other, another)| name == other && value != another)) {
+        return Err(Failure::new("hsm.isolation: HSMs with different environments need processes of their own"));
+    }
+    let arguments = std::env::args_os().skip(1);
+    Err(Failure::new(std::process::Command::new("/proc/self/exe").args(arguments).envs(wanted()).exec()))
 }
 
 fn with_rereadable_pin(settings: hsm::Settings) -> Result<hsm::Settings, Failure> {
@@ -157,39 +172,14 @@ pub async fn open_store(config: &Config) -> Result<Store, Failure> {
     Store::open(&config.store.path).await.map_err(Failure::new)
 }
 
-/// Opens the first HSM in this process, for an operator's verb.
-///
-/// # Errors
-/// If it is not there, or refuses the PIN.
-pub async fn open_hsm(config: &Config) -> Result<Hsm, Failure> {
-    let settings = first_hsm(config)?;
-    let started = tokio::task::spawn_blocking(move || Hsm::start(settings)).await;
-    Ok(started.map_err(Failure::new)??)
-}
-
-/// Makes the wrapping key, unless it is there.
-///
-/// # Errors
-/// As [`open_hsm`].
-pub fn init_wrapping_key(config: &Config) -> Result<WrappingKeyReport, Failure> {
-    Ok(hsm::init_wrapping_key(&first_hsm(config)?)?)
-}
-
-/// The first HSM, once nobody listens who writes down PINs.
-fn first_hsm(config: &Config) -> Result<hsm::Settings, Failure> {
-    refuse_spies()?;
+/// The HSMs that are configured, once nobody listens who writes down PINs. Asked for once in a process: what comes through a
+/// pipe comes once.
+fn members(config: &Config) -> Result<Vec<hsm::Settings>, Failure> {
     let members = config.hsm_settings().map_err(Failure::new)?;
-    members.into_iter().next().ok_or_else(|| Failure::new("the configuration names no HSM"))
-}
-
-/// The deployment's vault; the deployment is founded if it is not.
-///
-/// # Errors
-/// If the HSM has no wrapping key, or the store is another account's.
-pub async fn open_vault(config: &Config, store: &Store, hsm: &Hsm) -> Result<Vault, Failure> {
-    let vault = Vault::new(hsm.clone());
-    admin::found(store, hsm, &vault, &config.account, SystemClock.now()).await.map_err(Failure::new)?;
-    Ok(vault)
+    let theirs = members.iter().flat_map(|hsm| hsm.environment.keys().cloned());
+    let ours = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    refuse_spies(ours.chain(theirs))?;
+    members.into_iter().map(with_rereadable_pin).collect()
 }
 
 /// The operator's verbs on `store`.
@@ -198,16 +188,13 @@ pub fn admin(config: &Config, store: Store) -> Admin {
 }
 
 /// Some modules, and some environments, write every PKCS#11 call to a file, PINs included.
-///
-/// # Errors
-/// If this environment asks for that.
-pub fn refuse_spies() -> Result<(), Failure> {
+fn refuse_spies(mut environment: impl Iterator<Item = String>) -> Result<(), Failure> {
     let spies = |name: &str| {
         matches!(name, "PKCS11SPY" | "P11_KIT_DEBUG")
             || name.ends_with("_PKCS11_DBG")
             || name.starts_with("PKCS11_LOGGER_")
     };
-    match std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).find(|name| spies(name)) {
+    match environment.find(|name| spies(name)) {
         Some(name) => Err(Failure::new(format!("{name} is set: it may write PINs to a file. Unset it."))),
         None => Ok(()),
     }

@@ -86,12 +86,49 @@ pub enum ConfigVerb {
 #[derive(Subcommand)]
 pub enum HsmVerb {
     /// Make the wrapping key, if it is not there
-    Init(Which),
+    Init {
+        /// Which deployment
+        #[command(flatten)]
+        which: Which,
+        /// Which HSM; without it, the first
+        #[arg(long, value_name = "NAME")]
+        member: Option<String>,
+        /// Make a key that no other HSM can ever be given
+        #[arg(long)]
+        sole: bool,
+    },
+    /// Bring the wrapping key to a further HSM, from one that has it
+    Join {
+        /// Which deployment
+        #[command(flatten)]
+        which: Which,
+        /// The HSM that is to get the key
+        #[arg(long, value_name = "NAME")]
+        member: String,
+        /// The HSM that has the key; without it, the first other one
+        #[arg(long, value_name = "NAME")]
+        from: Option<String>,
+        /// A file with the PIN of the security officer of the HSM that has the key
+        #[arg(long, value_name = "FILE")]
+        so_pin_file: PathBuf,
+    },
+    /// Let PINs that were refused be tried again
+    RetryPin {
+        /// Which deployment
+        #[command(flatten)]
+        which: Which,
+        /// Which HSM; without it, all
+        #[arg(long, value_name = "NAME")]
+        member: Option<String>,
+    },
     /// Try what the HSM can do, and print it
     Probe {
         /// Which deployment
         #[command(flatten)]
         which: Which,
+        /// Which HSM; without it, the first
+        #[arg(long, value_name = "NAME")]
+        member: Option<String>,
         /// For programs
         #[arg(long)]
         json: bool,

@@ -83,6 +83,11 @@ impl HsmError {
         Self { kind, ..self }
     }
 
+    /// The same error, with the name of the HSM that it is of.
+    pub(crate) fn of(self, name: &str) -> Self {
+        Self { function: format!("`{name}`, {}", self.function).into(), ..self }
+    }
+
     /// Whether the call ended in a way that leaves no operation open, so that its session may be used again: the data was
     /// refused, or we refused it ourselves. Of any other code nobody knows whether the HSM had begun something.
     pub(super) fn spares_session(&self) -> bool {
@@ -213,6 +218,7 @@ fn c_name(function: Function) -> &'static str {
         DestroyObject = "C_DestroyObject", GetAttributeValue = "C_GetAttributeValue",
         FindObjectsInit = "C_FindObjectsInit", FindObjects = "C_FindObjects", FindObjectsFinal = "C_FindObjectsFinal",
         GenerateKey = "C_GenerateKey", GenerateKeyPair = "C_GenerateKeyPair", GenerateRandom = "C_GenerateRandom",
+        WrapKey = "C_WrapKey", UnwrapKey = "C_UnwrapKey", SetAttributeValue = "C_SetAttributeValue",
     }
 }
 

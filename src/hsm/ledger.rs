@@ -91,7 +91,7 @@ impl Ledger {
     /// Forgets what the HSM called `member` has refused; whether there was anything.
     pub(super) fn forget(&mut self, member: &str) -> Result<bool, HsmError> {
         let before = self.refused.len();
-        self.refused.retain(|line| !line.strip_prefix(member).is_some_and(|rest| rest.starts_with(' ')));
+        self.refused.retain(|line| line.rsplit_once(' ').is_none_or(|(name, _)| name != member));
         let forgotten = self.refused.len() != before;
         if forgotten {
             self.write()?;
@@ -187,6 +187,10 @@ mod tests {
         drop(ledger);
         let mut ledger = Ledger::lock(&path).unwrap();
         assert!(!ledger.has_refused("a", &pin("1")) && ledger.has_refused("ab", &pin("1")));
+        ledger.note_refused("ab so", &pin("1")).unwrap();
+        ledger.note_accepted("ab").unwrap();
+        assert!(ledger.has_refused("ab so", &pin("1")), "the security officer's PIN is another");
+        ledger.note_refused("ab", &pin("1")).unwrap();
         assert!(ledger.forget("ab").unwrap() && !ledger.forget("ab").unwrap());
     }
 

@@ -1,6 +1,6 @@
 //! One HSM of a key store: the engine that serves it, whether calls may go to it, and who brings it back.
 //!
-//! Calls tell what became of them; [`recovery`](super::recovery) decides; the keeper, one task per member, acts.
+//! Calls tell what became of them; [`recovery`] decides; the keeper, one task per member, acts.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

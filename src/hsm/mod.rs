@@ -5,6 +5,8 @@
 //!   member    may calls go to it? what became of them; who brings it back                     member, recovery
 //!   link      in this process, or in a worker process over a socket pair                      link, process, wire
 //!   engine    one login, sessions, handles: PKCS#11                                            engine
+//!
+//! hsm::step(Step)             what an operator orders of one HSM, in a worker process of its own   steps, join
 //! ```
 //!
 //! A key store has one or several members: HSMs that hold the same wrapping key, so that each can serve every wrapped key.
@@ -12,6 +14,7 @@
 mod command;
 mod engine;
 mod error;
+mod join;
 mod ledger;
 mod link;
 mod member;
@@ -19,6 +22,7 @@ mod pin;
 mod process;
 mod recovery;
 mod settings;
+mod steps;
 mod wire;
 
 use std::sync::Arc;
@@ -32,15 +36,28 @@ use member::Member;
 
 pub use command::{Answer, Asker, Command, Place, Sealed};
 pub use engine::{
-    Engine, ErrorCount, Feature, Gauges, IvMaker, OaepRoad, Outcome, Profile, TokenFacts, TokenSelector,
+    Engine, ErrorCount, Feature, Gauges, IvMaker, Leaves, OaepRoad, Outcome, Profile, TokenFacts, TokenSelector,
     WrappingKeyReport, end_process, init_token, init_wrapping_key,
 };
 pub use error::{HsmError, Kind};
+pub use join::{Joined, join};
 pub use link::{Isolation, Launch};
 pub use member::Standing;
 pub use pin::PinSource;
 pub use process::serve_as_worker;
 pub use settings::Settings;
+pub use steps::{Step, StepDone, step};
+
+/// Forgets the PINs that the HSM called `member` has refused, the user's and the security officer's, so that they are tried
+/// again; whether there were any.
+///
+/// # Errors
+/// If the ledger cannot be read or written.
+pub fn retry_pin(member: &Settings) -> Result<bool, HsmError> {
+    let mut ledger = ledger::Ledger::lock(&member.ledger)?;
+    let (user, officer) = (ledger.forget(&member.name)?, ledger.forget(&engine::so_name(&member.name))?);
+    Ok(user || officer)
+}
 
 /// The HSMs of a key store, as everyone holds them. Clones are the same HSMs.
 #[derive(Clone)]
@@ -67,12 +84,13 @@ impl Hsm {
     /// Waits until one HSM is open.
     ///
     /// # Errors
-    /// After `patience`, or at once if there is no hope: why none is.
+    /// After `patience`, or as soon as each has failed to open: why none is.
     pub async fn opened(&self, patience: Duration) -> Result<(), HsmError> {
         let until = Instant::now() + patience;
         while self.members.iter().all(|member| member.link().is_none()) {
-            if let Some(error) = self.members.iter().find_map(|member| member.refusal()) {
-                return Err(error);
+            let refusals: Option<Vec<_>> = self.members.iter().map(|member| member.refusal()).collect();
+            if let Some(first) = refusals.and_then(|all| all.into_iter().next()) {
+                return Err(first);
             }
             if Instant::now() >= until {
                 return Err(self.away());

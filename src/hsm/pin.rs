@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::secret::SecretText;
 
-/// Where the user PIN comes from; never from the command line, which every user of the host can read.
+/// Where a PIN comes from; never from the command line, which every user of the host can read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub enum PinSource {
@@ -42,27 +42,26 @@ impl PinSource {
         Ok(Self::Fd(fd))
     }
 
-    /// The PIN, as it is now.
+    /// The PIN, as it is now, or why it cannot be read.
     pub(super) fn read(&self) -> Result<SecretText, String> {
         let pin = match self {
             Self::File(path) => file(path.clone()),
             Self::Fd(fd) => file(PathBuf::from(format!("/dev/fd/{fd}"))),
             Self::Credential(name) => {
-                let directory = std::env::var_os("CREDENTIALS_DIRECTORY").ok_or(
-                    "hsm.pin: CREDENTIALS_DIRECTORY is not set; is this a systemd service with LoadCredential=?",
-                )?;
+                let directory = std::env::var_os("CREDENTIALS_DIRECTORY")
+                    .ok_or("CREDENTIALS_DIRECTORY is not set; is this a systemd service with LoadCredential=?")?;
                 file(PathBuf::from(directory).join(name))
             }
             Self::Environment(name) => std::env::var(name)
                 .map(SecretText::from)
-                .map_err(|_| format!("hsm.pin: the environment variable {name} is not set")),
+                .map_err(|_| format!("the environment variable {name} is not set")),
         }?;
-        if pin.expose().is_empty() { Err("hsm.pin: the PIN is empty".to_owned()) } else { Ok(pin) }
+        if pin.expose().is_empty() { Err("the PIN is empty".to_owned()) } else { Ok(pin) }
     }
 }
 
 fn file(path: PathBuf) -> Result<SecretText, String> {
-    let text = std::fs::read_to_string(&path).map_err(|error| format!("hsm.pin: {}: {error}", path.display()))?;
+    let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let text = zeroize::Zeroizing::new(text);
     Ok(SecretText::from(text.trim_end_matches(['\r', '\n']).to_owned()))
 }

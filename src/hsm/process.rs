@@ -26,10 +26,14 @@ use super::error::{HsmError, Kind};
 use super::ledger::Ledger;
 use super::link::{FAREWELL, Launch};
 use super::settings::Settings;
+use super::steps::{self, Step, StepDone};
 use super::wire::{Call, CallRef, Inbox, Port, Report, Request, RequestRef, Response};
 
 /// How often a worker says how it is.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
+
+/// How long a step may take: RSA keys of 4096 bits are made in one.
+const STEP: Duration = Duration::from_secs(60);
 
 /// How long a kill waits for a login to end: SoftHSM2 loses its token if it is killed inside one.
 const LOGIN: Duration = Duration::from_secs(2);
@@ -56,17 +60,15 @@ impl WorkerProcess {
         settings: &Settings,
         known: Option<&Profile>,
     ) -> Result<(Arc<Self>, Profile), HsmError> {
-        let failed = |error: io::Error| HsmError::misconfigured("start the worker process", error.to_string());
-        let (ours, theirs) = StdStream::pair().map_err(failed)?;
-        let child = spawn(launch, settings, theirs.into()).map_err(failed)?;
-        ours.set_nonblocking(true).map_err(failed)?;
-        let (port, mut inbox) = (Port::new(UnixStream::from_std(ours).map_err(failed)?), Inbox::default());
         let known = known.and_then(|profile| serde_json::to_string(profile).ok());
-        port.send(&Request::Start { settings: Box::new(settings.clone()), known }).map_err(failed)?;
-        let profile = tokio::select! {
-            started = started(&port, &mut inbox) => started?,
-            _ = port.unblock() => return Err(ended()),
-        };
+        let first = Request::Start { settings: Box::new(settings.clone()), known };
+        let (child, port) = spawn(launch, settings, &first).map_err(not_started)?;
+        let mut inbox = Inbox::default();
+        let started = reply(&port, &mut inbox, |response| match response {
+            Response::Started(started) => Some(started),
+            _ => None,
+        });
+        let profile = Profile::from_json(&started.await?).map_err(|_| ended())?;
 
         let (kill, killed) = mpsc::channel(1);
         let (ending, over) = watch::channel(false);
@@ -160,7 +162,7 @@ impl WorkerProcess {
             Response::Report(report) => {
                 *self.report.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), report);
             }
-            Response::Started(_) => {}
+            Response::Started(_) | Response::Stepped(_) => {}
         }
     }
 
@@ -187,27 +189,71 @@ fn ended() -> HsmError {
     HsmError::new(Kind::DeviceLost, "worker process", "the worker process of the HSM has ended")
 }
 
+fn not_started(error: io::Error) -> HsmError {
+    HsmError::misconfigured("start the worker process", error.to_string())
+}
+
+/// Has a worker process do one step, and waits for its end.
+pub(super) async fn step(launch: &Launch, settings: &Settings, step: Step) -> Result<StepDone, HsmError> {
+    let first = Request::Step { settings: Box::new(settings.clone()), step: Box::new(step) };
+    let (child, port) = spawn(launch, settings, &first).map_err(not_started)?;
+    let (kill, killed) = mpsc::channel(1);
+    let (ending, _over) = watch::channel(false);
+    let mut keeper = tokio::spawn(keep(child, settings.clone(), killed, ending));
+    let mut inbox = Inbox::default();
+    let done = reply(&port, &mut inbox, |response| match response {
+        Response::Stepped(done) => Some(done),
+        _ => None,
+    });
+    let done = tokio::time::timeout(STEP, done).await.unwrap_or_else(|_| Err(HsmError::timeout()));
+    // One that has answered ends by itself, unless the module does not let it.
+    if tokio::time::timeout(FAREWELL, &mut keeper).await.is_err() {
+        let _ = kill.try_send(());
+        let _ = keeper.await;
+    }
+    done
+}
+
+/// A worker process that has been told what it is for.
+fn spawn(launch: &Launch, settings: &Settings, first: &Request) -> io::Result<(Child, Port)> {
+    let (ours, theirs) = StdStream::pair()?;
+    let child = process(launch, settings, theirs.into())?;
+    ours.set_nonblocking(true)?;
+    let port = Port::new(UnixStream::from_std(ours)?);
+    port.send(first)?;
+    Ok((child, port))
+}
+
 /// Its standard input is the socket; its log is ours.
-fn spawn(launch: &Launch, settings: &Settings, socket: OwnedFd) -> io::Result<Child> {
+fn process(launch: &Launch, settings: &Settings, socket: OwnedFd) -> io::Result<Child> {
     let mut process = std::process::Command::new(&launch.program);
     process.arg0("strongroom").args(&launch.arguments).envs(&settings.environment);
     process.stdin(Stdio::from(socket)).stdout(Stdio::null());
     Process::from(process).kill_on_drop(true).spawn()
 }
 
-async fn started(port: &Port, inbox: &mut Inbox) -> Result<Profile, HsmError> {
-    loop {
-        match inbox.next() {
-            Ok(Some(Response::Started(started))) => {
-                return serde_json::from_str::<Profile>(&started?).map_err(|_| ended());
+/// The first response of a kind, while what did not fit into the socket is sent.
+async fn reply<T>(
+    port: &Port,
+    inbox: &mut Inbox,
+    pick: impl Fn(Response) -> Option<Result<T, HsmError>>,
+) -> Result<T, HsmError> {
+    let hear = async {
+        loop {
+            match inbox.next().map_err(|error| HsmError::misconfigured("worker process", error.to_string()))? {
+                Some(response) => {
+                    if let Some(picked) = pick(response) {
+                        return picked;
+                    }
+                }
+                None if port.fill(inbox).await.unwrap_or(false) => {}
+                None => return Err(ended()),
             }
-            Ok(Some(_)) => {}
-            Ok(None) => match port.fill(inbox).await {
-                Ok(true) => {}
-                Ok(false) | Err(_) => return Err(ended()),
-            },
-            Err(error) => return Err(HsmError::misconfigured("worker process", error.to_string())),
         }
+    };
+    tokio::select! {
+        heard = hear => heard,
+        _ = port.unblock() => Err(ended()),
     }
 }
 
@@ -226,7 +272,8 @@ async fn keep(mut child: Child, settings: Settings, mut killed: mpsc::Receiver<(
     let _ = ending.send(true);
 }
 
-/// What the worker process does: opens the HSM that the first frame names, and then what it is asked, until nobody asks.
+/// What the worker process does: opens the HSM that the first frame names, and then what it is asked, until nobody asks. Or
+/// the one step that the first frame orders.
 ///
 /// # Errors
 /// If standard input is not the socket of a service.
@@ -245,7 +292,13 @@ async fn serve() -> io::Result<()> {
     let (port, mut inbox) = (Arc::new(Port::new(UnixStream::from_std(socket)?)), Inbox::default());
     let unblocking = Arc::clone(&port);
     tokio::spawn(async move { unblocking.unblock().await });
-    let Some(engine) = open(&port, &mut inbox).await? else { return Ok(()) };
+    let engine = match first(&port, &mut inbox).await? {
+        Some(Request::Start { settings, known }) => open(&port, *settings, known).await?,
+        Some(Request::Step { settings, step }) => return take_step(&port, *settings, *step).await,
+        Some(_) => return Err(io::Error::other("the first frame says neither which HSM nor what for")),
+        None => None,
+    };
+    let Some(engine) = engine else { return Ok(()) };
     let reporting = tokio::spawn(report(engine.clone(), Arc::clone(&port)));
     let mut under_way = JoinSet::new();
     let ordered = converse(&engine, &port, inbox, &mut under_way).await;
@@ -258,19 +311,28 @@ async fn serve() -> io::Result<()> {
     Ok(())
 }
 
-/// Opens the HSM that the first frame names, and says so, or why not.
-async fn open(port: &Port, inbox: &mut Inbox) -> io::Result<Option<Engine>> {
-    let (settings, known) = loop {
+/// What the process is for; `None` if nobody says.
+async fn first(port: &Port, inbox: &mut Inbox) -> io::Result<Option<Request>> {
+    loop {
         match inbox.next()? {
-            Some(Request::Start { settings, known }) => break (settings, known),
-            Some(_) => return Err(io::Error::other("the first frame is not a start")),
+            Some(request) => return Ok(Some(request)),
             None if !port.fill(inbox).await? => return Ok(None),
             None => {}
         }
-    };
+    }
+}
+
+/// Does the one step that was ordered.
+async fn take_step(port: &Port, settings: Settings, step: Step) -> io::Result<()> {
+    let done = tokio::task::spawn_blocking(move || steps::perform(settings, step)).await?;
+    port.send(&Response::Stepped(done))
+}
+
+/// Opens the HSM, and says so, or why not.
+async fn open(port: &Port, settings: Settings, known: Option<String>) -> io::Result<Option<Engine>> {
     let known = known.and_then(|text| serde_json::from_str(&text).ok());
     let started =
-        tokio::task::spawn_blocking(move || Engine::start_knowing(*settings, known)?.with_wrapping_key()).await?;
+        tokio::task::spawn_blocking(move || Engine::start_knowing(settings, known)?.with_wrapping_key()).await?;
     let (engine, told) = match started {
         Ok(engine) => {
             let profile = serde_json::to_string(&*engine.profile())?;
@@ -289,7 +351,7 @@ async fn converse(engine: &Engine, port: &Arc<Port>, mut inbox: Inbox, under_way
             match request {
                 Request::Call(call) => drop(under_way.spawn(perform(engine.clone(), Arc::clone(port), call))),
                 Request::Stop => return true,
-                Request::Start { .. } => {}
+                Request::Start { .. } | Request::Step { .. } => {}
             }
         }
         while under_way.try_join_next().is_some() {}

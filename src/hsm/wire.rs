@@ -17,6 +17,7 @@ use super::command::{Answer, Asker, Command};
 use super::engine::{Engine, ErrorCount, Gauges};
 use super::error::HsmError;
 use super::settings::Settings;
+use super::steps::{Step, StepDone};
 
 /// The longest frame that is believed.
 const MAX_FRAME_BYTES: usize = 1024 * 1024;
@@ -32,6 +33,8 @@ pub(super) enum Request {
     Call(Call),
     /// Finish what is under way, and end.
     Stop,
+    /// The first and only frame to a worker for one step: which HSM, and what to do with it.
+    Step { settings: Box<Settings>, step: Box<Step> },
 }
 
 /// One command on its way.
@@ -46,7 +49,8 @@ pub(super) struct Call {
     pub(super) command: Command,
 }
 
-/// [`Request`] and [`Call`] as they are sent, without a copy of what is asked: the same names in the same order.
+/// [`Request`] and [`Call`] as they are sent, without a copy of what is asked: the same names in the same order. What is sent
+/// once need not be here.
 #[derive(Serialize)]
 pub(super) enum RequestRef<'a> {
     #[expect(dead_code, reason = "keeps the place of `Request::Start`")]
@@ -73,6 +77,8 @@ pub(super) enum Response {
     Answer { number: u64, result: Result<Answer, HsmError> },
     /// How the worker is, twice a second.
     Report(Report),
+    /// What a step came to.
+    Stepped(Result<StepDone, HsmError>),
 }
 
 /// How a worker is.

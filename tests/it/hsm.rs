@@ -321,7 +321,12 @@ async fn a_leased_key_cannot_leave_and_an_rsa_key_cannot_sign() {
         vec![Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Extractable(true)],
         vec![Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Sensitive(false)],
         vec![Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Sign(true)],
-        vec![Attribute::Class(ObjectClass::SECRET_KEY), Attribute::Extractable(true)],
+        // The wrapping key may leave, but only under a key that the security officer has trusted.
+        vec![
+            Attribute::Class(ObjectClass::SECRET_KEY),
+            Attribute::Extractable(true),
+            Attribute::WrapWithTrusted(false),
+        ],
         vec![Attribute::Class(ObjectClass::SECRET_KEY), Attribute::Wrap(true), Attribute::Decrypt(true)],
     ];
     let intruder = intruder(&settings);

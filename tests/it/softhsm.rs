@@ -9,6 +9,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use strongroom::hsm::{PinSource, Settings, TokenSelector, init_token, init_wrapping_key};
 use strongroom::secret::SecretText;
 
+/// The PIN of the security officer of every test token.
+pub const SO_PIN: &str = "so-pin-5678";
+
 /// The PIN of every test token.
 pub const PIN: &str = "test-pin-1234";
 
@@ -22,7 +25,7 @@ pub fn bare_token() -> Settings {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     assert!(std::env::var_os("SOFTHSM2_CONF").is_some(), "run the tests with scripts/test, which sets SOFTHSM2_CONF");
     let label = format!("test {} {}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    init_token(&module(), &label, &secret("so-pin-5678"), &secret(PIN)).unwrap();
+    init_token(&module(), &label, &secret(SO_PIN), &secret(PIN)).unwrap();
     settings(&module(), &label)
 }
 

@@ -6,6 +6,7 @@
 mod clients;
 mod crash;
 mod hanging;
+mod join;
 mod outage;
 mod sdk;
 mod seed;

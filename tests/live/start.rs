@@ -49,6 +49,23 @@ fn a_second_start_finds_everything() {
 }
 
 #[test]
+fn a_directory_that_does_not_say_where_softhsm2s_configuration_is_serves_all_the_same() {
+    let mut server = set_up();
+    let file = server.data().join("strongroom.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let lines: Vec<_> = text.lines().filter(|line| !line.starts_with("environment = ")).collect();
+    assert_eq!(lines.len() + 1, text.lines().count());
+    fs::write(&file, lines.join("\n")).unwrap();
+    server.start();
+    server.new_key();
+    assert_eq!(server.stop().code(), Some(0));
+    // Where the module is in the service's own process, that has to have the variable.
+    let mut server = server.with("STRONGROOM__HSM__ISOLATION", "none");
+    server.start();
+    server.new_key();
+}
+
+#[test]
 fn a_wrong_pin_is_tried_once_and_ends_the_program_with_its_own_status() {
     let mut server = set_up();
     let pin = server.data().join("pin");

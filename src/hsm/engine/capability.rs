@@ -145,6 +145,12 @@ impl Profile {
         self.features.iter().find(|feature| feature.name == name).map(|feature| &feature.outcome)
     }
 
+    /// A profile that was sent as JSON; what follows from the trials is not sent.
+    pub(in crate::hsm) fn from_json(text: &str) -> serde_json::Result<Self> {
+        let sent: Self = serde_json::from_str(text)?;
+        Ok(Self { allowed: sent.choose_allowed(), ..sent })
+    }
+
     fn works(&self, name: &str) -> bool {
         self.outcome(name) == Some(&Outcome::Ok)
     }
@@ -418,7 +424,8 @@ pub(super) fn for_wrapping_keys(line: Line<'_>) -> List {
     }
 }
 
-fn wrap_somehow(
+/// What a key is wrapped with where both are there: KWP, as in [`Profile`].
+pub(super) fn wrap_somehow(
     line: Line<'_>,
     wrapping: ObjectHandle,
     key: ObjectHandle,

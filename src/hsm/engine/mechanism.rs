@@ -10,6 +10,8 @@ use cryptoki_sys::{
     CK_MECHANISM_TYPE, CKM_AES_GCM, CKM_AES_KEY_WRAP_KWP, CKM_AES_KEY_WRAP_PAD, CKM_RSA_PKCS_OAEP, CKM_RSA_X_509,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::public_key::RsaPublicKey;
 
 /// Length of a GCM tag in bytes.
@@ -19,8 +21,8 @@ pub(super) const TAG_BYTES: usize = 16;
 const AES_BYTES: u64 = 32;
 
 /// The hash of an RSAES-OAEP; its MGF1 has the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum OaepHash {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::hsm) enum OaepHash {
     Sha1,
     Sha256,
 }
@@ -60,18 +62,23 @@ pub(super) enum Life<'a> {
     Leased,
     /// Stays on the token; may not be extracted.
     Token { cka_id: &'a [u8], label: &'a str },
+    /// Stays on the token; may be extracted, but only under a key that the security officer has trusted.
+    Shared { cka_id: &'a [u8], label: &'a str },
 }
 
 impl Life<'_> {
     fn attributes(self) -> Vec<Attribute> {
-        let stored = matches!(self, Self::Token { .. });
+        let stored = matches!(self, Self::Token { .. } | Self::Shared { .. });
         let mut attributes = vec![
             Attribute::Token(stored),
             Attribute::Private(true),
             Attribute::Sensitive(true),
-            Attribute::Extractable(matches!(self, Self::Passing)),
+            Attribute::Extractable(matches!(self, Self::Passing | Self::Shared { .. })),
         ];
-        if let Self::Token { cka_id, label } = self {
+        if let Self::Shared { .. } = self {
+            attributes.push(Attribute::WrapWithTrusted(true));
+        }
+        if let Self::Token { cka_id, label } | Self::Shared { cka_id, label } = self {
             attributes.push(Attribute::Id(cka_id.to_vec()));
             attributes.push(Attribute::Label(label.as_bytes().to_vec()));
         }
@@ -132,6 +139,59 @@ pub(super) fn wrapping_key(life: Life<'_>, allowed: Allowed) -> Vec<Attribute> {
     attributes.push(Attribute::ValueLen(Ulong::from(AES_BYTES)));
     attributes.extend(only([Attribute::Wrap(true), Attribute::Unwrap(true)], SECRET_USES));
     attributes
+}
+
+/// The same, to be unwrapped. No CKA_VALUE_LEN, as for [`aes_to_unwrap`].
+pub(super) fn wrapping_key_to_unwrap(life: Life<'_>, allowed: Allowed) -> Vec<Attribute> {
+    let mut attributes = vec![Attribute::Class(ObjectClass::SECRET_KEY), Attribute::KeyType(KeyType::AES)];
+    attributes.extend(life.attributes());
+    attributes.extend(allowed_mechanisms(allowed.wrapping));
+    attributes.extend(only([Attribute::Wrap(true), Attribute::Unwrap(true)], SECRET_USES));
+    attributes
+}
+
+/// The private half of the pair under which a wrapping key comes to this HSM: unwraps, and does nothing else.
+pub(super) fn joining_private_to_generate(cka_id: &[u8]) -> Vec<Attribute> {
+    let mut attributes = Life::Token { cka_id, label: JOIN_LABEL }.attributes();
+    attributes.extend(only([Attribute::Unwrap(true)], PRIVATE_USES));
+    attributes
+}
+
+/// Its public half.
+pub(super) fn joining_public_to_generate(modulus_bits: u32) -> Vec<Attribute> {
+    let mut attributes = vec![
+        Attribute::Token(false),
+        Attribute::ModulusBits(Ulong::from(u64::from(modulus_bits))),
+        Attribute::PublicExponent(vec![1, 0, 1]),
+    ];
+    attributes.extend(only([Attribute::Wrap(true)], PUBLIC_USES));
+    attributes
+}
+
+/// Its public half as the other HSM gets it. Only the security officer may make it, because it is trusted. A session object:
+/// whatever happens, it is gone with its session.
+pub(super) fn joining_public_to_create(key: &RsaPublicKey) -> Vec<Attribute> {
+    let mut attributes = vec![
+        Attribute::Class(ObjectClass::PUBLIC_KEY),
+        Attribute::KeyType(KeyType::RSA),
+        Attribute::Token(false),
+        Attribute::Private(false),
+        Attribute::Modulus(key.modulus.clone()),
+        Attribute::PublicExponent(key.exponent.clone()),
+        Attribute::Trusted(true),
+    ];
+    attributes.extend(only([Attribute::Wrap(true)], PUBLIC_USES));
+    attributes
+}
+
+/// What finds the private halves of such pairs.
+pub(super) fn joining_private() -> Vec<Attribute> {
+    vec![
+        Attribute::Class(ObjectClass::PRIVATE_KEY),
+        Attribute::KeyType(KeyType::RSA),
+        Attribute::Token(true),
+        Attribute::Label(JOIN_LABEL.as_bytes().to_vec()),
+    ]
 }
 
 /// The private half of an RSA key pair that decrypts, to be generated. A raw decryption is also a raw signature, so the
@@ -197,6 +257,9 @@ pub(super) fn left_by_a_probe() -> Vec<Attribute> {
 /// CKA_LABEL of the token object that the probe makes and destroys. Our keys are labelled with their ids in hexadecimal.
 pub(super) const PROBE_LABEL: &str = "strongroom probe";
 
+/// CKA_LABEL of the pair under which a wrapping key comes to an HSM.
+const JOIN_LABEL: &str = "strongroom join";
+
 /// Some modules, SoftHSM2 among them, allow every use that a template does not speak of; so ours speak of each.
 const SECRET_USES: &[Attribute] = &[
     Attribute::Encrypt(false),
@@ -235,6 +298,8 @@ mod tests {
         let wrapping = wrapping_key(Life::Token { cka_id: &[1], label: "w" }, Allowed::default());
         assert!(wrapping.contains(&Attribute::Decrypt(false)) && wrapping.contains(&Attribute::Encrypt(false)));
         assert!(wrapping.contains(&Attribute::Extractable(false)) && wrapping.contains(&Attribute::Unwrap(true)));
+        let shared = wrapping_key_to_unwrap(Life::Shared { cka_id: &[1], label: "w" }, Allowed::default());
+        assert!(shared.contains(&Attribute::WrapWithTrusted(true)) && shared.contains(&Attribute::Decrypt(false)));
         assert!(rsa_private_to_unwrap(Allowed::default()).contains(&Attribute::Sign(false)));
         assert!(rsa_private_to_unwrap(Allowed::default()).contains(&Attribute::Extractable(false)));
     }

@@ -20,6 +20,7 @@ mod core;
 mod crypto;
 mod doubt;
 mod handles;
+pub(super) mod joining;
 mod mechanism;
 mod oaep;
 mod objects;
@@ -30,6 +31,7 @@ mod queue;
 mod raw;
 mod road;
 mod token;
+mod trust;
 mod uri;
 mod worker;
 mod wrapping;
@@ -61,7 +63,9 @@ use token::Module;
 pub use capability::{Feature, IvMaker, OaepRoad, Outcome, Profile, TokenFacts};
 pub use raw::end_process;
 pub use token::{TokenSelector, init_token};
-pub use wrapping::{WrappingKeyReport, init_wrapping_key};
+pub(super) use token::{init_token_of, so_name};
+pub use wrapping::{Leaves, WrappingKeyReport, init_wrapping_key};
+pub(super) use wrapping::{look, make as make_wrapping_key};
 
 /// Sessions beside the workers': the anchor's, the writer's, that of slow calls.
 const OTHER_SESSIONS: u64 = 3;

@@ -15,9 +15,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::secret::SecretText;
 
+use super::crypto::Line;
 use super::raw::Calls;
 use crate::hsm::error::{HsmError, Kind};
 use crate::hsm::ledger::Ledger;
+use crate::hsm::pin::PinSource;
 use crate::hsm::settings::Settings;
 
 /// A loaded and initialised PKCS#11 module.
@@ -165,9 +167,49 @@ pub(super) fn log_in(
     }
 }
 
+/// Logs in as the security officer, with the same care, and under a name of its own in the ledger.
+pub(super) fn log_in_as_so(
+    module: &Module,
+    slot: Slot,
+    session: &Session,
+    settings: &Settings,
+    so_pin: &PinSource,
+    ledger: &mut Ledger,
+) -> Result<(), HsmError> {
+    let refused = |text: &str| Err(HsmError::new(Kind::PinRefused, "the security officer's login", text.to_owned()));
+    let pin = read_so_pin(so_pin)?;
+    let name = so_name(&settings.name);
+    if ledger.has_refused(&name, &pin) {
+        return refused(
+            "the PIN was refused before and is not tried again; correct it, or see `strongroom hsm retry-pin`",
+        );
+    }
+    let info = module.pkcs11.get_token_info(slot)?;
+    if info.so_pin_locked() || info.so_pin_final_try() {
+        return refused("the PIN is locked, or would be after one more wrong one");
+    }
+    match session.login(UserType::So, Some(&auth_pin(&pin))).map_err(HsmError::from) {
+        Ok(()) => ledger.note_accepted(&name),
+        Err(error) if error.kind == Kind::PinRefused => {
+            ledger.note_refused(&name, &pin)?;
+            refused(&error.code)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What the security officer of a member is called in the ledger. No member is called so, for it has a space.
+pub(in crate::hsm) fn so_name(member: &str) -> String {
+    format!("{member} so")
+}
+
+fn read_so_pin(so_pin: &PinSource) -> Result<SecretText, HsmError> {
+    so_pin.read().map_err(|text| HsmError::misconfigured("the security officer's PIN", text))
+}
+
 /// The PIN, as it is now, if the HSM has not refused it before.
 pub(super) fn unrefused_pin(settings: &Settings, ledger: &Ledger) -> Result<SecretText, HsmError> {
-    let pin = settings.pin.read().map_err(|text| HsmError::misconfigured("PIN", text))?;
+    let pin = read_pin(settings)?;
     match ledger.has_refused(&settings.name, &pin) {
         true => Err(HsmError::new(
             Kind::PinRefused,
@@ -178,8 +220,35 @@ pub(super) fn unrefused_pin(settings: &Settings, ledger: &Ledger) -> Result<Secr
     }
 }
 
+fn read_pin(settings: &Settings) -> Result<SecretText, HsmError> {
+    settings.pin.read().map_err(|text| HsmError::misconfigured("PIN", format!("hsm.pin: {text}")))
+}
+
+/// Does one thing with an HSM as its user, and leaves it. `job` also gets the turn at the HSMs: while it keeps that, nobody
+/// else of the deployment logs in.
+pub(super) fn visit<T>(
+    settings: &Settings,
+    job: impl FnOnce(Line<'_>, Ledger) -> Result<T, HsmError>,
+) -> Result<T, HsmError> {
+    let mut ledger = Ledger::lock(&settings.ledger)?;
+    unrefused_pin(settings, &ledger)?;
+    let module = Module::load(&settings.module)?;
+    let _alone = module.setting_up();
+    let (slot, _) = settings.token.find(&module)?;
+    let session = module.open(slot)?;
+    log_in(&module, slot, &session, settings, &mut ledger)?;
+    job(Line { calls: &module.calls, session: &session }, ledger)
+}
+
 fn auth_pin(pin: &SecretText) -> AuthPin {
     AuthPin::from(pin.expose().to_owned())
+}
+
+/// Makes the token that the settings name, with their PIN and this one of the security officer, for development mode.
+pub(in crate::hsm) fn init_token_of(settings: &Settings, so_pin: &PinSource) -> Result<(), HsmError> {
+    let _turn = Ledger::lock(&settings.ledger)?;
+    let label = settings.token.label.as_deref().unwrap_or_default();
+    init_token(&settings.module, label, &read_so_pin(so_pin)?, &read_pin(settings)?)
 }
 
 /// Makes a new token in the first slot that has none, for development mode and tests. Refuses a label that is taken.

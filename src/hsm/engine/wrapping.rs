@@ -5,15 +5,15 @@ use std::fmt;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
+use serde::{Deserialize, Serialize};
 
 use crate::key::material::WrapMechanism;
 
 use super::capability;
 use super::crypto::Line;
 use super::mechanism::{self, Allowed, Life};
-use super::token::{self, Module};
+use super::{token, trust};
 use crate::hsm::error::{HsmError, Kind};
-use crate::hsm::ledger::Ledger;
 use crate::hsm::settings::Settings;
 
 /// The wrapping key of this HSM, as found on the token.
@@ -23,41 +23,103 @@ pub(super) struct WrappingKey {
     pub(super) cka_id: Vec<u8>,
 }
 
-/// What `init_wrapping_key` found or did.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How a wrapping key may leave its HSM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Leaves {
+    /// Under a key that the security officer has trusted, and no other: other HSMs can be given it.
+    UnderTrusted,
+    /// Not at all.
+    Never,
+    /// Under any key. None that we make may.
+    UnderAny,
+}
+
+/// The wrapping key of an HSM, as it was found or made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WrappingKeyReport {
     /// Whether the key was made now; otherwise it was there.
     pub created: bool,
     /// Its CKA_ID.
     pub cka_id: Vec<u8>,
+    /// How it may leave the HSM.
+    pub leaves: Leaves,
 }
 
 impl fmt::Display for WrappingKeyReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.created { "wrapping key made, CKA_ID " } else { "wrapping key was there, CKA_ID " })?;
-        self.cka_id.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.cka_id.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        write!(f, "\n{}", self.leaves)
+    }
+}
+
+impl fmt::Display for Leaves {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnderTrusted => {
+                "other HSMs can be given it with `strongroom hsm join`: it leaves only under a key that the security officer \
+                 has trusted"
+            }
+            Self::Never => {
+                "it cannot leave this HSM, so no other HSM can join by `strongroom hsm join`; use the HSM's own cloning and backup"
+            }
+            Self::UnderAny => "WARNING: whoever has the PIN can take it out of this HSM under a key of their own",
+        })
     }
 }
 
 /// Makes the wrapping key that the settings name, unless the token has it. Run by the operator, once per HSM.
 pub fn init_wrapping_key(settings: &Settings) -> Result<WrappingKeyReport, HsmError> {
-    let mut ledger = Ledger::lock(&settings.ledger)?;
-    let module = Module::load(&settings.module)?;
-    let _alone = module.setting_up();
-    let (slot, _) = settings.token.find(&module)?;
-    let session = module.open(slot)?;
-    token::log_in(&module, slot, &session, settings, &mut ledger)?;
-    if let Some(key) = find(&session, &settings.wrapping_key_label)? {
-        return Ok(WrappingKeyReport { created: false, cka_id: key.cka_id });
+    make(settings, false)
+}
+
+/// The same; a `sole` one may never leave the HSM, also where it could do so safely.
+pub(in crate::hsm) fn make(settings: &Settings, sole: bool) -> Result<WrappingKeyReport, HsmError> {
+    token::visit(settings, |line, _turn| {
+        if let Some(key) = find(line.session, &settings.wrapping_key_label)? {
+            return key.report(line, false);
+        }
+        let cka_id: [u8; 16] = line.unique()?;
+        let (life, allowed) = nature(line, &cka_id, &settings.wrapping_key_label, sole);
+        line.session.generate_key(&Mechanism::AesKeyGen, &mechanism::wrapping_key(life, allowed))?;
+        // Seen again by what will be used to find it, or it does not count as made.
+        find(line.session, &settings.wrapping_key_label)?.ok_or_else(missing)?.report(line, true)
+    })
+}
+
+/// The wrapping key, if the token has one.
+pub(in crate::hsm) fn look(settings: &Settings) -> Result<Option<WrappingKeyReport>, HsmError> {
+    token::visit(settings, |line, _turn| {
+        let key = find(line.session, &settings.wrapping_key_label)?;
+        key.map(|key| key.report(line, false)).transpose()
+    })
+}
+
+/// What a new wrapping key of this HSM may do: leave it only where the HSM sees to it that it leaves under a trusted key.
+pub(super) fn nature<'a>(line: Line<'_>, cka_id: &'a [u8], label: &'a str, sole: bool) -> (Life<'a>, Allowed) {
+    let life = match !sole && trust::is_enforced(line) {
+        true => Life::Shared { cka_id, label },
+        false => Life::Token { cka_id, label },
+    };
+    (life, Allowed { wrapping: capability::for_wrapping_keys(line), ..Allowed::default() })
+}
+
+impl WrappingKey {
+    fn report(self, line: Line<'_>, created: bool) -> Result<WrappingKeyReport, HsmError> {
+        let leaves = self.leaves(line)?;
+        Ok(WrappingKeyReport { created, cka_id: self.cka_id, leaves })
     }
-    let line = Line { calls: &module.calls, session: &session };
-    let allowed = Allowed { wrapping: capability::for_wrapping_keys(line), ..Allowed::default() };
-    let cka_id: [u8; 16] = line.unique()?;
-    let life = Life::Token { cka_id: &cka_id, label: &settings.wrapping_key_label };
-    session.generate_key(&Mechanism::AesKeyGen, &mechanism::wrapping_key(life, allowed))?;
-    // Seen again by what will be used to find it, or it does not count as made.
-    let key = find(&session, &settings.wrapping_key_label)?.ok_or_else(missing)?;
-    Ok(WrappingKeyReport { created: true, cka_id: key.cka_id })
+
+    pub(super) fn leaves(&self, line: Line<'_>) -> Result<Leaves, HsmError> {
+        let telling = [AttributeType::Extractable, AttributeType::WrapWithTrusted];
+        let attributes = line.session.get_attributes(self.handle, &telling)?;
+        let has = |attribute| attributes.contains(&attribute);
+        Ok(match (has(Attribute::Extractable(false)), has(Attribute::WrapWithTrusted(true))) {
+            (true, _) => Leaves::Never,
+            (false, true) => Leaves::UnderTrusted,
+            (false, false) => Leaves::UnderAny,
+        })
+    }
 }
 
 /// The wrapping key with this label, if the token has one; several are an error, because nothing says which is meant.

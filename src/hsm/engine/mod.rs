@@ -3,7 +3,7 @@
 //! ```text
 //! Engine::call(Command, deadline)
 //!   handles   is the key in the HSM already? else the anchor unwraps or finds it        handles, anchor
-//!   queue     bounded; full is an answer (Busy)                                          pool
+//!   queue     bounded; askers take turns; full, or too long, is an answer (Busy)           queue, turns, pool
 //!   worker    a thread that owns a session makes the C calls                             worker, crypto, objects, raw
 //!   answer    or a failure: mended and tried once more, or judged                        road, doubt, error
 //! ```
@@ -30,6 +30,7 @@ mod queue;
 mod raw;
 mod road;
 mod token;
+mod turns;
 mod uri;
 mod worker;
 mod wrapping;
@@ -65,6 +66,9 @@ pub use wrapping::{WrappingKeyReport, init_wrapping_key};
 
 /// Sessions beside the workers': the anchor's, the writer's, that of slow calls.
 const OTHER_SESSIONS: u64 = 3;
+
+/// The most that may wait for a lane of one thread, whose commands take up to seconds: more would not have their turn.
+const WAITING_FOR_ONE: usize = 128;
 
 /// How long dropping the last handle waits for the threads.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -183,8 +187,8 @@ impl Engine {
         self.call_for(Asker::SERVICE, command, deadline).await
     }
 
-    /// Does one command for `_asker`, or says why not, by the deadline.
-    pub async fn call_for(&self, _asker: Asker, command: Command, deadline: Instant) -> Result<Answer, HsmError> {
+    /// Does one command for `asker`, or says why not, by the deadline.
+    pub async fn call_for(&self, asker: Asker, command: Command, deadline: Instant) -> Result<Answer, HsmError> {
         if deadline <= Instant::now() {
             return Err(HsmError::timeout());
         }
@@ -195,7 +199,7 @@ impl Engine {
             self.core().handles.forget(material);
             return Ok(Answer::Done);
         }
-        let answer = tokio::time::timeout_at(deadline.into(), self.attempts(command, deadline)).await;
+        let answer = tokio::time::timeout_at(deadline.into(), self.attempts(asker, command, deadline)).await;
         answer.unwrap_or_else(|_| {
             // If a call is stuck, its thread is replaced now rather than at the next look.
             self.inner.watch.unpark();
@@ -269,8 +273,9 @@ impl Inner {
         anchor_session: Session,
     ) -> Result<Self, HsmError> {
         let sessions = open_sessions(&core)?;
-        let queue = |seats| Arc::new(Queue::new(core.settings.queue.max(1), seats));
-        let (work, slow, writer) = (queue(sessions.len()), queue(1), queue(1));
+        let limit = core.settings.queue.max(1);
+        let alone = || Arc::new(Queue::new(limit.min(WAITING_FOR_ONE), 1));
+        let (work, slow, writer) = (Arc::new(Queue::new(limit, sessions.len())), alone(), alone());
         let last_out = Arc::new(LastOut(anchor.clone()));
         let (waiting, queues) = (Arc::clone(&work), [Arc::clone(&slow), Arc::clone(&writer)]);
         let doors = Doors { work, slow, writer, _last_out: Arc::clone(&last_out) };

@@ -18,8 +18,9 @@ use super::anchor::{self, Errand};
 use super::core::Core;
 use super::handles::Lease;
 use super::queue::Queue;
+use super::turns::{Class, Waiting};
 use super::worker;
-use crate::hsm::command::{Answer, Command};
+use crate::hsm::command::{Answer, Asker, Command};
 use crate::hsm::error::HsmError;
 
 /// A call is not given up before it has lasted this long, however near its deadline it began: under load, calls begin late,
@@ -37,10 +38,22 @@ const WATCH_PERIOD: Duration = Duration::from_millis(100);
 
 /// A command on its way to a worker.
 pub(super) struct Job {
+    /// For whom it is done.
+    pub(super) asker: Asker,
     pub(super) command: Command,
     pub(super) lease: Option<Arc<Lease>>,
     pub(super) deadline: Instant,
     pub(super) reply: oneshot::Sender<Result<Answer, Failure>>,
+}
+
+impl Waiting for Job {
+    fn asker(&self) -> Asker {
+        self.asker
+    }
+
+    fn class(&self) -> Class {
+        self.command.class()
+    }
 }
 
 /// A command that was not done, given back so that it may be tried again.

@@ -4,13 +4,15 @@
 //! back for what waits, and another is woken only when more waits than the busy ones will soon have done, or when a call
 //! is known to take long. How long AES takes is measured: of an HSM behind a network every call is long, and each command
 //! wakes a worker as long as one sleeps.
+//!
+//! Nobody starves: askers take turns (`turns`), and when all places are taken, who has more than a fair share gives one up
+//! to who has less. Nobody waits in vain: what would not have its turn before its deadline is refused at once.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::pool::Job;
+use super::turns::{Class, Turns, Usual};
 
 /// As many commands may wait for one worker in a short call before another is woken.
 const PER_BUSY_WORKER: usize = 2;
@@ -24,12 +26,11 @@ pub(super) struct Queue {
     state: Mutex<State>,
     /// One for each seat.
     bells: Vec<Condvar>,
-    /// How long AES takes, in nanoseconds: a moving average.
-    usual_ns: AtomicU64,
+    usual: Usual,
 }
 
 struct State {
-    waiting: VecDeque<Job>,
+    waiting: Turns<Job>,
     seats: Vec<Seat>,
     open: bool,
 }
@@ -51,39 +52,54 @@ enum Seat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
     Full,
+    /// It would not have had its turn before its deadline.
+    TooLate,
     Closed,
 }
 
 impl Queue {
     /// A queue in which `limit` commands may wait, for `seats` workers.
     pub(super) fn new(limit: usize, seats: usize) -> Self {
-        let state = State { waiting: VecDeque::new(), seats: vec![Seat::Empty; seats], open: true };
+        let state = State { waiting: Turns::new(), seats: vec![Seat::Empty; seats], open: true };
         let bells = (0..seats).map(|_| Condvar::new()).collect();
-        Self { limit, state: Mutex::new(state), bells, usual_ns: AtomicU64::new(u64::MAX) }
+        Self { limit, state: Mutex::new(state), bells, usual: Usual::default() }
     }
 
-    /// Puts a command into the queue, or gives it back.
-    pub(super) fn send(&self, job: Job) -> Result<(), (Refused, Box<Job>)> {
+    /// Puts a command into the queue, or gives it back. Another may have to go for it, which is then the caller's to answer.
+    pub(super) fn send(&self, job: Job) -> Result<Option<Box<Job>>, (Refused, Box<Job>)> {
         let mut state = self.state();
-        if !state.open {
-            return Err((Refused::Closed, Box::new(job)));
+        if let Some(refused) = self.refusal(&state, &job) {
+            return Err((refused, Box::new(job)));
         }
-        if state.waiting.len() >= self.limit {
-            return Err((Refused::Full, Box::new(job)));
-        }
-        state.waiting.push_back(job);
+        let is_full = state.waiting.len() >= self.limit;
+        let pushed_out = if is_full { state.waiting.push_out().map(Box::new) } else { None };
+        state.waiting.push(job);
         let soon = state.seats.iter().filter(|seat| **seat == Seat::BackSoon).count();
         if state.waiting.len() > soon * PER_BUSY_WORKER {
             self.wake_one(state);
         }
-        Ok(())
+        Ok(pushed_out)
+    }
+
+    fn refusal(&self, state: &State, job: &Job) -> Option<Refused> {
+        if !state.open {
+            return Some(Refused::Closed);
+        }
+        if state.waiting.is_empty() {
+            return None;
+        }
+        if state.waiting.len() >= self.limit && !state.waiting.owes_a_place(job.asker, self.limit) {
+            return Some(Refused::Full);
+        }
+        let wait = self.usual.wait(state.waiting.ahead_of(job.asker), state.seats.len());
+        (wait > job.deadline.saturating_duration_since(Instant::now())).then_some(Refused::TooLate)
     }
 
     /// The next command for the worker of `seat`; waits for one. `None` when the queue is closed and empty.
     pub(super) fn take(&self, seat: usize) -> Option<Job> {
         let mut state = self.state();
         loop {
-            if let Some(job) = state.waiting.pop_front() {
+            if let Some(job) = state.waiting.pop() {
                 state.put(seat, if self.is_short(&job) { Seat::BackSoon } else { Seat::Away });
                 return Some(job);
             }
@@ -114,18 +130,13 @@ impl Queue {
         self.state().waiting.len()
     }
 
-    /// An AES call has taken so long.
-    pub(super) fn note(&self, took: Duration) {
-        // A call during which the thread had to wait for a core says little.
-        let took = u64::try_from(took.min(4 * SHORT).as_nanos()).unwrap_or(u64::MAX);
-        let usual = self.usual_ns.load(Ordering::Relaxed);
-        // A sample that another thread overwrites is no loss.
-        let usual = if usual == u64::MAX { took } else { usual - usual / 16 + took / 16 };
-        self.usual_ns.store(usual, Ordering::Relaxed);
+    /// A command has taken so long.
+    pub(super) fn note(&self, class: Class, took: Duration) {
+        self.usual.note(class, took);
     }
 
     fn is_short(&self, job: &Job) -> bool {
-        job.command.is_aes() && u128::from(self.usual_ns.load(Ordering::Relaxed)) <= SHORT.as_nanos()
+        job.command.class() == Class::Aes && self.usual.time(Class::Aes).is_some_and(|time| time <= SHORT)
     }
 
     /// The first that sleeps: so under little load it is always the same, whose caches are warm.
@@ -155,18 +166,20 @@ impl State {
 mod tests {
     use std::sync::Arc;
     use std::thread;
-    use std::time::Instant;
 
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::hsm::command::Command;
+    use crate::hsm::command::{Asker, Command};
     use crate::key::material::{Keeping, Material, MaterialId};
     use crate::key::spec::{KeySpec, KeyUsage};
     use crate::secret::SecretBytes;
 
+    const A_MINUTE: Duration = Duration::from_secs(60);
+
     fn job(command: Command) -> Job {
-        Job { command, lease: None, deadline: Instant::now(), reply: oneshot::channel().0 }
+        let deadline = Instant::now() + A_MINUTE;
+        Job { asker: Asker::SERVICE, command, lease: None, deadline, reply: oneshot::channel().0 }
     }
 
     fn long() -> Job {
@@ -183,7 +196,7 @@ mod tests {
     /// A queue with two workers: the first took the job and is busy with it, the second sleeps.
     fn with_one_busy(taken: Job, usual: Duration) -> (Arc<Queue>, thread::JoinHandle<Option<Job>>) {
         let queue = Arc::new(Queue::new(8, 2));
-        queue.note(usual);
+        queue.note(Class::Aes, usual);
         assert!(queue.send(taken).is_ok() && queue.take(0).is_some());
         let other = Arc::clone(&queue);
         let second = thread::spawn(move || other.take(1));
@@ -236,11 +249,52 @@ mod tests {
         assert!(queue.send(aes()).is_err_and(|(refused, _)| refused == Refused::Closed));
     }
 
+    fn aes_of(asker: &str) -> Job {
+        Job { asker: Asker::named(asker), ..aes() }
+    }
+
+    /// What becomes of those that are sent: the asker of the one that had to go, if one had.
+    fn sent(queue: &Queue, job: Job) -> Result<Option<Asker>, Refused> {
+        let sent = queue.send(job).map_err(|(refused, _)| refused);
+        sent.map(|pushed_out| pushed_out.map(|job| job.asker))
+    }
+
+    #[test]
+    fn who_fills_the_queue_makes_room_for_another_until_that_one_has_its_share() {
+        let queue = Queue::new(4, 1);
+        for _ in 0..4 {
+            assert_eq!(sent(&queue, aes_of("greedy")), Ok(None));
+        }
+        assert_eq!(sent(&queue, aes_of("greedy")), Err(Refused::Full));
+        for _ in 0..2 {
+            assert_eq!(sent(&queue, aes_of("modest")), Ok(Some(Asker::named("greedy"))));
+        }
+        assert_eq!(sent(&queue, aes_of("modest")), Err(Refused::Full));
+        assert_eq!(queue.len(), 4);
+        let order = [(); 4].map(|()| queue.take(0).unwrap().asker);
+        assert_eq!(order, ["greedy", "modest", "greedy", "modest"].map(Asker::named));
+    }
+
+    #[test]
+    fn what_would_be_late_is_refused_and_what_is_short_of_that_waits() {
+        let queue = Queue::new(100, 2);
+        let due_in = |asker, millis| Job { deadline: Instant::now() + Duration::from_millis(millis), ..aes_of(asker) };
+        for _ in 0..20 {
+            assert_eq!(sent(&queue, due_in("greedy", 1)), Ok(None), "nothing was measured yet");
+        }
+        queue.note(Class::Aes, Duration::from_millis(100));
+        assert_eq!(sent(&queue, due_in("greedy", 900)), Err(Refused::TooLate), "20 of 100 ms for two workers");
+        assert_eq!(sent(&queue, due_in("greedy", 30_000)), Ok(None));
+        assert_eq!(sent(&queue, due_in("modest", 900)), Ok(None), "its turn is the second");
+        (0..22).for_each(|_| drop(queue.take(0)));
+        assert_eq!(sent(&queue, due_in("greedy", 0)), Ok(None), "nothing waits");
+    }
+
     #[test]
     fn a_full_queue_gives_the_command_back() {
         let queue = Queue::new(1, 1);
         assert!(queue.send(aes()).is_ok());
-        assert!(queue.send(aes()).is_err_and(|(refused, _)| refused == Refused::Full));
+        assert!(sent(&queue, aes()) == Err(Refused::Full));
         assert_eq!(queue.len(), 1);
     }
 }

@@ -45,7 +45,7 @@ pub(super) fn serve(core: &Core, lane: &Lane, shift: Shift, (queue, seat): (&Que
 
 impl Worker<'_> {
     fn run(&mut self, job: Job, now: Instant) {
-        let Job { command, lease, deadline, reply } = job;
+        let Job { command, lease, deadline, reply, .. } = job;
         let started = self.core.ticks(now);
         let result = self.attempt(&command, lease.as_deref());
         match &result {
@@ -53,9 +53,7 @@ impl Worker<'_> {
             Err(error) => self.note(error),
         }
         let ended = Instant::now();
-        if command.is_aes() {
-            self.queue.note(ended - now);
-        }
+        self.queue.note(command.class(), ended - now);
         if ended > deadline {
             self.core.counts.late.fetch_add(1, Ordering::Relaxed);
         }

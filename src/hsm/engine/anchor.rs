@@ -62,19 +62,19 @@ impl Anchor<'_> {
     /// What went wrong, if something did; whoever asked has been told.
     fn run(&mut self, errand: Errand) -> Option<HsmError> {
         match errand {
-            Errand::Make { id, material, .. } => {
+            Errand::Make { id, material, deadline } => {
                 // Nobody waits for it any more: not worth a call.
                 if !self.core.handles.is_wanted(id) {
                     return None;
                 }
-                let made = self.make(id, &material);
+                let made = self.make(id, &material, deadline);
                 let failed = made.as_ref().err().cloned();
                 self.core.handles.put(id, made);
                 failed
             }
             Errand::Destroy { handle, epoch } => self.destroy(handle, epoch).err(),
-            Errand::LogIn { seen, done, .. } => {
-                let entered = self.log_in(seen);
+            Errand::LogIn { seen, deadline, done } => {
+                let entered = self.log_in(seen, deadline);
                 let failed = entered.as_ref().err().cloned();
                 let _ = done.send(entered);
                 failed
@@ -95,8 +95,8 @@ impl Anchor<'_> {
         }
     }
 
-    fn make(&mut self, id: HandleId, material: &Material) -> LeaseResult {
-        self.ensure_session()?;
+    fn make(&mut self, id: HandleId, material: &Material, deadline: Instant) -> LeaseResult {
+        self.ensure_session(deadline)?;
         let epoch = self.core.epoch();
         let session = self.session.as_ref().ok_or_else(HsmError::stopped)?;
         let loaded = self.load(session, id, material).map_err(|error| self.core.line(session).explain(error))?;
@@ -137,7 +137,7 @@ impl Anchor<'_> {
         }
     }
 
-    fn log_in(&mut self, seen: u64) -> Result<(), HsmError> {
+    fn log_in(&mut self, seen: u64, deadline: Instant) -> Result<(), HsmError> {
         if self.core.epoch() != seen {
             return Ok(());
         }
@@ -145,12 +145,12 @@ impl Anchor<'_> {
         self.core.end_epoch();
         // A new session: what objects the old one still has, nobody has a handle of.
         self.session = None;
-        self.ensure_session()
+        self.ensure_session(deadline)
     }
 
-    fn ensure_session(&mut self) -> Result<(), HsmError> {
+    fn ensure_session(&mut self, deadline: Instant) -> Result<(), HsmError> {
         if self.session.is_none() {
-            let session = self.core.module.open(self.core.slot)?;
+            let session = self.core.insist_on_session(deadline)?;
             self.core.enter(&session)?;
             self.session = Some(session);
         }

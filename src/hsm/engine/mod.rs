@@ -51,7 +51,7 @@ use crate::hsm::ledger::Ledger;
 use crate::hsm::settings::Settings;
 
 use anchor::Errand;
-use core::{Core, Standing};
+use core::{Core, OTHER_SESSIONS, Standing};
 use crypto::Line;
 use doubt::LastCheck;
 use handles::Handles;
@@ -63,9 +63,6 @@ pub use capability::{Feature, IvMaker, OaepRoad, Outcome, Profile, TokenFacts};
 pub use raw::end_process;
 pub use token::{TokenSelector, init_token};
 pub use wrapping::{WrappingKeyReport, init_wrapping_key};
-
-/// Sessions beside the workers': the anchor's, the writer's, that of slow calls.
-const OTHER_SESSIONS: u64 = 3;
 
 /// The most that may wait for a lane of one thread, whose commands take up to seconds: more would not have their turn.
 const WAITING_FOR_ONE: usize = 128;
@@ -111,7 +108,7 @@ impl Drop for Doors {
 pub struct Gauges {
     /// Commands that wait for a worker.
     pub queue_depth: usize,
-    /// Sessions that do commands.
+    /// Sessions that do commands: fewer than workers while the token has none left for all of them.
     pub sessions: usize,
     /// Those of them that are in a call.
     pub sessions_busy: usize,
@@ -218,7 +215,7 @@ impl Engine {
         let workers = || self.inner.lanes.iter().filter(|lane| lane.is_worker());
         Gauges {
             queue_depth: self.inner.waiting.len(),
-            sessions: workers().count(),
+            sessions: workers().filter(|lane| !lane.lacks_session()).count(),
             sessions_busy: workers().filter(|lane| lane.is_busy()).count(),
             threads_replaced: counts.replaced.load(Ordering::Relaxed),
             cached_handles: self.core().handles.len(),
@@ -275,7 +272,7 @@ impl Inner {
         let sessions = open_sessions(&core)?;
         let limit = core.settings.queue.max(1);
         let alone = || Arc::new(Queue::new(limit.min(WAITING_FOR_ONE), 1));
-        let (work, slow, writer) = (Arc::new(Queue::new(limit, sessions.len())), alone(), alone());
+        let (work, slow, writer) = (Arc::clone(&core.work), alone(), alone());
         let last_out = Arc::new(LastOut(anchor.clone()));
         let (waiting, queues) = (Arc::clone(&work), [Arc::clone(&slow), Arc::clone(&writer)]);
         let doors = Doors { work, slow, writer, _last_out: Arc::clone(&last_out) };
@@ -291,7 +288,11 @@ impl Inner {
         }
         for (number, session) in sessions.into_iter().enumerate() {
             let lane = Lane::new(format!("hsm-{number}"), Duty::Work(Arc::clone(&waiting), number));
-            lane.spawn(&core, &crew, Some(session))?;
+            if session.is_none() {
+                waiting.retire(number);
+                lane.note_session(false);
+            }
+            lane.spawn(&core, &crew, session)?;
             lanes.push(lane);
         }
         let watch = pool::watch(Arc::clone(&core), crew, lanes.clone())?;
@@ -319,20 +320,22 @@ impl Drop for Inner {
     }
 }
 
-/// As many sessions as are wanted and the token allows. Some tokens tell a limit, others refuse the next one.
-fn open_sessions(core: &Core) -> Result<Vec<Session>, HsmError> {
-    let wanted = core.settings.sessions.max(1) as u64;
-    let allowed = core.profile.max_sessions.map_or(wanted, |max| max.saturating_sub(OTHER_SESSIONS).max(1));
+/// A session for each worker, as far as the token has them. When it refuses the next one, some are closed again: the other
+/// lanes need theirs, too.
+fn open_sessions(core: &Core) -> Result<Vec<Option<Session>>, HsmError> {
+    let workers = core.work.seats();
     let mut sessions = Vec::new();
-    for _ in 0..wanted.min(allowed) {
-        match core.module.open(core.slot) {
-            Ok(session) => sessions.push(session),
+    while sessions.len() < workers {
+        match core.open_session() {
+            Ok(session) => sessions.push(Some(session)),
             Err(error) if sessions.is_empty() => return Err(error),
-            Err(error) => {
-                tracing::warn!(%error, sessions = sessions.len(), "the HSM allows fewer sessions than configured");
+            Err(_) => {
+                // The anchor has its own already.
+                sessions.truncate(sessions.len().saturating_sub(OTHER_SESSIONS - 1).max(1));
                 break;
             }
         }
     }
+    sessions.resize_with(workers, || None);
     Ok(sessions)
 }

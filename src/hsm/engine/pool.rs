@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -73,6 +73,8 @@ pub(super) struct Lane {
     generation: AtomicU64,
     /// When the call that is being made is to be given up, in ticks; 0 while there is none.
     busy_until: AtomicU64,
+    /// Whether the token had no session for it when it was last asked, or it has given its own up.
+    lacks_session: AtomicBool,
 }
 
 /// What the thread of a lane does.
@@ -107,8 +109,8 @@ pub(super) struct Crew {
 
 impl Lane {
     pub(super) fn new(name: impl Into<String>, duty: Duty) -> Arc<Self> {
-        let (generation, busy_until) = (AtomicU64::new(0), AtomicU64::new(0));
-        Arc::new(Self { name: name.into(), duty, generation, busy_until })
+        let (generation, busy_until, lacks_session) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+        Arc::new(Self { name: name.into(), duty, generation, busy_until, lacks_session })
     }
 
     /// A call begins.
@@ -133,6 +135,14 @@ impl Lane {
 
     pub(super) fn is_busy(&self) -> bool {
         self.busy_until.load(Ordering::Relaxed) != 0
+    }
+
+    pub(super) fn note_session(&self, had: bool) {
+        self.lacks_session.store(!had, Ordering::Relaxed);
+    }
+
+    pub(super) fn lacks_session(&self) -> bool {
+        self.lacks_session.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_worker(&self) -> bool {

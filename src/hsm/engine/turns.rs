@@ -74,6 +74,16 @@ impl<T: Waiting> Turns<T> {
         }
     }
 
+    /// The next of all: it had its turn and could not use it.
+    pub(super) fn push_front(&mut self, item: T) {
+        let line = self.line_of(item.asker()).and_then(|at| self.lines.remove(at));
+        let mut line = line.unwrap_or_else(|| self.new_line(item.asker()));
+        self.len += 1;
+        line.count.add(item.class());
+        line.waiting.push_front(item);
+        self.lines.push_front(line);
+    }
+
     /// Whose turn it is.
     pub(super) fn pop(&mut self) -> Option<T> {
         let mut line = self.lines.pop_front()?;
@@ -257,6 +267,15 @@ mod tests {
     fn askers_take_turns_and_each_keeps_its_order() {
         let turns = turns(&[aes("a", 1), aes("a", 2), aes("a", 3), aes("b", 1), aes("b", 2), aes("c", 1)]);
         assert_eq!(order(turns), [("a", 1), ("b", 1), ("c", 1), ("a", 2), ("b", 2), ("a", 3)]);
+    }
+
+    #[test]
+    fn what_comes_back_is_next() {
+        let mut turns = turns(&[aes("a", 1), aes("b", 1), aes("b", 2)]);
+        turns.push_front(aes("b", 0));
+        turns.push_front(aes("c", 0));
+        assert_eq!(turns.len(), 5);
+        assert_eq!(order(turns), [("c", 0), ("b", 0), ("a", 1), ("b", 1), ("b", 2)]);
     }
 
     #[test]

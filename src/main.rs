@@ -10,7 +10,7 @@ use strongroom::{
     config::Config,
     dev::{self, Directory},
     hsm::{self, Launch},
-    server::{self, Entrance, Failure, Service, Stop},
+    server::{self, Entrance, Failure, Service, Stop, descriptors},
 };
 
 /// How often a service that is not ready is asked whether it is.
@@ -20,6 +20,10 @@ fn main() {
     let Cli { verb } = Cli::parse();
     let json = matches!(verb, Verb::Serve(_) | Verb::HsmWorker { json: true });
     log(json);
+    // Fewer will do: connections are bounded by what there is.
+    if let Err(error) = descriptors::raise_limit() {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
     let outcome = harden().and_then(|()| {
         if let Verb::HsmWorker { .. } = verb {
             return hsm::serve_as_worker().map_err(Failure::new);
@@ -62,7 +66,7 @@ async fn run(verb: Verb) -> Result<(), Failure> {
             let service = stop.delay(server::open(&config, worker(true))).await?;
             let entrance = Entrance::open(&config).await?;
             announce(&entrance, &service).await?;
-            server::serve(config.limits, service, entrance, stop).await;
+            server::serve(&config, service, entrance, stop).await;
             Ok(())
         }
         Verb::HsmWorker { .. } => Ok(()),
@@ -89,7 +93,7 @@ async fn develop(arguments: Dev) -> Result<(), Failure> {
     let entrance = Entrance::open(&config).await?;
     print(&dev::shell_lines(&entrance.url(), &arguments.region, &administrator))?;
     announce(&entrance, &service).await?;
-    server::serve(config.limits, service, entrance, stop).await;
+    server::serve(&config, service, entrance, stop).await;
     Ok(())
 }
 

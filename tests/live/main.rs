@@ -5,6 +5,7 @@
 
 mod clients;
 mod crash;
+mod descriptors;
 mod hanging;
 mod sdk;
 mod seed;

@@ -20,8 +20,8 @@ use crate::hsm::error::{HsmError, Kind};
 
 /// What the anchor is asked to do.
 pub(super) enum Errand {
-    /// Make a handle and put it into the cache.
-    Make { id: HandleId, material: Arc<Material>, deadline: Instant },
+    /// Make the handle that is wanted next, if one still is, and put it into the cache.
+    Make,
     /// Nobody holds this handle any more.
     Destroy { handle: ObjectHandle, epoch: u64 },
     /// The token forgot the login of epoch `seen`; log in, unless it has been done since.
@@ -41,13 +41,18 @@ pub(super) fn serve(core: &Core, lane: &Lane, shift: Shift, errands: &Receiver<E
     let mut anchor = Anchor { core, session };
     while let Ok(errand) = errands.recv() {
         let now = Instant::now();
-        let deadline = match &errand {
-            Errand::Make { deadline, .. } | Errand::LogIn { deadline, .. } => *deadline,
-            Errand::Destroy { .. } => now,
+        let (want, deadline) = match &errand {
+            // It was made for another, or nobody waits for it any more: not worth a call.
+            Errand::Make => match core.handles.next_want() {
+                Some(want) => (Some((want.id, want.material)), want.deadline),
+                None => continue,
+            },
+            Errand::LogIn { deadline, .. } => (None, *deadline),
+            Errand::Destroy { .. } => (None, now),
             Errand::Stop => return,
         };
         lane.begin(core, now, deadline);
-        let failed = anchor.run(errand);
+        let failed = anchor.run(errand, want, deadline);
         // One that has been replaced must not speak for its successor.
         if !lane.end(core, shift) {
             return;
@@ -60,20 +65,17 @@ pub(super) fn serve(core: &Core, lane: &Lane, shift: Shift, errands: &Receiver<E
 
 impl Anchor<'_> {
     /// What went wrong, if something did; whoever asked has been told.
-    fn run(&mut self, errand: Errand) -> Option<HsmError> {
+    fn run(&mut self, errand: Errand, want: Option<(HandleId, Arc<Material>)>, deadline: Instant) -> Option<HsmError> {
         match errand {
-            Errand::Make { id, material, deadline } => {
-                // Nobody waits for it any more: not worth a call.
-                if !self.core.handles.is_wanted(id) {
-                    return None;
-                }
+            Errand::Make => {
+                let (id, material) = want?;
                 let made = self.make(id, &material, deadline);
                 let failed = made.as_ref().err().cloned();
                 self.core.handles.put(id, made);
                 failed
             }
             Errand::Destroy { handle, epoch } => self.destroy(handle, epoch).err(),
-            Errand::LogIn { seen, deadline, done } => {
+            Errand::LogIn { seen, done, .. } => {
                 let entered = self.log_in(seen, deadline);
                 let failed = entered.as_ref().err().cloned();
                 let _ = done.send(entered);

@@ -75,6 +75,8 @@ pub(super) struct Lane {
     busy_until: AtomicU64,
     /// Whether the token had no session for it when it was last asked, or it has given its own up.
     lacks_session: AtomicBool,
+    /// Whether it has no thread, because the last one was given up.
+    is_deserted: AtomicBool,
 }
 
 /// What the thread of a lane does.
@@ -109,8 +111,14 @@ pub(super) struct Crew {
 
 impl Lane {
     pub(super) fn new(name: impl Into<String>, duty: Duty) -> Arc<Self> {
-        let (generation, busy_until, lacks_session) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
-        Arc::new(Self { name: name.into(), duty, generation, busy_until, lacks_session })
+        Arc::new(Self {
+            name: name.into(),
+            duty,
+            generation: AtomicU64::new(0),
+            busy_until: AtomicU64::new(0),
+            lacks_session: AtomicBool::new(false),
+            is_deserted: AtomicBool::new(false),
+        })
     }
 
     /// A call begins.
@@ -192,8 +200,8 @@ impl Lane {
         started.map(|_| ()).map_err(|error| HsmError::misconfigured("spawn", error.to_string()))
     }
 
-    /// Gives up the thread, whose call does not return, and starts another.
-    fn replace(self: &Arc<Self>, core: &Arc<Core>, crew: &Crew) {
+    /// Gives up the thread, whose call does not return.
+    fn give_up(&self, core: &Core) {
         let counts = &core.counts;
         if counts.lost.load(Ordering::Relaxed) >= 4 * core.settings.sessions.max(1) as u64 {
             return;
@@ -206,8 +214,17 @@ impl Lane {
         if let Duty::Anchor(_) = self.duty {
             core.end_epoch();
         }
-        if let Err(error) = self.spawn(core, crew, None) {
-            tracing::error!(lane = self.name, %error, "no thread could be started");
+        self.is_deserted.store(true, Ordering::Relaxed);
+    }
+
+    /// Starts another thread if the last one was given up. One that cannot be started now is started later.
+    fn man(self: &Arc<Self>, core: &Arc<Core>, crew: &Crew) {
+        if !self.is_deserted.load(Ordering::Relaxed) {
+            return;
+        }
+        match self.spawn(core, crew, None) {
+            Ok(()) => self.is_deserted.store(false, Ordering::Relaxed),
+            Err(error) => tracing::error!(lane = self.name, %error, "no thread could be started"),
         }
     }
 }
@@ -218,9 +235,8 @@ pub(super) fn watch(core: Arc<Core>, crew: Crew, lanes: Vec<Arc<Lane>>) -> Resul
         while !core.stopping.load(Ordering::Relaxed) {
             thread::park_timeout(WATCH_PERIOD);
             let now = core.ticks(Instant::now());
-            for lane in lanes.iter().filter(|lane| lane.is_overdue(now)) {
-                lane.replace(&core, &crew);
-            }
+            lanes.iter().filter(|lane| lane.is_overdue(now)).for_each(|lane| lane.give_up(&core));
+            lanes.iter().for_each(|lane| lane.man(&core, &crew));
             lanes.iter().find(|lane| lane.is_worker()).into_iter().for_each(|lane| lane.nudge());
         }
     };

@@ -79,7 +79,7 @@ pub(super) enum Refused {
 impl Queue {
     /// A queue in which `limit` commands may wait, for `seats` workers.
     pub(super) fn new(limit: usize, seats: usize) -> Self {
-        let state = State { waiting: Turns::new(), seats: vec![Seat::Empty; seats], to_spare: false, open: true };
+        let state = State { waiting: Turns::default(), seats: vec![Seat::Empty; seats], to_spare: false, open: true };
         let bells = (0..seats).map(|_| Condvar::new()).collect();
         Self { limit, state: Mutex::new(state), bells, usual: Usual::default() }
     }

@@ -88,7 +88,7 @@ impl Engine {
     pub(super) async fn attempt(&self, asker: Asker, command: Command, deadline: Instant) -> Result<Answer, Failure> {
         let started = self.core().ticks(Instant::now());
         let fail = |error, command| Failure { error, command, lease: None, started };
-        let lease = match self.lease(&command, deadline).await {
+        let lease = match self.lease(asker, &command, deadline).await {
             Ok(lease) => lease,
             Err(error) => return Err(fail(error, command)),
         };
@@ -102,9 +102,9 @@ impl Engine {
         }
     }
 
-    async fn lease(&self, command: &Command, deadline: Instant) -> Result<Option<Arc<Lease>>, HsmError> {
+    async fn lease(&self, asker: Asker, command: &Command, deadline: Instant) -> Result<Option<Arc<Lease>>, HsmError> {
         let Some((id, material)) = command.needs() else { return Ok(None) };
-        match self.core().handles.get(id, material, deadline) {
+        match self.core().handles.get(asker, id, material, deadline) {
             Found::Ready(lease) => Ok(Some(lease)),
             Found::Soon(wait) => match wait.await {
                 Ok(made) => made.map(Some),

@@ -47,11 +47,13 @@ struct Line<T> {
     count: Count,
 }
 
-impl<T: Waiting> Turns<T> {
-    pub(super) fn new() -> Self {
+impl<T> Default for Turns<T> {
+    fn default() -> Self {
         Self { lines: VecDeque::new(), spare: Vec::new(), len: 0 }
     }
+}
 
+impl<T: Waiting> Turns<T> {
     pub(super) fn len(&self) -> usize {
         self.len
     }
@@ -254,7 +256,7 @@ mod tests {
     }
 
     fn turns(items: &[One]) -> Turns<One> {
-        let mut turns = Turns::new();
+        let mut turns = Turns::default();
         items.iter().for_each(|item| turns.push(*item));
         turns
     }
@@ -288,7 +290,7 @@ mod tests {
 
     #[test]
     fn lines_that_come_and_go_use_their_room_again() {
-        let mut turns = Turns::new();
+        let mut turns = Turns::default();
         for n in 0..1000 {
             turns.push(aes(if n % 2 == 0 { "a" } else { "b" }, n));
             assert_eq!(turns.pop().map(|one| one.1), Some(n));

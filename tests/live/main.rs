@@ -7,6 +7,7 @@ mod clients;
 mod crash;
 mod descriptors;
 mod hanging;
+mod overload;
 mod sdk;
 mod seed;
 mod server;

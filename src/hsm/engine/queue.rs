@@ -423,11 +423,20 @@ mod tests {
         queue.recall();
         assert_eq!(queue.state().in_service(), 3);
         assert!(queue.send(long()).is_ok() && queue.send(long()).is_ok());
+        // Each takes one and does not come back for the other's: whoever sleeps is woken by this.
+        queue.close();
         assert!(resting.into_iter().all(|worker| worker.join().unwrap().is_some()));
+    }
+
+    #[test]
+    fn who_rests_when_the_queue_is_closed_helps_to_empty_it() {
+        let queue = Queue::new(8, 2);
         queue.retire(0);
+        assert!(queue.send(long()).is_ok());
         assert!(matches!(queue.take(0), Next::Rest));
         queue.close();
         queue.rest(0);
+        assert!(taken(&queue, 0).is_some());
         assert!(matches!(queue.take(0), Next::End));
     }
 

@@ -163,7 +163,8 @@ pub struct Further {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Connections at once; more wait to be accepted.
+    /// Connections at once, as far as the limit of open files allows. When all are taken, a newcomer is let in for the one
+    /// that has been idle longest.
     pub connections: usize,
     /// Longest request body, in bytes.
     pub body_bytes: usize,
@@ -175,7 +176,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 1024, body_bytes: 1024 * 1024, header_timeout_ms: 10_000, body_timeout_ms: 10_000 }
+        Self { connections: 8192, body_bytes: 1024 * 1024, header_timeout_ms: 10_000, body_timeout_ms: 10_000 }
     }
 }
 

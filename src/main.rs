@@ -10,7 +10,7 @@ use strongroom::{
     config::Config,
     dev::{self, Directory},
     hsm::{self, Launch, PinSource},
-    server::{self, Entrance, Failure, Service, Stop, operator},
+    server::{self, Entrance, Failure, Service, Stop, descriptors, operator},
 };
 
 /// How often a service that is not ready is asked whether it is.
@@ -19,6 +19,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 fn main() {
     let Cli { verb } = Cli::parse();
     log(&verb);
+    // Fewer will do: connections are bounded by what there is.
+    if let Err(error) = descriptors::raise_limit() {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
     let outcome = harden().and_then(|()| {
         if let Verb::HsmWorker { .. } = verb {
             return hsm::serve_as_worker().map_err(Failure::new);
@@ -63,7 +67,7 @@ async fn run(verb: Verb) -> Result<(), Failure> {
             let service = stop.delay(server::open(&config, worker(true))).await?;
             let entrance = Entrance::open(&config).await?;
             announce(&entrance, &service).await?;
-            server::serve(config.limits, service, entrance, stop).await;
+            server::serve(&config, service, entrance, stop).await;
             Ok(())
         }
         Verb::HsmWorker { .. } => Ok(()),
@@ -90,7 +94,7 @@ async fn develop(arguments: Dev) -> Result<(), Failure> {
     let entrance = Entrance::open(&config).await?;
     print(&dev::shell_lines(&entrance.url(), &arguments.region, &administrator))?;
     announce(&entrance, &service).await?;
-    server::serve(config.limits, service, entrance, stop).await;
+    server::serve(&config, service, entrance, stop).await;
     Ok(())
 }
 

@@ -78,6 +78,15 @@ impl HsmError {
         Self::new(Kind::DeviceLost, "call", "the engine has stopped")
     }
 
+    /// The same error, answered to who has other sessions open.
+    pub(super) fn beside_other_sessions(self) -> Self {
+        let reading = BESIDE_OTHER_SESSIONS.iter().find(|(name, code, _)| *name == self.function && *code == self.code);
+        match reading {
+            Some((_, _, kind)) => self.with_kind(*kind),
+            None => self,
+        }
+    }
+
     /// The same error, seen in a better light.
     pub(super) fn with_kind(self, kind: Kind) -> Self {
         Self { kind, ..self }
@@ -189,6 +198,12 @@ fn kind_of(rv: RvError) -> Kind {
     }
 }
 
+/// What codes mean when this function answers them to who has other sessions open, where that is not what the table says.
+const BESIDE_OTHER_SESSIONS: &[(&str, &str, Kind)] = &[
+    // AWS CloudHSM has no other word for its limit of sessions.
+    ("C_OpenSession", "CKR_ARGUMENTS_BAD", Kind::Busy),
+];
+
 /// The standard's name of a code. `cryptoki` names its variants after it, so the name is spelt back from the variant.
 fn name_of(rv: RvError) -> String {
     if let RvError::VendorDefined(code) | RvError::UnknownErrorCode(code) = rv {
@@ -231,6 +246,15 @@ mod tests {
         assert_eq!(name_of(RvError::GeneralError), "CKR_GENERAL_ERROR");
         assert_eq!(name_of(RvError::RandomNoRng), "CKR_RANDOM_NO_RNG");
         assert_eq!(name_of(RvError::VendorDefined(0x8000_0001)), "CKR_0x80000001");
+    }
+
+    #[test]
+    fn bad_arguments_are_a_limit_of_sessions_only_where_a_session_is_opened() {
+        let beside = |function, rv| HsmError::answered(function, rv).beside_other_sessions().kind;
+        assert_eq!(beside("C_OpenSession", RvError::ArgumentsBad), Kind::Busy);
+        assert_eq!(beside("C_OpenSession", RvError::SessionCount), Kind::Busy);
+        assert_eq!(beside("C_Encrypt", RvError::ArgumentsBad), Kind::Bug);
+        assert_eq!(beside("C_OpenSession", RvError::TokenNotPresent), Kind::DeviceLost);
     }
 
     #[test]

@@ -211,5 +211,5 @@ impl Hsm {
 
 /// Whether what failed so may succeed on another HSM.
 fn may_work_elsewhere(kind: Kind) -> bool {
-    recovery::is_strike(kind) || kind == Kind::NoWrappingKey
+    recovery::is_strike(kind) || matches!(kind, Kind::NoWrappingKey | Kind::Busy)
 }

@@ -8,6 +8,7 @@ use crate::{
     arn::Realm,
     clock::Timestamp,
     error::{Code, KmsError},
+    hsm::Asker,
     key::reference::{KeyId, KeyRef},
     kms::Kms,
     policy::Resource,
@@ -17,6 +18,7 @@ use crate::{
 pub struct Cx<'a> {
     pub(super) kms: &'a Kms,
     caller: Caller,
+    asker: Asker,
     realm: Realm,
     now: Timestamp,
     deadline: Instant,
@@ -25,7 +27,8 @@ pub struct Cx<'a> {
 
 impl<'a> Cx<'a> {
     pub(super) fn new(kms: &'a Kms, caller: Caller, realm: Realm, now: Timestamp, deadline: Instant) -> Self {
-        Self { kms, caller, realm, now, deadline, touched: Mutex::default() }
+        let asker = Asker::named(caller.principal.arn());
+        Self { kms, caller, asker, realm, now, deadline, touched: Mutex::default() }
     }
 
     /// When the request came; the same through all of it.
@@ -46,6 +49,11 @@ impl<'a> Cx<'a> {
     /// Who asks.
     pub fn caller(&self) -> &Caller {
         &self.caller
+    }
+
+    /// Who asks, as far as the HSM's queue needs to know.
+    pub(super) fn asker(&self) -> Asker {
+        self.asker
     }
 
     /// Finds the key that `text` names: key id, key ARN, alias name or alias ARN.

@@ -7,7 +7,7 @@ use crate::{
     clock::Timestamp,
     error::{Code, KmsError},
     failure,
-    hsm::{Answer, Command, Place},
+    hsm::{Answer, Asker, Command, Place},
     key::{
         Alias, Key,
         material::{Material, MaterialId},
@@ -23,28 +23,34 @@ use crate::{
 const MAX_ALIASES_PER_KEY: usize = 50;
 
 impl Kms {
-    /// Makes material for `key` in the HSM and stores the key with it.
+    /// Makes material for `key` in the HSM, on behalf of `asker`, and stores the key with it.
     ///
     /// # Errors
     /// `UnsupportedOperationException` if the HSM cannot do what the key spec needs; else as HSM and store answer.
-    pub(super) async fn make_key(&self, mut key: Key, now: Timestamp) -> Result<Key, KmsError> {
+    pub(super) async fn make_key(&self, asker: Asker, mut key: Key, now: Timestamp) -> Result<Key, KmsError> {
         let (spec, usage) = (key.spec, key.usage);
         if !self.hsm.supports(spec, usage).map_err(failure::hsm)? {
             let text = format!("Keys of key spec {spec} and key usage {usage} are not supported by this HSM.");
             return Err(KmsError::new(Code::UnsupportedOperationException, text));
         }
         let place = self.place(&key, now).await?;
-        let material = self.generate(spec, usage, place).await?;
+        let material = self.generate(asker, spec, usage, place).await?;
         key.materials.push(Arc::new(material));
         self.store.insert_key(&key).await.map_err(failure::store)?;
         Ok(key)
     }
 
     /// Material of a spec, made in the HSM.
-    pub(super) async fn generate(&self, spec: KeySpec, usage: KeyUsage, place: Place) -> Result<Material, KmsError> {
+    pub(super) async fn generate(
+        &self,
+        asker: Asker,
+        spec: KeySpec,
+        usage: KeyUsage,
+        place: Place,
+    ) -> Result<Material, KmsError> {
         let command = Command::Generate { id: random_material_id()?, spec, usage, place };
         let deadline = Instant::now() + self.settings.generation_deadline;
-        match self.hsm.call(command, deadline).await.map_err(failure::hsm_about_new_key)? {
+        match self.hsm.call_for(asker, command, deadline).await.map_err(failure::hsm_about_new_key)? {
             Answer::Material(material) => Ok(material),
             _ => Err(mismatch()),
         }
@@ -81,7 +87,7 @@ impl Cx<'_> {
     /// # Errors
     /// `UnsupportedOperationException` if the HSM cannot do what the key spec needs; else as HSM and store answer.
     pub async fn create_key(&self, key: Key) -> Result<Key, KmsError> {
-        self.kms.make_key(key, self.now()).await
+        self.kms.make_key(self.asker(), key, self.now()).await
     }
 
     /// Changes a key as `change` says, if its state at that moment meets `demand`.

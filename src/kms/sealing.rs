@@ -128,11 +128,11 @@ impl Cx<'_> {
     }
 
     async fn call(&self, command: Command) -> Result<Answer, KmsError> {
-        self.kms.hsm.call(command, self.deadline()).await.map_err(failure::hsm)
+        self.kms.hsm.call_for(self.asker(), command, self.deadline()).await.map_err(failure::hsm)
     }
 
     async fn call_about_ciphertext(&self, command: Command) -> Result<SecretBytes, KmsError> {
-        let answer = self.kms.hsm.call(command, self.deadline()).await;
+        let answer = self.kms.hsm.call_for(self.asker(), command, self.deadline()).await;
         match answer.map_err(failure::hsm_about_ciphertext)? {
             Answer::Plaintext(plaintext) => Ok(plaintext),
             _ => Err(mismatch()),

@@ -8,6 +8,7 @@ use crate::{
     authn::Vault,
     error::KmsError,
     failure,
+    hsm::Asker,
     key::{
         Alias, Key, Origin,
         reference::KeyId,
@@ -100,7 +101,7 @@ impl Kms {
         let (id, aliases) = (seed.id, aliases.collect::<Result<Vec<_>, KmsError>>()?);
         if self.store.view().key(&region, id).is_none() {
             let key = self.seed_key(seed, region.clone())?;
-            self.make_key(key, self.now()).await?;
+            self.make_key(Asker::SERVICE, key, self.now()).await?;
         }
         for name in aliases {
             let alias = Alias { name, region: region.clone(), target: id, created: self.now(), updated: self.now() };

@@ -1,6 +1,7 @@
 //! The HSM engine on a real PKCS#11 module.
 
 mod hanging;
+mod overload;
 
 use std::io::Write;
 use std::ops::Deref;

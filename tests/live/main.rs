@@ -5,9 +5,11 @@
 
 mod clients;
 mod crash;
+mod descriptors;
 mod hanging;
 mod join;
 mod outage;
+mod overload;
 mod sdk;
 mod seed;
 mod server;

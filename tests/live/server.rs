@@ -40,6 +40,8 @@ pub struct Server {
     root: TempDir,
     arguments: Vec<OsString>,
     environment: BTreeMap<String, String>,
+    /// The most files that it may have open, if that is not as many as we may.
+    files: Option<u32>,
     running: Option<Running>,
     /// The `export` lines of the last start that printed any.
     exports: BTreeMap<String, String>,
@@ -63,8 +65,8 @@ impl Server {
         let root = TempDir::with_prefix("strongroom-live-").unwrap();
         let data = root.path().join("data");
         let arguments = ["dev", "--listen", "127.0.0.1:0", "--data"].map(OsString::from).into();
-        let mut server =
-            Self { root, arguments, environment: BTreeMap::new(), running: None, exports: BTreeMap::new() };
+        let environment = BTreeMap::new();
+        let mut server = Self { root, arguments, environment, files: None, running: None, exports: BTreeMap::new() };
         server.arguments.push(data.into());
         server
     }
@@ -90,6 +92,12 @@ impl Server {
     /// With a variable in its environment.
     pub fn with(mut self, name: &str, value: impl ToString) -> Self {
         self.environment.insert(name.to_owned(), value.to_string());
+        self
+    }
+
+    /// With no more open files than this.
+    pub fn with_files(mut self, most: u32) -> Self {
+        self.files = Some(most);
         self
     }
 
@@ -179,7 +187,7 @@ impl Server {
 
     /// SIGTERM, without waiting.
     pub fn terminate(&self) {
-        let pid = self.running().child.id();
+        let pid = self.pid();
         let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     }
@@ -232,7 +240,14 @@ impl Server {
 
     /// As little of the caller's environment as the program needs, and nothing of its settings.
     fn command<A: AsRef<std::ffi::OsStr>>(&self, arguments: &[A]) -> Command {
-        let mut command = Command::new(PROGRAM);
+        let mut command = match self.files {
+            None => Command::new(PROGRAM),
+            Some(most) => {
+                let mut shell = Command::new("/bin/sh");
+                shell.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\""), PROGRAM]);
+                shell
+            }
+        };
         command.args(arguments).env_clear().envs(&self.environment).stdin(Stdio::null());
         command.env("PATH", "/usr/bin:/bin").env("HOME", self.root.path()).env("TMPDIR", self.root.path());
         command

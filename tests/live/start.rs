@@ -142,7 +142,7 @@ fn the_configuration_is_shown_without_secrets() {
     let shown = server.printed(&["config", "check"]);
     let shown_value: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(shown_value["account"], "000000000000");
-    assert_eq!(shown_value["limits"]["connections"], 1024);
+    assert_eq!(shown_value["limits"]["connections"], 8192);
     assert_eq!(shown_value["hsm"]["pin"], json!({"file": server.data().join("pin")}));
     for name in ["pin", "so-pin"] {
         assert!(!shown.contains(&fs::read_to_string(server.data().join(name)).unwrap()), "{name}");

@@ -1,7 +1,6 @@
 //! The anchor: one thread and one session that hold the login and every leased object. The session is never lent, so
 //! nothing that a worker's session suffers takes the login or the handles with it.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel::Receiver;
@@ -12,7 +11,7 @@ use tokio::sync::oneshot;
 use crate::key::material::Material;
 
 use super::core::Core;
-use super::handles::{Half, HandleId, LeaseResult};
+use super::handles::{Half, HandleId, LeaseResult, Want};
 use super::objects::Loaded;
 use super::pool::{Lane, Shift};
 use super::wrapping;
@@ -20,8 +19,8 @@ use crate::hsm::error::{HsmError, Kind};
 
 /// What the anchor is asked to do.
 pub(super) enum Errand {
-    /// Make a handle and put it into the cache; `again` if room had to be made for it.
-    Make { id: HandleId, material: Arc<Material>, deadline: Instant, again: bool },
+    /// Make the handle that is wanted next, if one still is, and put it into the cache.
+    Make,
     /// Nobody holds this handle any more.
     Destroy { handle: ObjectHandle, epoch: u64 },
     /// The token forgot the login of epoch `seen`; log in, unless it has been done since.
@@ -41,13 +40,21 @@ pub(super) fn serve(core: &Core, lane: &Lane, shift: Shift, errands: &Receiver<E
     let mut anchor = Anchor { core, session };
     while let Ok(errand) = errands.recv() {
         let now = Instant::now();
-        let deadline = match &errand {
-            Errand::Make { deadline, .. } | Errand::LogIn { deadline, .. } => *deadline,
-            Errand::Destroy { .. } => now,
+        let (want, deadline) = match &errand {
+            // It was made for another, or nobody waits for it any more: not worth a call.
+            Errand::Make => match core.handles.next_want() {
+                Some(want) => {
+                    let deadline = want.deadline;
+                    (Some(want), deadline)
+                }
+                None => continue,
+            },
+            Errand::LogIn { deadline, .. } => (None, *deadline),
+            Errand::Destroy { .. } => (None, now),
             Errand::Stop => return,
         };
         lane.begin(core, now, deadline);
-        let failed = anchor.run(errand);
+        let failed = anchor.run(errand, want, deadline);
         // One that has been replaced must not speak for its successor.
         if !lane.end(core, shift) {
             return;
@@ -60,25 +67,21 @@ pub(super) fn serve(core: &Core, lane: &Lane, shift: Shift, errands: &Receiver<E
 
 impl Anchor<'_> {
     /// What went wrong, if something did; whoever asked has been told.
-    fn run(&mut self, errand: Errand) -> Option<HsmError> {
+    fn run(&mut self, errand: Errand, want: Option<Want>, deadline: Instant) -> Option<HsmError> {
         match errand {
-            Errand::Make { id, material, deadline, again } => {
-                // Nobody waits for it any more: not worth a call.
-                if !self.core.handles.is_wanted(id) {
-                    return None;
-                }
-                let made = self.make(id, &material);
-                if !again && made.as_ref().is_err_and(|error| error.kind == Kind::Full) {
-                    self.core.handles.make_room(id, material, deadline);
-                    return None;
-                }
+            Errand::Make => {
+                let want = want?;
+                let made = self.make(want.id, &want.material, deadline);
                 let failed = made.as_ref().err().cloned();
-                self.core.handles.put(id, made);
+                match failed.as_ref().map(|error| error.kind) {
+                    Some(Kind::Full) if !want.is_second => self.core.handles.make_room(want),
+                    _ => self.core.handles.put(want.id, made),
+                }
                 failed
             }
             Errand::Destroy { handle, epoch } => self.destroy(handle, epoch).err(),
             Errand::LogIn { seen, done, .. } => {
-                let entered = self.log_in(seen);
+                let entered = self.log_in(seen, deadline);
                 let failed = entered.as_ref().err().cloned();
                 let _ = done.send(entered);
                 failed
@@ -99,8 +102,8 @@ impl Anchor<'_> {
         }
     }
 
-    fn make(&mut self, id: HandleId, material: &Material) -> LeaseResult {
-        self.ensure_session()?;
+    fn make(&mut self, id: HandleId, material: &Material, deadline: Instant) -> LeaseResult {
+        self.ensure_session(deadline)?;
         let epoch = self.core.epoch();
         let session = self.session.as_ref().ok_or_else(HsmError::stopped)?;
         let loaded = self.load(session, id, material).map_err(|error| self.core.line(session).explain(error))?;
@@ -141,7 +144,7 @@ impl Anchor<'_> {
         }
     }
 
-    fn log_in(&mut self, seen: u64) -> Result<(), HsmError> {
+    fn log_in(&mut self, seen: u64, deadline: Instant) -> Result<(), HsmError> {
         if self.core.epoch() != seen {
             return Ok(());
         }
@@ -149,12 +152,12 @@ impl Anchor<'_> {
         self.core.end_epoch();
         // A new session: what objects the old one still has, nobody has a handle of.
         self.session = None;
-        self.ensure_session()
+        self.ensure_session(deadline)
     }
 
-    fn ensure_session(&mut self) -> Result<(), HsmError> {
+    fn ensure_session(&mut self, deadline: Instant) -> Result<(), HsmError> {
         if self.session.is_none() {
-            let session = self.core.module.open(self.core.slot)?;
+            let session = self.core.insist_on_session(deadline)?;
             self.core.enter(&session)?;
             self.session = Some(session);
         }

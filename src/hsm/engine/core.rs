@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::ObjectHandle;
@@ -16,14 +17,22 @@ use super::capability::Profile;
 use super::crypto::Line;
 use super::handles::Handles;
 use super::mechanism::{Allowed, Life, aes_to_generate};
+use super::queue::Queue;
 use super::token::{self, Module};
 use super::wrapping::{self, WrappingKey};
-use crate::hsm::error::HsmError;
+use crate::hsm::error::{HsmError, Kind};
 use crate::hsm::ledger::Ledger;
 use crate::hsm::settings::Settings;
 
 /// Different (function, code) pairs that are counted apart; vendors have 2^31 codes.
 const MAX_COUNTED: usize = 256;
+
+/// How long a lane waits before it asks the token for a session again.
+const SESSION_PAUSE: Duration = Duration::from_millis(20);
+
+/// Sessions beside the workers': the anchor's, the writer's and the one in which it sees that an object is gone, that of
+/// slow calls.
+pub(super) const OTHER_SESSIONS: usize = 4;
 
 const KNOWN_ANSWER: &[u8] = b"strongroom known answer";
 
@@ -34,6 +43,10 @@ pub(super) struct Core {
     pub(super) profile: Arc<Profile>,
     pub(super) handles: Handles,
     pub(super) counts: Counts,
+    /// What waits for the workers.
+    pub(super) work: Arc<Queue>,
+    /// Whether the token has refused a session and none was had since.
+    is_short: AtomicBool,
     pub(super) stopping: AtomicBool,
     start: Instant,
     /// Grows with each login: see `Lease`.
@@ -79,7 +92,10 @@ impl Core {
         handles: Handles,
         standing: Standing,
     ) -> Self {
+        let workers = workers(&settings, &profile);
         Self {
+            work: Arc::new(Queue::new(settings.queue.max(1), workers)),
+            is_short: AtomicBool::new(false),
             settings,
             module,
             slot,
@@ -96,6 +112,37 @@ impl Core {
 
     pub(super) fn line<'a>(&'a self, session: &'a Session) -> Line<'a> {
         Line { calls: &self.module.calls, session }
+    }
+
+    /// Opens a session beside those that the engine has.
+    pub(super) fn open_session(&self) -> Result<Session, HsmError> {
+        let opened = self.module.open_another(self.slot);
+        match &opened {
+            Ok(_) => self.is_short.store(false, Ordering::Relaxed),
+            Err(error) if error.kind == Kind::Busy && !self.is_short.swap(true, Ordering::Relaxed) => {
+                let wanted = self.settings.sessions;
+                tracing::warn!(%error, wanted, "the HSM has no session left; fewer workers do the work");
+            }
+            Err(_) => {}
+        }
+        opened
+    }
+
+    /// The same for a lane that nobody can stand in for: a worker gives up its session for it if need be.
+    pub(super) fn insist_on_session(&self, deadline: Instant) -> Result<Session, HsmError> {
+        loop {
+            match self.open_session() {
+                Err(error) if error.kind == Kind::Busy && self.may_wait(deadline) => {
+                    self.work.spare_one();
+                    thread::sleep(SESSION_PAUSE);
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    fn may_wait(&self, deadline: Instant) -> bool {
+        Instant::now() + SESSION_PAUSE < deadline && !self.stopping.load(Ordering::Relaxed)
     }
 
     /// Nanoseconds since the engine started, never 0.
@@ -160,6 +207,13 @@ impl Core {
         let Canary { key, iv, ciphertext } = self.standing().canary;
         Line::is_same(KNOWN_ANSWER, &line.open(key, iv, b"", &ciphertext)?)
     }
+}
+
+/// As many workers as are wanted and the token allows, if it tells.
+fn workers(settings: &Settings, profile: &Profile) -> usize {
+    let wanted = settings.sessions.max(1);
+    let told = profile.max_sessions.map(|max| usize::try_from(max).unwrap_or(usize::MAX));
+    told.map_or(wanted, |max| wanted.min(max.saturating_sub(OTHER_SESSIONS).max(1)))
 }
 
 impl Standing {

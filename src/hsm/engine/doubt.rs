@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 
 use super::Engine;
 use super::pool::Failure;
-use crate::hsm::command::Command;
+use crate::hsm::command::{Asker, Command};
 use crate::hsm::error::Kind;
 
 /// How long the answer of a check is good, so that a flood of garbage does not double the HSM's load.
@@ -45,7 +45,7 @@ impl Engine {
         {
             return well;
         }
-        let well = self.attempt(Command::Check, deadline).await.is_ok();
+        let well = self.attempt(Asker::SERVICE, Command::Check, deadline).await.is_ok();
         *last = Some((Instant::now(), well));
         well
     }

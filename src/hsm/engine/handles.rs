@@ -3,9 +3,9 @@
 //! Whoever uses a handle holds an [`Arc`] of its [`Lease`]. Eviction only forgets the cache's own; the object is destroyed
 //! when the last user lets go, never under one. Destroying is the anchor's work, because the objects live in its session.
 //!
-//! Two that miss the same key wait for one unwrapping.
+//! Two that miss the same key wait for one unwrapping. Those who miss take turns: who uses more keys than are kept makes the
+//! anchor work for each call, and must not keep it from others.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -17,6 +17,8 @@ use tokio::sync::oneshot;
 use crate::key::material::{Material, MaterialId};
 
 use super::anchor::Errand;
+use super::turns::{Class, Turns, Waiting};
+use crate::hsm::command::Asker;
 use crate::hsm::error::{HsmError, Kind};
 
 /// What a handle is of.
@@ -74,6 +76,28 @@ struct Table {
     /// The order of eviction. One that was used since it last came to the front goes to the back once more.
     ring: VecDeque<HandleId>,
     wanted: HashMap<HandleId, Vec<oneshot::Sender<LeaseResult>>>,
+    /// Who wants what, each in its asker's line; what several want is in the lines of all.
+    wants: Turns<Want>,
+}
+
+/// A handle to be made.
+pub(super) struct Want {
+    asker: Asker,
+    pub(super) id: HandleId,
+    pub(super) material: Arc<Material>,
+    pub(super) deadline: Instant,
+    /// Whether room has been made for it, because the HSM had none.
+    pub(super) is_second: bool,
+}
+
+impl Waiting for Want {
+    fn asker(&self) -> Asker {
+        self.asker
+    }
+
+    fn class(&self) -> Class {
+        Class::Other
+    }
 }
 
 struct Cached {
@@ -90,41 +114,39 @@ impl Handles {
         self.table().ready.len()
     }
 
-    /// The handle, or the promise of it: the first to miss a key sends the anchor for it.
-    pub(super) fn get(&self, id: HandleId, material: &Arc<Material>, deadline: Instant) -> Found {
+    /// The handle, or the promise of it: then the anchor is sent for it.
+    pub(super) fn get(&self, asker: Asker, id: HandleId, material: &Arc<Material>, deadline: Instant) -> Found {
         let mut table = self.table();
         if let Some(cached) = table.ready.get_mut(&id) {
             cached.used = true;
             return Found::Ready(Arc::clone(&cached.lease));
         }
         let (promise, wait) = oneshot::channel();
-        match table.wanted.entry(id) {
-            Entry::Occupied(mut waiting) => waiting.get_mut().push(promise),
-            Entry::Vacant(first) => {
-                first.insert(vec![promise]);
-                let _ = self.anchor.send(Errand::Make { id, material: Arc::clone(material), deadline, again: false });
-            }
-        }
+        table.wanted.entry(id).or_default().push(promise);
+        table.wants.push(Want { asker, id, material: Arc::clone(material), deadline, is_second: false });
+        let _ = self.anchor.send(Errand::Make);
         Found::Soon(wait)
     }
 
-    /// The HSM has no room for a handle: half of the cached ones go, for good, and after them it is tried once more.
-    pub(super) fn make_room(&self, id: HandleId, material: Arc<Material>, deadline: Instant) {
+    /// The next handle to be made: one that has not been made for another asker meanwhile, and for which somebody waits.
+    pub(super) fn next_want(&self) -> Option<Want> {
+        let mut table = self.table();
+        loop {
+            let want = table.wants.pop()?;
+            if table.is_wanted(want.id) {
+                return Some(want);
+            }
+        }
+    }
+
+    /// The HSM has no room for a handle: half of the cached ones go, and after them it is tried once more.
+    pub(super) fn make_room(&self, want: Want) {
         let gone = self.table().halve();
         tracing::warn!(gone = gone.len(), "the HSM has no room for more handles; half of them are given up");
         // Each sends the anchor to destroy its object, before what is sent next.
         drop(gone);
-        let _ = self.anchor.send(Errand::Make { id, material, deadline, again: true });
-    }
-
-    /// Whether somebody still waits for it. If nobody does, it counts as not asked for.
-    pub(super) fn is_wanted(&self, id: HandleId) -> bool {
-        let mut table = self.table();
-        let wanted = table.wanted.get(&id).is_some_and(|waiting| waiting.iter().any(|promise| !promise.is_closed()));
-        if !wanted {
-            table.wanted.remove(&id);
-        }
-        wanted
+        self.table().wants.push(Want { is_second: true, ..want });
+        let _ = self.anchor.send(Errand::Make);
     }
 
     /// A new lease; `ours` if its object is to be destroyed after the last use.
@@ -180,6 +202,15 @@ impl Handles {
 }
 
 impl Table {
+    /// Whether somebody still waits for it. If nobody does, it counts as not asked for.
+    fn is_wanted(&mut self, id: HandleId) -> bool {
+        let wanted = self.wanted.get(&id).is_some_and(|waiting| waiting.iter().any(|promise| !promise.is_closed()));
+        if !wanted {
+            self.wanted.remove(&id);
+        }
+        wanted
+    }
+
     /// Returns what had to go; to be dropped when the table is no longer locked.
     fn insert(&mut self, id: HandleId, lease: Arc<Lease>, limit: usize) -> Vec<Cached> {
         let mut gone: Vec<Cached> = self.remove(id).into_iter().collect();
@@ -241,10 +272,14 @@ mod tests {
     }
 
     fn get(handles: &Handles, n: u8) -> Found {
+        get_for(handles, "one", n)
+    }
+
+    fn get_for(handles: &Handles, asker: &str, n: u8) -> Found {
         let keeping = Keeping::Token { cka_id: vec![n], member: None };
         let (spec, usage) = (KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt);
         let material = Material { id: MaterialId([n; 32]), spec, usage, keeping, public_key: None };
-        handles.get(id(n), &Arc::new(material), Instant::now())
+        handles.get(Asker::named(asker), id(n), &Arc::new(material), Instant::now())
     }
 
     fn put(handles: &Handles, n: u8) {
@@ -269,8 +304,10 @@ mod tests {
         let (Found::Soon(mut one), Found::Soon(mut other)) = (get(&handles, 1), get(&handles, 1)) else {
             panic!("nothing was there")
         };
-        assert_eq!(errands.try_iter().count(), 1);
+        assert!(handles.next_want().is_some());
         put(&handles, 1);
+        assert!(handles.next_want().is_none(), "it is made once");
+        assert_eq!(errands.try_iter().count(), 2);
         let (one, other) = (one.try_recv().unwrap().unwrap(), other.try_recv().unwrap().unwrap());
         assert!(Arc::ptr_eq(&one, &other) && is_there(&handles, 1));
     }
@@ -279,10 +316,23 @@ mod tests {
     fn what_nobody_waits_for_is_not_made_and_can_be_asked_for_again() {
         let (handles, errands) = cache(4);
         drop(get(&handles, 1));
-        assert!(!handles.is_wanted(id(1)));
+        assert!(handles.next_want().is_none());
         let _again = get(&handles, 1);
         assert_eq!(errands.try_iter().count(), 2);
-        assert!(handles.is_wanted(id(1)));
+        assert!(handles.next_want().is_some_and(|want| want.id == id(1)));
+    }
+
+    #[test]
+    fn askers_take_turns_also_for_what_another_wanted_before() {
+        let (handles, _errands) = cache(8);
+        let _waiting = [1, 2, 3, 4].map(|n| get_for(&handles, "greedy", n));
+        let _others = [get_for(&handles, "modest", 5), get_for(&handles, "modest", 4)];
+        let made = std::iter::from_fn(|| {
+            let Want { id: HandleId { material: MaterialId([n, ..]), .. }, .. } = handles.next_want()?;
+            put(&handles, n);
+            Some(n)
+        });
+        assert_eq!(made.collect::<Vec<_>>(), [1, 5, 2, 4, 3]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! ```text
 //! Engine::call(Command, deadline)
 //!   handles   is the key in the HSM already? else the anchor unwraps or finds it        handles, anchor
-//!   queue     bounded; full is an answer (Busy)                                          pool
+//!   queue     bounded; askers take turns; full, or too long, is an answer (Busy)           queue, turns, pool
 //!   worker    a thread that owns a session makes the C calls                             worker, crypto, objects, raw
 //!   answer    or a failure: mended and tried once more, or judged                        road, doubt, error
 //! ```
@@ -32,6 +32,7 @@ mod raw;
 mod road;
 mod token;
 mod trust;
+mod turns;
 mod uri;
 mod worker;
 mod wrapping;
@@ -52,7 +53,7 @@ use crate::hsm::ledger::Ledger;
 use crate::hsm::settings::Settings;
 
 use anchor::Errand;
-use core::{Core, Standing};
+use core::{Core, OTHER_SESSIONS, Standing};
 use crypto::Line;
 use doubt::LastCheck;
 use handles::Handles;
@@ -67,8 +68,8 @@ pub(super) use token::{init_token_of, so_name};
 pub use wrapping::{Leaves, WrappingKeyReport, init_wrapping_key};
 pub(super) use wrapping::{look, make as make_wrapping_key};
 
-/// Sessions beside the workers': the anchor's, the writer's, that of slow calls.
-const OTHER_SESSIONS: u64 = 3;
+/// The most that may wait for a lane of one thread, whose commands take up to seconds: more would not have their turn.
+const WAITING_FOR_ONE: usize = 128;
 
 /// How long dropping the last handle waits for the threads.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -111,7 +112,7 @@ impl Drop for Doors {
 pub struct Gauges {
     /// Commands that wait for a worker.
     pub queue_depth: usize,
-    /// Sessions that do commands.
+    /// Sessions that do commands: fewer than workers while the token has none left for all of them.
     pub sessions: usize,
     /// Those of them that are in a call.
     pub sessions_busy: usize,
@@ -187,8 +188,8 @@ impl Engine {
         self.call_for(Asker::SERVICE, command, deadline).await
     }
 
-    /// Does one command for `_asker`, or says why not, by the deadline.
-    pub async fn call_for(&self, _asker: Asker, command: Command, deadline: Instant) -> Result<Answer, HsmError> {
+    /// Does one command for `asker`, or says why not, by the deadline.
+    pub async fn call_for(&self, asker: Asker, command: Command, deadline: Instant) -> Result<Answer, HsmError> {
         if deadline <= Instant::now() {
             return Err(HsmError::timeout());
         }
@@ -202,7 +203,7 @@ impl Engine {
         let attempts = async {
             match command {
                 Command::Renew => self.renew(deadline).await,
-                command => self.attempts(command, deadline).await,
+                command => self.attempts(asker, command, deadline).await,
             }
         };
         let answer = tokio::time::timeout_at(deadline.into(), attempts).await;
@@ -224,7 +225,7 @@ impl Engine {
         let workers = || self.inner.lanes.iter().filter(|lane| lane.is_worker());
         Gauges {
             queue_depth: self.inner.waiting.len(),
-            sessions: workers().count(),
+            sessions: workers().filter(|lane| !lane.lacks_session()).count(),
             sessions_busy: workers().filter(|lane| lane.is_busy()).count(),
             threads_replaced: counts.replaced.load(Ordering::Relaxed),
             cached_handles: self.core().handles.len(),
@@ -279,8 +280,9 @@ impl Inner {
         anchor_session: Session,
     ) -> Result<Self, HsmError> {
         let sessions = open_sessions(&core)?;
-        let queue = |seats| Arc::new(Queue::new(core.settings.queue.max(1), seats));
-        let (work, slow, writer) = (queue(sessions.len()), queue(1), queue(1));
+        let limit = core.settings.queue.max(1);
+        let alone = || Arc::new(Queue::new(limit.min(WAITING_FOR_ONE), 1));
+        let (work, slow, writer) = (Arc::clone(&core.work), alone(), alone());
         let last_out = Arc::new(LastOut(anchor.clone()));
         let (waiting, queues) = (Arc::clone(&work), [Arc::clone(&slow), Arc::clone(&writer)]);
         let doors = Doors { work, slow, writer, _last_out: Arc::clone(&last_out) };
@@ -296,7 +298,11 @@ impl Inner {
         }
         for (number, session) in sessions.into_iter().enumerate() {
             let lane = Lane::new(format!("hsm-{number}"), Duty::Work(Arc::clone(&waiting), number));
-            lane.spawn(&core, &crew, Some(session))?;
+            if session.is_none() {
+                waiting.retire(number);
+                lane.note_session(false);
+            }
+            lane.spawn(&core, &crew, session)?;
             lanes.push(lane);
         }
         let watch = pool::watch(Arc::clone(&core), crew, lanes.clone())?;
@@ -324,20 +330,22 @@ impl Drop for Inner {
     }
 }
 
-/// As many sessions as are wanted and the token allows. Some tokens tell a limit, others refuse the next one.
-fn open_sessions(core: &Core) -> Result<Vec<Session>, HsmError> {
-    let wanted = core.settings.sessions.max(1) as u64;
-    let allowed = core.profile.max_sessions.map_or(wanted, |max| max.saturating_sub(OTHER_SESSIONS).max(1));
+/// A session for each worker, as far as the token has them. When it refuses the next one, some are closed again: the other
+/// lanes need theirs, too.
+fn open_sessions(core: &Core) -> Result<Vec<Option<Session>>, HsmError> {
+    let workers = core.work.seats();
     let mut sessions = Vec::new();
-    for _ in 0..wanted.min(allowed) {
-        match core.module.open(core.slot) {
-            Ok(session) => sessions.push(session),
+    while sessions.len() < workers {
+        match core.open_session() {
+            Ok(session) => sessions.push(Some(session)),
             Err(error) if sessions.is_empty() => return Err(error),
-            Err(error) => {
-                tracing::warn!(%error, sessions = sessions.len(), "the HSM allows fewer sessions than configured");
+            Err(_) => {
+                // The anchor has its own already.
+                sessions.truncate(sessions.len().saturating_sub(OTHER_SESSIONS - 1).max(1));
                 break;
             }
         }
     }
+    sessions.resize_with(workers, || None);
     Ok(sessions)
 }

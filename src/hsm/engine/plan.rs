@@ -6,6 +6,7 @@ use crate::hsm::command::Command;
 use crate::key::material::{Keeping, Material, MaterialId};
 
 use super::handles::{Half, HandleId};
+use super::turns::Class;
 
 /// Which threads do a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,9 +41,12 @@ impl Command {
         }
     }
 
-    /// Whether it is one AES-GCM call on a few kilobytes, give or take some random bytes.
-    pub(super) fn is_aes(&self) -> bool {
-        matches!(self, Self::Seal { .. } | Self::SealRandom { .. } | Self::Open { .. })
+    /// How long it may be expected to take: give or take some random bytes, a command that is AES is one call.
+    pub(super) fn class(&self) -> Class {
+        match self {
+            Self::Seal { .. } | Self::SealRandom { .. } | Self::Open { .. } => Class::Aes,
+            _ => Class::Other,
+        }
     }
 
     /// Whether the HSM judges the caller's data, so that a refusal may be the data's fault.

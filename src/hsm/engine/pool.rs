@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,8 +18,9 @@ use super::anchor::{self, Errand};
 use super::core::Core;
 use super::handles::Lease;
 use super::queue::Queue;
+use super::turns::{Class, Waiting};
 use super::worker;
-use crate::hsm::command::{Answer, Command};
+use crate::hsm::command::{Answer, Asker, Command};
 use crate::hsm::error::HsmError;
 
 /// A call is not given up before it has lasted this long, however near its deadline it began: under load, calls begin late,
@@ -37,10 +38,22 @@ const WATCH_PERIOD: Duration = Duration::from_millis(100);
 
 /// A command on its way to a worker.
 pub(super) struct Job {
+    /// For whom it is done.
+    pub(super) asker: Asker,
     pub(super) command: Command,
     pub(super) lease: Option<Arc<Lease>>,
     pub(super) deadline: Instant,
     pub(super) reply: oneshot::Sender<Result<Answer, Failure>>,
+}
+
+impl Waiting for Job {
+    fn asker(&self) -> Asker {
+        self.asker
+    }
+
+    fn class(&self) -> Class {
+        self.command.class()
+    }
 }
 
 /// A command that was not done, given back so that it may be tried again.
@@ -60,6 +73,10 @@ pub(super) struct Lane {
     generation: AtomicU64,
     /// When the call that is being made is to be given up, in ticks; 0 while there is none.
     busy_until: AtomicU64,
+    /// Whether the token had no session for it when it was last asked, or it has given its own up.
+    lacks_session: AtomicBool,
+    /// Whether it has no thread, because the last one was given up.
+    is_deserted: AtomicBool,
 }
 
 /// What the thread of a lane does.
@@ -94,8 +111,14 @@ pub(super) struct Crew {
 
 impl Lane {
     pub(super) fn new(name: impl Into<String>, duty: Duty) -> Arc<Self> {
-        let (generation, busy_until) = (AtomicU64::new(0), AtomicU64::new(0));
-        Arc::new(Self { name: name.into(), duty, generation, busy_until })
+        Arc::new(Self {
+            name: name.into(),
+            duty,
+            generation: AtomicU64::new(0),
+            busy_until: AtomicU64::new(0),
+            lacks_session: AtomicBool::new(false),
+            is_deserted: AtomicBool::new(false),
+        })
     }
 
     /// A call begins.
@@ -120,6 +143,14 @@ impl Lane {
 
     pub(super) fn is_busy(&self) -> bool {
         self.busy_until.load(Ordering::Relaxed) != 0
+    }
+
+    pub(super) fn note_session(&self, had: bool) {
+        self.lacks_session.store(!had, Ordering::Relaxed);
+    }
+
+    pub(super) fn lacks_session(&self) -> bool {
+        self.lacks_session.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_worker(&self) -> bool {
@@ -169,8 +200,8 @@ impl Lane {
         started.map(|_| ()).map_err(|error| HsmError::misconfigured("spawn", error.to_string()))
     }
 
-    /// Gives up the thread, whose call does not return, and starts another.
-    fn replace(self: &Arc<Self>, core: &Arc<Core>, crew: &Crew) {
+    /// Gives up the thread, whose call does not return.
+    fn give_up(&self, core: &Core) {
         let counts = &core.counts;
         if counts.lost.load(Ordering::Relaxed) >= 4 * core.settings.sessions.max(1) as u64 {
             return;
@@ -183,8 +214,17 @@ impl Lane {
         if let Duty::Anchor(_) = self.duty {
             core.end_epoch();
         }
-        if let Err(error) = self.spawn(core, crew, None) {
-            tracing::error!(lane = self.name, %error, "no thread could be started");
+        self.is_deserted.store(true, Ordering::Relaxed);
+    }
+
+    /// Starts another thread if the last one was given up. One that cannot be started now is started later.
+    fn man(self: &Arc<Self>, core: &Arc<Core>, crew: &Crew) {
+        if !self.is_deserted.load(Ordering::Relaxed) {
+            return;
+        }
+        match self.spawn(core, crew, None) {
+            Ok(()) => self.is_deserted.store(false, Ordering::Relaxed),
+            Err(error) => tracing::error!(lane = self.name, %error, "no thread could be started"),
         }
     }
 }
@@ -195,9 +235,8 @@ pub(super) fn watch(core: Arc<Core>, crew: Crew, lanes: Vec<Arc<Lane>>) -> Resul
         while !core.stopping.load(Ordering::Relaxed) {
             thread::park_timeout(WATCH_PERIOD);
             let now = core.ticks(Instant::now());
-            for lane in lanes.iter().filter(|lane| lane.is_overdue(now)) {
-                lane.replace(&core, &crew);
-            }
+            lanes.iter().filter(|lane| lane.is_overdue(now)).for_each(|lane| lane.give_up(&core));
+            lanes.iter().for_each(|lane| lane.man(&core, &crew));
             lanes.iter().find(|lane| lane.is_worker()).into_iter().for_each(|lane| lane.nudge());
         }
     };

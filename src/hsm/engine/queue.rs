@@ -4,13 +4,18 @@
 //! back for what waits, and another is woken only when more waits than the busy ones will soon have done, or when a call
 //! is known to take long. How long AES takes is measured: of an HSM behind a network every call is long, and each command
 //! wakes a worker as long as one sleeps.
+//!
+//! Nobody starves: askers take turns (`turns`), and when all places are taken, who has more than a fair share gives one up
+//! to who has less. Nobody waits in vain: what would not have its turn before its deadline is refused at once.
+//!
+//! A worker that gets no session, because the token has none left, hands its command to another and rests. One never
+//! rests: it answers for all.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::pool::Job;
+use super::turns::{Class, Turns, Usual};
 
 /// As many commands may wait for one worker in a short call before another is woken.
 const PER_BUSY_WORKER: usize = 2;
@@ -18,19 +23,23 @@ const PER_BUSY_WORKER: usize = 2;
 /// The longest a call usually takes that counts as short.
 const SHORT: Duration = Duration::from_micros(30);
 
+/// How long a worker that got no session waits before it tries again.
+const REST: Duration = Duration::from_secs(30);
+
 /// Commands on their way to the workers of one kind.
 pub(super) struct Queue {
     limit: usize,
     state: Mutex<State>,
     /// One for each seat.
     bells: Vec<Condvar>,
-    /// How long AES takes, in nanoseconds: a moving average.
-    usual_ns: AtomicU64,
+    usual: Usual,
 }
 
 struct State {
-    waiting: VecDeque<Job>,
+    waiting: Turns<Job>,
     seats: Vec<Seat>,
+    /// Whether a worker is to give up its session, because a lane of another kind gets none.
+    to_spare: bool,
     open: bool,
 }
 
@@ -45,54 +54,127 @@ enum Seat {
     BackSoon,
     /// It is in a call that may take long.
     Away,
+    /// It has no session and does nothing.
+    Resting,
+}
+
+/// What a worker is to do next.
+pub(super) enum Next {
+    Do(Job),
+    /// Close its session and [`rest`](Queue::rest).
+    Rest,
+    /// There will be no more.
+    End,
 }
 
 /// Why a command was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
     Full,
+    /// It would not have had its turn before its deadline.
+    TooLate,
     Closed,
 }
 
 impl Queue {
     /// A queue in which `limit` commands may wait, for `seats` workers.
     pub(super) fn new(limit: usize, seats: usize) -> Self {
-        let state = State { waiting: VecDeque::new(), seats: vec![Seat::Empty; seats], open: true };
+        let state = State { waiting: Turns::default(), seats: vec![Seat::Empty; seats], to_spare: false, open: true };
         let bells = (0..seats).map(|_| Condvar::new()).collect();
-        Self { limit, state: Mutex::new(state), bells, usual_ns: AtomicU64::new(u64::MAX) }
+        Self { limit, state: Mutex::new(state), bells, usual: Usual::default() }
     }
 
-    /// Puts a command into the queue, or gives it back.
-    pub(super) fn send(&self, job: Job) -> Result<(), (Refused, Box<Job>)> {
+    /// Puts a command into the queue, or gives it back. Another may have to go for it, which is then the caller's to answer.
+    pub(super) fn send(&self, job: Job) -> Result<Option<Box<Job>>, (Refused, Box<Job>)> {
         let mut state = self.state();
-        if !state.open {
-            return Err((Refused::Closed, Box::new(job)));
+        if let Some(refused) = self.refusal(&state, &job) {
+            return Err((refused, Box::new(job)));
         }
-        if state.waiting.len() >= self.limit {
-            return Err((Refused::Full, Box::new(job)));
-        }
-        state.waiting.push_back(job);
+        let is_full = state.waiting.len() >= self.limit;
+        let pushed_out = if is_full { state.waiting.push_out().map(Box::new) } else { None };
+        state.waiting.push(job);
         let soon = state.seats.iter().filter(|seat| **seat == Seat::BackSoon).count();
         if state.waiting.len() > soon * PER_BUSY_WORKER {
             self.wake_one(state);
         }
-        Ok(())
+        Ok(pushed_out)
     }
 
-    /// The next command for the worker of `seat`; waits for one. `None` when the queue is closed and empty.
-    pub(super) fn take(&self, seat: usize) -> Option<Job> {
+    fn refusal(&self, state: &State, job: &Job) -> Option<Refused> {
+        if !state.open {
+            return Some(Refused::Closed);
+        }
+        if state.waiting.is_empty() {
+            return None;
+        }
+        if state.waiting.len() >= self.limit && !state.waiting.owes_a_place(job.asker, self.limit) {
+            return Some(Refused::Full);
+        }
+        let wait = self.usual.wait(state.waiting.ahead_of(job.asker), state.in_service());
+        (wait > job.deadline.saturating_duration_since(Instant::now())).then_some(Refused::TooLate)
+    }
+
+    /// What the worker of `seat` is to do next; waits for it.
+    pub(super) fn take(&self, seat: usize) -> Next {
         let mut state = self.state();
         loop {
-            if let Some(job) = state.waiting.pop_front() {
-                state.put(seat, if self.is_short(&job) { Seat::BackSoon } else { Seat::Away });
-                return Some(job);
+            if state.is_to_rest(seat) {
+                return Next::Rest;
             }
-            let bell = self.bells.get(seat).filter(|_| state.open)?;
+            if let Some(job) = state.waiting.pop() {
+                state.put(seat, if self.is_short(&job) { Seat::BackSoon } else { Seat::Away });
+                return Next::Do(job);
+            }
+            let Some(bell) = self.bells.get(seat).filter(|_| state.open) else { return Next::End };
             state.put(seat, Seat::Asleep);
             state = bell
-                .wait_while(state, |state| state.open && state.seats.get(seat) == Some(&Seat::Asleep))
+                .wait_while(state, |state| state.open && state.is(seat, Seat::Asleep))
                 .unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// The worker of `seat` gets no session for `job`. It is to rest, and another does the job; if there is no other, the
+    /// job is given back.
+    pub(super) fn hand_over(&self, seat: usize, job: Job) -> Option<Box<Job>> {
+        let mut state = self.state();
+        if !state.is_another_in_service(seat) {
+            return Some(Box::new(job));
+        }
+        state.put(seat, Seat::Resting);
+        state.waiting.push_front(job);
+        self.wake_one(state);
+        None
+    }
+
+    /// The worker of `seat` has no session and is not to ask for one now.
+    pub(super) fn retire(&self, seat: usize) {
+        self.state().put(seat, Seat::Resting);
+    }
+
+    /// A lane of another kind gets no session: a worker gives up its own, unless it is the only one.
+    pub(super) fn spare_one(&self) {
+        let mut state = self.state();
+        if state.in_service() > 1 {
+            state.to_spare = true;
+            self.wake_one(state);
+        }
+    }
+
+    /// Waits until it may be worth trying again.
+    pub(super) fn rest(&self, seat: usize) {
+        let Some(bell) = self.bells.get(seat) else { return };
+        let is_resting = |state: &mut State| state.open && state.is(seat, Seat::Resting);
+        let rested = bell.wait_timeout_while(self.state(), REST, is_resting);
+        rested.unwrap_or_else(PoisonError::into_inner).0.put(seat, Seat::BackSoon);
+    }
+
+    /// A session has been closed that somebody may have missed.
+    pub(super) fn recall(&self) {
+        let mut state = self.state();
+        let resting: Vec<_> = (0..state.seats.len()).filter(|seat| state.is(*seat, Seat::Resting)).collect();
+        resting.iter().for_each(|seat| state.put(*seat, Seat::BackSoon));
+        drop(state);
+        resting.iter().filter_map(|seat| self.bells.get(*seat)).for_each(Condvar::notify_one);
     }
 
     /// Wakes a worker if commands wait and one sleeps: those that were expected back soon may be in a call that hangs.
@@ -109,23 +191,23 @@ impl Queue {
         self.bells.iter().for_each(Condvar::notify_one);
     }
 
+    /// For how many workers it is.
+    pub(super) fn seats(&self) -> usize {
+        self.bells.len()
+    }
+
     /// How many commands wait.
     pub(super) fn len(&self) -> usize {
         self.state().waiting.len()
     }
 
-    /// An AES call has taken so long.
-    pub(super) fn note(&self, took: Duration) {
-        // A call during which the thread had to wait for a core says little.
-        let took = u64::try_from(took.min(4 * SHORT).as_nanos()).unwrap_or(u64::MAX);
-        let usual = self.usual_ns.load(Ordering::Relaxed);
-        // A sample that another thread overwrites is no loss.
-        let usual = if usual == u64::MAX { took } else { usual - usual / 16 + took / 16 };
-        self.usual_ns.store(usual, Ordering::Relaxed);
+    /// A command has taken so long.
+    pub(super) fn note(&self, class: Class, took: Duration) {
+        self.usual.note(class, took);
     }
 
     fn is_short(&self, job: &Job) -> bool {
-        job.command.is_aes() && u128::from(self.usual_ns.load(Ordering::Relaxed)) <= SHORT.as_nanos()
+        job.command.class() == Class::Aes && self.usual.time(Class::Aes).is_some_and(|time| time <= SHORT)
     }
 
     /// The first that sleeps: so under little load it is always the same, whose caches are warm.
@@ -149,24 +231,46 @@ impl State {
             *seat = now;
         }
     }
+
+    fn is(&self, seat: usize, what: Seat) -> bool {
+        self.seats.get(seat) == Some(&what)
+    }
+
+    fn in_service(&self) -> usize {
+        self.seats.iter().filter(|seat| **seat != Seat::Resting).count()
+    }
+
+    fn is_another_in_service(&self, seat: usize) -> bool {
+        self.in_service() > usize::from(!self.is(seat, Seat::Resting))
+    }
+
+    /// Whether the worker of `seat` rests, or now begins to, so that there is a session for another kind of lane.
+    fn is_to_rest(&mut self, seat: usize) -> bool {
+        if std::mem::take(&mut self.to_spare) && self.is_another_in_service(seat) {
+            self.put(seat, Seat::Resting);
+        }
+        self.is(seat, Seat::Resting)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
     use std::thread;
-    use std::time::Instant;
 
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::hsm::command::Command;
+    use crate::hsm::command::{Asker, Command};
     use crate::key::material::{Keeping, Material, MaterialId};
     use crate::key::spec::{KeySpec, KeyUsage};
     use crate::secret::SecretBytes;
 
+    const A_MINUTE: Duration = Duration::from_secs(60);
+
     fn job(command: Command) -> Job {
-        Job { command, lease: None, deadline: Instant::now(), reply: oneshot::channel().0 }
+        let deadline = Instant::now() + A_MINUTE;
+        Job { asker: Asker::SERVICE, command, lease: None, deadline, reply: oneshot::channel().0 }
     }
 
     fn long() -> Job {
@@ -180,13 +284,20 @@ mod tests {
         job(Command::Seal { material, aad: Vec::new(), input: SecretBytes::from(vec![1]) })
     }
 
+    fn taken(queue: &Queue, seat: usize) -> Option<Job> {
+        match queue.take(seat) {
+            Next::Do(job) => Some(job),
+            Next::Rest | Next::End => None,
+        }
+    }
+
     /// A queue with two workers: the first took the job and is busy with it, the second sleeps.
-    fn with_one_busy(taken: Job, usual: Duration) -> (Arc<Queue>, thread::JoinHandle<Option<Job>>) {
+    fn with_one_busy(job: Job, usual: Duration) -> (Arc<Queue>, thread::JoinHandle<Option<Job>>) {
         let queue = Arc::new(Queue::new(8, 2));
-        queue.note(usual);
-        assert!(queue.send(taken).is_ok() && queue.take(0).is_some());
+        queue.note(Class::Aes, usual);
+        assert!(queue.send(job).is_ok() && taken(&queue, 0).is_some());
         let other = Arc::clone(&queue);
-        let second = thread::spawn(move || other.take(1));
+        let second = thread::spawn(move || taken(&other, 1));
         while queue.state().seats[1] != Seat::Asleep {
             thread::yield_now();
         }
@@ -232,15 +343,118 @@ mod tests {
         let (queue, second) = with_one_busy(aes(), Duration::from_micros(8));
         assert!(queue.send(aes()).is_ok());
         queue.close();
-        assert!(second.join().unwrap().is_some() && queue.take(1).is_none());
+        assert!(second.join().unwrap().is_some() && matches!(queue.take(1), Next::End));
         assert!(queue.send(aes()).is_err_and(|(refused, _)| refused == Refused::Closed));
+    }
+
+    fn aes_of(asker: &str) -> Job {
+        Job { asker: Asker::named(asker), ..aes() }
+    }
+
+    /// What becomes of those that are sent: the asker of the one that had to go, if one had.
+    fn sent(queue: &Queue, job: Job) -> Result<Option<Asker>, Refused> {
+        let sent = queue.send(job).map_err(|(refused, _)| refused);
+        sent.map(|pushed_out| pushed_out.map(|job| job.asker))
+    }
+
+    #[test]
+    fn who_fills_the_queue_makes_room_for_another_until_that_one_has_its_share() {
+        let queue = Queue::new(4, 1);
+        for _ in 0..4 {
+            assert_eq!(sent(&queue, aes_of("greedy")), Ok(None));
+        }
+        assert_eq!(sent(&queue, aes_of("greedy")), Err(Refused::Full));
+        for _ in 0..2 {
+            assert_eq!(sent(&queue, aes_of("modest")), Ok(Some(Asker::named("greedy"))));
+        }
+        assert_eq!(sent(&queue, aes_of("modest")), Err(Refused::Full));
+        assert_eq!(queue.len(), 4);
+        let order = [(); 4].map(|()| taken(&queue, 0).unwrap().asker);
+        assert_eq!(order, ["greedy", "modest", "greedy", "modest"].map(Asker::named));
+    }
+
+    #[test]
+    fn what_would_be_late_is_refused_and_what_is_short_of_that_waits() {
+        let queue = Queue::new(100, 2);
+        let due_in = |asker, millis| Job { deadline: Instant::now() + Duration::from_millis(millis), ..aes_of(asker) };
+        for _ in 0..20 {
+            assert_eq!(sent(&queue, due_in("greedy", 1)), Ok(None), "nothing was measured yet");
+        }
+        queue.note(Class::Aes, Duration::from_millis(100));
+        assert_eq!(sent(&queue, due_in("greedy", 900)), Err(Refused::TooLate), "20 of 100 ms for two workers");
+        assert_eq!(sent(&queue, due_in("greedy", 30_000)), Ok(None));
+        assert_eq!(sent(&queue, due_in("modest", 900)), Ok(None), "its turn is the second");
+        (0..22).for_each(|_| drop(taken(&queue, 0)));
+        assert_eq!(sent(&queue, due_in("greedy", 0)), Ok(None), "nothing waits");
+    }
+
+    #[test]
+    fn who_gets_no_session_hands_over_and_the_last_one_answers() {
+        let (queue, second) = with_one_busy(long(), Duration::from_micros(8));
+        assert!(queue.hand_over(0, long()).is_none());
+        let job = second.join().unwrap().expect("the other worker is woken and has it");
+        assert!(matches!(queue.take(0), Next::Rest));
+        assert!(queue.hand_over(1, job).is_some(), "nobody else is there");
+        assert_eq!(queue.state().in_service(), 1);
+        assert_eq!(queue.len(), 0);
+    }
+
+    #[test]
+    fn what_is_handed_over_is_done_next() {
+        let queue = Queue::new(2, 2);
+        assert!(queue.send(aes_of("one")).is_ok() && queue.send(aes_of("two")).is_ok());
+        let job = taken(&queue, 0).unwrap();
+        assert!(queue.hand_over(0, job).is_none());
+        assert_eq!([(); 2].map(|()| taken(&queue, 1).unwrap().asker), ["one", "two"].map(Asker::named));
+    }
+
+    #[test]
+    fn a_rest_ends_when_a_session_is_closed_or_the_queue() {
+        let queue = Arc::new(Queue::new(8, 3));
+        let resting = [0, 1].map(|seat| {
+            queue.retire(seat);
+            let queue = Arc::clone(&queue);
+            thread::spawn(move || {
+                queue.rest(seat);
+                taken(&queue, seat)
+            })
+        });
+        assert_eq!(queue.state().in_service(), 1);
+        queue.recall();
+        assert_eq!(queue.state().in_service(), 3);
+        assert!(queue.send(long()).is_ok() && queue.send(long()).is_ok());
+        // Each takes one and does not come back for the other's: whoever sleeps is woken by this.
+        queue.close();
+        assert!(resting.into_iter().all(|worker| worker.join().unwrap().is_some()));
+    }
+
+    #[test]
+    fn who_rests_when_the_queue_is_closed_helps_to_empty_it() {
+        let queue = Queue::new(8, 2);
+        queue.retire(0);
+        assert!(queue.send(long()).is_ok());
+        assert!(matches!(queue.take(0), Next::Rest));
+        queue.close();
+        queue.rest(0);
+        assert!(taken(&queue, 0).is_some());
+        assert!(matches!(queue.take(0), Next::End));
+    }
+
+    #[test]
+    fn one_worker_gives_up_its_session_for_another_lane_and_the_last_does_not() {
+        let (queue, second) = with_one_busy(long(), Duration::from_micros(8));
+        queue.spare_one();
+        assert!(second.join().unwrap().is_none(), "the one that sleeps is woken, and is to rest");
+        queue.spare_one();
+        assert!(queue.send(long()).is_ok());
+        assert!(taken(&queue, 0).is_some(), "the last one goes on");
     }
 
     #[test]
     fn a_full_queue_gives_the_command_back() {
         let queue = Queue::new(1, 1);
         assert!(queue.send(aes()).is_ok());
-        assert!(queue.send(aes()).is_err_and(|(refused, _)| refused == Refused::Full));
+        assert!(sent(&queue, aes()) == Err(Refused::Full));
         assert_eq!(queue.len(), 1);
     }
 }

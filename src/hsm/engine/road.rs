@@ -13,7 +13,7 @@ use super::handles::{Found, Lease};
 use super::plan::Lane;
 use super::pool::{Failure, Job};
 use super::queue::Refused;
-use crate::hsm::command::{Answer, Command};
+use crate::hsm::command::{Answer, Asker, Command};
 use crate::hsm::error::{HsmError, Kind};
 
 /// How many failures of one command are mended before the last one is its answer.
@@ -22,11 +22,16 @@ const MOST_MENDED: usize = 3;
 impl Engine {
     /// Tries a command, mends what can be mended and tries again: once for each kind of failure, and once more if a new login
     /// came in between, because then the failure says nothing about what is now.
-    pub(super) async fn attempts(&self, mut command: Command, deadline: Instant) -> Result<Answer, HsmError> {
+    pub(super) async fn attempts(
+        &self,
+        asker: Asker,
+        mut command: Command,
+        deadline: Instant,
+    ) -> Result<Answer, HsmError> {
         let mut mended = Vec::new();
         loop {
             let epoch = self.core().epoch();
-            let failure = match self.attempt(command, deadline).await {
+            let failure = match self.attempt(asker, command, deadline).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
@@ -85,15 +90,16 @@ impl Engine {
     }
 
     /// One attempt: a handle if one is needed, a place in the queue, the answer.
-    pub(super) async fn attempt(&self, command: Command, deadline: Instant) -> Result<Answer, Failure> {
+    pub(super) async fn attempt(&self, asker: Asker, command: Command, deadline: Instant) -> Result<Answer, Failure> {
         let started = self.core().ticks(Instant::now());
         let fail = |error, command| Failure { error, command, lease: None, started };
-        let lease = match self.lease(&command, deadline).await {
+        let lease = match self.lease(asker, &command, deadline).await {
             Ok(lease) => lease,
             Err(error) => return Err(fail(error, command)),
         };
         let (reply, answer) = oneshot::channel();
-        self.enqueue(Job { command, lease, deadline, reply }).map_err(|(error, job)| fail(error, job.command))?;
+        self.enqueue(Job { asker, command, lease, deadline, reply })
+            .map_err(|(error, job)| fail(error, job.command))?;
         match answer.await {
             Ok(result) => result,
             // Dropped unanswered, because its deadline has passed or its thread is gone. The deadline ends this, too.
@@ -101,9 +107,9 @@ impl Engine {
         }
     }
 
-    async fn lease(&self, command: &Command, deadline: Instant) -> Result<Option<Arc<Lease>>, HsmError> {
+    async fn lease(&self, asker: Asker, command: &Command, deadline: Instant) -> Result<Option<Arc<Lease>>, HsmError> {
         let Some((id, material)) = command.needs() else { return Ok(None) };
-        match self.core().handles.get(id, material, deadline) {
+        match self.core().handles.get(asker, id, material, deadline) {
             Found::Ready(lease) => Ok(Some(lease)),
             Found::Soon(wait) => match wait.await {
                 Ok(made) => made.map(Some),
@@ -120,9 +126,29 @@ impl Engine {
             Lane::Slow => &doors.slow,
             Lane::Writer => &doors.writer,
         };
-        queue.send(job).map_err(|(refused, job)| match refused {
-            Refused::Full => (HsmError::new(Kind::Busy, "queue", "the queue is full"), job),
-            Refused::Closed => (HsmError::stopped(), job),
-        })
+        match queue.send(job) {
+            Ok(None) => Ok(()),
+            Ok(Some(pushed_out)) => {
+                self.turn_away(*pushed_out);
+                Ok(())
+            }
+            Err((refused, job)) => Err((refusal(refused), job)),
+        }
+    }
+
+    /// Answers a command that had to give up its place.
+    fn turn_away(&self, job: Job) {
+        let Job { command, lease, reply, .. } = job;
+        let started = self.core().ticks(Instant::now());
+        let error = HsmError::new(Kind::Busy, "queue", "the queue is full, and the place is another caller's");
+        let _ = reply.send(Err(Failure { error, command, lease, started }));
+    }
+}
+
+fn refusal(refused: Refused) -> HsmError {
+    match refused {
+        Refused::Full => HsmError::new(Kind::Busy, "queue", "the queue is full"),
+        Refused::TooLate => HsmError::new(Kind::Busy, "queue", "its turn would not come before its deadline"),
+        Refused::Closed => HsmError::stopped(),
     }
 }

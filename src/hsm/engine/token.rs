@@ -58,6 +58,11 @@ impl Module {
     pub(super) fn open(&self, slot: Slot) -> Result<Session, HsmError> {
         Ok(self.pkcs11.open_rw_session(slot)?)
     }
+
+    /// Opens a session beside those that are open.
+    pub(super) fn open_another(&self, slot: Slot) -> Result<Session, HsmError> {
+        self.open(slot).map_err(HsmError::beside_other_sessions)
+    }
 }
 
 fn initialize(pkcs11: &Pkcs11) -> Result<(), HsmError> {

@@ -15,48 +15,98 @@ use super::handles::Lease;
 use super::mechanism::OaepHash;
 use super::objects::{Means, Order, public_key};
 use super::pool::{Failure, Job, Lane, Shift};
-use super::queue::Queue;
+use super::queue::{Next, Queue};
 use crate::hsm::command::{Answer, Command};
 use crate::hsm::error::{HsmError, Kind};
 
 struct Worker<'a> {
     core: &'a Core,
+    lane: &'a Lane,
     queue: &'a Queue,
+    seat: usize,
     /// `None` after a call that did not end in a known way; the next job opens another.
     session: Option<Session>,
 }
 
 /// Does jobs until there will be no more or the thread has been replaced.
 pub(super) fn serve(core: &Core, lane: &Lane, shift: Shift, (queue, seat): (&Queue, usize), session: Option<Session>) {
-    let mut worker = Worker { core, queue, session };
-    while let Some(job) = queue.take(seat) {
-        let now = Instant::now();
-        // Nobody waits for it: not worth a call.
-        if job.reply.is_closed() || job.deadline <= now {
-            continue;
-        }
-        lane.begin(core, now, job.deadline);
-        worker.run(job, now);
-        if !lane.end(core, shift) {
-            return;
+    let mut worker = Worker { core, lane, queue, seat, session };
+    loop {
+        match queue.take(seat) {
+            Next::Do(job) => {
+                if !worker.serve(job, shift) {
+                    break;
+                }
+            }
+            Next::Rest => worker.rest(),
+            Next::End => return,
         }
     }
+    // Its session, which nobody could count on, is free for another.
+    drop(worker);
+    core.work.recall();
 }
 
 impl Worker<'_> {
+    /// Does a job, if somebody waits for it. Whether the thread may go on.
+    fn serve(&mut self, job: Job, shift: Shift) -> bool {
+        let now = Instant::now();
+        // Nobody waits for it: not worth a call.
+        if job.reply.is_closed() || job.deadline <= now {
+            return true;
+        }
+        self.lane.begin(self.core, now, job.deadline);
+        self.run(job, now);
+        self.lane.end(self.core, shift)
+    }
+
+    fn rest(&mut self) {
+        self.session = None;
+        self.lane.note_session(false);
+        self.queue.rest(self.seat);
+    }
+
     fn run(&mut self, job: Job, now: Instant) {
-        let Job { command, lease, deadline, reply } = job;
+        match self.ensure_session(job.deadline) {
+            Ok(()) => {
+                let result = self.attempt(&job);
+                self.queue.note(job.command.class(), now.elapsed());
+                self.answer(job, now, result);
+            }
+            Err(error) if error.kind == Kind::Busy => self.hand_over(job, now, error),
+            Err(error) => self.answer(job, now, Err(error)),
+        }
+    }
+
+    /// The token has no session left, which is no failure of the job while another worker has one.
+    fn hand_over(&mut self, job: Job, now: Instant, error: HsmError) {
+        match self.queue.hand_over(self.seat, job) {
+            Some(job) => self.answer(*job, now, Err(error)),
+            None => self.core.counts.note(&error),
+        }
+    }
+
+    fn ensure_session(&mut self, deadline: Instant) -> Result<(), HsmError> {
+        if self.session.is_some() {
+            return Ok(());
+        }
+        let opened = match self.lane.is_worker() {
+            true => self.core.open_session(),
+            false => self.core.insist_on_session(deadline),
+        };
+        self.lane.note_session(opened.is_ok());
+        self.session = Some(opened?);
+        Ok(())
+    }
+
+    fn answer(&mut self, job: Job, now: Instant, result: Result<Answer, HsmError>) {
+        let Job { command, lease, deadline, reply, .. } = job;
         let started = self.core.ticks(now);
-        let result = self.attempt(&command, lease.as_deref());
         match &result {
             Ok(_) => self.core.note_success(started),
             Err(error) => self.note(error),
         }
-        let ended = Instant::now();
-        if command.is_aes() {
-            self.queue.note(ended - now);
-        }
-        if ended > deadline {
+        if Instant::now() > deadline {
             self.core.counts.late.fetch_add(1, Ordering::Relaxed);
         }
         // Who no longer waits is not told; the answer is zeroised where it is secret.
@@ -70,17 +120,14 @@ impl Worker<'_> {
         }
     }
 
-    fn attempt(&mut self, command: &Command, lease: Option<&Lease>) -> Result<Answer, HsmError> {
+    fn attempt(&self, job: &Job) -> Result<Answer, HsmError> {
+        let lease = job.lease.as_deref();
         if lease.is_some_and(|lease| lease.epoch != self.core.epoch()) {
             return Err(HsmError::new(Kind::KeyMissing, "lease", "the handle is of an earlier login"));
         }
-        let session = match self.session.take() {
-            Some(session) => session,
-            None => self.core.module.open(self.core.slot)?,
-        };
-        let session = self.session.insert(session);
-        let task = Task { core: self.core, line: self.core.line(session), lease };
-        task.perform(command).map_err(|error| match lease {
+        let session = self.session.as_ref().ok_or_else(HsmError::stopped)?;
+        let task = Task { core: self.core, line: self.core.line(session), lease, deadline: job.deadline };
+        task.perform(&job.command).map_err(|error| match lease {
             None => task.line.explain(error),
             // Another handle is tried first, and the anchor explains if it cannot make one.
             Some(_) => error,
@@ -93,6 +140,7 @@ struct Task<'a> {
     core: &'a Core,
     line: Line<'a>,
     lease: Option<&'a Lease>,
+    deadline: Instant,
 }
 
 impl Task<'_> {
@@ -156,7 +204,7 @@ impl Task<'_> {
     fn destroy(&self, material: &Material) -> Result<Answer, HsmError> {
         if let Keeping::Token { cka_id, .. } = &material.keeping {
             self.line.destroy_stored(material, cka_id)?;
-            let fresh = self.core.module.open(self.core.slot)?;
+            let fresh = self.core.insist_on_session(self.deadline)?;
             let fresh = self.core.line(&fresh);
             fresh.see_gone(material, cka_id)?;
             fresh.is_logged_in()?;

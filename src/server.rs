@@ -41,7 +41,7 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{Config, Limits, Tls},
     health,
-    hsm::{self, Hsm, HsmError, Isolation, Kind, Launch},
+    hsm::{self, Hsm, HsmError, Isolation, Kind, Launch, PinSource},
     kms::{
         Kms, Machines,
         admin::{self, Admin},
@@ -175,9 +175,18 @@ fn take_environment(members: &[hsm::Settings]) -> Result<(), Failure> {
     Err(Failure::new(std::process::Command::new("/proc/self/exe").args(arguments).envs(wanted()).exec()))
 }
 
-fn with_rereadable_pin(settings: hsm::Settings) -> Result<hsm::Settings, Failure> {
-    let failed = |error| Failure::new(format!("hsm.pin: {error}"));
-    Ok(hsm::Settings { pin: settings.pin.rereadable().map_err(failed)?, ..settings })
+/// Members may share a pipe, of which only the first would get the PIN.
+fn with_rereadable_pins(members: Vec<hsm::Settings>) -> io::Result<Vec<hsm::Settings>> {
+    let mut known: Vec<(PinSource, PinSource)> = Vec::new();
+    let reread = members.into_iter().map(|settings| {
+        let pin = match known.iter().find(|(from, _)| *from == settings.pin) {
+            Some((_, pin)) => pin.clone(),
+            None => settings.pin.clone().rereadable()?,
+        };
+        known.push((settings.pin, pin.clone()));
+        Ok(hsm::Settings { pin, ..settings })
+    });
+    reread.collect()
 }
 
 /// Opens the store.
@@ -195,7 +204,7 @@ fn members(config: &Config) -> Result<Vec<hsm::Settings>, Failure> {
     let theirs = members.iter().flat_map(|hsm| hsm.environment.keys().cloned());
     let ours = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     refuse_spies(ours.chain(theirs))?;
-    members.into_iter().map(with_rereadable_pin).collect()
+    with_rereadable_pins(members).map_err(|error| Failure::new(format!("hsm.pin: {error}")))
 }
 
 /// The operator's verbs on `store`.

@@ -175,7 +175,7 @@ impl Command {
 
     /// Whether doing it twice is the same as doing it once, as far as the HSM's objects are concerned.
     pub(super) fn is_repeatable(&self) -> bool {
-        !matches!(self, Self::Generate { place: Place::Token { .. }, .. } | Self::Destroy { .. })
+        !matches!(self, Self::Generate { place: Place::Token { .. }, .. })
     }
 }
 

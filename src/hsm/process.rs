@@ -18,7 +18,6 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, Command as Process};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
 
 use super::command::{Answer, Asker, Command};
 use super::engine::{Engine, Profile};
@@ -34,6 +33,9 @@ const REPORT_EVERY: Duration = Duration::from_millis(500);
 
 /// How long a step may take: RSA keys of 4096 bits are made in one.
 const STEP: Duration = Duration::from_secs(60);
+
+/// How often a worker that is to end looks whether what is under way is done.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// How long a kill waits for a login to end: SoftHSM2 loses its token if it is killed inside one.
 const LOGIN: Duration = Duration::from_secs(2);
@@ -63,6 +65,10 @@ impl WorkerProcess {
         let known = known.and_then(|profile| serde_json::to_string(profile).ok());
         let first = Request::Start { settings: Box::new(settings.clone()), known };
         let (child, port) = spawn(launch, settings, &first).map_err(not_started)?;
+        let (kill, killed) = mpsc::channel(1);
+        let (ending, over) = watch::channel(false);
+        // It kills the process, too, when nobody waits for it to start any more.
+        tokio::spawn(keep(child, settings.clone(), killed, ending));
         let mut inbox = Inbox::default();
         let started = reply(&port, &mut inbox, |response| match response {
             Response::Started(started) => Some(started),
@@ -70,8 +76,6 @@ impl WorkerProcess {
         });
         let profile = Profile::from_json(&started.await?).map_err(|_| ended())?;
 
-        let (kill, killed) = mpsc::channel(1);
-        let (ending, over) = watch::channel(false);
         let process = Arc::new(Self {
             port,
             pending: Mutex::new(Some(HashMap::new())),
@@ -80,7 +84,6 @@ impl WorkerProcess {
             kill,
             over,
         });
-        tokio::spawn(keep(child, settings.clone(), killed, ending));
         tokio::spawn(Arc::clone(&process).listen(inbox));
         tokio::spawn(Arc::clone(&process).unblock());
         Ok((process, profile))
@@ -300,10 +303,10 @@ async fn serve() -> io::Result<()> {
     };
     let Some(engine) = engine else { return Ok(()) };
     let reporting = tokio::spawn(report(engine.clone(), Arc::clone(&port)));
-    let mut under_way = JoinSet::new();
-    let ordered = converse(&engine, &port, inbox, &mut under_way).await;
-    if ordered {
-        while under_way.join_next().await.is_some() {}
+    let under_way = Arc::new(());
+    let ordered = converse(&engine, &port, inbox, &under_way).await;
+    while ordered && Arc::strong_count(&under_way) > 1 {
+        tokio::time::sleep(LOOK_EVERY).await;
     }
     reporting.abort();
     engine.stop();
@@ -345,26 +348,29 @@ async fn open(port: &Port, settings: Settings, known: Option<String>) -> io::Res
 }
 
 /// Does what is asked until a stop is ordered, or nobody asks any more; whether it was ordered.
-async fn converse(engine: &Engine, port: &Arc<Port>, mut inbox: Inbox, under_way: &mut JoinSet<()>) -> bool {
+async fn converse(engine: &Engine, port: &Arc<Port>, mut inbox: Inbox, under_way: &Arc<()>) -> bool {
     while let Ok(true) = port.fill(&mut inbox).await {
         while let Ok(Some(request)) = inbox.next() {
             match request {
-                Request::Call(call) => drop(under_way.spawn(perform(engine.clone(), Arc::clone(port), call))),
+                Request::Call(call) => perform(engine, port, call, Arc::clone(under_way)),
                 Request::Stop => return true,
                 Request::Start { .. } | Request::Step { .. } => {}
             }
         }
-        while under_way.try_join_next().is_some() {}
     }
     false
 }
 
-async fn perform(engine: Engine, port: Arc<Port>, call: Call) {
+/// Does a command; `under_way` is held until it is done, or dropped because it is late.
+fn perform(engine: &Engine, port: &Arc<Port>, call: Call, under_way: Arc<()>) {
     let Call { number, patience_us, asker, command } = call;
     let deadline = Instant::now() + Duration::from_micros(patience_us);
-    let result = engine.call_for(asker, command, deadline).await;
-    // A service that is gone needs no answer.
-    let _ = port.send(&Response::Answer { number, result });
+    let port = Arc::clone(port);
+    engine.post(asker, command, deadline, move |result| {
+        // A service that is gone needs no answer.
+        let _ = port.send(&Response::Answer { number, result });
+        drop(under_way);
+    });
 }
 
 async fn report(engine: Engine, port: Arc<Port>) {

@@ -132,7 +132,7 @@ impl Anchor<'_> {
     fn wrapping_key(&self, session: &Session, wanted: &[u8]) -> Result<ObjectHandle, HsmError> {
         match self.core.wrapping_key(session)? {
             Some(key) if key.cka_id == wanted => Ok(key.handle),
-            _ => wrapping::find_by_id(session, wanted),
+            _ => wrapping::find_by_id(self.core.line(session), wanted),
         }
     }
 

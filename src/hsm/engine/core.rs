@@ -188,7 +188,7 @@ impl Core {
         if let Some(key) = self.standing().wrapping {
             return Ok(Some(key));
         }
-        let found = wrapping::find(session, &self.settings.wrapping_key_label)?;
+        let found = wrapping::find(self.line(session), &self.settings.wrapping_key_label)?;
         self.standing.write().unwrap_or_else(PoisonError::into_inner).wrapping.clone_from(&found);
         Ok(found)
     }
@@ -219,7 +219,7 @@ fn workers(settings: &Settings, profile: &Profile) -> usize {
 impl Standing {
     /// What comes with the login that the session of `line` has.
     pub(super) fn take(line: Line<'_>, settings: &Settings, allowed: Allowed) -> Result<Self, HsmError> {
-        let wrapping = wrapping::find(line.session, &settings.wrapping_key_label)?;
+        let wrapping = wrapping::find(line, &settings.wrapping_key_label)?;
         let key = line.session.generate_key(&Mechanism::AesKeyGen, &aes_to_generate(Life::Leased, allowed))?;
         let sealed = line.seal(key, b"", KNOWN_ANSWER)?;
         Ok(Self { wrapping, canary: Canary { key, iv: sealed.iv, ciphertext: sealed.ciphertext } })

@@ -128,6 +128,14 @@ impl Handles {
         Found::Soon(wait)
     }
 
+    /// The handle, if it is there.
+    pub(super) fn cached(&self, id: HandleId) -> Option<Arc<Lease>> {
+        let mut table = self.table();
+        let cached = table.ready.get_mut(&id)?;
+        cached.used = true;
+        Some(Arc::clone(&cached.lease))
+    }
+
     /// The next handle to be made: one that has not been made for another asker meanwhile, and for which somebody waits.
     pub(super) fn next_want(&self) -> Option<Want> {
         let mut table = self.table();

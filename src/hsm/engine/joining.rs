@@ -114,7 +114,7 @@ pub(in crate::hsm) fn invite(settings: &Settings, proof: &Proof) -> Result<Invit
         if let Some(key) = line.wrapping_key(settings)? {
             return has_it(line, &key, proof).map(|()| Invited::HasIt);
         }
-        if wrapping::find_by_id(line.session, &proof.cka_id).is_ok() {
+        if wrapping::find_by_id(line, &proof.cka_id).is_ok() {
             return Err(HsmError::misconfigured("join", "it has a key of that CKA_ID under another label"));
         }
         // A pair takes its time, for which nobody needs to wait.
@@ -197,7 +197,7 @@ pub(in crate::hsm) fn discard(settings: &Settings, invitation: &Invitation) -> R
 
 impl<'a> Line<'a> {
     fn wrapping_key(&self, settings: &Settings) -> Result<Option<WrappingKey>, HsmError> {
-        wrapping::find(self.session, &settings.wrapping_key_label)
+        wrapping::find(*self, &settings.wrapping_key_label)
     }
 
     fn passing_aes(&self) -> Result<Passing<'a>, HsmError> {
@@ -291,7 +291,7 @@ impl<'a> Line<'a> {
     fn find_pairs(&self, cka_id: Option<&[u8]>) -> Result<Vec<ObjectHandle>, HsmError> {
         let mut wanted = mechanism::joining_private();
         wanted.extend(cka_id.map(|id| Attribute::Id(id.to_vec())));
-        Ok(self.session.find_objects(&wanted)?)
+        self.find(&wanted)
     }
 
     fn destroy_pairs(&self, cka_id: Option<&[u8]>) -> Result<(), HsmError> {

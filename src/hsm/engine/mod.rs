@@ -26,6 +26,7 @@ mod oaep;
 mod objects;
 mod plan;
 mod pool;
+mod post;
 mod public_key;
 mod queue;
 mod raw;

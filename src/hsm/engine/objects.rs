@@ -91,7 +91,7 @@ impl Line<'_> {
     fn generate_stored(&self, order: Order, profile: &Profile, cka_id: [u8; 16]) -> Result<Material, HsmError> {
         // The id is random, so whatever has it is the rest of an earlier attempt, which only its recorder may destroy.
         if !self.find_all(order.spec, &cka_id)?.is_empty() {
-            return Err(HsmError::new(Kind::Bug, "generate", "an object has this CKA_ID already"));
+            return Err(HsmError::new(Kind::SessionLost, "generate", "an earlier attempt left an object with this CKA_ID"));
         }
         let label = format!("strongroom {}", order.id);
         let life = Life::Token { cka_id: &cka_id, label: &label };
@@ -181,7 +181,12 @@ impl Line<'_> {
 
     /// Every handle of a secret or private key on the token with this CKA_ID.
     fn find_all(&self, spec: KeySpec, cka_id: &[u8]) -> Result<Vec<ObjectHandle>, HsmError> {
-        Ok(self.session.find_objects(&mechanism::token_object(class(spec), cka_id))?)
+        self.find(&mechanism::token_object(class(spec), cka_id))
+    }
+
+    /// Every object that this session sees and that has these attributes.
+    pub(super) fn find(&self, template: &[Attribute]) -> Result<Vec<ObjectHandle>, HsmError> {
+        self.calls.find(self.session, template)
     }
 
     /// What two handles of one object have in common, and two objects have not.
@@ -218,7 +223,7 @@ impl Line<'_> {
     /// that it makes, and with an id of the length that it gives.
     pub(super) fn destroy_left_by_a_probe(&self) -> Result<usize, HsmError> {
         let mut count = 0;
-        for handle in self.session.find_objects(&mechanism::left_by_a_probe())? {
+        for handle in self.find(&mechanism::left_by_a_probe())? {
             let id = self.session.get_attributes(handle, &[AttributeType::Id])?;
             if matches!(&id[..], [Attribute::Id(id)] if id.len() == 16) {
                 self.session.destroy_object(handle)?;

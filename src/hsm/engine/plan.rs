@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::hsm::command::Command;
+use crate::hsm::command::{Command, Place};
 use crate::key::material::{Keeping, Material, MaterialId};
 
 use super::handles::{Half, HandleId};
@@ -35,7 +35,7 @@ impl Command {
 
     pub(super) fn lane(&self) -> Lane {
         match self {
-            command if !command.is_repeatable() => Lane::Writer,
+            Self::Generate { place: Place::Token { .. }, .. } | Self::Destroy { .. } => Lane::Writer,
             Self::Generate { spec, .. } if spec.is_asymmetric() => Lane::Slow,
             _ => Lane::Work,
         }

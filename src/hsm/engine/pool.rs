@@ -12,15 +12,15 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use cryptoki::session::Session;
-use tokio::sync::oneshot;
 
 use super::anchor::{self, Errand};
 use super::core::Core;
 use super::handles::Lease;
+use super::post::Reply;
 use super::queue::Queue;
 use super::turns::{Class, Waiting};
 use super::worker;
-use crate::hsm::command::{Answer, Asker, Command};
+use crate::hsm::command::{Asker, Command};
 use crate::hsm::error::HsmError;
 
 /// A call is not given up before it has lasted this long, however near its deadline it began: under load, calls begin late,
@@ -43,7 +43,7 @@ pub(super) struct Job {
     pub(super) command: Command,
     pub(super) lease: Option<Arc<Lease>>,
     pub(super) deadline: Instant,
-    pub(super) reply: oneshot::Sender<Result<Answer, Failure>>,
+    pub(super) reply: Reply,
 }
 
 impl Waiting for Job {

@@ -262,6 +262,7 @@ mod tests {
 
     use super::*;
     use crate::hsm::command::{Asker, Command};
+    use crate::hsm::engine::post::Reply;
     use crate::key::material::{Keeping, Material, MaterialId};
     use crate::key::spec::{KeySpec, KeyUsage};
     use crate::secret::SecretBytes;
@@ -270,7 +271,7 @@ mod tests {
 
     fn job(command: Command) -> Job {
         let deadline = Instant::now() + A_MINUTE;
-        Job { asker: Asker::SERVICE, command, lease: None, deadline, reply: oneshot::channel().0 }
+        Job { asker: Asker::SERVICE, command, lease: None, deadline, reply: Reply::Waiting(oneshot::channel().0) }
     }
 
     fn long() -> Job {

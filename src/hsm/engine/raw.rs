@@ -30,6 +30,10 @@ use crate::hsm::error::{HsmError, Kind};
 /// The longest output any of our calls can have; a module that says more is not believed.
 const MAX_OUTPUT_BYTES: usize = 64 * 1024;
 
+/// Handles asked for at once, and the most that a search of ours can have found.
+const FOUND_AT_ONCE: usize = 16;
+const MAX_FOUND: usize = 100_000;
+
 type Begin = unsafe extern "C" fn(CK_SESSION_HANDLE, *mut CK_MECHANISM, CK_OBJECT_HANDLE) -> CK_RV;
 type Finish = unsafe extern "C" fn(CK_SESSION_HANDLE, *mut CK_BYTE, CK_ULONG, *mut CK_BYTE, *mut CK_ULONG) -> CK_RV;
 
@@ -101,6 +105,40 @@ impl Calls {
         let written = finish("C_Decrypt", self.list.C_Decrypt, session, input, &mut output)?;
         output.truncate(written);
         Ok(SecretBytes::from(std::mem::take(&mut *output)))
+    }
+
+    /// C_FindObjectsInit, C_FindObjects until there are no more, C_FindObjectsFinal. `cryptoki` does not tell when the last
+    /// of them fails, and then the search stays open.
+    pub(super) fn find(&self, session: &Session, template: &[Attribute]) -> Result<Vec<ObjectHandle>, HsmError> {
+        let begin = present("C_FindObjectsInit", self.list.C_FindObjectsInit)?;
+        let mut attributes: Vec<CK_ATTRIBUTE> = template.iter().map(CK_ATTRIBUTE::from).collect();
+        let count = ulong(attributes.len())?;
+        // SAFETY: the attributes point into `template`, which outlives the call; PKCS#11 section 5.7.7 has the module copy
+        // what it needs of them.
+        check("C_FindObjectsInit", unsafe { begin(session.handle(), attributes.as_mut_ptr(), count) })?;
+        let found = self.found(session);
+        let end = present("C_FindObjectsFinal", self.list.C_FindObjectsFinal)?;
+        // SAFETY: the session is open, as long as we hold it.
+        let ended = check("C_FindObjectsFinal", unsafe { end(session.handle()) });
+        found.and_then(|found| ended.map(|()| found))
+    }
+
+    fn found(&self, session: &Session) -> Result<Vec<ObjectHandle>, HsmError> {
+        let next = present("C_FindObjects", self.list.C_FindObjects)?;
+        let mut all = Vec::new();
+        while all.len() < MAX_FOUND {
+            let (mut some, mut count) = ([0; FOUND_AT_ONCE], 0);
+            // SAFETY: `some` has as many places as is said, and both outlive the call.
+            let rv = unsafe { next(session.handle(), some.as_mut_ptr(), ulong(some.len())?, &mut count) };
+            check("C_FindObjects", rv)?;
+            let some = some.get(..written("C_FindObjects", count, FOUND_AT_ONCE)?).unwrap_or_default();
+            if some.is_empty() {
+                return Ok(all);
+            }
+            // SAFETY: the handles are those that the module has just given us.
+            all.extend(some.iter().map(|handle| unsafe { ObjectHandle::new_from_raw(*handle) }));
+        }
+        Err(HsmError::nonsense("C_FindObjects", "there is no end of objects"))
     }
 
     /// C_WrapKey. `cryptoki` does not know CKM_AES_KEY_WRAP_KWP.

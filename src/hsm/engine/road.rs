@@ -12,6 +12,7 @@ use super::anchor::Errand;
 use super::handles::{Found, Lease};
 use super::plan::Lane;
 use super::pool::{Failure, Job};
+use super::post::Reply;
 use super::queue::Refused;
 use crate::hsm::command::{Answer, Asker, Command};
 use crate::hsm::error::{HsmError, Kind};
@@ -22,26 +23,46 @@ const MOST_MENDED: usize = 3;
 impl Engine {
     /// Tries a command, mends what can be mended and tries again: once for each kind of failure, and once more if a new login
     /// came in between, because then the failure says nothing about what is now.
-    pub(super) async fn attempts(
+    pub(super) async fn attempts(&self, asker: Asker, command: Command, deadline: Instant) -> Result<Answer, HsmError> {
+        let epoch = self.core().epoch();
+        match self.attempt(asker, command, deadline).await {
+            Ok(answer) => Ok(answer),
+            Err(failure) => self.try_again(asker, failure, epoch, deadline).await,
+        }
+    }
+
+    /// What becomes of a command whose first attempt failed, by the deadline.
+    pub(super) async fn rescue(
         &self,
         asker: Asker,
-        mut command: Command,
+        failure: Failure,
+        epoch: u64,
+        deadline: Instant,
+    ) -> Result<Answer, HsmError> {
+        let attempts = self.try_again(asker, failure, epoch, deadline);
+        tokio::time::timeout_at(deadline.into(), attempts).await.unwrap_or_else(|_| Err(HsmError::timeout()))
+    }
+
+    async fn try_again(
+        &self,
+        asker: Asker,
+        mut failure: Failure,
+        mut epoch: u64,
         deadline: Instant,
     ) -> Result<Answer, HsmError> {
         let mut mended = Vec::new();
         loop {
-            let epoch = self.core().epoch();
-            let failure = match self.attempt(asker, command, deadline).await {
-                Ok(answer) => return Ok(answer),
-                Err(failure) => failure,
-            };
             let kind = failure.error.kind;
             let is_new = !mended.contains(&kind) || self.core().epoch() != epoch;
             if mended.len() == MOST_MENDED || !is_new || !self.mend(&failure, epoch, deadline).await? {
                 return Err(self.judge(failure, deadline).await);
             }
             mended.push(kind);
-            command = failure.command;
+            epoch = self.core().epoch();
+            failure = match self.attempt(asker, failure.command, deadline).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
         }
     }
 
@@ -66,7 +87,8 @@ impl Engine {
                 self.core().handles.drop_stale(id, lease);
                 Ok(true)
             }
-            Kind::LoggedOut => self.log_in(epoch, deadline).await.map(|()| failure.command.is_repeatable()),
+            // Who is not logged in has changed nothing.
+            Kind::LoggedOut => self.log_in(epoch, deadline).await.map(|()| true),
             _ => Ok(false),
         }
     }
@@ -98,7 +120,7 @@ impl Engine {
             Err(error) => return Err(fail(error, command)),
         };
         let (reply, answer) = oneshot::channel();
-        self.enqueue(Job { asker, command, lease, deadline, reply })
+        self.enqueue(Job { asker, command, lease, deadline, reply: Reply::Waiting(reply) })
             .map_err(|(error, job)| fail(error, job.command))?;
         match answer.await {
             Ok(result) => result,
@@ -118,7 +140,7 @@ impl Engine {
         }
     }
 
-    fn enqueue(&self, job: Job) -> Result<(), (HsmError, Box<Job>)> {
+    pub(super) fn enqueue(&self, job: Job) -> Result<(), (HsmError, Box<Job>)> {
         let doors = self.inner.doors.read().unwrap_or_else(PoisonError::into_inner);
         let Some(doors) = doors.as_ref() else { return Err((HsmError::stopped(), Box::new(job))) };
         let queue = match job.command.lane() {
@@ -141,7 +163,7 @@ impl Engine {
         let Job { command, lease, reply, .. } = job;
         let started = self.core().ticks(Instant::now());
         let error = HsmError::new(Kind::Busy, "queue", "the queue is full, and the place is another caller's");
-        let _ = reply.send(Err(Failure { error, command, lease, started }));
+        reply.send(Err(Failure { error, command, lease, started }));
     }
 }
 

@@ -109,8 +109,7 @@ impl Worker<'_> {
         if Instant::now() > deadline {
             self.core.counts.late.fetch_add(1, Ordering::Relaxed);
         }
-        // Who no longer waits is not told; the answer is zeroised where it is secret.
-        let _ = reply.send(result.map_err(|error| Failure { error, command, lease, started }));
+        reply.send(result.map_err(|error| Failure { error, command, lease, started }));
     }
 
     fn note(&mut self, error: &HsmError) {

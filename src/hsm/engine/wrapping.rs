@@ -76,21 +76,21 @@ pub fn init_wrapping_key(settings: &Settings) -> Result<WrappingKeyReport, HsmEr
 /// The same; a `sole` one may never leave the HSM, also where it could do so safely.
 pub(in crate::hsm) fn make(settings: &Settings, sole: bool) -> Result<WrappingKeyReport, HsmError> {
     token::visit(settings, |line, _turn| {
-        if let Some(key) = find(line.session, &settings.wrapping_key_label)? {
+        if let Some(key) = find(line, &settings.wrapping_key_label)? {
             return key.report(line, false);
         }
         let cka_id: [u8; 16] = line.unique()?;
         let (life, allowed) = nature(line, &cka_id, &settings.wrapping_key_label, sole);
         line.session.generate_key(&Mechanism::AesKeyGen, &mechanism::wrapping_key(life, allowed))?;
         // Seen again by what will be used to find it, or it does not count as made.
-        find(line.session, &settings.wrapping_key_label)?.ok_or_else(missing)?.report(line, true)
+        find(line, &settings.wrapping_key_label)?.ok_or_else(missing)?.report(line, true)
     })
 }
 
 /// The wrapping key, if the token has one.
 pub(in crate::hsm) fn look(settings: &Settings) -> Result<Option<WrappingKeyReport>, HsmError> {
     token::visit(settings, |line, _turn| {
-        let key = find(line.session, &settings.wrapping_key_label)?;
+        let key = find(line, &settings.wrapping_key_label)?;
         key.map(|key| key.report(line, false)).transpose()
     })
 }
@@ -123,15 +123,15 @@ impl WrappingKey {
 }
 
 /// The wrapping key with this label, if the token has one; several are an error, because nothing says which is meant.
-pub(super) fn find(session: &Session, label: &str) -> Result<Option<WrappingKey>, HsmError> {
+pub(super) fn find(line: Line<'_>, label: &str) -> Result<Option<WrappingKey>, HsmError> {
     let wanted = [
         Attribute::Class(ObjectClass::SECRET_KEY),
         Attribute::Token(true),
         Attribute::Label(label.as_bytes().to_vec()),
     ];
     let mut found = Vec::new();
-    for handle in session.find_objects(&wanted)? {
-        let key = WrappingKey { handle, cka_id: cka_id(session, handle)? };
+    for handle in line.find(&wanted)? {
+        let key = WrappingKey { handle, cka_id: cka_id(line.session, handle)? };
         // One object may be found twice under two handles; another key has another id.
         if !found.iter().any(|other: &WrappingKey| other.cka_id == key.cka_id) {
             found.push(key);
@@ -144,9 +144,9 @@ pub(super) fn find(session: &Session, label: &str) -> Result<Option<WrappingKey>
 }
 
 /// The wrapping key with this CKA_ID: material remembers its own, so that a new wrapping key does not orphan it.
-pub(super) fn find_by_id(session: &Session, id: &[u8]) -> Result<ObjectHandle, HsmError> {
+pub(super) fn find_by_id(line: Line<'_>, id: &[u8]) -> Result<ObjectHandle, HsmError> {
     let wanted = mechanism::token_object(ObjectClass::SECRET_KEY, id);
-    session.find_objects(&wanted)?.first().copied().ok_or_else(missing)
+    line.find(&wanted)?.first().copied().ok_or_else(missing)
 }
 
 fn cka_id(session: &Session, handle: ObjectHandle) -> Result<Vec<u8>, HsmError> {

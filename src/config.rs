@@ -111,6 +111,9 @@ pub struct Hsm {
     /// end idle sessions, which otherwise costs the first call after a pause some time.
     #[serde(default)]
     pub keepalive_ms: u64,
+    /// Memory by which the worker process of an HSM may grow before another takes its place, in MiB: modules leak.
+    #[serde(default = "defaults::worker_growth_mib")]
+    pub worker_growth_mib: u32,
     /// Sessions that do commands. More help RSA up to the number of cores or the HSM's own; SoftHSM2 is fastest at AES
     /// with few.
     #[serde(default = "defaults::sessions")]
@@ -212,6 +215,9 @@ mod defaults {
     }
     pub(super) fn staleness_ms() -> u64 {
         2_000
+    }
+    pub(super) fn worker_growth_mib() -> u32 {
+        256
     }
     pub(super) fn sessions() -> usize {
         4
@@ -323,6 +329,7 @@ impl Config {
             ledger: self.store.path.with_extension("hsm-logins"),
             environment: hsm.environment.clone(),
             keepalive_ms: hsm.keepalive_ms,
+            growth_bytes: u64::from(hsm.worker_growth_mib) << 20,
             sessions: hsm.sessions,
             queue: hsm.queue,
             cached_handles: hsm.cached_handles,

@@ -35,9 +35,6 @@ const DRAIN: Duration = Duration::from_secs(60);
 /// How long it is waited before a replacement that failed is tried again.
 const AGAIN: Duration = Duration::from_secs(30);
 
-/// Memory by which a worker process may grow before it is replaced: modules leak (SoftHSM2 250 bytes per unwrapped key).
-const GROWTH_BYTES: u64 = 256 * 1024 * 1024;
-
 /// One HSM of a key store.
 pub(super) struct Member {
     settings: Settings,
@@ -445,7 +442,7 @@ impl Keeper {
 
     /// Why an engine that does its work is better replaced.
     fn reason_to_replace(&self, report: &Report) -> Option<&'static str> {
-        if report.resident_bytes > self.size_when_new + GROWTH_BYTES {
+        if report.resident_bytes > self.size_when_new + self.member.settings.growth_bytes {
             return Some("its memory grows");
         }
         (report.gauges.threads_lost >= self.member.settings.sessions.max(1) as u64).then_some("its calls hang")

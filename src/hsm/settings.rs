@@ -26,6 +26,9 @@ pub struct Settings {
     pub environment: BTreeMap<String, String>,
     /// How often an HSM that nobody calls is asked a known answer; 0 is never. For those that end idle sessions.
     pub keepalive_ms: u64,
+    /// Memory by which a worker process may grow before another takes its place, in bytes: modules leak (SoftHSM2 250 bytes for
+    /// each key that is unwrapped).
+    pub growth_bytes: u64,
     /// Worker threads, each with a session of its own; fewer are started if the token allows fewer.
     pub sessions: usize,
     /// Commands that may wait for a worker; one more is answered `Busy`.

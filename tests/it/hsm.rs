@@ -593,7 +593,7 @@ async fn an_id_that_is_taken_is_not_given_again() {
     let place = stored();
     let key = make(&hsm, KeySpec::SymmetricDefault, place).await;
     let (id, spec, usage) = (MaterialId([0xcc; 32]), KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt);
-    assert_eq!(kind(hsm.call(Command::Generate { id, spec, usage, place }, soon()).await), Kind::Bug);
+    assert_eq!(kind(hsm.call(Command::Generate { id, spec, usage, place }, soon()).await), Kind::SessionLost);
     assert!(seal(&hsm, &key, b"x").await.is_ok());
 }
 

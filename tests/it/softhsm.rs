@@ -46,6 +46,7 @@ fn settings(module: &Path, label: &str) -> Settings {
         name,
         environment: BTreeMap::new(),
         keepalive_ms: 0,
+        growth_bytes: 256 << 20,
         sessions: 2,
         queue: 128,
         cached_handles: 16,

@@ -72,6 +72,7 @@ fn repeat(faults: &Controller) {
 
 #[test]
 fn recovery_after_each_event() {
+    let _turn = crate::turn();
     let count = if in_full() { 50 } else { 4 };
     println!("{:32} {:>6} {:>10} {:>10} {:>8} {:>8}", "event", "times", "median", "longest", "calls", "failed");
     for event in EVENTS {

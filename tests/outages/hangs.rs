@@ -35,6 +35,7 @@ fn measure(rig: &Rig, calls: &Calls, during: impl FnOnce()) -> Vec<crate::load::
 
 #[test]
 fn one_session_that_hangs_does_not_slow_the_others() {
+    let _turn = crate::turn();
     let rig = rig();
     let calls = Calls::of(&rig);
     let window = Duration::from_secs(3);
@@ -51,6 +52,7 @@ fn one_session_that_hangs_does_not_slow_the_others() {
 
 #[test]
 fn when_every_session_hangs_the_worker_is_replaced() {
+    let _turn = crate::turn();
     let rig = rig();
     let calls = Calls::of(&rig);
     let worker = rig.faults().instances();

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that panics has failed")]
 
 mod events;
+mod growth;
 mod hangs;
 mod load;
 mod matrix;
@@ -15,6 +16,14 @@ mod pins;
 mod rig;
 #[path = "../it/softhsm.rs"]
 mod softhsm;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Tests take turns: what they say of times is said of a machine that does nothing else.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Whether everything is to be run in full.
 fn in_full() -> bool {

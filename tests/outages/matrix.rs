@@ -16,11 +16,15 @@ use std::{
 
 use cryptoki_sys::*;
 use strongroom::kms::KeyStoreKind;
-use strongroom_faults::rule::{Action, Crash, Lie, Rule};
+use strongroom_faults::{
+    rule::{Action, Crash, Lie, Rule},
+    world::World,
+};
 
 use crate::{
     in_full,
     operations::{self, Bench, Work},
+    rig::Answer,
 };
 
 /// An answer may come this much after its deadline.
@@ -61,13 +65,18 @@ const CODES: &[(&str, CK_RV)] = &[
 
 struct Fault {
     name: String,
-    rule: Rule,
+    strike: Strike,
+}
+
+enum Strike {
+    Rule(Rule),
+    World(World),
 }
 
 /// Every fault at the n-th call of a function.
 fn faults(function: &str, nth: u64) -> Vec<Fault> {
     let rule = || Rule::on(function).nth(nth).once();
-    let fault = |name: String, rule| Fault { name, rule };
+    let fault = |name: String, rule| Fault { name, strike: Strike::Rule(rule) };
     let mut all: Vec<Fault> = CODES
         .iter()
         .flat_map(|(name, code)| {
@@ -93,6 +102,24 @@ fn faults(function: &str, nth: u64) -> Vec<Fault> {
     all
 }
 
+/// What befalls the HSM as a whole, right before the call.
+fn events() -> Vec<Fault> {
+    let events = [
+        ("sessions killed", World::KillSessions),
+        ("logged out", World::LogOut),
+        ("rebooted", World::Reboot),
+        ("failover", World::Failover { millis: 50 }),
+        ("token away", World::vanish()),
+        ("device away", World::Vanish { code: CKR_DEVICE_REMOVED }),
+        ("one session", World::CapSessions { sessions: 1, code: CKR_SESSION_COUNT }),
+        ("full", World::Full { on: true }),
+        ("objects hidden", World::Hide { id: None }),
+        ("objects found twice", World::DuplicateFinds { on: true }),
+        ("constant randomness", World::ConstantRandom { byte: Some(7) }),
+    ];
+    events.into_iter().map(|(name, world)| Fault { name: name.to_owned(), strike: Strike::World(world) }).collect()
+}
+
 /// What happens in a cell.
 struct Cell<'a> {
     work: &'a Work,
@@ -111,6 +138,7 @@ struct Totals {
 
 #[test]
 fn every_fault_at_every_call() {
+    let _turn = crate::turn();
     let totals = Mutex::new(Totals::default());
     let began = Instant::now();
     thread::scope(|scope| {
@@ -153,24 +181,30 @@ fn run(bench: &Bench, keeping: KeyStoreKind, (share, of): (usize, usize), totals
     let all = operations::all(keeping);
     for work in all.iter() {
         let (began, calls) = (Instant::now(), calls(bench, work));
-        let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
-        for (position, function) in calls.iter().enumerate() {
-            let nth = seen.entry(function).and_modify(|n| *n += 1).or_insert(1);
-            for fault in faults(function, *nth) {
-                let number = count.fetch_add(1, Ordering::Relaxed);
-                let is_ours = number % of == share;
-                // Two in five, if not all are asked for; of those that make RSA keys, which takes long, fewer.
-                let is_wanted = in_full() || number % 5 < 2 && (!work.is_slow() || number.is_multiple_of(3));
-                let at = format!("call {} ({function} {nth})", position + 1);
-                if !is_ours || !is_wanted || !is_asked_for(&format!("{}, {at}, {}", work.name, fault.name)) {
-                    continue;
-                }
-                let outcome = try_cell(bench, &Cell { work, at, fault });
-                outcome.add_to(&mut totals.lock().unwrap());
+        for cell in cells(work, &calls) {
+            let number = count.fetch_add(1, Ordering::Relaxed);
+            // Two in five, if not all are asked for; of those that take long, fewer.
+            let is_wanted = in_full() || number % 5 < 2 && (!work.is_slow() || number.is_multiple_of(3));
+            let name = format!("{}, {}, {}", work.name, cell.at, cell.fault.name);
+            if number % of == share && is_wanted && is_asked_for(&name) {
+                try_cell(bench, &cell).add_to(&mut totals.lock().unwrap());
             }
         }
         println!("{keeping:?} {share}/{of}: {}: {} calls, {:.1?}", work.name, calls.len(), began.elapsed());
     }
+}
+
+/// Every fault at every call, and every event before them.
+fn cells<'a>(work: &'a Work, calls: &[String]) -> Vec<Cell<'a>> {
+    let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut cells = Vec::new();
+    for (position, function) in calls.iter().enumerate() {
+        let nth = *seen.entry(function).and_modify(|n| *n += 1).or_insert(1);
+        let at = format!("call {} ({function} {nth})", position + 1);
+        cells.extend(faults(function, nth).into_iter().map(|fault| Cell { work, at: at.clone(), fault }));
+    }
+    cells.extend(events().into_iter().map(|fault| Cell { work, at: "before".to_owned(), fault }));
+    cells
 }
 
 /// `STRONGROOM_CELLS=text` runs the cells only whose names have the text in them: `Decrypt, call 2 (C_Decrypt 1), hangs`.
@@ -212,17 +246,42 @@ impl Outcome {
 }
 
 fn try_cell(bench: &Bench, cell: &Cell<'_>) -> Outcome {
-    let (rig, faults) = (&bench.rig, bench.rig.faults());
-    let mut rule = None;
-    let hangs = matches!(cell.fault.rule.action, Action::Hang);
+    let (answer, hit) = strike(bench, cell);
+    let faults = bench.rig.faults();
+    faults.clear();
+    faults.calm();
+    let (operation, body) = bench.probe();
+    let recovery = bench.rig.recovers(operation, &body, 2 * RECOVERY);
+    let mut defects = judge(cell.work, &answer);
+    defects.extend(match recovery {
+        None => Some(format!("not well after {:?}", 2 * RECOVERY)),
+        Some(after) => (after > RECOVERY).then(|| format!("well only after {after:?}")),
+    });
+    defects.extend(complaints(bench).into_iter().map(|complaint| format!("the module complains: {complaint}")));
+    defects.extend(leaks(bench));
+    let name = |text| format!("{}, {}, {}: {text}", cell.work.name, cell.at, cell.fault.name);
+    Outcome {
+        answer: if answer.status == 200 { "success".to_owned() } else { answer.code().to_owned() },
+        recovery: recovery.unwrap_or(2 * RECOVERY),
+        hit,
+        defects: defects.into_iter().map(name).collect(),
+    }
+}
+
+/// Has the fault strike at the call; the answer, and whether it came to strike.
+fn strike(bench: &Bench, cell: &Cell<'_>) -> (Answer, bool) {
+    let (faults, mut rule) = (bench.rig.faults(), None);
     let answer = thread::scope(|scope| {
-        cell.work.perform(bench, || {
-            rule = Some(faults.rule(cell.fault.rule.clone()));
-            if hangs {
-                scope.spawn(|| {
-                    thread::sleep(HANG);
-                    faults.clear();
-                });
+        cell.work.perform(bench, || match &cell.fault.strike {
+            Strike::World(world) => faults.world(world.clone()),
+            Strike::Rule(wanted) => {
+                rule = Some(faults.rule(wanted.clone()));
+                if matches!(wanted.action, Action::Hang) {
+                    scope.spawn(|| {
+                        thread::sleep(HANG);
+                        faults.clear();
+                    });
+                }
             }
         })
     });
@@ -230,30 +289,35 @@ fn try_cell(bench: &Bench, cell: &Cell<'_>) -> Outcome {
     if answer.took < Duration::from_millis(5) {
         thread::sleep(Duration::from_millis(2));
     }
-    let hit = faults.hits(rule.unwrap()) > 0;
+    (answer, rule.is_none_or(|rule| faults.hits(rule) > 0))
+}
+
+/// What is wrong with an answer.
+fn judge(work: &Work, answer: &Answer) -> Vec<String> {
     let mut defects = Vec::new();
-    let mut defect = |text: String| {
-        defects.push(format!("{}, {}, {}: {text}", cell.work.name, cell.at, cell.fault.name));
-    };
-    if answer.status != 200 && !cell.work.may_answer(answer.code()) {
-        defect(format!("answered {} {}", answer.status, answer.body));
+    if answer.status != 200 && !work.may_answer(answer.code()) {
+        defects.push(format!("answered {} {}", answer.status, answer.body));
     }
-    if answer.took > cell.work.deadline() + GRACE {
-        defect(format!("answered after {:?}", answer.took));
+    if answer.took > work.deadline() + GRACE {
+        defects.push(format!("answered after {:?}", answer.took));
     }
-    faults.clear();
-    let (operation, body) = bench.probe();
-    let recovery = rig.recovers(operation, &body, 2 * RECOVERY);
-    match recovery {
-        None => defect(format!("not well after {:?}", 2 * RECOVERY)),
-        Some(after) if after > RECOVERY => defect(format!("well only after {after:?}")),
-        Some(_) => {}
+    defects
+}
+
+/// What is left in the HSM that should not be: sessions beside those of the lanes, operations that nobody ends.
+fn leaks(bench: &Bench) -> Option<String> {
+    let faults = bench.rig.faults();
+    let began = Instant::now();
+    loop {
+        let (sessions, operations) = (faults.open_sessions(), faults.active_operations());
+        if sessions <= bench.lanes() && operations == 0 {
+            return None;
+        }
+        if began.elapsed() > RECOVERY {
+            return Some(format!("{sessions} sessions and {operations} operations are left open"));
+        }
+        thread::sleep(Duration::from_millis(5));
     }
-    for complaint in complaints(bench) {
-        defect(format!("the module complains: {complaint}"));
-    }
-    let code = if answer.status == 200 { "success" } else { answer.code() };
-    Outcome { answer: code.to_owned(), recovery: recovery.unwrap_or(2 * RECOVERY), hit, defects }
 }
 
 /// What the module has seen that must not be, since the last time that it was asked.

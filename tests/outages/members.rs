@@ -24,6 +24,7 @@ fn kill(pid: u32) {
 
 #[test]
 fn one_of_two_dies_and_comes_back_and_nothing_fails_that_is_not_tried_again() {
+    let _turn = crate::turn();
     let (rig, times) = (rig(), if in_full() { 100 } else { 10 });
     let load = Load::every(&rig, &Calls::of(&rig), Duration::from_millis(5));
     thread::sleep(Duration::from_millis(300));
@@ -55,6 +56,7 @@ fn one_of_two_dies_and_comes_back_and_nothing_fails_that_is_not_tried_again() {
 
 #[test]
 fn the_work_is_shared() {
+    let _turn = crate::turn();
     let rig = rig();
     let done = {
         let load = Load::closed(&rig, &Calls::of(&rig), 8);

@@ -1,6 +1,9 @@
 //! Every way in which the API makes the HSM work: what is done before, so that a handle is cached or is not, and the call.
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 use strongroom::kms::KeyStoreKind;
@@ -40,6 +43,7 @@ enum Kind {
     DecryptRsa(usize),
     FirstCallOfAccessKey,
     Delete,
+    Start,
 }
 
 const OAEP: [&str; 2] = ["RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256"];
@@ -65,6 +69,7 @@ pub fn all(keeping: KeyStoreKind) -> Vec<Work> {
             all.push(("Decrypt, RSA, SHA-256", true, DecryptRsa(1)));
             all.push(("first call of an access key", false, FirstCallOfAccessKey));
             all.push(("CreateKey, RSA", false, CreateRsaKey));
+            all.push(("start of a worker", false, Start));
         }
     }
     all.into_iter().map(|(name, cold, kind)| Work { name, cold, kind }).collect()
@@ -74,15 +79,15 @@ impl Work {
     /// By when it must be answered.
     pub fn deadline(&self) -> Duration {
         match self.kind {
-            Kind::CreateKey | Kind::CreateRsaKey | Kind::Delete => GENERATION_DEADLINE,
+            Kind::CreateKey | Kind::CreateRsaKey | Kind::Delete | Kind::Start => GENERATION_DEADLINE,
             // Two calls, one after the other; each has the deadline of the request.
             _ => DEADLINE,
         }
     }
 
-    /// Whether RSA keys are made, which takes its time.
+    /// Whether an RSA key is made or a process started, which takes its time.
     pub fn is_slow(&self) -> bool {
-        self.kind == Kind::CreateRsaKey
+        matches!(self.kind, Kind::CreateRsaKey | Kind::Start)
     }
 
     /// Whether an exception is declared for it, and may be retried or says what is wrong with the HSM.
@@ -109,9 +114,30 @@ impl Work {
         if self.kind == Kind::Delete {
             return delete(bench, at);
         }
+        if self.kind == Kind::Start {
+            return start(bench, at);
+        }
         let (operation, body) = bench.request(self.kind);
         at();
         rig.call(operation, &body)
+    }
+}
+
+/// A worker is killed, and called until it is back.
+fn start(bench: &Bench, at: impl FnOnce()) -> Answer {
+    let rig = &bench.rig;
+    for pid in rig.faults().instances() {
+        let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+    at();
+    let (began, (operation, body)) = (Instant::now(), bench.probe());
+    loop {
+        let answer = rig.call(operation, &body);
+        if answer.status == 200 || began.elapsed() > GENERATION_DEADLINE {
+            return answer;
+        }
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -146,6 +172,11 @@ impl Bench {
         Self { rig, aes, rsa, sealed: json!({"Blob": blob, "Other": other}), sealed_rsa, complaints: Mutex::default() }
     }
 
+    /// Sessions that the engine has at most: of two workers, of the anchor, of slow calls, of what makes objects on the token.
+    pub fn lanes(&self) -> usize {
+        5
+    }
+
     /// A call that must succeed when the HSM is well.
     pub fn probe(&self) -> (&'static str, Value) {
         self.request(Kind::Encrypt)
@@ -162,7 +193,7 @@ impl Bench {
     fn request(&self, kind: Kind) -> (&'static str, Value) {
         let key = &self.aes[0];
         match kind {
-            Kind::Encrypt => ("Encrypt", json!({"KeyId": key, "Plaintext": "eA=="})),
+            Kind::Encrypt | Kind::Start => ("Encrypt", json!({"KeyId": key, "Plaintext": "eA=="})),
             Kind::Decrypt => ("Decrypt", json!({"CiphertextBlob": self.sealed["Blob"]})),
             Kind::ReEncrypt => {
                 ("ReEncrypt", json!({"CiphertextBlob": self.sealed["Blob"], "DestinationKeyId": self.aes[1]}))

@@ -11,6 +11,7 @@ use crate::{in_full, rig, softhsm};
 /// after ten tries never locks.
 #[test]
 fn a_wrong_pin_is_tried_once_by_all_starts_together() {
+    let _turn = crate::turn();
     let starts = if in_full() { 1_000 } else { 30 };
     let dir = tempfile::tempdir().unwrap();
     let token = softhsm::token();

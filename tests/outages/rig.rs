@@ -47,13 +47,15 @@ pub struct Options {
     pub keeping: KeyStoreKind,
     pub sessions: usize,
     pub cached_handles: usize,
+    /// Memory by which a worker may grow.
+    pub growth_bytes: u64,
     /// HSMs, each behind faults of its own.
     pub members: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { keeping: KeyStoreKind::Wrapped, sessions: 2, cached_handles: 1, members: 1 }
+        Self { keeping: KeyStoreKind::Wrapped, sessions: 2, cached_handles: 1, growth_bytes: 256 << 20, members: 1 }
     }
 }
 
@@ -216,6 +218,7 @@ fn members(dir: &Path, options: &Options) -> (Vec<hsm::Settings>, Vec<Controller
             environment: BTreeMap::from([("RUST_LOG".to_owned(), "off".to_owned())]),
             sessions: options.sessions,
             cached_handles: options.cached_handles,
+            growth_bytes: options.growth_bytes,
             ..token.clone()
         };
         (settings, faults)

@@ -99,12 +99,16 @@ impl Line<'_> {
         if input.len() > oaep.hash.max_plaintext_bytes(k) {
             return Err(too_long());
         }
-        match oaep.road()? {
-            Road::Native => self.calls.encrypt_once(self.session, &oaep.hash.mechanism(), key, input, k),
+        let ciphertext = match oaep.road()? {
+            Road::Native => self.calls.encrypt_once(self.session, &oaep.hash.mechanism(), key, input, k)?,
             Road::Raw => {
                 let padded = oaep::pad(k, &self.unique()?, input).ok_or_else(too_long)?;
-                self.calls.encrypt_once(self.session, &Mechanism::RsaX509, key, &padded, k)
+                self.calls.encrypt_once(self.session, &Mechanism::RsaX509, key, &padded, k)?
             }
+        };
+        match ciphertext.len() == k {
+            true => Ok(ciphertext),
+            false => Err(HsmError::nonsense("C_Encrypt", "the ciphertext is not as long as the modulus")),
         }
     }
 

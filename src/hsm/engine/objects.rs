@@ -91,7 +91,11 @@ impl Line<'_> {
     fn generate_stored(&self, order: Order, profile: &Profile, cka_id: [u8; 16]) -> Result<Material, HsmError> {
         // The id is random, so whatever has it is the rest of an earlier attempt, which only its recorder may destroy.
         if !self.find_all(order.spec, &cka_id)?.is_empty() {
-            return Err(HsmError::new(Kind::SessionLost, "generate", "an earlier attempt left an object with this CKA_ID"));
+            return Err(HsmError::new(
+                Kind::SessionLost,
+                "generate",
+                "an earlier attempt left an object with this CKA_ID",
+            ));
         }
         let label = format!("strongroom {}", order.id);
         let life = Life::Token { cka_id: &cka_id, label: &label };

@@ -22,7 +22,7 @@ const STRIKES: u32 = 3;
 
 /// The first pause before a sick or ended member is tried again, and the longest.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_millis(1_200);
+const LONGEST_PAUSE: Duration = Duration::from_millis(800);
 
 /// A member that was well for so long begins anew with short pauses.
 const SETTLED: Duration = Duration::from_secs(3);

@@ -19,6 +19,8 @@ pub struct Bench {
     sealed_rsa: [Value; 2],
     /// What the module has complained about so far.
     pub complaints: Mutex<Vec<String>>,
+    /// Sessions that were opened or not closed without our being told.
+    lost: Mutex<usize>,
 }
 
 /// One way to make the HSM work.
@@ -45,6 +47,9 @@ enum Kind {
     Delete,
     Start,
 }
+
+/// Sessions of an engine: of two workers, of the anchor, of slow calls, of what makes objects on the token.
+const SESSIONS: usize = 5;
 
 const OAEP: [&str; 2] = ["RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256"];
 
@@ -85,9 +90,13 @@ impl Work {
         }
     }
 
-    /// Whether an RSA key is made or a process started, which takes its time.
-    pub fn is_slow(&self) -> bool {
-        matches!(self.kind, Kind::CreateRsaKey | Kind::Start)
+    /// Where not everything is tried, one in so many of its cells is: making an RSA key and starting a process take long.
+    pub fn stride(&self) -> usize {
+        match self.kind {
+            Kind::CreateRsaKey => 3,
+            Kind::Start => 16,
+            _ => 1,
+        }
     }
 
     /// Whether an exception is declared for it, and may be retried or says what is wrong with the HSM.
@@ -169,12 +178,25 @@ impl Bench {
             let body = json!({"KeyId": rsa, "Plaintext": "eA==", "EncryptionAlgorithm": algorithm});
             rig.ok("Encrypt", &body)["CiphertextBlob"].clone()
         });
-        Self { rig, aes, rsa, sealed: json!({"Blob": blob, "Other": other}), sealed_rsa, complaints: Mutex::default() }
+        Self {
+            rig,
+            aes,
+            rsa,
+            sealed: json!({"Blob": blob, "Other": other}),
+            sealed_rsa,
+            complaints: Mutex::default(),
+            lost: Mutex::default(),
+        }
     }
 
-    /// Sessions that the engine has at most: of two workers, of the anchor, of slow calls, of what makes objects on the token.
-    pub fn lanes(&self) -> usize {
-        5
+    /// Sessions that there are at most: those of the engine, and those that are lost.
+    pub fn sessions(&self) -> usize {
+        SESSIONS + *self.lost.lock().unwrap()
+    }
+
+    /// Whatever is open now beside the engine's sessions cannot be closed.
+    pub fn note_lost_sessions(&self) {
+        *self.lost.lock().unwrap() = self.rig.faults().open_sessions().saturating_sub(SESSIONS);
     }
 
     /// A call that must succeed when the HSM is well.

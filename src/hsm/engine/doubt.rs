@@ -1,8 +1,9 @@
 //! Bad data or a bad HSM? Modules answer both with the same codes (SoftHSM2: CKR_GENERAL_ERROR to a wrong tag).
 //!
-//! The data is blamed only when two attempts in two sessions failed and the HSM is known to be well: because something that
-//! started later has succeeded, or because it decrypts a known answer. In any other case the HSM is to blame, and the caller
-//! may try again.
+//! The data is blamed only when it was refused, the HSM was then known to be well, the data was refused again in another
+//! session, and the HSM is still known to be well: because something that started later has succeeded, or because it
+//! decrypts a known answer. So an outage that begins or ends between two attempts blames nobody's data. In any other case the
+//! HSM is to blame, and the caller may try again.
 
 use std::time::{Duration, Instant};
 
@@ -13,12 +14,19 @@ use super::pool::Failure;
 use crate::hsm::command::{Asker, Command};
 use crate::hsm::error::Kind;
 
-/// How long the answer of a check is good, so that a flood of garbage does not double the HSM's load.
-const CHECK_VALID: Duration = Duration::from_millis(250);
+/// How long an HSM that did not give the known answer is not asked again.
+const ILL_FOR: Duration = Duration::from_millis(250);
 
-/// The last check: when it was made, and whether the HSM was well. Locked while one is made: single flight.
+/// The last check. Locked while one is made: single flight, and all who wait are served by the next.
 #[derive(Default)]
-pub(super) struct LastCheck(Mutex<Option<(Instant, bool)>>);
+pub(super) struct LastCheck(Mutex<Option<Checked>>);
+
+struct Checked {
+    /// In the engine's ticks.
+    started: u64,
+    ended: Instant,
+    well: bool,
+}
 
 impl Engine {
     /// What an ambiguous failure was.
@@ -35,18 +43,20 @@ impl Engine {
         }
     }
 
-    async fn is_well(&self, since: u64, deadline: Instant) -> bool {
+    /// Whether the HSM has been seen well by something that started after `since`.
+    pub(super) async fn is_well(&self, since: u64, deadline: Instant) -> bool {
         if self.core().has_succeeded_since(since) {
             return true;
         }
         let mut last = self.last_check().0.lock().await;
-        if let Some((at, well)) = *last
-            && at.elapsed() < CHECK_VALID
-        {
-            return well;
+        match &*last {
+            Some(check) if check.well && check.started > since => return true,
+            Some(check) if !check.well && check.ended.elapsed() < ILL_FOR => return false,
+            _ => {}
         }
+        let started = self.core().ticks(Instant::now());
         let well = self.attempt(Asker::SERVICE, Command::Check, deadline).await.is_ok();
-        *last = Some((Instant::now(), well));
+        *last = Some(Checked { started, ended: Instant::now(), well });
         well
     }
 }

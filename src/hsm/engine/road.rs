@@ -3,7 +3,7 @@
 //! Only plain data and waiting here. No C call is made in these futures, so any of them may be dropped at any time.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -19,6 +19,9 @@ use crate::hsm::error::{HsmError, Kind};
 
 /// How many failures of one command are mended before the last one is its answer.
 const MOST_MENDED: usize = 3;
+
+/// How long the login may take that follows on a failure of the HSM.
+const RENEWAL: Duration = Duration::from_secs(2);
 
 impl Engine {
     /// Tries a command, mends what can be mended and tries again: once for each kind of failure, and once more if a new login
@@ -55,7 +58,7 @@ impl Engine {
             let kind = failure.error.kind;
             let is_new = !mended.contains(&kind) || self.core().epoch() != epoch;
             if mended.len() == MOST_MENDED || !is_new || !self.mend(&failure, epoch, deadline).await? {
-                return Err(self.judge(failure, deadline).await);
+                return Err(self.judge(failure, epoch, deadline).await);
             }
             mended.push(kind);
             epoch = self.core().epoch();
@@ -74,6 +77,8 @@ impl Engine {
     /// Whether trying again may help, after having done what it takes.
     async fn mend(&self, failure: &Failure, epoch: u64, deadline: Instant) -> Result<bool, HsmError> {
         match failure.error.kind {
+            // Refused again by an HSM that is known to be well, the data is to blame; so it must be known to be well first.
+            Kind::Ambiguous if failure.command.judges_data() => Ok(self.is_well(failure.started, deadline).await),
             Kind::SessionLost | Kind::Ambiguous => Ok(failure.command.is_repeatable()),
             // The known answer's key went with the anchor's session; it is made with the login.
             Kind::KeyMissing if matches!(failure.command, Command::Check) => {
@@ -93,7 +98,18 @@ impl Engine {
         }
     }
 
-    async fn judge(&self, failure: Failure, deadline: Instant) -> HsmError {
+    /// What the last failure comes to. After one of the HSM itself no handle of before is used any more: what stands in for
+    /// it, or comes back in its place, may have other objects under the old numbers.
+    async fn judge(&self, failure: Failure, epoch: u64, deadline: Instant) -> HsmError {
+        let error = self.verdict_on(failure, deadline).await;
+        if error.kind == Kind::DeviceLost && error.is_answer() {
+            let (done, _) = oneshot::channel();
+            let _ = self.inner.anchor.send(Errand::LogIn { seen: epoch, deadline: Instant::now() + RENEWAL, done });
+        }
+        error
+    }
+
+    async fn verdict_on(&self, failure: Failure, deadline: Instant) -> HsmError {
         match failure.error.kind {
             Kind::Ambiguous => {
                 let kind = self.verdict(&failure, deadline).await;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Hsm::call(Command, deadline)      which member? once more elsewhere if that may help       here
-//!   member    may calls go to it? what became of them; who brings it back                     member, recovery
+//!   member    may calls go to it? what became of them; who brings it back                     member, keeper, recovery
 //!   link      in this process, or in a worker process over a socket pair                      link, process, wire
 //!   engine    one login, sessions, handles: PKCS#11                                            engine
 //!
@@ -12,9 +12,11 @@
 //! A key store has one or several members: HSMs that hold the same wrapping key, so that each can serve every wrapped key.
 
 mod command;
+mod counted;
 mod engine;
 mod error;
 mod join;
+mod keeper;
 mod ledger;
 mod link;
 mod member;

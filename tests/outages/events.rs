@@ -12,11 +12,13 @@ use strongroom_faults::{
 
 use crate::{
     in_full,
-    load::{Calls, Load, assert_only_retryable, codes},
+    load::{Calls, Done, Load, assert_only_retryable, codes},
     rig::{Options, Rig},
 };
 
 const PERIOD: Duration = Duration::from_millis(5);
+/// An HSM without failures for so long has recovered.
+const QUIET: Duration = Duration::from_millis(600);
 /// By when no call fails any more.
 const RECOVERY: Duration = Duration::from_secs(2);
 
@@ -82,12 +84,13 @@ fn recovery_after_each_event() {
         let mut ends = Vec::new();
         for _ in 0..count {
             (event.happen)(rig.faults());
-            ends.push(Instant::now());
-            thread::sleep(RECOVERY + Duration::from_millis(500));
+            let end = Instant::now();
+            wait_for_quiet(&load, end);
+            ends.push((end, Instant::now()));
         }
         let done = load.stop(&rig);
         assert_only_retryable(&done);
-        let mut recoveries: Vec<Duration> = ends.iter().map(|end| recovery(&done, *end)).collect();
+        let mut recoveries: Vec<Duration> = ends.iter().map(|(end, next)| recovery(&done, *end, *next)).collect();
         recoveries.sort_unstable();
         let (median, longest) = (recoveries[recoveries.len() / 2], recoveries[recoveries.len() - 1]);
         let failed = done.len() - codes(&done).get("").copied().unwrap_or_default();
@@ -97,9 +100,19 @@ fn recovery_after_each_event() {
     }
 }
 
+/// Waits until nothing has failed for a while, or recovery has taken too long.
+fn wait_for_quiet(load: &Load, end: Instant) {
+    loop {
+        thread::sleep(Duration::from_millis(50));
+        let is_quiet = load.last_failure().is_none_or(|failure| failure.elapsed() > QUIET);
+        if end.elapsed() > 2 * RECOVERY || is_quiet && end.elapsed() > QUIET {
+            return;
+        }
+    }
+}
+
 /// How long after `end` the last call that began after it and before the next event failed.
-fn recovery(done: &[crate::load::Done], end: Instant) -> Duration {
-    let next = end + RECOVERY + Duration::from_millis(400);
+fn recovery(done: &[Done], end: Instant, next: Instant) -> Duration {
     let failed = done.iter().filter(|done| !done.code.is_empty() && done.began >= end && done.began < next);
     failed.map(|done| done.began - end).max().unwrap_or_default()
 }

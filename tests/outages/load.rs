@@ -96,6 +96,11 @@ impl Load {
         Self { done: Arc::default(), over: Arc::default(), tasks: Vec::new() }
     }
 
+    /// When the last call began that failed.
+    pub fn last_failure(&self) -> Option<Instant> {
+        self.done.lock().unwrap().iter().rev().find(|done| !done.code.is_empty()).map(|done| done.began)
+    }
+
     /// Ends the load; everything that became of it.
     pub fn stop(self, rig: &Rig) -> Vec<Done> {
         self.over.store(true, Ordering::Relaxed);

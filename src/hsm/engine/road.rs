@@ -62,8 +62,15 @@ impl Engine {
             }
             mended.push(kind);
             epoch = self.core().epoch();
+            // No data was to blame, so it was the HSM: what came back may have other objects under the old numbers.
+            let was_ill = kind == Kind::Ambiguous && !failure.command.judges_data();
             failure = match self.attempt(asker, failure.command, deadline).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    if was_ill {
+                        let _ = self.log_in(epoch, deadline).await;
+                    }
+                    return Ok(answer);
+                }
                 Err(failure) => failure,
             };
         }

@@ -16,6 +16,7 @@ mod pins;
 mod rig;
 #[path = "../it/softhsm.rs"]
 mod softhsm;
+mod wrong_answers;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

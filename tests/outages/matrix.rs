@@ -23,7 +23,7 @@ use strongroom_faults::{
 
 use crate::{
     in_full,
-    operations::{self, Bench, Work},
+    operations::{self, Bench, THREADS, Work},
     rig::Answer,
 };
 
@@ -63,6 +63,19 @@ const CODES: &[(&str, CK_RV)] = &[
     ("RANDOM_NO_RNG", CKR_RANDOM_NO_RNG),
 ];
 
+/// Codes that mean something to one function only.
+const CODES_OF: &[(&str, &str, CK_RV)] = &[
+    ("C_Login", "USER_ALREADY_LOGGED_IN", CKR_USER_ALREADY_LOGGED_IN),
+    ("C_OpenSession", "ARGUMENTS_BAD", CKR_ARGUMENTS_BAD),
+    ("C_OpenSession", "SESSION_READ_WRITE_SO_EXISTS", CKR_SESSION_READ_WRITE_SO_EXISTS),
+    ("C_UnwrapKey", "WRAPPED_KEY_INVALID", CKR_WRAPPED_KEY_INVALID),
+    ("C_UnwrapKey", "UNWRAPPING_KEY_HANDLE_INVALID", CKR_UNWRAPPING_KEY_HANDLE_INVALID),
+    ("C_WrapKey", "WRAPPING_KEY_HANDLE_INVALID", CKR_WRAPPING_KEY_HANDLE_INVALID),
+];
+
+/// Functions whose outputs can be spoilt; what becomes of the answers is in `wrong_answers`.
+const OUTPUTS: &[&str] = &["C_Encrypt", "C_Decrypt", "C_WrapKey", "C_GenerateRandom", "C_GetAttributeValue"];
+
 struct Fault {
     name: String,
     strike: Strike,
@@ -77,8 +90,11 @@ enum Strike {
 fn faults(function: &str, nth: u64) -> Vec<Fault> {
     let rule = || Rule::on(function).nth(nth).once();
     let fault = |name: String, rule| Fault { name, strike: Strike::Rule(rule) };
+    let of_this = CODES_OF.iter().filter(|(of, ..)| *of == function).map(|(_, name, code)| (name, code));
     let mut all: Vec<Fault> = CODES
         .iter()
+        .map(|(name, code)| (name, code))
+        .chain(of_this)
         .flat_map(|(name, code)| {
             let before = fault(format!("{name} before"), rule().before().answer(*code));
             [before, fault(format!("{name} after"), rule().after().answer(*code))]
@@ -91,6 +107,9 @@ fn faults(function: &str, nth: u64) -> Vec<Fault> {
     all.push(fault("left active".to_owned(), rule().act(Action::LeaveActive(CKR_GENERAL_ERROR))));
     for (name, lie) in [("longer", Lie::Longer(1 << 20)), ("shorter", Lie::Shorter(3)), ("too small", Lie::TooSmall)] {
         all.push(fault(format!("length: {name}"), rule().after().act(Action::Length(lie))));
+    }
+    if OUTPUTS.contains(&function) {
+        all.push(fault("flips a bit".to_owned(), rule().flip_bit().after()));
     }
     // Apart from each other, because a worker that keeps crashing is started with pauses.
     for (number, (name, crash)) in
@@ -314,17 +333,18 @@ fn loses_sessions(cell: &Cell<'_>) -> bool {
     fails_to_close || ["C_OpenSession", "C_CloseSession"].iter().any(|function| cell.at.contains(function))
 }
 
-/// What is left in the HSM that should not be: sessions beside those of the lanes, operations that nobody ends.
+/// What is left that should not be: sessions and threads beside those of the lanes, operations that nobody ends.
 fn leaks(bench: &Bench) -> Option<String> {
     let faults = bench.rig.faults();
     let began = Instant::now();
     loop {
         let (sessions, operations) = (faults.open_sessions(), faults.active_operations());
-        if sessions <= bench.sessions() && operations == 0 {
+        let threads = bench.threads();
+        if sessions <= bench.sessions() && operations == 0 && threads <= THREADS {
             return None;
         }
         if began.elapsed() > RECOVERY {
-            return Some(format!("{sessions} sessions and {operations} operations are left open"));
+            return Some(format!("{sessions} sessions, {threads} threads and {operations} operations are left"));
         }
         thread::sleep(Duration::from_millis(5));
     }

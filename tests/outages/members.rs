@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use strongroom_faults::control::World;
+use strongroom_faults::{control::World, rule::Rule};
 
 use crate::{
     in_full,
@@ -15,6 +15,29 @@ use crate::{
 
 fn rig() -> Rig {
     Rig::new(&Options { members: 2, sessions: 4, cached_handles: 16, ..Options::default() })
+}
+
+/// How many calls are answered in a while by this many HSMs, each of which takes its time.
+fn answered_by(members: usize) -> usize {
+    let rig = Rig::new(&Options { members, sessions: 2, cached_handles: 16, ..Options::default() });
+    let calls = Calls::of(&rig);
+    // Times at which the HSM works and the machine does not, so that the HSMs are what there is too little of.
+    for faults in &rig.faults {
+        faults.rule(Rule::on("C_Encrypt").delay_ms(10));
+        faults.rule(Rule::on("C_Decrypt").delay_ms(10));
+    }
+    let load = Load::closed(&rig, &calls, 16);
+    thread::sleep(Duration::from_secs(2));
+    codes(&load.stop(&rig))[""]
+}
+
+#[test]
+fn two_hsms_do_more_than_one() {
+    let _turn = crate::turn();
+    let (one, two) = (answered_by(1), answered_by(2));
+    let ratio = two as f64 / one as f64;
+    println!("slow HSMs: one answers {one} calls in two seconds, two answer {two}: {ratio:.2} times as many");
+    assert!(ratio > 1.6, "{ratio}");
 }
 
 fn kill(pid: u32) {

@@ -51,6 +51,9 @@ enum Kind {
 /// Sessions of an engine: of two workers, of the anchor, of slow calls, of what makes objects on the token.
 const SESSIONS: usize = 5;
 
+/// Threads of an engine: one for each of these sessions, and the watch.
+pub const THREADS: usize = SESSIONS + 1;
+
 const OAEP: [&str; 2] = ["RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256"];
 
 /// Everything; keys kept as objects on the HSM have fewer ways of their own.
@@ -192,6 +195,16 @@ impl Bench {
     /// Sessions that there are at most: those of the engine, and those that are lost.
     pub fn sessions(&self) -> usize {
         SESSIONS + *self.lost.lock().unwrap()
+    }
+
+    /// The threads of the engine that are there, of the workers that are not about to end.
+    pub fn threads(&self) -> usize {
+        let of = |pid| std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        let is_ours = |task: std::fs::DirEntry| {
+            std::fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.starts_with("hsm-"))
+        };
+        let count = |pid| of(pid).filter_map(|task| is_ours(task).then_some(())).count();
+        self.rig.faults().instances().into_iter().map(count).max().unwrap_or_default()
     }
 
     /// Whatever is open now beside the engine's sessions cannot be closed.

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use crate::key::material::{Material, MaterialId};
 
 use super::anchor::Errand;
+use super::proof::Believed;
 use super::turns::{Class, Turns, Waiting};
 use crate::hsm::command::Asker;
 use crate::hsm::error::{HsmError, Kind};
@@ -40,6 +41,8 @@ pub(super) struct Lease {
     pub(super) handle: ObjectHandle,
     /// The login under which the handle was made; under another it means nothing, or something else.
     pub(super) epoch: u64,
+    /// What the HSM has answered under it.
+    pub(super) believed: Believed,
     /// Where the object's end is told; `None` for a token object, which stays.
     anchor: Option<Sender<Errand>>,
 }
@@ -159,7 +162,7 @@ impl Handles {
 
     /// A new lease; `ours` if its object is to be destroyed after the last use.
     pub(super) fn lease(&self, handle: ObjectHandle, ours: bool, epoch: u64) -> Arc<Lease> {
-        Arc::new(Lease { handle, epoch, anchor: ours.then(|| self.anchor.clone()) })
+        Arc::new(Lease { handle, epoch, believed: Believed::default(), anchor: ours.then(|| self.anchor.clone()) })
     }
 
     /// Gives everyone who waits what the anchor came back with, and keeps a handle for the next.

@@ -5,6 +5,7 @@
 //!   handles   is the key in the HSM already? else the anchor unwraps or finds it        handles, anchor
 //!   queue     bounded; askers take turns; full, or too long, is an answer (Busy)           queue, turns, pool
 //!   worker    a thread that owns a session makes the C calls                             worker, crypto, objects, raw
+//!             and sees that the HSM answers right                                        proof
 //!   answer    or a failure: mended and tried once more, or judged                        road, doubt, error
 //! ```
 //!
@@ -27,6 +28,7 @@ mod objects;
 mod plan;
 mod pool;
 mod post;
+mod proof;
 mod public_key;
 mod queue;
 mod raw;

@@ -83,9 +83,10 @@ impl Line<'_> {
         let blob = self.wrap(mechanism, wrapping.handle, made.secret)?;
         let back = self.unwrap(mechanism, wrapping.handle, &blob, &unwrap_template(order.spec, allowed))?;
         let back = Passing::new(self.session, back);
-        self.pairwise_test(&made, back.handle, means.profile)?;
         let keeping = Keeping::Wrapped { blob, mechanism, wrapping_key: wrapping.cka_id.clone() };
-        material(order, keeping, made.public.map(|(_, key)| key))
+        let material = material(order, keeping, made.public.map(|(_, key)| key))?;
+        self.pairwise_test(&material, made.secret, back.handle, means.profile)?;
+        Ok(material)
     }
 
     fn generate_stored(&self, order: Order, profile: &Profile, cka_id: [u8; 16]) -> Result<Material, HsmError> {
@@ -105,7 +106,7 @@ impl Line<'_> {
         let checked = material(order, keeping, made.public.as_ref().map(|(_, key)| key.clone())).and_then(|material| {
             // Through the handle that a later find gives, because that is how it will be used.
             let found = self.find_stored(&material, &cka_id)?;
-            self.pairwise_test(&made, found, profile).map(|()| material)
+            self.pairwise_test(&material, made.secret, found, profile).map(|()| material)
         });
         if checked.is_err() {
             drop(Passing::new(self.session, made.secret));
@@ -131,18 +132,26 @@ impl Line<'_> {
         Ok(Generated { secret, public: Some((public, key)) })
     }
 
-    /// Whether what the one half does, `secret` undoes.
-    fn pairwise_test(&self, made: &Generated, secret: ObjectHandle, profile: &Profile) -> Result<(), HsmError> {
+    /// Whether what the key as it was `made` or its public half as we keep it does, `kept` undoes: the secret half as it will
+    /// be used.
+    fn pairwise_test(
+        &self,
+        material: &Material,
+        made: ObjectHandle,
+        kept: ObjectHandle,
+        profile: &Profile,
+    ) -> Result<(), HsmError> {
         let known = self.unique::<32>()?;
-        let opened = match &made.public {
+        let opened = match &material.public_key {
             None => {
-                let sealed = self.seal(made.secret, b"pairwise", &known)?;
-                self.open(secret, sealed.iv, b"pairwise", &sealed.ciphertext)?
+                let sealed = self.seal(made, b"pairwise", &known)?;
+                self.open(kept, sealed.iv, b"pairwise", &sealed.ciphertext)?
             }
-            Some((public, key)) => {
-                let oaep = Oaep { hash: OaepHash::Sha1, sha256: profile.oaep_sha256 };
-                let ciphertext = self.oaep_encrypt(oaep, *public, key, &known)?;
-                self.oaep_decrypt(oaep, secret, key, &ciphertext)?
+            Some(_) => {
+                let public = Passing::new(self.session, self.load_public(material)?.handle);
+                let (key, oaep) = (public_key(material)?, Oaep { hash: OaepHash::Sha1, sha256: profile.oaep_sha256 });
+                let ciphertext = self.oaep_encrypt(oaep, public.handle, &key, &known)?;
+                self.oaep_decrypt(oaep, kept, &key, &ciphertext)?
             }
         };
         Line::is_same(&known, &opened)

@@ -161,7 +161,9 @@ pub(super) fn log_in(
         return refused("one more wrong PIN would lock the token");
     }
     match session.login(UserType::User, Some(&auth_pin(&pin))) {
-        Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => ledger.note_accepted(&settings.name),
+        Ok(()) => ledger.note_accepted(&settings.name),
+        // The PIN was not looked at, so nothing is known of those that were refused.
+        Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
         Err(error) => {
             let error = HsmError::from(error);
             if error.kind == Kind::PinRefused {

@@ -8,6 +8,7 @@ use cryptoki::session::Session;
 
 use crate::key::material::{Keeping, Material};
 use crate::key::spec::EncryptionAlgorithm;
+use crate::secret::SecretBytes;
 
 use super::core::Core;
 use super::crypto::{Line, Oaep};
@@ -15,8 +16,9 @@ use super::handles::Lease;
 use super::mechanism::OaepHash;
 use super::objects::{Means, Order, public_key};
 use super::pool::{Failure, Job, Lane, Shift};
+use super::proof;
 use super::queue::{Next, Queue};
-use crate::hsm::command::{Answer, Command};
+use crate::hsm::command::{Answer, Command, Sealed};
 use crate::hsm::error::{HsmError, Kind};
 
 struct Worker<'a> {
@@ -146,22 +148,22 @@ impl Task<'_> {
     fn perform(&self, command: &Command) -> Result<Answer, HsmError> {
         let line = self.line;
         match command {
-            Command::Seal { aad, input, .. } => line.seal(self.key()?, aad, input.expose()).map(Answer::Sealed),
+            Command::Seal { aad, input, .. } => self.seal(aad, input).map(Answer::Sealed),
             Command::SealRandom { aad, len, .. } => {
                 let plaintext = line.random(*len)?;
-                let sealed = line.seal(self.key()?, aad, plaintext.expose())?;
+                let sealed = self.seal(aad, &plaintext)?;
                 Ok(Answer::SealedRandom { plaintext, sealed })
             }
             Command::Open { aad, iv, ciphertext, .. } => {
-                line.open(self.key()?, *iv, aad, ciphertext).map(Answer::Plaintext)
+                self.twice(|| line.open(self.key()?, *iv, aad, ciphertext)).map(Answer::Plaintext)
             }
             Command::Encrypt { material, algorithm, input } => {
                 let public = public_key(material)?;
                 line.oaep_encrypt(self.oaep(*algorithm)?, self.key()?, &public, input.expose()).map(Answer::Bytes)
             }
             Command::Decrypt { material, algorithm, ciphertext } => {
-                let public = public_key(material)?;
-                line.oaep_decrypt(self.oaep(*algorithm)?, self.key()?, &public, ciphertext).map(Answer::Plaintext)
+                let (public, oaep) = (public_key(material)?, self.oaep(*algorithm)?);
+                self.twice(|| line.oaep_decrypt(oaep, self.key()?, &public, ciphertext)).map(Answer::Plaintext)
             }
             Command::Random { len } => line.random(*len).map(Answer::Plaintext),
             Command::Generate { id, spec, usage, place } => {
@@ -173,10 +175,26 @@ impl Task<'_> {
         }
     }
 
+    fn seal(&self, aad: &[u8], input: &SecretBytes) -> Result<Sealed, HsmError> {
+        let Lease { handle, believed, .. } = self.lease()?;
+        let sealed = self.line.seal(*handle, aad, input.expose())?;
+        believed.or_prove(|| self.line.prove_sealed(*handle, aad, &sealed, input.expose()))?;
+        Ok(sealed)
+    }
+
+    /// What `open` gives, which is asked twice if a proof is due.
+    fn twice(&self, open: impl Fn() -> Result<SecretBytes, HsmError>) -> Result<SecretBytes, HsmError> {
+        let opened = open()?;
+        self.lease()?.believed.or_prove(|| proof::prove(opened.expose(), open()))?;
+        Ok(opened)
+    }
+
     fn key(&self) -> Result<ObjectHandle, HsmError> {
-        let lease =
-            self.lease.ok_or_else(|| HsmError::new(Kind::Bug, "lease", "the command came without its handle"))?;
-        Ok(lease.handle)
+        self.lease().map(|lease| lease.handle)
+    }
+
+    fn lease(&self) -> Result<&Lease, HsmError> {
+        self.lease.ok_or_else(|| HsmError::new(Kind::Bug, "lease", "the command came without its handle"))
     }
 
     fn oaep(&self, algorithm: EncryptionAlgorithm) -> Result<Oaep, HsmError> {

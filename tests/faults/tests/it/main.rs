@@ -11,7 +11,6 @@ mod forked;
 mod identity;
 mod interfaces;
 mod locked;
-mod overhead;
 mod p11;
 mod processes;
 mod rules;

@@ -11,6 +11,7 @@ use crate::{
     error::{Code, KmsError},
     key::{
         Key,
+        algorithm::Algorithm,
         material::{Material, MaterialId},
         reference::KeyId,
         spec::{EncryptionAlgorithm, KeyUsage},
@@ -131,14 +132,14 @@ impl Authorized {
         Err(KmsError::new(Code::InvalidKeyUsageException, text))
     }
 
-    /// The key, ready for `operation` to encrypt or decrypt with `algorithm`.
+    /// The key, ready for `operation` to use with `algorithm`.
     ///
     /// # Errors
     /// As [`Self::demand_usage`], then `InvalidKeyUsageException` if the algorithm does not fit the key spec.
-    pub fn usable(self, operation: &str, algorithm: EncryptionAlgorithm) -> Result<Usable, KmsError> {
-        self.demand_usage(operation, KeyUsage::EncryptDecrypt)?;
+    pub fn usable<A: Algorithm>(self, operation: &str, algorithm: A) -> Result<Usable<A>, KmsError> {
+        self.demand_usage(operation, A::USAGE)?;
         let spec = self.key().spec;
-        if !spec.encryption_algorithms().contains(&algorithm) {
+        if !A::of(spec).contains(&algorithm) {
             let text = format!("Algorithm {algorithm} is incompatible with key spec {spec}.");
             return Err(KmsError::new(Code::InvalidKeyUsageException, text));
         }
@@ -149,13 +150,13 @@ impl Authorized {
 }
 
 /// A key that may be used now, with one algorithm. The HSM is asked only on behalf of one of these.
-pub struct Usable {
+pub struct Usable<A = EncryptionAlgorithm> {
     authorized: Authorized,
     material: Arc<Material>,
-    algorithm: EncryptionAlgorithm,
+    algorithm: A,
 }
 
-impl Usable {
+impl<A: Algorithm> Usable<A> {
     /// The key.
     pub fn key(&self) -> &Key {
         self.authorized.key()
@@ -167,15 +168,17 @@ impl Usable {
     }
 
     /// The algorithm it was made usable for.
-    pub fn algorithm(&self) -> EncryptionAlgorithm {
+    pub fn algorithm(&self) -> A {
         self.algorithm
     }
 
-    /// The material to encrypt under.
+    /// The material to use, or to encrypt under.
     pub fn material(&self) -> &Arc<Material> {
         &self.material
     }
+}
 
+impl Usable {
     /// The material that a blob names, current or not.
     pub fn material_named(&self, id: MaterialId) -> Option<&Arc<Material>> {
         self.key().material(id)

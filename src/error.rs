@@ -35,7 +35,8 @@ codes! {
         AccessDeniedException AlreadyExistsException CustomKeyStoreNotFoundException DisabledException DryRunOperationException
         IncompleteSignatureException IncorrectKeyException InvalidAliasNameException InvalidArnException
         InvalidCiphertextException InvalidGrantTokenException InvalidKeyUsageException InvalidMarkerException
-        InvalidSignatureException KMSInvalidStateException LimitExceededException MalformedPolicyDocumentException
+        InvalidSignatureException KMSInvalidMacException KMSInvalidSignatureException KMSInvalidStateException
+        LimitExceededException MalformedPolicyDocumentException
         MissingAuthenticationTokenException NotAuthorizedException NotFoundException SerializationException
         TagException ThrottlingException UnknownOperationException UnrecognizedClientException
         UnsupportedOperationException ValidationException;

@@ -5,6 +5,8 @@ use std::{
     time::Instant,
 };
 
+use subtle::ConstantTimeEq;
+
 use crate::{
     error::KmsError,
     failure,
@@ -56,7 +58,8 @@ impl Vault {
         }
     }
 
-    /// Opens what [`Self::seal`] made for access key `id`.
+    /// Opens what [`Self::seal`] made for access key `id`. Twice: what is made of it is kept for a day, and one wrong answer of
+    /// the HSM would lock its owner out for as long.
     ///
     /// # Errors
     /// As the HSM answers; a sealed secret that does not open is a damaged store, not a caller's fault.
@@ -65,11 +68,20 @@ impl Vault {
         let (iv, ciphertext) = sealed.split_first_chunk::<IV_BYTES>().ok_or_else(damaged)?;
         let material = self.material()?;
         let command = Command::Open { material, aad: aad(id), iv: *iv, ciphertext: ciphertext.to_vec() };
-        let answer = self.hsm.call(command, deadline).await.map_err(failure::hsm)?;
-        let Answer::Plaintext(secret) = answer else {
-            return Err(KmsError::internal("the HSM engine answered another command"));
-        };
+        let secret = self.ask(command.clone(), deadline).await?;
+        if !bool::from(secret.expose().ct_eq(self.ask(command, deadline).await?.expose())) {
+            return Err(failure::not_open("the HSM opened the secret of an access key in two ways"));
+        }
         std::str::from_utf8(secret.expose()).map(|text| SecretText::from(text.to_owned())).map_err(|_| damaged())
+    }
+}
+
+impl Vault {
+    async fn ask(&self, command: Command, deadline: Instant) -> Result<SecretBytes, KmsError> {
+        match self.hsm.call(command, deadline).await.map_err(failure::hsm)? {
+            Answer::Plaintext(secret) => Ok(secret),
+            _ => Err(KmsError::internal("the HSM engine answered another command")),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::key::algorithm::{MacAlgorithm, SigningAlgorithm};
 use crate::key::material::{Keeping, Material, MaterialId};
 use crate::key::spec::{EncryptionAlgorithm, KeySpec, KeyUsage};
 use crate::secret::SecretBytes;
@@ -74,6 +75,86 @@ pub enum Command {
         #[serde(with = "wire::bytes")]
         ciphertext: Vec<u8>,
     },
+    /// Signs. Answered by [`Answer::Bytes`], encoded as AWS does.
+    Sign {
+        /// The key pair.
+        #[serde(with = "wire::material")]
+        material: Arc<Material>,
+        /// How.
+        algorithm: SigningAlgorithm,
+        /// What [`SigningAlgorithm::input`] gives of the message.
+        #[serde(with = "wire::bytes")]
+        input: Vec<u8>,
+    },
+    /// Verifies what `Sign` made, with the public half. Answered by [`Answer::Done`]; `Rejected` if it is not right.
+    Verify {
+        /// The key pair.
+        #[serde(with = "wire::material")]
+        material: Arc<Material>,
+        /// How it was signed.
+        algorithm: SigningAlgorithm,
+        /// What [`SigningAlgorithm::input`] gives of the message.
+        #[serde(with = "wire::bytes")]
+        input: Vec<u8>,
+        /// The signature.
+        #[serde(with = "wire::bytes")]
+        signature: Vec<u8>,
+    },
+    /// HMAC. Answered by [`Answer::Bytes`].
+    Mac {
+        /// The HMAC key.
+        #[serde(with = "wire::material")]
+        material: Arc<Material>,
+        /// Which HMAC.
+        algorithm: MacAlgorithm,
+        /// The message.
+        #[serde(with = "wire::secret")]
+        input: SecretBytes,
+    },
+    /// Compares with the HMAC that `Mac` makes. Answered by [`Answer::Done`]; `Rejected` if it is another.
+    VerifyMac {
+        /// The HMAC key.
+        #[serde(with = "wire::material")]
+        material: Arc<Material>,
+        /// Which HMAC.
+        algorithm: MacAlgorithm,
+        /// The message.
+        #[serde(with = "wire::secret")]
+        input: SecretBytes,
+        /// The MAC.
+        #[serde(with = "wire::bytes")]
+        mac: Vec<u8>,
+    },
+    /// ECDH without a key derivation function. Answered by [`Answer::Plaintext`]; `Rejected` if the other key is no point of
+    /// the curve.
+    Agree {
+        /// The key pair.
+        #[serde(with = "wire::material")]
+        material: Arc<Material>,
+        /// The other's public key, as DER SubjectPublicKeyInfo.
+        #[serde(with = "wire::bytes")]
+        public_key: Vec<u8>,
+    },
+    /// ML-KEM with the public half. Answered by [`Answer::Encapsulated`].
+    Encapsulate {
+        /// The key pair.
+        #[serde(with = "wire::material")]
+        material: Arc<Material>,
+    },
+    /// ML-KEM with the private half. Answered by [`Answer::Plaintext`]; `Rejected` if the length is wrong.
+    Decapsulate {
+        /// The key pair.
+        #[serde(with = "wire::material")]
+        material: Arc<Material>,
+        /// What `Encapsulate` made.
+        #[serde(with = "wire::bytes")]
+        ciphertext: Vec<u8>,
+    },
+    /// Makes a key pair that is for the caller, not for the HSM. Answered by [`Answer::Pair`].
+    GeneratePair {
+        /// What kind of pair.
+        spec: KeySpec,
+    },
     /// Random bytes of the HSM's generator. Answered by [`Answer::Plaintext`].
     Random {
         /// How many.
@@ -129,13 +210,31 @@ pub enum Answer {
         /// The same, sealed.
         sealed: Sealed,
     },
-    /// Of `Open`, `Decrypt` and `Random`.
+    /// Of `Open`, `Decrypt`, `Agree`, `Decapsulate` and `Random`.
     Plaintext(#[serde(with = "wire::secret")] SecretBytes),
-    /// Of `Encrypt`.
+    /// Of `Encrypt`, `Sign` and `Mac`.
     Bytes(#[serde(with = "wire::bytes")] Vec<u8>),
     /// Of `Generate`.
     Material(#[serde(with = "wire::material")] Material),
-    /// Of `Destroy`, `Renew` and `Check`.
+    /// Of `Encapsulate`.
+    Encapsulated {
+        /// What both sides come to.
+        #[serde(with = "wire::secret")]
+        secret: SecretBytes,
+        /// What the holder of the private key comes to it by.
+        #[serde(with = "wire::bytes")]
+        ciphertext: Vec<u8>,
+    },
+    /// Of `GeneratePair`.
+    Pair {
+        /// The public key, as DER SubjectPublicKeyInfo.
+        #[serde(with = "wire::bytes")]
+        public_key: Vec<u8>,
+        /// The private key, as DER PKCS#8 (RFC 5958).
+        #[serde(with = "wire::secret")]
+        private_key: SecretBytes,
+    },
+    /// Of `Verify`, `VerifyMac`, `Destroy`, `Renew` and `Check`.
     Done,
 }
 
@@ -169,7 +268,12 @@ impl Command {
             Self::Encrypt { material, .. } | Self::Decrypt { material, .. } | Self::Destroy { material } => {
                 Some(material)
             }
-            Self::Random { .. } | Self::Generate { .. } | Self::Renew | Self::Check => None,
+            Self::Sign { material, .. } | Self::Verify { material, .. } | Self::Agree { material, .. } => {
+                Some(material)
+            }
+            Self::Mac { material, .. } | Self::VerifyMac { material, .. } => Some(material),
+            Self::Encapsulate { material } | Self::Decapsulate { material, .. } => Some(material),
+            Self::Random { .. } | Self::Generate { .. } | Self::GeneratePair { .. } | Self::Renew | Self::Check => None,
         }
     }
 

@@ -100,12 +100,22 @@ impl HsmError {
     /// Whether the call ended in a way that leaves no operation open, so that its session may be used again: the data was
     /// refused, or we refused it ourselves. Of any other code nobody knows whether the HSM had begun something.
     pub(super) fn spares_session(&self) -> bool {
-        use Kind::{KeyMissing, Misconfigured, NoWrappingKey, Rejected, Unsupported};
+        use Kind::{Ambiguous, KeyMissing, Misconfigured, NoWrappingKey, Rejected, Unsupported};
         match self.kind {
             Rejected => true,
-            Unsupported | KeyMissing | NoWrappingKey | Misconfigured => !self.is_answer(),
+            Unsupported | KeyMissing | NoWrappingKey | Misconfigured | Ambiguous => !self.is_answer(),
             _ => false,
         }
+    }
+
+    /// An HSM that says that all is well and is wrong.
+    pub(super) fn wrong_answer(function: &'static str) -> Self {
+        Self::new(Kind::DeviceLost, function, WRONG_ANSWER)
+    }
+
+    /// Whether an HSM said that all is well and was wrong.
+    pub(super) fn is_wrong_answer(&self) -> bool {
+        self.code == WRONG_ANSWER
     }
 
     /// A module that says what cannot be.
@@ -172,6 +182,8 @@ fn kind_of(rv: RvError) -> Kind {
         R::SessionCount => Kind::Busy,
         R::UserNotLoggedIn => Kind::LoggedOut,
 
+        // Somebody else in our process has logged in as the security officer.
+        R::SessionReadWriteSoExists => Kind::DeviceLost,
         R::DeviceRemoved | R::TokenNotPresent | R::TokenNotRecognized | R::SlotIdInvalid => Kind::DeviceLost,
         R::CryptokiNotInitialized | R::HostMemory | R::RandomNoRng | R::FipsSelfTestFailed => Kind::DeviceLost,
         R::DeviceMemory => Kind::Full,
@@ -197,6 +209,8 @@ fn kind_of(rv: RvError) -> Kind {
         _ => Kind::Bug,
     }
 }
+
+const WRONG_ANSWER: &str = "the HSM gave a wrong answer";
 
 /// What codes mean when this function answers them to who has other sessions open, where that is not what the table says.
 const BESIDE_OTHER_SESSIONS: &[(&str, &str, Kind)] = &[
@@ -233,6 +247,7 @@ fn c_name(function: Function) -> &'static str {
         DestroyObject = "C_DestroyObject", GetAttributeValue = "C_GetAttributeValue",
         FindObjectsInit = "C_FindObjectsInit", FindObjects = "C_FindObjects", FindObjectsFinal = "C_FindObjectsFinal",
         GenerateKey = "C_GenerateKey", GenerateKeyPair = "C_GenerateKeyPair", GenerateRandom = "C_GenerateRandom",
+        DeriveKey = "C_DeriveKey", EncapsulateKey = "C_EncapsulateKey", DecapsulateKey = "C_DecapsulateKey",
         WrapKey = "C_WrapKey", UnwrapKey = "C_UnwrapKey", SetAttributeValue = "C_SetAttributeValue",
     }
 }

@@ -172,6 +172,11 @@ impl Hsm {
         }
     }
 
+    /// Whether each HSM that is known lets such a key out wrapped, and takes it back.
+    pub fn wraps(&self, spec: KeySpec, usage: KeyUsage) -> bool {
+        self.members.iter().filter_map(|member| member.profile()).all(|profile| profile.wraps(spec, usage))
+    }
+
     /// What each HSM can do that was open so far.
     pub fn profiles(&self) -> Vec<Arc<Profile>> {
         self.members.iter().filter_map(|member| member.profile()).collect()

@@ -1,5 +1,6 @@
 //! What a KMS key is: its own facts, its state, its materials. Everything here is public; key bytes never are.
 
+pub mod algorithm;
 pub mod context;
 pub mod material;
 pub mod reference;

@@ -80,6 +80,28 @@ impl KeySpec {
         }
     }
 
+    /// The curve of an ECDSA or ECDH key.
+    pub fn curve(self) -> Option<Curve> {
+        match self {
+            Self::EccNistP256 => Some(Curve::P256),
+            Self::EccNistP384 => Some(Curve::P384),
+            Self::EccNistP521 => Some(Curve::P521),
+            Self::EccSecgP256k1 => Some(Curve::Secp256k1),
+            _ => None,
+        }
+    }
+
+    /// Length of an HMAC key that is made here, and of its MACs, in bytes.
+    pub fn mac_bytes(self) -> Option<usize> {
+        match self {
+            Self::Hmac224 => Some(28),
+            Self::Hmac256 => Some(32),
+            Self::Hmac384 => Some(48),
+            Self::Hmac512 => Some(64),
+            _ => None,
+        }
+    }
+
     /// Whether the key has a public half that GetPublicKey answers.
     pub fn is_asymmetric(self) -> bool {
         self.class() == KeyClass::Asymmetric
@@ -117,6 +139,30 @@ impl KeySpec {
             (Some(bits), EncryptionAlgorithm::RsaesOaepSha1) => Some(bits as usize / 8 - 2 * 20 - 2),
             (Some(bits), EncryptionAlgorithm::RsaesOaepSha256) => Some(bits as usize / 8 - 2 * 32 - 2),
             _ => None,
+        }
+    }
+}
+
+/// A curve over a prime field (SEC 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Curve {
+    /// NIST P-256, secp256r1.
+    P256,
+    /// NIST P-384, secp384r1.
+    P384,
+    /// NIST P-521, secp521r1.
+    P521,
+    /// secp256k1.
+    Secp256k1,
+}
+
+impl Curve {
+    /// Length of a coordinate, and of half a signature, in bytes.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::P256 | Self::Secp256k1 => 32,
+            Self::P384 => 48,
+            Self::P521 => 66,
         }
     }
 }

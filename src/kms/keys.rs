@@ -59,7 +59,8 @@ impl Kms {
     /// Where the key's material goes. An object on the HSM is meant before it is made, so that one whose key was never
     /// stored can be told from one that is somebody else's.
     async fn place(&self, key: &Key, made: Timestamp) -> Result<Place, KmsError> {
-        if self.settings.keeping == KeyStoreKind::Wrapped {
+        // What an HSM does not wrap stays in it, whatever the key store is.
+        if self.settings.keeping == KeyStoreKind::Wrapped && self.hsm.wraps(key.spec, key.usage) {
             return Ok(Place::Wrapped);
         }
         let cka_id = random()?;

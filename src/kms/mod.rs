@@ -13,6 +13,7 @@ mod readiness;
 mod record;
 pub mod sealing;
 pub mod seed;
+pub mod signing;
 mod upkeep;
 
 use std::{

@@ -127,7 +127,7 @@ impl Cx<'_> {
         Ok(Header { key: key.key().id, material })
     }
 
-    async fn call(&self, command: Command) -> Result<Answer, KmsError> {
+    pub(super) async fn call(&self, command: Command) -> Result<Answer, KmsError> {
         self.kms.hsm.call_for(self.asker(), command, self.deadline()).await.map_err(failure::hsm)
     }
 

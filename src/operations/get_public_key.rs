@@ -6,13 +6,13 @@ use super::{
     Operation,
     answer::Base64,
     member::{GrantTokens, KeyText, request},
-    metadata::encryption_algorithms,
+    metadata::Algorithms,
 };
 use crate::{
     action::Action,
     error::{Code, KmsError},
     key::{
-        spec::{EncryptionAlgorithm, KeySpec, KeyUsage},
+        spec::{KeySpec, KeyUsage},
         state::Demand,
     },
     kms::cx::Cx,
@@ -34,8 +34,8 @@ pub struct Answer {
     customer_master_key_spec: KeySpec,
     key_spec: KeySpec,
     key_usage: KeyUsage,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    encryption_algorithms: &'static [EncryptionAlgorithm],
+    #[serde(flatten)]
+    algorithms: Algorithms,
 }
 
 impl Operation for GetPublicKey {
@@ -57,7 +57,7 @@ impl Operation for GetPublicKey {
             customer_master_key_spec: key.key().spec,
             key_spec: key.key().spec,
             key_usage: key.key().usage,
-            encryption_algorithms: encryption_algorithms(key.key()),
+            algorithms: Algorithms::of(key.key()),
         })
     }
 }

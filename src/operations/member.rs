@@ -16,6 +16,7 @@ use crate::{
     error::{Code, KmsError},
     key::{
         Origin,
+        algorithm::{EncapsulationAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, MessageType, SigningAlgorithm},
         context::EncryptionContext,
         spec::{EncryptionAlgorithm, KeySpec, KeyUsage},
         tags::Tag,
@@ -451,13 +452,52 @@ crate::word::words! {
 }
 
 crate::word::words! {
+    /// KeyPairSpec of GenerateDataKeyPair.
+    DataKeyPairSpec {
+        Rsa2048 = "RSA_2048",
+        Rsa3072 = "RSA_3072",
+        Rsa4096 = "RSA_4096",
+        EccNistP256 = "ECC_NIST_P256",
+        EccNistP384 = "ECC_NIST_P384",
+        EccNistP521 = "ECC_NIST_P521",
+        EccSecgP256k1 = "ECC_SECG_P256K1",
+        Sm2 = "SM2",
+        EccNistEdwards25519 = "ECC_NIST_EDWARDS25519",
+        MlKem512 = "ML_KEM_512",
+        MlKem768 = "ML_KEM_768",
+        MlKem1024 = "ML_KEM_1024",
+    }
+}
+
+impl DataKeyPairSpec {
+    /// The same pair as a KMS key.
+    pub fn key_spec(self) -> KeySpec {
+        match self {
+            Self::Rsa2048 => KeySpec::Rsa2048,
+            Self::Rsa3072 => KeySpec::Rsa3072,
+            Self::Rsa4096 => KeySpec::Rsa4096,
+            Self::EccNistP256 => KeySpec::EccNistP256,
+            Self::EccNistP384 => KeySpec::EccNistP384,
+            Self::EccNistP521 => KeySpec::EccNistP521,
+            Self::EccSecgP256k1 => KeySpec::EccSecgP256k1,
+            Self::Sm2 => KeySpec::Sm2,
+            Self::EccNistEdwards25519 => KeySpec::EccNistEdwards25519,
+            Self::MlKem512 => KeySpec::MlKem512,
+            Self::MlKem768 => KeySpec::MlKem768,
+            Self::MlKem1024 => KeySpec::MlKem1024,
+        }
+    }
+}
+
+crate::word::words! {
     /// DryRunModifiers of Decrypt and ReEncrypt.
     DryRunModifier {
         IgnoreCiphertext = "IGNORE_CIPHERTEXT",
     }
 }
 
-word_members!(Action, KeySpec, KeyUsage, EncryptionAlgorithm, Origin, DataKeySpec, DryRunModifier);
+word_members!(Action, KeySpec, KeyUsage, EncryptionAlgorithm, Origin, DataKeySpec, DataKeyPairSpec, DryRunModifier);
+word_members!(SigningAlgorithm, MacAlgorithm, KeyAgreementAlgorithm, EncapsulationAlgorithm, MessageType);
 
 impl Member for EncryptionContext {
     fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {

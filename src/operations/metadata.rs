@@ -7,6 +7,7 @@ use crate::{
     arn::Realm,
     key::{
         Key, Origin,
+        algorithm::{Algorithm, EncapsulationAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, SigningAlgorithm},
         material::MaterialId,
         spec::{EncryptionAlgorithm, KeySpec, KeyUsage},
         state::KeyState,
@@ -31,8 +32,8 @@ pub struct KeyMetadata {
     key_manager: &'static str,
     customer_master_key_spec: KeySpec,
     key_spec: KeySpec,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    encryption_algorithms: &'static [EncryptionAlgorithm],
+    #[serde(flatten)]
+    algorithms: Algorithms,
     multi_region: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     multi_region_configuration: Option<MultiRegionConfiguration>,
@@ -71,7 +72,7 @@ impl KeyMetadata {
             key_manager: "CUSTOMER",
             customer_master_key_spec: key.spec,
             key_spec: key.spec,
-            encryption_algorithms: encryption_algorithms(key),
+            algorithms: Algorithms::of(key),
             multi_region: key.multi_region,
             multi_region_configuration: key.multi_region.then(|| MultiRegionConfiguration::primary(&arn, realm)),
             current_key_material_id: key.current_material_id(),
@@ -88,10 +89,29 @@ impl MultiRegionConfiguration {
     }
 }
 
-/// The algorithms of a key that encrypts; none for any other usage.
-pub fn encryption_algorithms(key: &Key) -> &'static [EncryptionAlgorithm] {
-    match key.usage {
-        KeyUsage::EncryptDecrypt => key.spec.encryption_algorithms(),
-        _ => &[],
+/// What a key is used with: one list, that of its usage.
+#[derive(Serialize)]
+pub enum Algorithms {
+    #[serde(rename = "EncryptionAlgorithms")]
+    Encryption(&'static [EncryptionAlgorithm]),
+    #[serde(rename = "SigningAlgorithms")]
+    Signing(&'static [SigningAlgorithm]),
+    #[serde(rename = "MacAlgorithms")]
+    Mac(&'static [MacAlgorithm]),
+    #[serde(rename = "KeyAgreementAlgorithms")]
+    KeyAgreement(&'static [KeyAgreementAlgorithm]),
+    #[serde(rename = "EncapsulationAlgorithms")]
+    Encapsulation(&'static [EncapsulationAlgorithm]),
+}
+
+impl Algorithms {
+    pub fn of(key: &Key) -> Self {
+        match key.usage {
+            KeyUsage::EncryptDecrypt => Self::Encryption(Algorithm::of(key.spec)),
+            KeyUsage::SignVerify => Self::Signing(Algorithm::of(key.spec)),
+            KeyUsage::GenerateVerifyMac => Self::Mac(Algorithm::of(key.spec)),
+            KeyUsage::KeyAgreement => Self::KeyAgreement(Algorithm::of(key.spec)),
+            KeyUsage::EncapsulateDecapsulate => Self::Encapsulation(Algorithm::of(key.spec)),
+        }
     }
 }

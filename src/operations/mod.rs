@@ -96,14 +96,20 @@ operations! {
         cancel_key_deletion::CancelKeyDeletion,
         create_alias::CreateAlias,
         create_key::CreateKey,
+        decapsulate::Decapsulate,
         decrypt::Decrypt,
         delete_alias::DeleteAlias,
+        derive_shared_secret::DeriveSharedSecret,
         describe_key::DescribeKey,
         disable_key::DisableKey,
         enable_key::EnableKey,
+        encapsulate::Encapsulate,
         encrypt::Encrypt,
         generate_data_key::GenerateDataKey,
+        generate_data_key_pair::GenerateDataKeyPair,
+        generate_data_key_pair_without_plaintext::GenerateDataKeyPairWithoutPlaintext,
         generate_data_key_without_plaintext::GenerateDataKeyWithoutPlaintext,
+        generate_mac::GenerateMac,
         generate_random::GenerateRandom,
         get_key_policy::GetKeyPolicy,
         get_public_key::GetPublicKey,
@@ -114,18 +120,19 @@ operations! {
         put_key_policy::PutKeyPolicy,
         re_encrypt::ReEncrypt,
         schedule_key_deletion::ScheduleKeyDeletion,
+        sign::Sign,
         tag_resource::TagResource,
         untag_resource::UntagResource,
         update_alias::UpdateAlias,
-        update_key_description::UpdateKeyDescription;
+        update_key_description::UpdateKeyDescription,
+        verify::Verify,
+        verify_mac::VerifyMac;
     not_yet:
-        "ConnectCustomKeyStore" "CreateCustomKeyStore" "CreateGrant" "Decapsulate" "DeleteCustomKeyStore"
-        "DeleteImportedKeyMaterial" "DeriveSharedSecret" "DescribeCustomKeyStores" "DisableKeyRotation"
-        "DisconnectCustomKeyStore" "EnableKeyRotation" "Encapsulate" "GenerateDataKeyPair"
-        "GenerateDataKeyPairWithoutPlaintext" "GenerateMac" "GetKeyLastUsage" "GetKeyRotationStatus"
-        "GetParametersForImport" "ImportKeyMaterial" "ListGrants" "ListKeyRotations" "ListRetirableGrants"
-        "ReplicateKey" "RetireGrant" "RevokeGrant" "RotateKeyOnDemand" "Sign" "UpdateCustomKeyStore"
-        "UpdatePrimaryRegion" "Verify" "VerifyMac"
+        "ConnectCustomKeyStore" "CreateCustomKeyStore" "CreateGrant" "DeleteCustomKeyStore"
+        "DeleteImportedKeyMaterial" "DescribeCustomKeyStores" "DisableKeyRotation" "DisconnectCustomKeyStore"
+        "EnableKeyRotation" "GetKeyLastUsage" "GetKeyRotationStatus" "GetParametersForImport" "ImportKeyMaterial"
+        "ListGrants" "ListKeyRotations" "ListRetirableGrants" "ReplicateKey" "RetireGrant" "RevokeGrant"
+        "RotateKeyOnDemand" "UpdateCustomKeyStore" "UpdatePrimaryRegion"
 }
 
 fn run<'a, O: Operation>(cx: &'a Cx<'a>, body: &Json<'_>) -> Running<'a> {

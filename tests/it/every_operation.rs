@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use strongroom::operations::{OFFERED, TABLE};
 
 use crate::{
-    operations::{About, SUBJECTS, Subject, Things},
+    operations::{About, SUBJECTS, Subject, Things, subjects},
     world::{ACCOUNT, Answer, BODY_BYTES, Letter, World, base64, hex, logged, with},
 };
 
@@ -188,7 +188,7 @@ async fn answers_are_json_and_not_kept_by_anyone() {
 async fn who_has_no_policy_may_do_nothing() {
     let world = World::new().await;
     let nobody = world.as_user(&[]).await;
-    for subject in SUBJECTS {
+    for subject in subjects() {
         let request = (subject.request)(&Things::of(subject, &world).await);
         let answer = nobody.call(subject.name, request).await;
         assert_eq!(answer.code(), "AccessDeniedException", "{}", subject.name);
@@ -208,7 +208,7 @@ fn actions(subject: &Subject) -> Vec<String> {
 async fn the_permission_of_its_name_is_enough_and_every_other_is_not() {
     let world = World::new().await;
     let all: Vec<String> = SUBJECTS.iter().flat_map(actions).collect();
-    for subject in SUBJECTS {
+    for subject in subjects() {
         let (own, others): (Vec<_>, Vec<_>) = all.iter().partition(|action| actions(subject).contains(action));
         let own: Vec<_> = own.into_iter().map(String::as_str).collect();
         let others: Vec<_> = others.into_iter().map(String::as_str).collect();
@@ -229,7 +229,7 @@ async fn the_permission_of_its_name_is_enough_and_every_other_is_not() {
 async fn an_explicit_deny_in_the_key_policy_wins() {
     let world = World::new().await;
     let user = world.as_user(&["kms:*"]).await;
-    for subject in SUBJECTS.iter().filter(|subject| subject.about != About::Nothing) {
+    for subject in subjects().filter(|subject| subject.about != About::Nothing) {
         let things = Things::of(subject, &world).await;
         let deny = json!({"Effect": "Deny", "Principal": {"AWS": user.arn}, "Action": "kms:*", "Resource": "*"});
         world.set_policy(&things.key, json!([deny])).await;
@@ -245,7 +245,7 @@ async fn an_explicit_deny_in_the_key_policy_wins() {
 async fn an_explicit_deny_in_an_identity_policy_wins() {
     let world = World::new().await;
     let all = json!({"Effect": "Allow", "Action": "kms:*", "Resource": "*"});
-    for subject in SUBJECTS {
+    for subject in subjects() {
         let deny = json!({"Effect": "Deny", "Action": actions(subject), "Resource": "*"});
         let policy = json!({"Version": "2012-10-17", "Statement": [all, deny]}).to_string();
         let user = world.user([("p".to_owned(), policy)].into()).await;
@@ -257,7 +257,7 @@ async fn an_explicit_deny_in_an_identity_policy_wins() {
 #[tokio::test]
 async fn the_record_names_the_key_and_what_was_asked() {
     let world = World::new().await;
-    for subject in SUBJECTS {
+    for subject in subjects() {
         let things = Things::of(subject, &world).await;
         let answer = world.call(subject.name, (subject.request)(&things)).await;
         let record = &answer.records[0];

@@ -713,7 +713,18 @@ async fn the_probe_tells_the_truth_about_softhsm2() {
     assert_eq!(profile.outcome("wrapping key bound to mechanisms"), Some(&Outcome::Ok));
     assert!(profile.supports(KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt));
     assert!(profile.supports(KeySpec::Rsa4096, KeyUsage::EncryptDecrypt));
-    assert!(!profile.supports(KeySpec::Rsa4096, KeyUsage::SignVerify));
+    assert!(
+        profile.supports(KeySpec::Rsa4096, KeyUsage::SignVerify)
+            && profile.wraps(KeySpec::Rsa4096, KeyUsage::SignVerify)
+    );
+    for spec in [KeySpec::EccNistP521, KeySpec::EccSecgP256k1] {
+        assert!(profile.supports(spec, KeyUsage::SignVerify) && profile.wraps(spec, KeyUsage::SignVerify), "{profile}");
+    }
+    let ed25519 = (KeySpec::EccNistEdwards25519, KeyUsage::SignVerify);
+    assert!(profile.supports(ed25519.0, ed25519.1) && !profile.wraps(ed25519.0, ed25519.1), "{profile}");
+    assert_eq!(profile.outcome("ED25519_PH_SHA_512"), Some(&Outcome::Wrong), "it signs by Ed25519 instead");
+    assert!(!profile.supports(KeySpec::MlDsa44, KeyUsage::SignVerify));
+    assert_eq!(profile.outcome("all other keys bound to mechanisms"), Some(&Outcome::Ok));
     let (table, json) = (profile.to_string(), serde_json::to_value(&*profile).unwrap());
     assert!(table.contains("AES_KEY_WRAP_PAD") && table.contains("un-padding on this host"), "{table}");
     assert_eq!(json["wrap"], "aes_key_wrap_pad");

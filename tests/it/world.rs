@@ -193,7 +193,7 @@ impl World {
 
     /// A key that is put into the store past the API, for what the API cannot make (quickly).
     pub async fn plant(&self, spec: KeySpec, usage: KeyUsage) -> String {
-        let key = key(spec, usage, material(spec).await);
+        let key = key(spec, usage, material(spec, usage).await);
         self.store.insert_key(&key).await.unwrap();
         key.id.to_string()
     }
@@ -474,7 +474,14 @@ impl House {
     fn masked_text(&self, member: &str, text: &str) -> String {
         match member {
             "NextMarker" => "MARKER".to_owned(),
-            "CiphertextBlob" | "Plaintext" | "PublicKey" => {
+            "CiphertextBlob"
+            | "Plaintext"
+            | "PublicKey"
+            | "Signature"
+            | "Mac"
+            | "SharedSecret"
+            | "PrivateKeyCiphertextBlob"
+            | "PrivateKeyPlaintext" => {
                 format!("{} bytes", STANDARD.decode(text).expect("base64").len())
             }
             _ => self.with_names(text),
@@ -577,23 +584,27 @@ pub fn hsm() -> &'static Hsm {
     HSM.get_or_init(|| Hsm::start(hsm::Settings { cached_handles: 512, ..token() }).unwrap())
 }
 
-/// Material of this spec, made once; none for what the HSM cannot make.
-async fn material(spec: KeySpec) -> Vec<Arc<Material>> {
-    static MADE: tokio::sync::Mutex<Option<HashMap<KeySpec, Arc<Material>>>> = tokio::sync::Mutex::const_new(None);
-    let usage = KeyUsage::EncryptDecrypt;
+/// Material of this spec and usage, made once; none for what the HSM cannot make.
+async fn material(spec: KeySpec, usage: KeyUsage) -> Vec<Arc<Material>> {
+    type Made = HashMap<(KeySpec, KeyUsage), Arc<Material>>;
+    static MADE: tokio::sync::Mutex<Option<Made>> = tokio::sync::Mutex::const_new(None);
     if !hsm().supports(spec, usage).unwrap() {
         return Vec::new();
     }
     let mut made = MADE.lock().await;
     let made = made.get_or_insert_default();
-    if let Some(material) = made.get(&spec) {
+    if let Some(material) = made.get(&(spec, usage)) {
         return vec![Arc::clone(material)];
     }
-    let command = Command::Generate { id: MaterialId([spec as u8; 32]), spec, usage, place: Place::Wrapped };
+    let mut id = [spec as u8; 32];
+    id[0] = usage as u8;
+    let place =
+        if hsm().wraps(spec, usage) { Place::Wrapped } else { Place::Token { cka_id: id[16..].try_into().unwrap() } };
+    let command = Command::Generate { id: MaterialId(id), spec, usage, place };
     let Ok(hsm::Answer::Material(material)) = hsm().call(command, Instant::now() + LONG).await else {
         panic!("no material for {spec}")
     };
-    let material = made.entry(spec).or_insert(Arc::new(material));
+    let material = made.entry((spec, usage)).or_insert(Arc::new(material));
     vec![Arc::clone(material)]
 }
 

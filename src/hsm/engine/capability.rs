@@ -11,16 +11,21 @@ use cryptoki::slot::{Limit, TokenInfo};
 use cryptoki_sys::{CK_MECHANISM_TYPE, CKM_AES_CBC, CKM_AES_CBC_PAD, CKM_RSA_PKCS};
 use serde::{Deserialize, Serialize};
 
+use crate::key::algorithm::SigningAlgorithm;
 use crate::key::material::{Keeping, Material, WrapMechanism};
 use crate::key::spec::{KeySpec, KeyUsage};
 use crate::secret::SecretBytes;
 
 use super::crypto::{Line, Oaep};
-use super::mechanism::{self, Allowed, FOR_AES, FOR_RAW_RSA, FOR_RSA, FOR_WRAPPING, Life, OaepHash, PROBE_LABEL};
+use super::mechanism::OaepHash;
 use super::oaep;
-use super::objects::{Generated, Passing, unwrap_template};
+use super::objects::Passing;
 use super::public_key::RsaPublicKey;
+use super::templates::{
+    self, AES, Allowed, Binding, FOR_AES, FOR_RAW_RSA, FOR_RSA, FOR_WRAPPING, Life, PROBE_LABEL, RSA,
+};
 use super::token::Module;
+use super::trials::{self, BOUND_OTHERS, ED25519_PH};
 use crate::hsm::error::{HsmError, Kind};
 
 /// What was found out about an HSM, and what follows from it.
@@ -108,13 +113,13 @@ pub enum IvMaker {
 }
 
 const RANDOM: &str = "random bytes";
-const AES: &str = "AES-256 key generation";
+const AES_KEY: &str = "AES-256 key generation";
 const GCM: &str = "AES-256-GCM with AAD";
 const BAD_TAG: &str = "AES-256-GCM, bad tag";
 const STORED_GCM: &str = "AES-256-GCM with a token object";
 const KWP_AES: &str = "AES_KEY_WRAP_KWP of AES-256";
 const PAD_AES: &str = "AES_KEY_WRAP_PAD of AES-256";
-const RSA: &str = "RSA-2048 key generation";
+const RSA_KEYS: &str = "RSA-2048 key generation";
 const KWP_RSA: &str = "AES_KEY_WRAP_KWP of RSA-2048";
 const PAD_RSA: &str = "AES_KEY_WRAP_PAD of RSA-2048";
 const OAEP_SHA1: &str = "RSAES_OAEP_SHA_1";
@@ -132,12 +137,27 @@ impl Profile {
     pub fn supports(&self, spec: KeySpec, usage: KeyUsage) -> bool {
         let all = |names: &[&str]| names.iter().all(|name| self.works(name));
         match (spec, usage) {
-            (KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt) => all(&[RANDOM, AES, GCM]),
+            (KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt) => all(&[RANDOM, AES_KEY, GCM]),
             (KeySpec::Rsa2048 | KeySpec::Rsa3072 | KeySpec::Rsa4096, KeyUsage::EncryptDecrypt) => {
-                all(&[RANDOM, RSA, OAEP_SHA1]) && self.oaep_sha256 != OaepRoad::Refused
+                all(&[RANDOM, RSA_KEYS, OAEP_SHA1]) && self.oaep_sha256 != OaepRoad::Refused
             }
-            _ => false,
+            _ => self.works(RANDOM) && self.works(&trials::name(spec, usage)),
         }
+    }
+
+    /// Whether such a key can leave it wrapped, and come back.
+    pub fn wraps(&self, spec: KeySpec, usage: KeyUsage) -> bool {
+        match (self.wrap, spec.modulus_bits(), usage) {
+            (None, ..) => false,
+            (Some(mechanism), Some(_), _) => self.works(wraps_rsa(mechanism)),
+            (Some(_), None, KeyUsage::EncryptDecrypt) => true,
+            (Some(_), None, _) => self.works(&trials::wrapped(spec, usage)),
+        }
+    }
+
+    /// Whether it signs so with the keys that it has.
+    pub(super) fn signs(&self, algorithm: SigningAlgorithm) -> bool {
+        algorithm != SigningAlgorithm::Ed25519PhSha512 || self.works(ED25519_PH)
     }
 
     /// What came of one trial.
@@ -173,12 +193,13 @@ impl Profile {
     /// Whether it unwraps this material, if that is wrapped.
     pub(in crate::hsm) fn reads(&self, material: &Material) -> bool {
         let Keeping::Wrapped { mechanism, .. } = &material.keeping else { return true };
-        self.works(match (mechanism, material.spec.is_asymmetric()) {
-            (WrapMechanism::AesKeyWrapKwp, false) => KWP_AES,
-            (WrapMechanism::AesKeyWrapKwp, true) => KWP_RSA,
-            (WrapMechanism::AesKeyWrapPad, false) => PAD_AES,
-            (WrapMechanism::AesKeyWrapPad, true) => PAD_RSA,
-        })
+        match (mechanism, material.spec.modulus_bits(), material.usage) {
+            (mechanism, Some(_), _) => self.works(wraps_rsa(*mechanism)),
+            (WrapMechanism::AesKeyWrapKwp, _, KeyUsage::EncryptDecrypt) => self.works(KWP_AES),
+            (WrapMechanism::AesKeyWrapPad, _, KeyUsage::EncryptDecrypt) => self.works(PAD_AES),
+            // Tried with the mechanism that it wraps with itself.
+            (mechanism, ..) => self.wrap == Some(*mechanism) && self.wraps(material.spec, material.usage),
+        }
     }
 
     /// Tries everything. `line` must be logged in.
@@ -196,6 +217,7 @@ impl Profile {
             allowed: Allowed::default(),
         };
         profile.wrap = profile.choose_wrap();
+        profile.features.extend(trials::run(line, profile.wrap)?);
         profile.oaep_sha256 = profile.choose_oaep(allow_raw_rsa);
         profile.allowed = profile.choose_allowed();
         Ok(profile)
@@ -232,6 +254,7 @@ impl Profile {
             aes: list(is_bound(BOUND_AES, BOUND_UNWRAPPED_AES, [KWP_AES, PAD_AES]), FOR_AES),
             rsa: list(is_bound(BOUND_RSA, BOUND_UNWRAPPED_RSA, [KWP_RSA, PAD_RSA]), for_rsa),
             wrapping: list(self.works(BOUND_WRAPPING), FOR_WRAPPING),
+            others: if self.works(BOUND_OTHERS) { Binding::Bound } else { Binding::Free },
         }
     }
 }
@@ -279,7 +302,7 @@ impl Trials<'_> {
         let line = self.line;
         self.note(RANDOM, random(line));
         let aes = aes(line, Life::Passing, &[]);
-        self.note(AES, tried(&aes).map(|_| true));
+        self.note(AES_KEY, tried(&aes).map(|_| true));
         self.note(GCM, tried(&aes).and_then(|key| gcm(line, key.handle)));
         let bad_tag = tried(&aes).and_then(|key| gcm_bad_tag(line, key.handle));
         self.note(BAD_TAG, bad_tag);
@@ -305,7 +328,7 @@ impl Trials<'_> {
             Ok(pair) => (bound_rsa(line), Ok(pair)),
             Err(error) => (Err(error), Pair::generate(line, &[])),
         };
-        self.note(RSA, tried(&pair).map(|_| true));
+        self.note(RSA_KEYS, tried(&pair).map(|_| true));
         for (name, mechanism) in [(KWP_RSA, WrapMechanism::AesKeyWrapKwp), (PAD_RSA, WrapMechanism::AesKeyWrapPad)] {
             let trial = tried(wrapping).and_then(|w| tried(&pair)?.wrap(line, mechanism, w.handle));
             self.note(name, trial);
@@ -360,12 +383,12 @@ fn stored_gcm(line: Line<'_>) -> Trial {
 }
 
 fn aes<'a>(line: Line<'a>, life: Life<'_>, allowed: List) -> Result<Passing<'a>, HsmError> {
-    let made = line.generate_key(KeySpec::SymmetricDefault, life, Allowed { aes: allowed, ..Allowed::default() })?;
+    let made = line.generate_key(AES, life, Allowed { aes: allowed, ..Allowed::default() })?;
     Ok(Passing::new(line.session, made.secret))
 }
 
 fn wrapping_key<'a>(line: Line<'a>, allowed: List) -> Result<Passing<'a>, HsmError> {
-    let template = mechanism::wrapping_key(Life::Leased, Allowed { wrapping: allowed, ..Allowed::default() });
+    let template = templates::wrapping_key(Life::Leased, Allowed { wrapping: allowed, ..Allowed::default() });
     Ok(Passing::new(line.session, line.session.generate_key(&Mechanism::AesKeyGen, &template)?))
 }
 
@@ -399,7 +422,7 @@ fn bound_aes(line: Line<'_>) -> Result<Outcome, HsmError> {
 fn bound_unwrapped_aes(line: Line<'_>, wrapping: ObjectHandle, key: ObjectHandle) -> Result<Outcome, HsmError> {
     let (mechanism, blob) = wrap_somehow(line, wrapping, key)?;
     let unwrap = |list| {
-        let template = unwrap_template(KeySpec::SymmetricDefault, Allowed { aes: list, ..Allowed::default() });
+        let template = templates::to_unwrap(AES, Allowed { aes: list, ..Allowed::default() });
         Ok(Passing::new(line.session, line.unwrap(mechanism, wrapping, &blob, &template)?))
     };
     honours([FOR_AES, &[CKM_AES_CBC]], unwrap, |key| gcm(line, key.handle))
@@ -409,7 +432,7 @@ fn bound_wrapping_key(line: Line<'_>) -> Result<Outcome, HsmError> {
     let key = aes(line, Life::Passing, &[])?;
     let wrap = |wrapping: &Passing<'_>| {
         let (mechanism, blob) = wrap_somehow(line, wrapping.handle, key.handle)?;
-        let template = unwrap_template(KeySpec::SymmetricDefault, Allowed::default());
+        let template = templates::to_unwrap(AES, Allowed::default());
         line.unwrap(mechanism, wrapping.handle, &blob, &template).map(|back| Passing::new(line.session, back))?;
         Ok(true)
     };
@@ -440,7 +463,7 @@ fn bound_rsa(line: Line<'_>) -> Result<Outcome, HsmError> {
 
 fn wrap_aes(line: Line<'_>, mechanism: WrapMechanism, wrapping: ObjectHandle, key: ObjectHandle) -> Trial {
     let blob = line.wrap(mechanism, wrapping, key)?;
-    let template = unwrap_template(KeySpec::SymmetricDefault, Allowed::default());
+    let template = templates::to_unwrap(AES, Allowed::default());
     let back = Passing::new(line.session, line.unwrap(mechanism, wrapping, &blob, &template)?);
     let sealed = line.seal(key, b"", b"plaintext")?;
     Ok(same(b"plaintext", &line.open(back.handle, sealed.iv, b"", &sealed.ciphertext)?))
@@ -456,8 +479,7 @@ struct Pair<'a> {
 impl<'a> Pair<'a> {
     fn generate(line: Line<'a>, allowed: List) -> Result<Self, HsmError> {
         let allowed = Allowed { rsa: allowed, ..Allowed::default() };
-        let Generated { secret, public } = line.generate_key(KeySpec::Rsa2048, Life::Passing, allowed)?;
-        let (public, key) = public.ok_or_else(|| HsmError::new(Kind::Bug, "probe", "no public half"))?;
+        let (secret, public, key) = line.generate_key(RSA, Life::Passing, allowed)?.rsa()?;
         let passing = |handle| Passing::new(line.session, handle);
         Ok(Self { secret: passing(secret), public: passing(public), key })
     }
@@ -480,7 +502,7 @@ impl<'a> Pair<'a> {
     fn bound_unwrapped(&self, line: Line<'_>, wrapping: ObjectHandle) -> Result<Outcome, HsmError> {
         let (mechanism, blob) = wrap_somehow(line, wrapping, self.secret.handle)?;
         let unwrap = |list| {
-            let template = unwrap_template(KeySpec::Rsa2048, Allowed { rsa: list, ..Allowed::default() });
+            let template = templates::to_unwrap(RSA, Allowed { rsa: list, ..Allowed::default() });
             Ok(Passing::new(line.session, line.unwrap(mechanism, wrapping, &blob, &template)?))
         };
         honours([FOR_RAW_RSA, &[CKM_RSA_PKCS]], unwrap, |key| self.oaep_with(line, OaepHash::Sha1, key.handle))
@@ -516,7 +538,7 @@ impl<'a> Pair<'a> {
 
     fn wrap(&self, line: Line<'_>, mechanism: WrapMechanism, wrapping: ObjectHandle) -> Trial {
         let blob = line.wrap(mechanism, wrapping, self.secret.handle)?;
-        let back = line.unwrap(mechanism, wrapping, &blob, &unwrap_template(KeySpec::Rsa2048, Allowed::default()))?;
+        let back = line.unwrap(mechanism, wrapping, &blob, &templates::to_unwrap(RSA, Allowed::default()))?;
         let back = Passing::new(line.session, back);
         self.oaep_with(line, OaepHash::Sha1, back.handle)
     }
@@ -526,7 +548,7 @@ impl<'a> Pair<'a> {
 impl fmt::Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let TokenFacts { label, serial, manufacturer, model, firmware, library } = &self.token;
-        let mut row = |name: &str, value: &dyn fmt::Display| writeln!(f, "{name:<34} {value}");
+        let mut row = |name: &str, value: &dyn fmt::Display| writeln!(f, "{name:<46} {value}");
         row("token", &format_args!("{label} (serial {serial})"))?;
         row("made by", &format_args!("{manufacturer}, {model}, firmware {firmware}"))?;
         row("module", library)?;
@@ -567,12 +589,24 @@ impl fmt::Display for OaepRoad {
 
 impl fmt::Display for Allowed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kinds = [("AES", self.aes), ("RSA", self.rsa), ("wrapping", self.wrapping)];
-        let bound: Vec<_> = kinds.iter().filter(|(_, list)| !list.is_empty()).map(|(kind, _)| *kind).collect();
+        let kinds = [
+            ("AES", !self.aes.is_empty()),
+            ("RSA", !self.rsa.is_empty()),
+            ("wrapping", !self.wrapping.is_empty()),
+            ("all others", self.others == Binding::Bound),
+        ];
+        let bound: Vec<_> = kinds.iter().filter(|(_, is_bound)| *is_bound).map(|(kind, _)| *kind).collect();
         match bound.is_empty() {
             true => f.write_str("no: the HSM does not honour CKA_ALLOWED_MECHANISMS"),
             false => f.write_str(&bound.join(", ")),
         }
+    }
+}
+
+fn wraps_rsa(mechanism: WrapMechanism) -> &'static str {
+    match mechanism {
+        WrapMechanism::AesKeyWrapKwp => KWP_RSA,
+        WrapMechanism::AesKeyWrapPad => PAD_RSA,
     }
 }
 

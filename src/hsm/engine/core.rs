@@ -16,8 +16,8 @@ use super::ErrorCount;
 use super::capability::Profile;
 use super::crypto::Line;
 use super::handles::Handles;
-use super::mechanism::{Allowed, Life, aes_to_generate};
 use super::queue::Queue;
+use super::templates::{self, AES, Allowed, Life};
 use super::token::{self, Module};
 use super::wrapping::{self, WrappingKey};
 use crate::hsm::error::{HsmError, Kind};
@@ -220,7 +220,8 @@ impl Standing {
     /// What comes with the login that the session of `line` has.
     pub(super) fn take(line: Line<'_>, settings: &Settings, allowed: Allowed) -> Result<Self, HsmError> {
         let wrapping = wrapping::find(line, &settings.wrapping_key_label)?;
-        let key = line.session.generate_key(&Mechanism::AesKeyGen, &aes_to_generate(Life::Leased, allowed))?;
+        let key =
+            line.session.generate_key(&Mechanism::AesKeyGen, &templates::to_generate(AES, Life::Leased, allowed))?;
         let sealed = line.seal(key, b"", KNOWN_ANSWER)?;
         Ok(Self { wrapping, canary: Canary { key, iv: sealed.iv, ciphertext: sealed.ciphertext } })
     }

@@ -126,7 +126,7 @@ impl Line<'_> {
         match oaep.road()? {
             Road::Native => self.calls.decrypt_once(self.session, &oaep.hash.mechanism(), key, ciphertext, public.k()),
             Road::Raw => {
-                oaep::unpad(self.raw_decrypt(key, public, ciphertext)?.expose(), public.k()).ok_or_else(not_ours)
+                oaep::unpad(self.raw_decrypt(key, public, ciphertext)?.expose(), public.k()).ok_or_else(perhaps_ours)
             }
         }
     }
@@ -150,7 +150,7 @@ impl Line<'_> {
     pub(super) fn is_same(plaintext: &[u8], opened: &SecretBytes) -> Result<(), HsmError> {
         match bool::from(plaintext.ct_eq(opened.expose())) {
             true => Ok(()),
-            false => Err(HsmError::new(Kind::DeviceLost, "self-test", "the HSM gave a wrong answer")),
+            false => Err(HsmError::wrong_answer("self-test")),
         }
     }
 }
@@ -165,6 +165,11 @@ fn repeats_itself(bytes: &[u8]) -> bool {
 /// The one answer to every RSA ciphertext that is not ours, on every road.
 fn not_ours() -> HsmError {
     HsmError::new(Kind::Rejected, "decrypt", "the ciphertext does not decrypt")
+}
+
+/// The one answer to every padding that is not right: it may be the HSM that has made it so.
+fn perhaps_ours() -> HsmError {
+    HsmError::new(Kind::Ambiguous, "decrypt", "the padding is not right")
 }
 
 /// Which RSAES-OAEP, and how this HSM does it.

@@ -9,13 +9,13 @@ use cryptoki::object::{Attribute, ObjectHandle};
 use serde::{Deserialize, Serialize};
 
 use crate::key::material::WrapMechanism;
-use crate::key::spec::KeySpec;
 
 use super::capability::{self, OaepRoad};
 use super::crypto::{Line, Oaep};
-use super::mechanism::{self, Allowed, Life, OaepHash};
-use super::objects::{Generated, Passing};
+use super::mechanism::OaepHash;
+use super::objects::Passing;
 use super::public_key::RsaPublicKey;
+use super::templates::{self, AES, Allowed, Life, RSA};
 use super::token::{self, Module};
 use super::wrapping::{self, Leaves, WrappingKey};
 use crate::hsm::command::Sealed;
@@ -153,7 +153,7 @@ pub(in crate::hsm) fn release(
     let session = module.open(slot)?;
     let line = Line { calls: &module.calls, session: &session };
     token::log_in_as_so(&module, slot, &session, settings, so_pin, &mut ledger)?;
-    let trusted = session.create_object(&mechanism::joining_public_to_create(&public))?;
+    let trusted = session.create_object(&templates::joining_public_to_create(&public))?;
     let trusted = Passing::new(&session, trusted);
     session.logout()?;
     token::log_in(&module, slot, &session, settings, &mut ledger)?;
@@ -178,10 +178,10 @@ pub(in crate::hsm) fn accept(
         }
         let unwrap = |template: &[Attribute]| line.unwrap_by(released.hash, pair.handle, &released.blob, template);
         // In the session first: a key that is not the right one is never on the token, where it would be found and used.
-        let trial = unwrap(&mechanism::wrapping_key_to_unwrap(Life::Leased, Allowed::default()))?;
+        let trial = unwrap(&templates::wrapping_key_to_unwrap(Life::Leased, Allowed::default()))?;
         line.check_proof(proof, Passing::new(line.session, trial).handle)?;
         let (life, allowed) = wrapping::nature(line, &proof.cka_id, &settings.wrapping_key_label, false);
-        let kept = unwrap(&mechanism::wrapping_key_to_unwrap(life, allowed))?;
+        let kept = unwrap(&templates::wrapping_key_to_unwrap(life, allowed))?;
         let seen = line.wrapping_key(settings).and_then(|key| has_it(line, &key.ok_or_else(wrapping::missing)?, proof));
         if seen.is_err() {
             drop(Passing::new(line.session, kept));
@@ -201,7 +201,7 @@ impl<'a> Line<'a> {
     }
 
     fn passing_aes(&self) -> Result<Passing<'a>, HsmError> {
-        let template = mechanism::aes_to_generate(Life::Passing, Allowed::default());
+        let template = templates::to_generate(AES, Life::Passing, Allowed::default());
         Ok(Passing::new(self.session, self.session.generate_key(&Mechanism::AesKeyGen, &template)?))
     }
 
@@ -218,16 +218,14 @@ impl<'a> Line<'a> {
     }
 
     fn check_aes(&self, by: WrapMechanism, wrapping: ObjectHandle, proof: &AesProof) -> Result<(), HsmError> {
-        let key = self.unwrap(by, wrapping, &proof.blob, &mechanism::aes_to_unwrap(Allowed::default()))?;
+        let key = self.unwrap(by, wrapping, &proof.blob, &templates::to_unwrap(AES, Allowed::default()))?;
         let key = Passing::new(self.session, key);
         Line::is_same(KNOWN, &self.open(key.handle, proof.sealed.iv, AAD, &proof.sealed.ciphertext)?)
     }
 
     fn prove_by_rsa(&self, by: WrapMechanism, wrapping: ObjectHandle) -> Result<RsaProof, HsmError> {
-        let Generated { secret, public } = self.generate_key(KeySpec::Rsa2048, Life::Passing, Allowed::default())?;
-        let secret = Passing::new(self.session, secret);
-        let (public, key) = public.ok_or_else(|| HsmError::new(Kind::Bug, "join", "no public half"))?;
-        let public = Passing::new(self.session, public);
+        let (secret, public, key) = self.generate_key(RSA, Life::Passing, Allowed::default())?.rsa()?;
+        let [secret, public] = [secret, public].map(|half| Passing::new(self.session, half));
         let blob = self.wrap(by, wrapping, secret.handle)?;
         Ok(RsaProof {
             blob,
@@ -237,7 +235,7 @@ impl<'a> Line<'a> {
     }
 
     fn check_rsa(&self, by: WrapMechanism, wrapping: ObjectHandle, proof: &RsaProof) -> Result<(), HsmError> {
-        let key = self.unwrap(by, wrapping, &proof.blob, &mechanism::rsa_private_to_unwrap(Allowed::default()))?;
+        let key = self.unwrap(by, wrapping, &proof.blob, &templates::to_unwrap(RSA, Allowed::default()))?;
         let key = Passing::new(self.session, key);
         let public = RsaPublicKey::from_spki(&proof.public_key)?;
         Line::is_same(KNOWN, &self.oaep_decrypt(OAEP, key.handle, &public, &proof.ciphertext)?)
@@ -248,8 +246,8 @@ impl<'a> Line<'a> {
         let generate = |bits| {
             self.session.generate_key_pair(
                 &Mechanism::RsaPkcsKeyPairGen,
-                &mechanism::joining_public_to_generate(bits),
-                &mechanism::joining_private_to_generate(&cka_id),
+                &templates::joining_public_to_generate(bits),
+                &templates::joining_private_to_generate(&cka_id),
             )
         };
         let [long, short] = MODULUS_BITS;
@@ -265,7 +263,7 @@ impl<'a> Line<'a> {
         let passing = self.passing_aes()?;
         let carry = |hash| {
             let blob = self.wrap_by(hash, public, passing.handle)?;
-            let back = self.unwrap_by(hash, secret, &blob, &mechanism::aes_to_unwrap(Allowed::default()))?;
+            let back = self.unwrap_by(hash, secret, &blob, &templates::to_unwrap(AES, Allowed::default()))?;
             drop(Passing::new(self.session, back));
             Ok(hash)
         };
@@ -289,7 +287,7 @@ impl<'a> Line<'a> {
 
     /// The private halves of pairs: that with this id, or all, of which only joins that were killed leave any.
     fn find_pairs(&self, cka_id: Option<&[u8]>) -> Result<Vec<ObjectHandle>, HsmError> {
-        let mut wanted = mechanism::joining_private();
+        let mut wanted = templates::joining_private();
         wanted.extend(cka_id.map(|id| Attribute::Id(id.to_vec())));
         self.find(&wanted)
     }

@@ -4,7 +4,7 @@
 //! Engine::call(Command, deadline)
 //!   handles   is the key in the HSM already? else the anchor unwraps or finds it        handles, anchor
 //!   queue     bounded; askers take turns; full, or too long, is an answer (Busy)           queue, turns, pool
-//!   worker    a thread that owns a session makes the C calls                             worker, crypto, objects, raw
+//!   worker    a thread that owns a session makes the C calls          worker, crypto, signing, agreement, objects, raw
 //!             and sees that the HSM answers right                                        proof
 //!   answer    or a failure: mended and tried once more, or judged                        road, doubt, error
 //! ```
@@ -15,16 +15,20 @@
 //! * The caller's data is blamed only when the HSM is known to be well.
 //! * A wrong PIN is tried once.
 
+mod agreement;
 mod anchor;
 mod capability;
 mod core;
 mod crypto;
 mod doubt;
+mod generating;
 mod handles;
 pub(super) mod joining;
 mod mechanism;
 mod oaep;
 mod objects;
+mod pairs;
+mod pairwise;
 mod plan;
 mod pool;
 mod post;
@@ -33,7 +37,10 @@ mod public_key;
 mod queue;
 mod raw;
 mod road;
+mod signing;
+mod templates;
 mod token;
+mod trials;
 mod trust;
 mod turns;
 mod uri;

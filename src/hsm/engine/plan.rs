@@ -25,10 +25,14 @@ impl Command {
         let (half, material) = match self {
             Self::Seal { material, .. } | Self::SealRandom { material, .. } => (Half::Secret, material),
             Self::Open { material, .. } | Self::Decrypt { material, .. } => (Half::Secret, material),
-            Self::Encrypt { material, .. } => (Half::Public, material),
-            Self::Random { .. } | Self::Generate { .. } | Self::Destroy { .. } | Self::Renew | Self::Check => {
-                return None;
+            Self::Sign { material, .. } | Self::Mac { material, .. } | Self::VerifyMac { material, .. } => {
+                (Half::Secret, material)
             }
+            Self::Agree { material, .. } | Self::Decapsulate { material, .. } => (Half::Secret, material),
+            Self::Encrypt { material, .. } | Self::Verify { material, .. } => (Half::Public, material),
+            Self::Encapsulate { material } => (Half::Public, material),
+            Self::Random { .. } | Self::Generate { .. } | Self::GeneratePair { .. } => return None,
+            Self::Destroy { .. } | Self::Renew | Self::Check => return None,
         };
         Some((HandleId { material: material.id, half }, material))
     }
@@ -36,7 +40,7 @@ impl Command {
     pub(super) fn lane(&self) -> Lane {
         match self {
             Self::Generate { place: Place::Token { .. }, .. } | Self::Destroy { .. } => Lane::Writer,
-            Self::Generate { spec, .. } if spec.is_asymmetric() => Lane::Slow,
+            Self::Generate { spec, .. } | Self::GeneratePair { spec } if spec.modulus_bits().is_some() => Lane::Slow,
             _ => Lane::Work,
         }
     }
@@ -51,7 +55,14 @@ impl Command {
 
     /// Whether the HSM judges the caller's data, so that a refusal may be the data's fault.
     pub(super) fn judges_data(&self) -> bool {
-        matches!(self, Self::Open { .. } | Self::Decrypt { .. })
+        matches!(
+            self,
+            Self::Open { .. }
+                | Self::Decrypt { .. }
+                | Self::Verify { .. }
+                | Self::Agree { .. }
+                | Self::Decapsulate { .. }
+        )
     }
 
     /// Destroying wrapped material concerns only the handle cache: the HSM keeps nothing of it.

@@ -2,7 +2,7 @@
 //!
 //! A ciphertext that cannot be opened is worse than none, because whoever has it throws the plaintext away. So the first answer
 //! under a handle, and one in [`PROVED`] of those that follow, is proved before it is given: what was sealed is opened, what
-//! was opened is opened once more. A fault that lasts is seen early, a single one with some luck; proving every answer would
+//! was opened is opened once more, what was signed is verified. A fault that lasts is seen early, a single one with some luck; proving every answer would
 //! double the work of the HSM. New keys are always proved (`objects`). What RSA encrypts with a public key is not: the private
 //! key may be another's.
 
@@ -47,19 +47,27 @@ impl Line<'_> {
     }
 }
 
-/// Whether the HSM gives `answer` again. A refusal is a wrong answer too, for it has accepted the same before. The error has the
-/// call repeated in another session, whose answer is proved as well; a second one speaks against the HSM.
+/// Whether the HSM gives `answer` again.
 pub(super) fn prove(answer: &[u8], again: Result<SecretBytes, HsmError>) -> Result<(), HsmError> {
     match again {
         Ok(again) if bool::from(answer.ct_eq(again.expose())) => Ok(()),
-        Err(error) if !matches!(error.kind, Kind::Ambiguous | Kind::Rejected) => Err(error),
-        Ok(_) | Err(_) => {
-            tracing::error!(
-                "the HSM gave a wrong answer, which is withheld; if it goes on, take the HSM out of service"
-            );
-            Err(HsmError::nonsense("proof", "the HSM gave a wrong answer"))
-        }
+        Ok(_) => Err(wrong()),
+        Err(error) => accepted(Err(error)),
     }
+}
+
+/// Whether the HSM accepts what it has made. A refusal is a wrong answer, for nobody else's data is in it. The error has the call
+/// repeated in another session, whose answer is proved as well; a second one speaks against the HSM.
+pub(super) fn accepted(result: Result<(), HsmError>) -> Result<(), HsmError> {
+    result.map_err(|error| match error.kind {
+        Kind::Ambiguous | Kind::Rejected => wrong(),
+        _ => error,
+    })
+}
+
+fn wrong() -> HsmError {
+    tracing::error!("the HSM gave a wrong answer, which is withheld; if it goes on, take the HSM out of service");
+    HsmError::nonsense("proof", "the HSM gave a wrong answer")
 }
 
 #[cfg(test)]

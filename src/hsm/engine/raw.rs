@@ -30,6 +30,9 @@ use crate::hsm::error::{HsmError, Kind};
 /// The longest output any of our calls can have; a module that says more is not believed.
 const MAX_OUTPUT_BYTES: usize = 64 * 1024;
 
+/// The longest signature that there is: of ML-DSA-87, 4,627 bytes.
+const MAX_SIGNATURE_BYTES: usize = 8 * 1024;
+
 /// Handles asked for at once, and the most that a search of ours can have found.
 const FOUND_AT_ONCE: usize = 16;
 const MAX_FOUND: usize = 100_000;
@@ -105,6 +108,39 @@ impl Calls {
         let written = finish("C_Decrypt", self.list.C_Decrypt, session, input, &mut output)?;
         output.truncate(written);
         Ok(SecretBytes::from(std::mem::take(&mut *output)))
+    }
+
+    /// C_SignInit and one C_Sign: a signature, or a MAC.
+    pub(super) fn sign_once(
+        &self,
+        session: &Session,
+        mechanism: &Mechanism<'_>,
+        key: ObjectHandle,
+        input: &[u8],
+    ) -> Result<Vec<u8>, HsmError> {
+        begin("C_SignInit", self.list.C_SignInit, session, mechanism, key)?;
+        let mut output = vec![0; MAX_SIGNATURE_BYTES];
+        let written = finish("C_Sign", self.list.C_Sign, session, input, &mut output)?;
+        output.truncate(written);
+        Ok(output)
+    }
+
+    /// C_VerifyInit and one C_Verify; a signature that is another's is `Rejected`.
+    pub(super) fn verify_once(
+        &self,
+        session: &Session,
+        mechanism: &Mechanism<'_>,
+        key: ObjectHandle,
+        input: &[u8],
+        signature: &[u8],
+    ) -> Result<(), HsmError> {
+        begin("C_VerifyInit", self.list.C_VerifyInit, session, mechanism, key)?;
+        let call = present("C_Verify", self.list.C_Verify)?;
+        let (input_len, signature_len) = (ulong(input.len())?, ulong(signature.len())?);
+        let (input, signature) = (input.as_ptr().cast_mut(), signature.as_ptr().cast_mut());
+        // SAFETY: both are only read by the function (PKCS#11 section 5.15.2), their pointers are not const in C; they
+        // outlive the call.
+        check("C_Verify", unsafe { call(session.handle(), input, input_len, signature, signature_len) })
     }
 
     /// C_FindObjectsInit, C_FindObjects until there are no more, C_FindObjectsFinal. `cryptoki` does not tell when the last

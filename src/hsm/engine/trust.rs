@@ -10,9 +10,9 @@ use crate::key::material::WrapMechanism;
 
 use super::capability;
 use super::crypto::Line;
-use super::mechanism::{self, Allowed, Life};
 use super::objects::Passing;
 use super::public_key::RsaPublicKey;
+use super::templates::{self, AES, Allowed, Life, RSA};
 use crate::hsm::error::HsmError;
 
 /// Whether a key that may leave only under trusted keys leaves under nothing that the user can make. `line` must be logged
@@ -25,8 +25,8 @@ pub(super) fn is_enforced(line: Line<'_>) -> bool {
 }
 
 fn trial(line: Line<'_>) -> Result<bool, HsmError> {
-    let wrapping = generate(line, mechanism::wrapping_key(Life::Leased, Allowed::default()))?;
-    let free = generate(line, mechanism::aes_to_generate(Life::Passing, Allowed::default()))?;
+    let wrapping = generate(line, templates::wrapping_key(Life::Leased, Allowed::default()))?;
+    let free = generate(line, templates::to_generate(AES, Life::Passing, Allowed::default()))?;
     let guarded = generate(line, guarded())?;
     // Nothing but the attribute differs between the two, so a refusal is the attribute's doing.
     let wrapped = capability::wrap_somehow(line, wrapping.handle, free.handle)?;
@@ -39,7 +39,7 @@ fn generate<'a>(line: Line<'a>, template: Vec<Attribute>) -> Result<Passing<'a>,
 }
 
 fn guarded() -> Vec<Attribute> {
-    let mut template = mechanism::aes_to_generate(Life::Passing, Allowed::default());
+    let mut template = templates::to_generate(AES, Life::Passing, Allowed::default());
     template.push(Attribute::WrapWithTrusted(true));
     template
 }
@@ -54,10 +54,10 @@ fn is_for_good(line: Line<'_>, guarded: ObjectHandle) -> bool {
 fn only_the_officer_trusts(line: Line<'_>, wrapping: ObjectHandle, (by, blob): (WrapMechanism, Vec<u8>)) -> bool {
     let trusted = [Attribute::Trusted(true)];
     let too = |template: Vec<Attribute>| [&template[..], &trusted].concat();
-    let new = too(mechanism::wrapping_key(Life::Leased, Allowed::default()));
-    let unwrapped = too(mechanism::wrapping_key_to_unwrap(Life::Leased, Allowed::default()));
-    let pair = too(mechanism::joining_public_to_generate(2048));
-    let private = mechanism::rsa_private_to_generate(Life::Leased, Allowed::default());
+    let new = too(templates::wrapping_key(Life::Leased, Allowed::default()));
+    let unwrapped = too(templates::wrapping_key_to_unwrap(Life::Leased, Allowed::default()));
+    let pair = too(templates::joining_public_to_generate(2048));
+    let private = templates::to_generate(RSA, Life::Leased, Allowed::default());
     // Of the right size and odd, which is all that an HSM sees of a modulus.
     let public = RsaPublicKey { modulus: [vec![0xc5], vec![0x11; 383]].concat(), exponent: vec![1, 0, 1] };
     line.session.update_attributes(wrapping, &trusted).is_err()
@@ -65,5 +65,5 @@ fn only_the_officer_trusts(line: Line<'_>, wrapping: ObjectHandle, (by, blob): (
         && line.session.generate_key(&Mechanism::AesKeyGen, &new).is_err()
         && line.session.generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &pair, &private).is_err()
         && line.unwrap(by, wrapping, &blob, &unwrapped).is_err()
-        && line.session.create_object(&mechanism::joining_public_to_create(&public)).is_err()
+        && line.session.create_object(&templates::joining_public_to_create(&public)).is_err()
 }

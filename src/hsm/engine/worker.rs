@@ -6,17 +6,22 @@ use std::time::Instant;
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
 
+use crate::key::algorithm::SigningAlgorithm;
 use crate::key::material::{Keeping, Material};
 use crate::key::spec::EncryptionAlgorithm;
 use crate::secret::SecretBytes;
 
+use super::agreement::Encapsulated;
 use super::core::Core;
 use super::crypto::{Line, Oaep};
+use super::generating::{Means, Order};
 use super::handles::Lease;
 use super::mechanism::OaepHash;
-use super::objects::{Means, Order, public_key};
+use super::objects::rsa_public_key;
+use super::pairs::DataKeyPair;
 use super::pool::{Failure, Job, Lane, Shift};
 use super::proof;
+use super::public_key::point_of;
 use super::queue::{Next, Queue};
 use crate::hsm::command::{Answer, Command, Sealed};
 use crate::hsm::error::{HsmError, Kind};
@@ -158,12 +163,35 @@ impl Task<'_> {
                 self.twice(|| line.open(self.key()?, *iv, aad, ciphertext)).map(Answer::Plaintext)
             }
             Command::Encrypt { material, algorithm, input } => {
-                let public = public_key(material)?;
+                let public = rsa_public_key(material)?;
                 line.oaep_encrypt(self.oaep(*algorithm)?, self.key()?, &public, input.expose()).map(Answer::Bytes)
             }
             Command::Decrypt { material, algorithm, ciphertext } => {
-                let (public, oaep) = (public_key(material)?, self.oaep(*algorithm)?);
+                let (public, oaep) = (rsa_public_key(material)?, self.oaep(*algorithm)?);
                 self.twice(|| line.oaep_decrypt(oaep, self.key()?, &public, ciphertext)).map(Answer::Plaintext)
+            }
+            Command::Sign { material, algorithm, input } => self.sign(material, *algorithm, input).map(Answer::Bytes),
+            Command::Verify { material, algorithm, input, signature } => {
+                let verified = line.verify(material.spec, *algorithm, self.key()?, input, signature);
+                verified.map(|()| Answer::Done)
+            }
+            Command::Mac { algorithm, input, .. } => {
+                line.mac(*algorithm, self.key()?, input.expose()).map(Answer::Bytes)
+            }
+            Command::VerifyMac { algorithm, input, mac, .. } => {
+                line.verify_mac(*algorithm, self.key()?, input.expose(), mac).map(|()| Answer::Done)
+            }
+            Command::Agree { material, public_key } => self.agree(material, public_key).map(Answer::Plaintext),
+            Command::Encapsulate { material } => {
+                let Encapsulated { secret, ciphertext } = line.encapsulate(material.spec, self.key()?)?;
+                Ok(Answer::Encapsulated { secret, ciphertext })
+            }
+            Command::Decapsulate { material, ciphertext } => {
+                line.decapsulate(material.spec, self.key()?, ciphertext).map(Answer::Plaintext)
+            }
+            Command::GeneratePair { spec } => {
+                let DataKeyPair { public_key, private_key } = line.generate_pair(*spec, &self.core.profile)?;
+                Ok(Answer::Pair { public_key, private_key })
             }
             Command::Random { len } => line.random(*len).map(Answer::Plaintext),
             Command::Generate { id, spec, usage, place } => {
@@ -187,6 +215,28 @@ impl Task<'_> {
         let opened = open()?;
         self.lease()?.believed.or_prove(|| proof::prove(opened.expose(), open()))?;
         Ok(opened)
+    }
+
+    fn sign(&self, material: &Material, algorithm: SigningAlgorithm, input: &[u8]) -> Result<Vec<u8>, HsmError> {
+        let Lease { handle, believed, .. } = self.lease()?;
+        let (line, spec) = (self.line, material.spec);
+        if !self.core.profile.signs(algorithm) {
+            let text = format!("this HSM does not do {algorithm}");
+            return Err(HsmError::new(Kind::Unsupported, "sign", text));
+        }
+        let signature = line.sign(spec, algorithm, *handle, input)?;
+        believed.or_prove(|| {
+            let public = line.put_public(material)?;
+            proof::accepted(line.verify(spec, algorithm, public.handle, input, &signature))
+        })?;
+        Ok(signature)
+    }
+
+    fn agree(&self, material: &Material, public_key: &[u8]) -> Result<SecretBytes, HsmError> {
+        let not_on_it = || HsmError::new(Kind::Rejected, "agree", "it is no public key of the curve");
+        let curve = material.spec.curve().ok_or_else(not_on_it)?;
+        let point = point_of(curve, public_key).ok_or_else(not_on_it)?;
+        self.twice(|| self.line.agree(curve, self.key()?, &point))
     }
 
     fn key(&self) -> Result<ObjectHandle, HsmError> {

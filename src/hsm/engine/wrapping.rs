@@ -11,7 +11,7 @@ use crate::key::material::WrapMechanism;
 
 use super::capability;
 use super::crypto::Line;
-use super::mechanism::{self, Allowed, Life};
+use super::templates::{self, Allowed, Life};
 use super::{token, trust};
 use crate::hsm::error::{HsmError, Kind};
 use crate::hsm::settings::Settings;
@@ -81,7 +81,7 @@ pub(in crate::hsm) fn make(settings: &Settings, sole: bool) -> Result<WrappingKe
         }
         let cka_id: [u8; 16] = line.unique()?;
         let (life, allowed) = nature(line, &cka_id, &settings.wrapping_key_label, sole);
-        line.session.generate_key(&Mechanism::AesKeyGen, &mechanism::wrapping_key(life, allowed))?;
+        line.session.generate_key(&Mechanism::AesKeyGen, &templates::wrapping_key(life, allowed))?;
         // Seen again by what will be used to find it, or it does not count as made.
         find(line, &settings.wrapping_key_label)?.ok_or_else(missing)?.report(line, true)
     })
@@ -145,7 +145,7 @@ pub(super) fn find(line: Line<'_>, label: &str) -> Result<Option<WrappingKey>, H
 
 /// The wrapping key with this CKA_ID: material remembers its own, so that a new wrapping key does not orphan it.
 pub(super) fn find_by_id(line: Line<'_>, id: &[u8]) -> Result<ObjectHandle, HsmError> {
-    let wanted = mechanism::token_object(ObjectClass::SECRET_KEY, id);
+    let wanted = templates::token_object(ObjectClass::SECRET_KEY, id);
     line.find(&wanted)?.first().copied().ok_or_else(missing)
 }
 

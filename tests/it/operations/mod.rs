@@ -9,7 +9,7 @@ use strongroom::key::{
     state::KeyState,
 };
 
-use crate::world::{ACCOUNT, Answer, REGION, World, base64, with};
+use crate::world::{ACCOUNT, Answer, REGION, World, base64, hsm, text, with};
 
 /// Declares the files and gathers their subjects.
 macro_rules! subjects {
@@ -22,10 +22,11 @@ macro_rules! subjects {
 }
 
 subjects! {
-    cancel_key_deletion create_alias create_key decrypt delete_alias describe_key disable_key enable_key encrypt
-    generate_data_key generate_data_key_without_plaintext generate_random get_key_policy get_public_key list_aliases
-    list_key_policies list_keys list_resource_tags put_key_policy re_encrypt schedule_key_deletion tag_resource
-    untag_resource update_alias update_key_description
+    cancel_key_deletion create_alias create_key decapsulate decrypt delete_alias derive_shared_secret describe_key
+    disable_key enable_key encapsulate encrypt generate_data_key generate_data_key_pair
+    generate_data_key_pair_without_plaintext generate_data_key_without_plaintext generate_mac generate_random
+    get_key_policy get_public_key list_aliases list_key_policies list_keys list_resource_tags put_key_policy re_encrypt
+    schedule_key_deletion sign tag_resource untag_resource update_alias update_key_description verify verify_mac
 }
 
 /// What an operation is, as the facts describe it.
@@ -92,6 +93,40 @@ pub enum About {
     Rsa,
     /// Symmetric and pending deletion.
     Doomed,
+    /// A P-256 key that signs.
+    Signing,
+    /// An HMAC_256 key.
+    Mac,
+    /// A P-256 key that agrees on secrets.
+    Agreement,
+    /// An ML_KEM_768 key.
+    Encapsulation,
+}
+
+impl About {
+    /// What key that is.
+    fn key(self) -> (KeySpec, KeyUsage) {
+        match self {
+            Self::Nothing | Self::Symmetric | Self::Doomed => (KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt),
+            Self::Rsa => (KeySpec::Rsa2048, KeyUsage::EncryptDecrypt),
+            Self::Signing => (KeySpec::EccNistP256, KeyUsage::SignVerify),
+            Self::Mac => (KeySpec::Hmac256, KeyUsage::GenerateVerifyMac),
+            Self::Agreement => (KeySpec::EccNistP256, KeyUsage::KeyAgreement),
+            Self::Encapsulation => (KeySpec::MlKem768, KeyUsage::EncapsulateDecapsulate),
+        }
+    }
+}
+
+/// The subjects whose keys the HSM can make.
+pub fn subjects() -> impl Iterator<Item = &'static Subject> {
+    SUBJECTS.iter().filter(|subject| {
+        let (spec, usage) = subject.about.key();
+        let can = hsm().supports(spec, usage).unwrap();
+        if !can {
+            println!("skipped: {}: the HSM has no keys of {spec}", subject.name);
+        }
+        can
+    })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -122,7 +157,8 @@ pub const USE: States = [0, 1, 3, 3, 5, 11, 14, 0];
 pub const CHANGE: States = [0, 0, 3, 3, 0, 0, 0, 0];
 pub const SWITCH: States = [0, 0, 3, 3, 5, 0, 14, 15];
 
-/// What requests are made of: a key, an alias of it, a name for another, and a ciphertext under it.
+/// What requests are made of: a key, an alias of it, a name for another, and what was made with it: a ciphertext, a signature
+/// or MAC of "a message", a public key.
 pub struct Things {
     pub key: String,
     pub alias: String,
@@ -134,14 +170,12 @@ impl Things {
     pub async fn of(subject: &Subject, world: &World) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
-        let key = match subject.about {
-            About::Rsa => world.rsa().await,
-            _ => world.plant(KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt).await,
-        };
+        let (spec, usage) = subject.about.key();
+        let key = world.plant(spec, usage).await;
         let things = Self {
             alias: format!("alias/thing-{n}"),
             new_alias: format!("alias/new-{n}"),
-            blob: if subject.about == About::Rsa { String::new() } else { world.encrypt(&key, b"a plaintext").await },
+            blob: made_with(&key, subject.about, world).await,
             key,
         };
         world.alias(&things.alias, &things.key).await;
@@ -152,6 +186,22 @@ impl Things {
     }
 }
 
+async fn made_with(key: &str, about: About, world: &World) -> String {
+    let (operation, request, member) = match about {
+        About::Rsa => return String::new(),
+        About::Nothing | About::Symmetric | About::Doomed => return world.encrypt(key, b"a plaintext").await,
+        About::Signing => {
+            ("Sign", json!({"Message": base64(b"a message"), "SigningAlgorithm": "ECDSA_SHA_256"}), "Signature")
+        }
+        About::Mac => ("GenerateMac", json!({"Message": base64(b"a message"), "MacAlgorithm": "HMAC_SHA_256"}), "Mac"),
+        About::Agreement => ("GetPublicKey", json!({}), "PublicKey"),
+        About::Encapsulation => {
+            ("Encapsulate", json!({"EncapsulationAlgorithm": "ML_KEM"}), "SharedSecretCiphertextBlob")
+        }
+    };
+    text(&world.ok(operation, with(request, json!({"KeyId": key}))).await, member)
+}
+
 /// The operation with a fresh key, and `members` added to its request.
 pub async fn try_with(subject: &Subject, world: &World, members: Value) -> Answer {
     let things = Things::of(subject, world).await;
@@ -159,7 +209,7 @@ pub async fn try_with(subject: &Subject, world: &World, members: Value) -> Answe
 }
 
 fn members() -> impl Iterator<Item = (&'static Subject, &'static Member)> {
-    SUBJECTS.iter().flat_map(|subject| subject.members.iter().map(move |member| (subject, member)))
+    subjects().flat_map(|subject| subject.members.iter().map(move |member| (subject, member)))
 }
 
 fn lower_camel(name: &str) -> String {
@@ -174,7 +224,7 @@ fn constraint(value: &str, member: &Member, rule: &str) -> String {
 #[tokio::test]
 async fn the_request_of_every_subject_succeeds() {
     let world = World::new().await;
-    for subject in SUBJECTS {
+    for subject in subjects() {
         let answer = try_with(subject, &world, json!({})).await;
         assert_eq!(answer.status, 200, "{}: {}", subject.name, answer.text());
     }
@@ -201,7 +251,7 @@ async fn an_absent_member_is_missed_if_it_must_be_there_and_null_is_absent() {
 #[tokio::test]
 async fn unknown_members_are_ignored() {
     let world = World::new().await;
-    for subject in SUBJECTS {
+    for subject in subjects() {
         let answer = try_with(subject, &world, json!({"Unknown": {"x": [1, "y"]}, "keyId": 7, "": null})).await;
         assert_eq!(answer.status, 200, "{}: {}", subject.name, answer.text());
     }
@@ -414,7 +464,7 @@ async fn a_long_list_of_broken_items_is_shown_cut() {
 #[tokio::test]
 async fn keys_go_by_every_name_they_may() {
     let world = World::new().await;
-    for subject in SUBJECTS {
+    for subject in subjects() {
         let Some((member, names)) = subject.key else { continue };
         let aliases = if names == Names::Any { 2 } else { 0 };
         for form in 0..2 + aliases {
@@ -431,7 +481,7 @@ async fn keys_go_by_every_name_they_may() {
 #[tokio::test]
 async fn an_alias_is_refused_where_only_ids_and_arns_are_taken() {
     let world = World::new().await;
-    for subject in SUBJECTS {
+    for subject in subjects() {
         let Some((member, Names::IdOrArn)) = subject.key else { continue };
         let things = Things::of(subject, &world).await;
         for name in [things.alias.clone(), world.arn_of(&things.alias)] {
@@ -458,7 +508,7 @@ async fn a_name_of_nothing_is_refused_by_its_form() {
         (world.arn_of(unknown), "NotFoundException", there_is_no(unknown)),
         (elsewhere, "NotFoundException", "Invalid arn eu-other-1".to_owned()),
     ];
-    for subject in SUBJECTS {
+    for subject in subjects() {
         let Some((member, _)) = subject.key else { continue };
         let things = Things::of(subject, &world).await;
         for (name, code, message) in &cases {
@@ -471,7 +521,7 @@ async fn a_name_of_nothing_is_refused_by_its_form() {
 #[tokio::test]
 async fn an_unknown_alias_is_told_by_its_arn() {
     let world = World::new().await;
-    for subject in SUBJECTS {
+    for subject in subjects() {
         let Some((member, Names::Any)) = subject.key else { continue };
         let things = Things::of(subject, &world).await;
         let message = format!("Alias {} is not found.", world.arn_of("alias/none"));
@@ -485,7 +535,7 @@ async fn an_unknown_alias_is_told_by_its_arn() {
 #[tokio::test]
 async fn arns_of_nothing_here_are_malformed_or_another_accounts() {
     let world = World::new().await;
-    for subject in SUBJECTS {
+    for subject in subjects() {
         let Some((member, _)) = subject.key else { continue };
         let things = Things::of(subject, &world).await;
         let arn = world.arn_of(&things.key);
@@ -520,7 +570,7 @@ fn state_refusal(number: u8, arn: &str) -> (&'static str, String) {
 #[tokio::test]
 async fn every_state_is_met_as_the_table_says() {
     let world = World::new().await;
-    for subject in SUBJECTS.iter().filter(|subject| subject.about != About::Nothing) {
+    for subject in subjects().filter(|subject| subject.about != About::Nothing) {
         for (state, cell) in STATES.into_iter().zip(subject.states) {
             let things = Things::of(subject, &world).await;
             world.set_state(&things.key, state).await;
@@ -540,7 +590,7 @@ async fn every_state_is_met_as_the_table_says() {
 async fn permission_comes_before_state_and_existence_before_permission() {
     let world = World::new().await;
     let nobody = world.as_user(&[]).await;
-    for subject in SUBJECTS {
+    for subject in subjects() {
         let Some((member, _)) = subject.key else { continue };
         let things = Things::of(subject, &world).await;
         world.set_state(&things.key, KeyState::PendingDeletion).await;
@@ -554,15 +604,18 @@ async fn permission_comes_before_state_and_existence_before_permission() {
 }
 
 fn with_dry_run() -> impl Iterator<Item = &'static Subject> {
-    let takes = |subject: &&Subject| subject.members.iter().any(|member| member.name == "DryRun");
-    SUBJECTS.iter().filter(takes)
+    subjects().filter(takes_dry_run)
+}
+
+fn takes_dry_run(subject: &&'static Subject) -> bool {
+    subject.members.iter().any(|member| member.name == "DryRun")
 }
 
 #[tokio::test]
 async fn a_dry_run_is_told_apart_and_false_is_none() {
     let world = World::new().await;
     let would = "The request would have succeeded, but the DryRun option is set.";
-    assert_eq!(with_dry_run().count(), 5);
+    assert_eq!(SUBJECTS.iter().filter(takes_dry_run).count(), 14);
     for subject in with_dry_run() {
         let dry = try_with(subject, &world, json!({"DryRun": true})).await;
         assert_eq!(dry.refusal(), (400, "DryRunOperationException".to_owned(), would.to_owned()));

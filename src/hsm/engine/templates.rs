@@ -1,0 +1,444 @@
+//! The templates of every object that we make or look for.
+
+use cryptoki::object::{
+    Attribute, AttributeType, KeyType, MlDsaParameterSetType, MlKemParameterSetType, ObjectClass, ParameterSetType,
+};
+use cryptoki::types::Ulong;
+use cryptoki_sys::{
+    CK_MECHANISM_TYPE, CKM_AES_CBC, CKM_AES_GCM, CKM_AES_KEY_WRAP_KWP, CKM_AES_KEY_WRAP_PAD, CKM_ECDH1_DERIVE,
+    CKM_ECDSA, CKM_EDDSA, CKM_ML_DSA, CKM_ML_KEM, CKM_RSA_PKCS, CKM_RSA_PKCS_OAEP, CKM_RSA_PKCS_PSS, CKM_RSA_X_509,
+    CKM_SHA224_HMAC, CKM_SHA256_HMAC, CKM_SHA384_HMAC, CKM_SHA512_HMAC,
+};
+
+use crate::key::spec::{KeySpec, KeyUsage};
+
+use super::public_key::{PublicKey, RsaPublicKey, ec_params};
+
+/// Length of an AES-256 key in bytes.
+const AES_BYTES: u64 = 32;
+
+/// What an object is for: it decides class, type, length and uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Nature {
+    pub(super) spec: KeySpec,
+    pub(super) usage: KeyUsage,
+}
+
+/// An AES-256 key that encrypts and decrypts.
+pub(super) const AES: Nature = Nature { spec: KeySpec::SymmetricDefault, usage: KeyUsage::EncryptDecrypt };
+
+/// An RSA-2048 key that decrypts.
+pub(super) const RSA: Nature = Nature { spec: KeySpec::Rsa2048, usage: KeyUsage::EncryptDecrypt };
+
+/// Why an object with a secret in it exists, which decides whether it is stored and whether it may leave.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Life<'a> {
+    /// Made a moment ago, to be wrapped at once and destroyed: the only objects of ours that may be extracted.
+    Passing,
+    /// Unwrapped to be used; may not be extracted again.
+    Leased,
+    /// Stays on the token; may not be extracted.
+    Token { cka_id: &'a [u8], label: &'a str },
+    /// Stays on the token; may be extracted, but only under a key that the security officer has trusted.
+    Shared { cka_id: &'a [u8], label: &'a str },
+}
+
+impl Life<'_> {
+    fn attributes(self) -> Vec<Attribute> {
+        let stored = matches!(self, Self::Token { .. } | Self::Shared { .. });
+        let mut attributes = vec![
+            Attribute::Token(stored),
+            Attribute::Private(true),
+            Attribute::Sensitive(true),
+            Attribute::Extractable(matches!(self, Self::Passing | Self::Shared { .. })),
+        ];
+        if let Self::Shared { .. } = self {
+            attributes.push(Attribute::WrapWithTrusted(true));
+        }
+        if let Self::Token { cka_id, label } | Self::Shared { cka_id, label } = self {
+            attributes.push(Attribute::Id(cka_id.to_vec()));
+            attributes.push(Attribute::Label(label.as_bytes().to_vec()));
+        }
+        attributes
+    }
+}
+
+/// The mechanisms that each kind of key is used with, to be written into its template as CKA_ALLOWED_MECHANISMS. An empty
+/// list is not written: an HSM that does not honour the attribute gets templates without it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Allowed {
+    pub(super) aes: &'static [CK_MECHANISM_TYPE],
+    pub(super) rsa: &'static [CK_MECHANISM_TYPE],
+    pub(super) wrapping: &'static [CK_MECHANISM_TYPE],
+    /// Keys that do anything but encrypt.
+    pub(super) others: Binding,
+}
+
+/// What keys are bound to that do anything but encrypt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Binding {
+    /// Nothing.
+    #[default]
+    Free,
+    /// What they are used with.
+    Bound,
+    /// What they are not used with: how the probe sees whether a binding holds.
+    Misbound,
+}
+
+impl Allowed {
+    fn of(self, nature: Nature) -> &'static [CK_MECHANISM_TYPE] {
+        match (nature.usage, nature.spec, self.others) {
+            (KeyUsage::EncryptDecrypt, KeySpec::SymmetricDefault, _) => self.aes,
+            (KeyUsage::EncryptDecrypt, ..) => self.rsa,
+            (_, _, Binding::Free) => &[],
+            (_, _, Binding::Bound) => used_with(nature),
+            (_, _, Binding::Misbound) => &[CKM_AES_CBC],
+        }
+    }
+}
+
+/// What keys are used with that do anything but encrypt.
+fn used_with(Nature { spec, usage }: Nature) -> &'static [CK_MECHANISM_TYPE] {
+    use KeySpec::*;
+    match (usage, spec) {
+        (KeyUsage::SignVerify, Rsa2048 | Rsa3072 | Rsa4096) => &[CKM_RSA_PKCS, CKM_RSA_PKCS_PSS],
+        (KeyUsage::SignVerify, EccNistP256 | EccNistP384 | EccNistP521 | EccSecgP256k1) => &[CKM_ECDSA],
+        (KeyUsage::SignVerify, EccNistEdwards25519) => &[CKM_EDDSA],
+        (KeyUsage::SignVerify, MlDsa44 | MlDsa65 | MlDsa87) => &[CKM_ML_DSA],
+        (KeyUsage::GenerateVerifyMac, Hmac224) => &[CKM_SHA224_HMAC],
+        (KeyUsage::GenerateVerifyMac, Hmac256) => &[CKM_SHA256_HMAC],
+        (KeyUsage::GenerateVerifyMac, Hmac384) => &[CKM_SHA384_HMAC],
+        (KeyUsage::GenerateVerifyMac, Hmac512) => &[CKM_SHA512_HMAC],
+        (KeyUsage::KeyAgreement, _) => &[CKM_ECDH1_DERIVE],
+        (KeyUsage::EncapsulateDecapsulate, _) => &[CKM_ML_KEM],
+        _ => &[],
+    }
+}
+
+/// What an AES key is used with.
+pub(super) const FOR_AES: &[CK_MECHANISM_TYPE] = &[CKM_AES_GCM];
+
+/// What an RSA key that decrypts is used with.
+pub(super) const FOR_RSA: &[CK_MECHANISM_TYPE] = &[CKM_RSA_PKCS_OAEP];
+
+/// The same, where RSAES_OAEP_SHA_256 is done with raw RSA.
+pub(super) const FOR_RAW_RSA: &[CK_MECHANISM_TYPE] = &[CKM_RSA_PKCS_OAEP, CKM_RSA_X_509];
+
+/// What a wrapping key may ever be used with. Both, because it outlives the firmware that has one of them.
+pub(super) const FOR_WRAPPING: &[CK_MECHANISM_TYPE] = &[CKM_AES_KEY_WRAP_KWP, CKM_AES_KEY_WRAP_PAD];
+
+/// As bytes, because `cryptoki` has no name for KWP and takes no mechanism that it has no name for.
+fn allowed_mechanisms(list: &[CK_MECHANISM_TYPE]) -> Option<Attribute> {
+    let bytes = || list.iter().flat_map(|mechanism| mechanism.to_ne_bytes()).collect();
+    (!list.is_empty()).then(|| Attribute::VendorDefined((AttributeType::AllowedMechanisms, bytes())))
+}
+
+/// The class of the secret half.
+pub(super) fn class(spec: KeySpec) -> ObjectClass {
+    match spec.is_asymmetric() {
+        true => ObjectClass::PRIVATE_KEY,
+        false => ObjectClass::SECRET_KEY,
+    }
+}
+
+fn key_type(spec: KeySpec) -> KeyType {
+    use KeySpec::*;
+    match spec {
+        SymmetricDefault => KeyType::AES,
+        Hmac224 | Hmac256 | Hmac384 | Hmac512 => KeyType::GENERIC_SECRET,
+        Rsa2048 | Rsa3072 | Rsa4096 => KeyType::RSA,
+        EccNistP256 | EccNistP384 | EccNistP521 | EccSecgP256k1 | Sm2 => KeyType::EC,
+        EccNistEdwards25519 => KeyType::EC_EDWARDS,
+        MlDsa44 | MlDsa65 | MlDsa87 => KeyType::ML_DSA,
+        MlKem512 | MlKem768 | MlKem1024 => KeyType::ML_KEM,
+    }
+}
+
+/// What the secret half may do. A raw decryption is also a raw signature, so every other use is refused by name.
+fn secret_uses(Nature { spec, usage }: Nature) -> Vec<Attribute> {
+    let all = if spec.is_asymmetric() { PRIVATE_USES } else { SECRET_USES };
+    match usage {
+        KeyUsage::EncryptDecrypt if spec.is_asymmetric() => only([Attribute::Decrypt(true)], all),
+        KeyUsage::EncryptDecrypt => only([Attribute::Encrypt(true), Attribute::Decrypt(true)], all),
+        KeyUsage::SignVerify => only([Attribute::Sign(true)], all),
+        KeyUsage::GenerateVerifyMac => only([Attribute::Sign(true)], all),
+        KeyUsage::KeyAgreement => only([Attribute::Derive(true)], all),
+        // Older modules do not know the attribute; those that do, know the key.
+        KeyUsage::EncapsulateDecapsulate => only([Attribute::Decapsulate(true)], all),
+    }
+}
+
+fn public_uses(usage: KeyUsage) -> Vec<Attribute> {
+    match usage {
+        KeyUsage::EncryptDecrypt => only([Attribute::Encrypt(true)], PUBLIC_USES),
+        KeyUsage::SignVerify => only([Attribute::Verify(true)], PUBLIC_USES),
+        KeyUsage::EncapsulateDecapsulate => only([Attribute::Encapsulate(true)], PUBLIC_USES),
+        KeyUsage::KeyAgreement | KeyUsage::GenerateVerifyMac => only([], PUBLIC_USES),
+    }
+}
+
+/// A secret key, or the private half of a pair, to be generated.
+pub(super) fn to_generate(nature: Nature, life: Life<'_>, allowed: Allowed) -> Vec<Attribute> {
+    let mut attributes = life.attributes();
+    attributes.extend(allowed_mechanisms(allowed.of(nature)));
+    let length = match nature.spec.mac_bytes() {
+        Some(bytes) => Some(bytes as u64),
+        None => (nature.spec == KeySpec::SymmetricDefault).then_some(AES_BYTES),
+    };
+    attributes.extend(length.map(|bytes| Attribute::ValueLen(Ulong::from(bytes))));
+    attributes.extend(secret_uses(nature));
+    attributes
+}
+
+/// The same, to be unwrapped. No CKA_VALUE_LEN: SoftHSM2 refuses it here (CKR_ATTRIBUTE_READ_ONLY).
+pub(super) fn to_unwrap(nature: Nature, allowed: Allowed) -> Vec<Attribute> {
+    let mut attributes = vec![Attribute::Class(class(nature.spec)), Attribute::KeyType(key_type(nature.spec))];
+    attributes.extend(Life::Leased.attributes());
+    attributes.extend(allowed_mechanisms(allowed.of(nature)));
+    attributes.extend(secret_uses(nature));
+    attributes
+}
+
+/// The public half of a pair to be generated: always a session object, because we keep it ourselves.
+pub(super) fn public_to_generate(nature: Nature) -> Vec<Attribute> {
+    let mut attributes = vec![Attribute::Token(false)];
+    if let Some(bits) = nature.spec.modulus_bits() {
+        attributes.push(Attribute::ModulusBits(Ulong::from(u64::from(bits))));
+        attributes.push(Attribute::PublicExponent(vec![1, 0, 1]));
+    }
+    attributes.extend(ec_params(nature.spec).map(Attribute::EcParams));
+    attributes.extend(parameter_set(nature.spec).map(Attribute::ParameterSet));
+    attributes.extend(public_uses(nature.usage));
+    attributes
+}
+
+/// A public key that is put into the HSM.
+pub(super) fn public_to_create(nature: Nature, key: &PublicKey) -> Vec<Attribute> {
+    let mut attributes = vec![
+        Attribute::Class(ObjectClass::PUBLIC_KEY),
+        Attribute::KeyType(key_type(nature.spec)),
+        Attribute::Token(false),
+    ];
+    match key {
+        PublicKey::Rsa(RsaPublicKey { modulus, exponent }) => {
+            attributes.extend([Attribute::Modulus(modulus.clone()), Attribute::PublicExponent(exponent.clone())]);
+        }
+        PublicKey::Point(_, bytes) => attributes.push(Attribute::EcPoint(PublicKey::ec_point(bytes))),
+        PublicKey::Bytes(KeySpec::EccNistEdwards25519, bytes) => {
+            attributes.push(Attribute::EcPoint(PublicKey::ec_point(bytes)));
+        }
+        PublicKey::Bytes(_, bytes) => attributes.push(Attribute::Value(bytes.clone())),
+    }
+    attributes.extend(ec_params(nature.spec).map(Attribute::EcParams));
+    attributes.extend(parameter_set(nature.spec).map(Attribute::ParameterSet));
+    attributes.extend(public_uses(nature.usage));
+    attributes
+}
+
+/// CKA_PARAMETER_SET (PKCS#11 3.2 sections 6.67 and 6.68).
+fn parameter_set(spec: KeySpec) -> Option<ParameterSetType> {
+    Some(match spec {
+        KeySpec::MlDsa44 => MlDsaParameterSetType::ML_DSA_44.into(),
+        KeySpec::MlDsa65 => MlDsaParameterSetType::ML_DSA_65.into(),
+        KeySpec::MlDsa87 => MlDsaParameterSetType::ML_DSA_87.into(),
+        KeySpec::MlKem512 => MlKemParameterSetType::ML_KEM_512.into(),
+        KeySpec::MlKem768 => MlKemParameterSetType::ML_KEM_768.into(),
+        KeySpec::MlKem1024 => MlKemParameterSetType::ML_KEM_1024.into(),
+        _ => return None,
+    })
+}
+
+/// An HMAC key of the probe, which is known here.
+pub(super) fn known_mac_key(nature: Nature, value: Vec<u8>) -> Vec<Attribute> {
+    let mut attributes = to_unwrap(nature, Allowed::default());
+    attributes.push(Attribute::Value(value));
+    attributes
+}
+
+/// A secret that two parties agreed on: it is answered, so it is readable, and gone a moment later.
+pub(super) fn agreed_secret(bytes: usize) -> Vec<Attribute> {
+    let mut attributes = vec![
+        Attribute::Class(ObjectClass::SECRET_KEY),
+        Attribute::KeyType(KeyType::GENERIC_SECRET),
+        Attribute::Token(false),
+        Attribute::Sensitive(false),
+        Attribute::Extractable(true),
+        Attribute::ValueLen(Ulong::from(bytes as u64)),
+    ];
+    attributes.extend(only([], SECRET_USES));
+    attributes
+}
+
+/// An AES-256 key that is known here, under which a private key of a data key pair comes out.
+pub(super) fn transport_key(value: Vec<u8>) -> Vec<Attribute> {
+    let mut attributes = vec![Attribute::Class(ObjectClass::SECRET_KEY), Attribute::KeyType(KeyType::AES)];
+    attributes.extend(Life::Leased.attributes());
+    attributes.push(Attribute::Value(value));
+    attributes.extend(only([Attribute::Wrap(true)], SECRET_USES));
+    attributes
+}
+
+/// An AES-256 key that wraps and unwraps and does nothing else: a key that could also decrypt would turn a wrapped key
+/// into a plaintext.
+pub(super) fn wrapping_key(life: Life<'_>, allowed: Allowed) -> Vec<Attribute> {
+    let mut attributes = life.attributes();
+    attributes.extend(allowed_mechanisms(allowed.wrapping));
+    attributes.push(Attribute::ValueLen(Ulong::from(AES_BYTES)));
+    attributes.extend(only([Attribute::Wrap(true), Attribute::Unwrap(true)], SECRET_USES));
+    attributes
+}
+
+/// The same, to be unwrapped. No CKA_VALUE_LEN, as for [`to_unwrap`].
+pub(super) fn wrapping_key_to_unwrap(life: Life<'_>, allowed: Allowed) -> Vec<Attribute> {
+    let mut attributes = vec![Attribute::Class(ObjectClass::SECRET_KEY), Attribute::KeyType(KeyType::AES)];
+    attributes.extend(life.attributes());
+    attributes.extend(allowed_mechanisms(allowed.wrapping));
+    attributes.extend(only([Attribute::Wrap(true), Attribute::Unwrap(true)], SECRET_USES));
+    attributes
+}
+
+/// The private half of the pair under which a wrapping key comes to this HSM: unwraps, and does nothing else.
+pub(super) fn joining_private_to_generate(cka_id: &[u8]) -> Vec<Attribute> {
+    let mut attributes = Life::Token { cka_id, label: JOIN_LABEL }.attributes();
+    attributes.extend(only([Attribute::Unwrap(true)], PRIVATE_USES));
+    attributes
+}
+
+/// Its public half.
+pub(super) fn joining_public_to_generate(modulus_bits: u32) -> Vec<Attribute> {
+    let mut attributes = vec![
+        Attribute::Token(false),
+        Attribute::ModulusBits(Ulong::from(u64::from(modulus_bits))),
+        Attribute::PublicExponent(vec![1, 0, 1]),
+    ];
+    attributes.extend(only([Attribute::Wrap(true)], PUBLIC_USES));
+    attributes
+}
+
+/// Its public half as the other HSM gets it. Only the security officer may make it, because it is trusted. A session object:
+/// whatever happens, it is gone with its session.
+pub(super) fn joining_public_to_create(key: &RsaPublicKey) -> Vec<Attribute> {
+    let mut attributes = vec![
+        Attribute::Class(ObjectClass::PUBLIC_KEY),
+        Attribute::KeyType(KeyType::RSA),
+        Attribute::Token(false),
+        Attribute::Private(false),
+        Attribute::Modulus(key.modulus.clone()),
+        Attribute::PublicExponent(key.exponent.clone()),
+        Attribute::Trusted(true),
+    ];
+    attributes.extend(only([Attribute::Wrap(true)], PUBLIC_USES));
+    attributes
+}
+
+/// What finds the private halves of such pairs.
+pub(super) fn joining_private() -> Vec<Attribute> {
+    vec![
+        Attribute::Class(ObjectClass::PRIVATE_KEY),
+        Attribute::KeyType(KeyType::RSA),
+        Attribute::Token(true),
+        Attribute::Label(JOIN_LABEL.as_bytes().to_vec()),
+    ]
+}
+
+/// What finds a secret or private key on the token by its id.
+pub(super) fn token_object(class: ObjectClass, cka_id: &[u8]) -> Vec<Attribute> {
+    vec![Attribute::Class(class), Attribute::Token(true), Attribute::Id(cka_id.to_vec())]
+}
+
+/// What finds the token objects that a probe was killed over: its label, and AES keys that encrypt and decrypt and do
+/// nothing else. A wrapping key is none of them, whatever its label.
+pub(super) fn left_by_a_probe() -> Vec<Attribute> {
+    let mut attributes = vec![
+        Attribute::Class(ObjectClass::SECRET_KEY),
+        Attribute::KeyType(KeyType::AES),
+        Attribute::Token(true),
+        Attribute::Label(PROBE_LABEL.as_bytes().to_vec()),
+    ];
+    attributes.extend(only([Attribute::Encrypt(true), Attribute::Decrypt(true)], SECRET_USES));
+    attributes
+}
+
+/// CKA_LABEL of the token object that the probe makes and destroys. Our keys are labelled with their ids in hexadecimal.
+pub(super) const PROBE_LABEL: &str = "strongroom probe";
+
+/// CKA_LABEL of the pair under which a wrapping key comes to an HSM.
+const JOIN_LABEL: &str = "strongroom join";
+
+/// Some modules, SoftHSM2 among them, allow every use that a template does not speak of; so ours speak of each.
+const SECRET_USES: &[Attribute] = &[
+    Attribute::Encrypt(false),
+    Attribute::Decrypt(false),
+    Attribute::Sign(false),
+    Attribute::Verify(false),
+    Attribute::Wrap(false),
+    Attribute::Unwrap(false),
+    Attribute::Derive(false),
+];
+
+const PRIVATE_USES: &[Attribute] = &[
+    Attribute::Decrypt(false),
+    Attribute::Sign(false),
+    Attribute::SignRecover(false),
+    Attribute::Unwrap(false),
+    Attribute::Derive(false),
+];
+
+const PUBLIC_USES: &[Attribute] =
+    &[Attribute::Encrypt(false), Attribute::Verify(false), Attribute::VerifyRecover(false), Attribute::Wrap(false)];
+
+/// The allowed uses, and all others refused.
+fn only<const N: usize>(allowed: [Attribute; N], all: &[Attribute]) -> Vec<Attribute> {
+    let is_allowed = |other: &Attribute| allowed.iter().any(|a| a.attribute_type() == other.attribute_type());
+    let refused: Vec<_> = all.iter().filter(|attribute| !is_allowed(attribute)).cloned().collect();
+    allowed.into_iter().chain(refused).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIGNING: Nature = Nature { spec: KeySpec::Rsa2048, usage: KeyUsage::SignVerify };
+
+    #[test]
+    fn a_wrapping_key_can_do_nothing_else_and_an_rsa_key_cannot_sign() {
+        let wrapping = wrapping_key(Life::Token { cka_id: &[1], label: "w" }, Allowed::default());
+        assert!(wrapping.contains(&Attribute::Decrypt(false)) && wrapping.contains(&Attribute::Encrypt(false)));
+        assert!(wrapping.contains(&Attribute::Extractable(false)) && wrapping.contains(&Attribute::Unwrap(true)));
+        let shared = wrapping_key_to_unwrap(Life::Shared { cka_id: &[1], label: "w" }, Allowed::default());
+        assert!(shared.contains(&Attribute::WrapWithTrusted(true)) && shared.contains(&Attribute::Decrypt(false)));
+        assert!(to_unwrap(RSA, Allowed::default()).contains(&Attribute::Sign(false)));
+        assert!(to_unwrap(SIGNING, Allowed::default()).contains(&Attribute::Decrypt(false)));
+        assert!(to_unwrap(RSA, Allowed::default()).contains(&Attribute::Extractable(false)));
+    }
+
+    #[test]
+    fn only_what_is_to_be_wrapped_may_leave() {
+        assert!(to_generate(AES, Life::Passing, Allowed::default()).contains(&Attribute::Extractable(true)));
+        assert!(to_unwrap(AES, Allowed::default()).contains(&Attribute::Extractable(false)));
+    }
+
+    #[test]
+    fn a_template_names_its_mechanisms_or_is_silent() {
+        let named = |template: Vec<Attribute>| {
+            let named = template.into_iter().find_map(|attribute| match attribute {
+                Attribute::VendorDefined((AttributeType::AllowedMechanisms, bytes)) => Some(bytes),
+                _ => None,
+            });
+            let words = |bytes: Vec<u8>| {
+                bytes.chunks(8).map(|word| CK_MECHANISM_TYPE::from_ne_bytes(word.try_into().unwrap())).collect()
+            };
+            named.map(words).unwrap_or_else(Vec::new)
+        };
+        let others = Binding::Bound;
+        let allowed = Allowed { aes: FOR_AES, rsa: FOR_RAW_RSA, wrapping: FOR_WRAPPING, others };
+        assert_eq!(named(to_unwrap(AES, allowed)), FOR_AES);
+        assert_eq!(named(to_generate(AES, Life::Passing, allowed)), FOR_AES);
+        assert_eq!(named(to_unwrap(RSA, allowed)), FOR_RAW_RSA);
+        assert_eq!(named(to_generate(RSA, Life::Leased, allowed)), FOR_RAW_RSA);
+        assert_eq!(named(wrapping_key(Life::Leased, allowed)), FOR_WRAPPING);
+        assert_eq!(named(to_unwrap(SIGNING, allowed)), [CKM_RSA_PKCS, CKM_RSA_PKCS_PSS]);
+        assert!(named(to_unwrap(RSA, Allowed::default())).is_empty());
+    }
+}

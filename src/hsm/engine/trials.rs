@@ -1,0 +1,198 @@
+//! Trials of key specs: a key is made, leaves the HSM wrapped, comes back, and does all that such a key is for.
+
+use std::borrow::Cow;
+
+use crate::hsm::error::{HsmError, Kind};
+use crate::key::algorithm::{Algorithm, MacAlgorithm, SigningAlgorithm};
+use crate::key::material::{Keeping, Material, MaterialId, WrapMechanism};
+use crate::key::spec::{KeySpec, KeyUsage};
+
+use super::capability::{Feature, Outcome};
+use super::crypto::Line;
+use super::generating::Generated;
+use super::objects::Passing;
+use super::templates::{self, AES, Allowed, Binding, Life, Nature};
+
+/// Keys that do anything but encrypt honour CKA_ALLOWED_MECHANISMS, all of those that this HSM has.
+pub(super) const BOUND_OTHERS: &str = "all other keys bound to mechanisms";
+
+/// Ed25519ph: modules that do not know the flag sign by Ed25519 instead and say that all is well.
+pub(super) const ED25519_PH: &str = "ED25519_PH_SHA_512";
+
+/// What is tried. One RSA key stands for all lengths.
+fn tried() -> impl Iterator<Item = Nature> {
+    let all = KeySpec::ALL.iter().filter(|spec| !matches!(spec, KeySpec::Rsa3072 | KeySpec::Rsa4096 | KeySpec::Sm2));
+    all.flat_map(|spec| spec.usages().iter().map(|usage| Nature { spec: *spec, usage: *usage }))
+        .filter(|nature| nature.usage != KeyUsage::EncryptDecrypt)
+}
+
+/// What the trial of a key spec and usage is called.
+pub(super) fn name(spec: KeySpec, usage: KeyUsage) -> String {
+    match spec.modulus_bits() {
+        Some(_) => format!("{} {usage}", KeySpec::Rsa2048),
+        None => format!("{spec} {usage}"),
+    }
+}
+
+/// What the trial of such a key that leaves the HSM and comes back is called.
+pub(super) fn wrapped(spec: KeySpec, usage: KeyUsage) -> String {
+    format!("{}, wrapped", name(spec, usage))
+}
+
+/// Tries every key spec that does anything but encrypt; `wrap` is how keys leave, if they do.
+pub(super) fn run(line: Line<'_>, wrap: Option<WrapMechanism>) -> Result<Vec<Feature>, HsmError> {
+    let wrapping = wrap.map(|mechanism| Wrapping::new(line, mechanism)).transpose()?;
+    let mut features = Vec::new();
+    let mut binding = None;
+    for nature in tried() {
+        let trial = Trial { line, nature, wrapping: wrapping.as_ref() };
+        features.extend(trial.run(&mut binding));
+    }
+    features.push(feature(ED25519_PH, prehashed(line)));
+    let bound = binding.unwrap_or(Outcome::Refused { code: "no such keys".to_owned() });
+    features.push(Feature { name: BOUND_OTHERS.into(), outcome: bound });
+    Ok(features)
+}
+
+fn feature(name: impl Into<Cow<'static, str>>, tried: Result<(), HsmError>) -> Feature {
+    let outcome = match tried {
+        Ok(()) => Outcome::Ok,
+        Err(error) if error.is_wrong_answer() => Outcome::Wrong,
+        Err(error) => Outcome::Refused { code: error.code.into_owned() },
+    };
+    Feature { name: name.into(), outcome }
+}
+
+/// A wrapping key of the probe.
+struct Wrapping<'a> {
+    mechanism: WrapMechanism,
+    key: Passing<'a>,
+}
+
+impl<'a> Wrapping<'a> {
+    fn new(line: Line<'a>, mechanism: WrapMechanism) -> Result<Self, HsmError> {
+        let template = templates::wrapping_key(Life::Leased, Allowed::default());
+        let key = line.session.generate_key(&super::mechanism::generation(AES.spec), &template)?;
+        Ok(Self { mechanism, key: Passing::new(line.session, key) })
+    }
+}
+
+struct Trial<'a> {
+    line: Line<'a>,
+    nature: Nature,
+    wrapping: Option<&'a Wrapping<'a>>,
+}
+
+impl Trial<'_> {
+    fn run(&self, binding: &mut Option<Outcome>) -> Vec<Feature> {
+        let Nature { spec, usage } = self.nature;
+        let (made, bound) = match self.make(Binding::Bound) {
+            Ok(made) => (Ok(made), Binding::Bound),
+            Err(_) => (self.make(Binding::Free), Binding::Free),
+        };
+        let (kept, left) = match &made {
+            Ok(made) => (self.works(made, made.secret.handle), self.comes_back(made, bound)),
+            Err(error) => (Err(error.clone()), Err(error.clone())),
+        };
+        if let (Ok(()), Ok(made)) = (&kept, &made) {
+            note(binding, self.binds(made, bound));
+        }
+        vec![feature(name(spec, usage), kept), feature(wrapped(spec, usage), left)]
+    }
+
+    fn make(&self, others: Binding) -> Result<Made<'_>, HsmError> {
+        let allowed = Allowed { others, ..Allowed::default() };
+        let Generated { secret, public } = self.line.generate_key(self.nature, Life::Passing, allowed)?;
+        let secret = Passing::new(self.line.session, secret);
+        let _public = public.as_ref().map(|(handle, _)| Passing::new(self.line.session, *handle));
+        let public_key = public.as_ref().map(|(_, key)| key.to_spki()).transpose()?;
+        let Nature { spec, usage } = self.nature;
+        let keeping = Keeping::Token { cka_id: Vec::new(), member: None };
+        let made = Made { secret, material: Material { id: MaterialId([0; 32]), spec, usage, keeping, public_key } };
+        // Bound or not, it must do what it is for.
+        self.works(&made, made.secret.handle).map(|()| made)
+    }
+
+    /// Whether `secret` does what the other half, or the key as it was made, undoes: by each algorithm.
+    fn works(&self, made: &Made<'_>, secret: cryptoki::object::ObjectHandle) -> Result<(), HsmError> {
+        let Nature { spec, usage } = self.nature;
+        match usage {
+            KeyUsage::SignVerify => SigningAlgorithm::of(spec)
+                .iter()
+                .filter(|algorithm| **algorithm != SigningAlgorithm::Ed25519PhSha512)
+                .try_for_each(|algorithm| self.line.test_signing(&made.material, secret, *algorithm)),
+            KeyUsage::GenerateVerifyMac => {
+                self.line.test_mac(spec, made.secret.handle, secret)?;
+                MacAlgorithm::of(spec).iter().try_for_each(|algorithm| known_mac(self.line, spec, *algorithm))
+            }
+            KeyUsage::KeyAgreement => self.line.test_agreement(&made.material, secret),
+            KeyUsage::EncapsulateDecapsulate => self.line.test_encapsulation(&made.material, secret),
+            KeyUsage::EncryptDecrypt => Ok(()),
+        }
+    }
+
+    fn comes_back(&self, made: &Made<'_>, others: Binding) -> Result<(), HsmError> {
+        let back = self.back(made, others)?;
+        self.works(made, back.handle)
+    }
+
+    fn back(&self, made: &Made<'_>, others: Binding) -> Result<Passing<'_>, HsmError> {
+        let none = || HsmError::new(Kind::Unsupported, "wrap", "no AES key wrap with padding");
+        let Wrapping { mechanism, key } = self.wrapping.ok_or_else(none)?;
+        let blob = self.line.wrap(*mechanism, key.handle, made.secret.handle)?;
+        let template = templates::to_unwrap(self.nature, Allowed { others, ..Allowed::default() });
+        let back = self.line.unwrap(*mechanism, key.handle, &blob, &template)?;
+        Ok(Passing::new(self.line.session, back))
+    }
+
+    /// Whether a key that is bound to what it is not used with is refused; that one bound to the right mechanisms works has
+    /// been seen.
+    fn binds(&self, made: &Made<'_>, bound: Binding) -> Outcome {
+        let misbound = || match self.back(made, Binding::Misbound) {
+            Ok(back) => self.works(made, back.handle).is_ok(),
+            // It cannot be unwrapped at all: so one is made.
+            Err(_) => self.make(Binding::Misbound).is_ok(),
+        };
+        match bound == Binding::Bound && !misbound() {
+            true => Outcome::Ok,
+            false => Outcome::Ignored,
+        }
+    }
+}
+
+/// What is said of all kinds together: the worst of them.
+fn note(all: &mut Option<Outcome>, one: Outcome) {
+    if all.as_ref().is_none_or(|all| *all == Outcome::Ok) {
+        *all = Some(one);
+    }
+}
+
+struct Made<'a> {
+    secret: Passing<'a>,
+    material: Material,
+}
+
+/// The MAC of a key that is known here is what it should be: a MAC is verified by making it again, which alone shows nothing.
+fn known_mac(line: Line<'_>, spec: KeySpec, algorithm: MacAlgorithm) -> Result<(), HsmError> {
+    let key = vec![7; spec.mac_bytes().unwrap_or_default()];
+    let template = templates::known_mac_key(Nature { spec, usage: KeyUsage::GenerateVerifyMac }, key.clone());
+    let handle = Passing::new(line.session, line.session.create_object(&template)?);
+    let mac = line.mac(algorithm, handle.handle, b"message")?;
+    match mac == super::signing::mac_here(algorithm, &key, b"message") {
+        true => Ok(()),
+        false => Err(HsmError::wrong_answer("self-test")),
+    }
+}
+
+/// Ed25519ph signs something else than Ed25519; both are deterministic.
+fn prehashed(line: Line<'_>) -> Result<(), HsmError> {
+    let nature = Nature { spec: KeySpec::EccNistEdwards25519, usage: KeyUsage::SignVerify };
+    let Generated { secret, public } = line.generate_key(nature, Life::Passing, Allowed::default())?;
+    let secret = Passing::new(line.session, secret);
+    let _public = public.map(|(handle, _)| Passing::new(line.session, handle));
+    let sign = |algorithm| line.sign(nature.spec, algorithm, secret.handle, &[7; 64]);
+    match sign(SigningAlgorithm::Ed25519PhSha512)? == sign(SigningAlgorithm::Ed25519Sha512)? {
+        true => Err(HsmError::wrong_answer("self-test")),
+        false => Ok(()),
+    }
+}

@@ -1,0 +1,160 @@
+//! What keys do in the HSM beside encrypting. Every function takes a [`Usable`]: no permission, no HSM call.
+
+use std::{sync::Arc, time::Instant};
+
+use crate::{
+    access::Usable,
+    error::{Code, KmsError},
+    failure,
+    hsm::{Answer, Command, HsmError, Kind},
+    key::{
+        algorithm::{EncapsulationAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, SigningAlgorithm},
+        spec::{EncryptionAlgorithm, KeySpec},
+    },
+    kms::{cx::Cx, sealing::mismatch},
+    secret::SecretBytes,
+};
+
+/// A key pair that is the caller's.
+pub struct DataKeyPair {
+    /// DER SubjectPublicKeyInfo.
+    pub public_key: Vec<u8>,
+    /// DER PKCS#8.
+    pub private_key: SecretBytes,
+}
+
+/// A secret and what the other side comes to it by.
+pub struct Encapsulated {
+    /// The secret.
+    pub secret: SecretBytes,
+    /// The ciphertext.
+    pub ciphertext: Vec<u8>,
+}
+
+impl Cx<'_> {
+    /// Signs what the algorithm makes of the message.
+    ///
+    /// # Errors
+    /// As the HSM answers.
+    pub async fn sign(&self, key: &Usable<SigningAlgorithm>, input: Vec<u8>) -> Result<Vec<u8>, KmsError> {
+        let command = Command::Sign { material: Arc::clone(key.material()), algorithm: key.algorithm(), input };
+        self.bytes(command).await
+    }
+
+    /// Verifies a signature.
+    ///
+    /// # Errors
+    /// `KMSInvalidSignatureException`, without a message and for whatever reason; else as the HSM answers.
+    pub async fn verify(
+        &self,
+        key: &Usable<SigningAlgorithm>,
+        input: Vec<u8>,
+        signature: Vec<u8>,
+    ) -> Result<(), KmsError> {
+        let (material, algorithm) = (Arc::clone(key.material()), key.algorithm());
+        let command = Command::Verify { material, algorithm, input, signature };
+        let blames = |_: HsmError| KmsError::bare(Code::KMSInvalidSignatureException);
+        self.judge(command, blames).await.map(drop)
+    }
+
+    /// The MAC of a message.
+    ///
+    /// # Errors
+    /// As the HSM answers.
+    pub async fn mac(&self, key: &Usable<MacAlgorithm>, message: SecretBytes) -> Result<Vec<u8>, KmsError> {
+        let (material, algorithm) = (Arc::clone(key.material()), key.algorithm());
+        self.bytes(Command::Mac { material, algorithm, input: message }).await
+    }
+
+    /// Verifies a MAC.
+    ///
+    /// # Errors
+    /// `KMSInvalidMacException`, without a message; else as the HSM answers.
+    pub async fn verify_mac(
+        &self,
+        key: &Usable<MacAlgorithm>,
+        message: SecretBytes,
+        mac: Vec<u8>,
+    ) -> Result<(), KmsError> {
+        let (material, algorithm) = (Arc::clone(key.material()), key.algorithm());
+        let command = Command::VerifyMac { material, algorithm, input: message, mac };
+        self.judge(command, |_| KmsError::bare(Code::KMSInvalidMacException)).await.map(drop)
+    }
+
+    /// The secret that the key and another's public key come to.
+    ///
+    /// # Errors
+    /// `ValidationException`, without a message, for a public key that is not of the curve; else as the HSM answers.
+    pub async fn agree(
+        &self,
+        key: &Usable<KeyAgreementAlgorithm>,
+        public_key: Vec<u8>,
+    ) -> Result<SecretBytes, KmsError> {
+        let command = Command::Agree { material: Arc::clone(key.material()), public_key };
+        self.secret(command, |_| KmsError::bare(Code::ValidationException)).await
+    }
+
+    /// A secret for the holder of the private key.
+    ///
+    /// # Errors
+    /// As the HSM answers.
+    pub async fn encapsulate(&self, key: &Usable<EncapsulationAlgorithm>) -> Result<Encapsulated, KmsError> {
+        match self.call(Command::Encapsulate { material: Arc::clone(key.material()) }).await? {
+            Answer::Encapsulated { secret, ciphertext } => Ok(Encapsulated { secret, ciphertext }),
+            _ => Err(mismatch()),
+        }
+    }
+
+    /// The secret that a ciphertext was made for.
+    ///
+    /// # Errors
+    /// `InvalidCiphertextException` for one of the wrong length; else as the HSM answers.
+    pub async fn decapsulate(
+        &self,
+        key: &Usable<EncapsulationAlgorithm>,
+        ciphertext: Vec<u8>,
+    ) -> Result<SecretBytes, KmsError> {
+        let command = Command::Decapsulate { material: Arc::clone(key.material()), ciphertext };
+        self.secret(command, |_| KmsError::bare(Code::InvalidCiphertextException)).await
+    }
+
+    /// Makes a key pair that is the caller's, on behalf of the key under which its private half will be encrypted.
+    ///
+    /// # Errors
+    /// `UnsupportedOperationException` if the HSM makes no such pairs; else as it answers.
+    pub async fn generate_pair(
+        &self,
+        _sealed_under: &Usable<EncryptionAlgorithm>,
+        spec: KeySpec,
+    ) -> Result<DataKeyPair, KmsError> {
+        let deadline = Instant::now() + self.kms.settings.generation_deadline;
+        let answer = self.kms.hsm.call_for(self.asker(), Command::GeneratePair { spec }, deadline).await;
+        match answer.map_err(failure::hsm)? {
+            Answer::Pair { public_key, private_key } => Ok(DataKeyPair { public_key, private_key }),
+            _ => Err(mismatch()),
+        }
+    }
+
+    async fn bytes(&self, command: Command) -> Result<Vec<u8>, KmsError> {
+        match self.call(command).await? {
+            Answer::Bytes(bytes) => Ok(bytes),
+            _ => Err(mismatch()),
+        }
+    }
+
+    async fn secret(&self, command: Command, blames: fn(HsmError) -> KmsError) -> Result<SecretBytes, KmsError> {
+        match self.judge(command, blames).await? {
+            Answer::Plaintext(secret) => Ok(secret),
+            _ => Err(mismatch()),
+        }
+    }
+
+    /// A command that judges the caller's data: what it rejects is the caller's fault.
+    async fn judge(&self, command: Command, blames: fn(HsmError) -> KmsError) -> Result<Answer, KmsError> {
+        let answer = self.kms.hsm.call_for(self.asker(), command, self.deadline()).await;
+        answer.map_err(|error| match error.kind {
+            Kind::Rejected => blames(error),
+            _ => failure::hsm(error),
+        })
+    }
+}

@@ -1,0 +1,50 @@
+//! Decapsulate: the secret that Encapsulate, or whoever has the public key, made.
+
+use serde::Serialize;
+
+use super::{
+    Operation,
+    answer::Base64,
+    end_dry_run,
+    member::{Ciphertext, GrantTokens, KeyText, request},
+};
+use crate::{
+    action::Action, error::KmsError, key::algorithm::EncapsulationAlgorithm, kms::cx::Cx, secret::SecretBytes,
+};
+
+request! {
+    /// Makes of a ciphertext the secret that it was made for. One that was made for another key gives another secret.
+    Decapsulate {
+        key_id: KeyText = required "KeyId",
+        blob: Ciphertext = required "SharedSecretCiphertextBlob",
+        algorithm: EncapsulationAlgorithm = required "EncapsulationAlgorithm",
+        _grant_tokens: GrantTokens = default "GrantTokens",
+        dry_run: bool = default "DryRun",
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Answer {
+    key_id: String,
+    shared_secret: Base64<SecretBytes>,
+    encapsulation_algorithm: EncapsulationAlgorithm,
+}
+
+impl Operation for Decapsulate {
+    const NAME: &'static str = "Decapsulate";
+    const READ_ONLY: bool = true;
+    type Answer = Answer;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+        let key = cx.resolve(&self.key_id.0)?.authorize(cx.caller(), Action::Decapsulate)?;
+        let key = key.usable(Self::NAME, self.algorithm)?;
+        end_dry_run(self.dry_run)?;
+        let secret = cx.decapsulate(&key, self.blob.0.expose().to_vec()).await?;
+        Ok(Answer {
+            key_id: key.arn().to_owned(),
+            shared_secret: Base64(secret),
+            encapsulation_algorithm: self.algorithm,
+        })
+    }
+}

@@ -1,0 +1,62 @@
+//! DeriveSharedSecret: <https://docs.aws.amazon.com/kms/latest/APIReference/API_DeriveSharedSecret.html>.
+
+use serde::Serialize;
+
+use super::{
+    Operation,
+    answer::Base64,
+    end_dry_run,
+    member::{Blob, GrantTokens, KeyText, Present, request},
+    refuse_recipient,
+};
+use crate::{
+    action::Action,
+    error::KmsError,
+    key::{Origin, algorithm::KeyAgreementAlgorithm},
+    kms::cx::Cx,
+    secret::SecretBytes,
+};
+
+/// PublicKeyType.
+type PublicKey = Blob<1, 8192>;
+
+request! {
+    /// The x coordinate that the key and another's public key come to, without a key derivation function.
+    DeriveSharedSecret {
+        key_id: KeyText = required "KeyId",
+        algorithm: KeyAgreementAlgorithm = required "KeyAgreementAlgorithm",
+        public_key: PublicKey = required "PublicKey",
+        _grant_tokens: GrantTokens = default "GrantTokens",
+        dry_run: bool = default "DryRun",
+        recipient: Present = default "Recipient",
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Answer {
+    key_id: String,
+    shared_secret: Base64<SecretBytes>,
+    key_agreement_algorithm: KeyAgreementAlgorithm,
+    key_origin: Origin,
+}
+
+impl Operation for DeriveSharedSecret {
+    const NAME: &'static str = "DeriveSharedSecret";
+    const READ_ONLY: bool = true;
+    type Answer = Answer;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+        refuse_recipient(&self.recipient)?;
+        let key = cx.resolve(&self.key_id.0)?.authorize(cx.caller(), Action::DeriveSharedSecret)?;
+        let key = key.usable(Self::NAME, self.algorithm)?;
+        end_dry_run(self.dry_run)?;
+        let secret = cx.agree(&key, self.public_key.0.expose().to_vec()).await?;
+        Ok(Answer {
+            key_id: key.arn().to_owned(),
+            shared_secret: Base64(secret),
+            key_agreement_algorithm: self.algorithm,
+            key_origin: key.key().origin,
+        })
+    }
+}

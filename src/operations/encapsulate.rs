@@ -1,0 +1,51 @@
+//! Encapsulate: a secret for the holder of the private key.
+
+use serde::Serialize;
+
+use super::{
+    Operation,
+    answer::Base64,
+    end_dry_run,
+    member::{GrantTokens, KeyText, request},
+};
+use crate::{
+    action::Action, error::KmsError, key::algorithm::EncapsulationAlgorithm, kms::cx::Cx, secret::SecretBytes,
+};
+
+request! {
+    /// Makes a secret of 32 bytes, and a ciphertext that the private key makes the same secret of.
+    Encapsulate {
+        key_id: KeyText = required "KeyId",
+        algorithm: EncapsulationAlgorithm = required "EncapsulationAlgorithm",
+        _grant_tokens: GrantTokens = default "GrantTokens",
+        dry_run: bool = default "DryRun",
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Answer {
+    key_id: String,
+    shared_secret: Base64<SecretBytes>,
+    shared_secret_ciphertext_blob: Base64<Vec<u8>>,
+    encapsulation_algorithm: EncapsulationAlgorithm,
+}
+
+impl Operation for Encapsulate {
+    const NAME: &'static str = "Encapsulate";
+    const READ_ONLY: bool = true;
+    type Answer = Answer;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+        let key = cx.resolve(&self.key_id.0)?.authorize(cx.caller(), Action::Encapsulate)?;
+        let key = key.usable(Self::NAME, self.algorithm)?;
+        end_dry_run(self.dry_run)?;
+        let made = cx.encapsulate(&key).await?;
+        Ok(Answer {
+            key_id: key.arn().to_owned(),
+            shared_secret: Base64(made.secret),
+            shared_secret_ciphertext_blob: Base64(made.ciphertext),
+            encapsulation_algorithm: self.algorithm,
+        })
+    }
+}

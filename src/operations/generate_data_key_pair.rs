@@ -1,0 +1,81 @@
+//! GenerateDataKeyPair: <https://docs.aws.amazon.com/kms/latest/APIReference/API_GenerateDataKeyPair.html>.
+
+use serde::Serialize;
+
+use super::{
+    Operation,
+    answer::Base64,
+    end_dry_run,
+    member::{DataKeyPairSpec, GrantTokens, KeyText, Present, request},
+    refuse_recipient,
+};
+use crate::{
+    access::Usable,
+    action::Action,
+    error::KmsError,
+    key::{context::EncryptionContext, material::MaterialId, spec::EncryptionAlgorithm},
+    kms::{cx::Cx, signing::DataKeyPair},
+    secret::SecretBytes,
+};
+
+request! {
+    /// Makes a key pair and answers its private key in clear and encrypted.
+    GenerateDataKeyPair {
+        context: EncryptionContext = default "EncryptionContext",
+        key_id: KeyText = required "KeyId",
+        pair_spec: DataKeyPairSpec = required "KeyPairSpec",
+        _grant_tokens: GrantTokens = default "GrantTokens",
+        recipient: Present = default "Recipient",
+        dry_run: bool = default "DryRun",
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Answer {
+    private_key_ciphertext_blob: Base64<Vec<u8>>,
+    private_key_plaintext: Base64<SecretBytes>,
+    public_key: Base64<Vec<u8>>,
+    key_id: String,
+    key_pair_spec: DataKeyPairSpec,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_material_id: Option<MaterialId>,
+}
+
+impl Operation for GenerateDataKeyPair {
+    const NAME: &'static str = "GenerateDataKeyPair";
+    const READ_ONLY: bool = true;
+    type Answer = Answer;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+        refuse_recipient(&self.recipient)?;
+        let key = cx.resolve(&self.key_id.0)?.authorize(cx.caller(), Action::GenerateDataKeyPair)?;
+        let key = key.usable(Self::NAME, EncryptionAlgorithm::SymmetricDefault)?;
+        end_dry_run(self.dry_run)?;
+        let (pair, sealed) = make_pair(cx, &key, self.pair_spec, &self.context).await?;
+        Ok(Answer {
+            private_key_ciphertext_blob: Base64(sealed),
+            private_key_plaintext: Base64(pair.private_key),
+            public_key: Base64(pair.public_key),
+            key_id: key.arn().to_owned(),
+            key_pair_spec: self.pair_spec,
+            key_material_id: key.key().current_material_id(),
+        })
+    }
+}
+
+/// A new pair, and its private key encrypted under `key` as Encrypt does.
+///
+/// # Errors
+/// As the HSM answers.
+pub async fn make_pair(
+    cx: &Cx<'_>,
+    key: &Usable,
+    spec: DataKeyPairSpec,
+    context: &EncryptionContext,
+) -> Result<(DataKeyPair, Vec<u8>), KmsError> {
+    let pair = cx.generate_pair(key, spec.key_spec()).await?;
+    let plaintext = SecretBytes::from(pair.private_key.expose().to_vec());
+    let sealed = cx.encrypt(key, context, plaintext).await?;
+    Ok((pair, sealed))
+}

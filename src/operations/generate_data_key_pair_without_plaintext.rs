@@ -1,0 +1,61 @@
+//! GenerateDataKeyPairWithoutPlaintext:
+//! <https://docs.aws.amazon.com/kms/latest/APIReference/API_GenerateDataKeyPairWithoutPlaintext.html>.
+
+use serde::Serialize;
+
+use super::{
+    Operation,
+    answer::Base64,
+    end_dry_run,
+    generate_data_key_pair::make_pair,
+    member::{DataKeyPairSpec, GrantTokens, KeyText, request},
+};
+use crate::{
+    action::Action,
+    error::KmsError,
+    key::{context::EncryptionContext, material::MaterialId, spec::EncryptionAlgorithm},
+    kms::cx::Cx,
+};
+
+request! {
+    /// Makes a key pair and answers its private key encrypted only.
+    GenerateDataKeyPairWithoutPlaintext {
+        context: EncryptionContext = default "EncryptionContext",
+        key_id: KeyText = required "KeyId",
+        pair_spec: DataKeyPairSpec = required "KeyPairSpec",
+        _grant_tokens: GrantTokens = default "GrantTokens",
+        dry_run: bool = default "DryRun",
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Answer {
+    private_key_ciphertext_blob: Base64<Vec<u8>>,
+    public_key: Base64<Vec<u8>>,
+    key_id: String,
+    key_pair_spec: DataKeyPairSpec,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_material_id: Option<MaterialId>,
+}
+
+impl Operation for GenerateDataKeyPairWithoutPlaintext {
+    const NAME: &'static str = "GenerateDataKeyPairWithoutPlaintext";
+    const READ_ONLY: bool = true;
+    type Answer = Answer;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+        let key = cx.resolve(&self.key_id.0)?;
+        let key = key.authorize(cx.caller(), Action::GenerateDataKeyPairWithoutPlaintext)?;
+        let key = key.usable(Self::NAME, EncryptionAlgorithm::SymmetricDefault)?;
+        end_dry_run(self.dry_run)?;
+        let (pair, sealed) = make_pair(cx, &key, self.pair_spec, &self.context).await?;
+        Ok(Answer {
+            private_key_ciphertext_blob: Base64(sealed),
+            public_key: Base64(pair.public_key),
+            key_id: key.arn().to_owned(),
+            key_pair_spec: self.pair_spec,
+            key_material_id: key.key().current_material_id(),
+        })
+    }
+}

@@ -1,0 +1,44 @@
+//! GenerateMac: <https://docs.aws.amazon.com/kms/latest/APIReference/API_GenerateMac.html>.
+
+use serde::Serialize;
+
+use super::{
+    Operation,
+    answer::Base64,
+    end_dry_run,
+    member::{GrantTokens, KeyText, Plaintext, request},
+};
+use crate::{action::Action, error::KmsError, key::algorithm::MacAlgorithm, kms::cx::Cx};
+
+request! {
+    /// The HMAC of up to 4,096 bytes.
+    GenerateMac {
+        message: Plaintext = required "Message",
+        key_id: KeyText = required "KeyId",
+        algorithm: MacAlgorithm = required "MacAlgorithm",
+        _grant_tokens: GrantTokens = default "GrantTokens",
+        dry_run: bool = default "DryRun",
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Answer {
+    mac: Base64<Vec<u8>>,
+    mac_algorithm: MacAlgorithm,
+    key_id: String,
+}
+
+impl Operation for GenerateMac {
+    const NAME: &'static str = "GenerateMac";
+    const READ_ONLY: bool = true;
+    type Answer = Answer;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+        let key = cx.resolve(&self.key_id.0)?.authorize(cx.caller(), Action::GenerateMac)?;
+        let key = key.usable(Self::NAME, self.algorithm)?;
+        end_dry_run(self.dry_run)?;
+        let mac = cx.mac(&key, self.message.0).await?;
+        Ok(Answer { mac: Base64(mac), mac_algorithm: self.algorithm, key_id: key.arn().to_owned() })
+    }
+}

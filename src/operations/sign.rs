@@ -1,0 +1,82 @@
+//! Sign: <https://docs.aws.amazon.com/kms/latest/APIReference/API_Sign.html>.
+
+use serde::Serialize;
+
+use super::{
+    Operation,
+    answer::Base64,
+    end_dry_run,
+    member::{GrantTokens, KeyText, Plaintext, request},
+};
+use crate::{
+    action::Action,
+    error::{Code, KmsError},
+    key::algorithm::{MessageType, SigningAlgorithm, Unsignable},
+    kms::cx::Cx,
+    secret::SecretBytes,
+};
+
+request! {
+    /// Signs up to 4,096 bytes, or a digest.
+    Sign {
+        key_id: KeyText = required "KeyId",
+        message: Plaintext = required "Message",
+        message_type: MessageType = optional "MessageType",
+        _grant_tokens: GrantTokens = default "GrantTokens",
+        algorithm: SigningAlgorithm = required "SigningAlgorithm",
+        dry_run: bool = default "DryRun",
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Answer {
+    key_id: String,
+    signature: Base64<Vec<u8>>,
+    signing_algorithm: SigningAlgorithm,
+}
+
+impl Operation for Sign {
+    const NAME: &'static str = "Sign";
+    const READ_ONLY: bool = true;
+    type Answer = Answer;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+        let key = cx.resolve(&self.key_id.0)?.authorize(cx.caller(), Action::Sign)?;
+        let key = key.usable(Self::NAME, self.algorithm)?;
+        let input = to_sign(self.algorithm, self.message_type, &self.message.0)?;
+        end_dry_run(self.dry_run)?;
+        let signature = cx.sign(&key, input).await?;
+        Ok(Answer {
+            key_id: key.arn().to_owned(),
+            signature: Base64(signature),
+            signing_algorithm: self.algorithm,
+        })
+    }
+}
+
+/// What is signed of a message.
+///
+/// # Errors
+/// `ValidationException` if the message is not of its type, or the algorithm takes none of that type;
+/// `UnsupportedOperationException` for a μ, for which PKCS#11 has no mechanism.
+pub fn to_sign(
+    algorithm: SigningAlgorithm,
+    message_type: Option<MessageType>,
+    message: &SecretBytes,
+) -> Result<Vec<u8>, KmsError> {
+    let message_type = message_type.unwrap_or(MessageType::Raw);
+    let input = algorithm.input(message_type, message.expose()).map_err(|unsignable| match unsignable {
+        Unsignable::Length => KmsError::invalid(format!("Digest is invalid length for algorithm {algorithm}.")),
+        Unsignable::Type => {
+            KmsError::invalid(format!("MessageType {message_type} is not valid for algorithm {algorithm}."))
+        }
+    })?;
+    match message_type {
+        MessageType::ExternalMu => {
+            let text = "MessageType EXTERNAL_MU is not supported: PKCS#11 has no mechanism for it.";
+            Err(KmsError::new(Code::UnsupportedOperationException, text))
+        }
+        MessageType::Raw | MessageType::Digest => Ok(input),
+    }
+}

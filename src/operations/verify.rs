@@ -1,0 +1,52 @@
+//! Verify: <https://docs.aws.amazon.com/kms/latest/APIReference/API_Verify.html>.
+
+use serde::Serialize;
+
+use super::{
+    Operation, end_dry_run,
+    member::{Ciphertext, GrantTokens, KeyText, Plaintext, request},
+    sign::to_sign,
+};
+use crate::{
+    action::Action,
+    error::KmsError,
+    key::algorithm::{MessageType, SigningAlgorithm},
+    kms::cx::Cx,
+};
+
+request! {
+    /// Verifies a signature of Sign.
+    Verify {
+        key_id: KeyText = required "KeyId",
+        message: Plaintext = required "Message",
+        message_type: MessageType = optional "MessageType",
+        signature: Ciphertext = required "Signature",
+        algorithm: SigningAlgorithm = required "SigningAlgorithm",
+        _grant_tokens: GrantTokens = default "GrantTokens",
+        dry_run: bool = default "DryRun",
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Answer {
+    key_id: String,
+    /// Never false: that is an exception.
+    signature_valid: bool,
+    signing_algorithm: SigningAlgorithm,
+}
+
+impl Operation for Verify {
+    const NAME: &'static str = "Verify";
+    const READ_ONLY: bool = true;
+    type Answer = Answer;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+        let key = cx.resolve(&self.key_id.0)?.authorize(cx.caller(), Action::Verify)?;
+        let key = key.usable(Self::NAME, self.algorithm)?;
+        let input = to_sign(self.algorithm, self.message_type, &self.message.0)?;
+        end_dry_run(self.dry_run)?;
+        cx.verify(&key, input, self.signature.0.expose().to_vec()).await?;
+        Ok(Answer { key_id: key.arn().to_owned(), signature_valid: true, signing_algorithm: self.algorithm })
+    }
+}

@@ -1,0 +1,44 @@
+//! VerifyMac: <https://docs.aws.amazon.com/kms/latest/APIReference/API_VerifyMac.html>.
+
+use serde::Serialize;
+
+use super::{
+    Operation, end_dry_run,
+    member::{Ciphertext, GrantTokens, KeyText, Plaintext, request},
+};
+use crate::{action::Action, error::KmsError, key::algorithm::MacAlgorithm, kms::cx::Cx};
+
+request! {
+    /// Verifies a MAC of GenerateMac.
+    VerifyMac {
+        message: Plaintext = required "Message",
+        key_id: KeyText = required "KeyId",
+        algorithm: MacAlgorithm = required "MacAlgorithm",
+        mac: Ciphertext = required "Mac",
+        _grant_tokens: GrantTokens = default "GrantTokens",
+        dry_run: bool = default "DryRun",
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Answer {
+    key_id: String,
+    /// Never false: that is an exception.
+    mac_valid: bool,
+    mac_algorithm: MacAlgorithm,
+}
+
+impl Operation for VerifyMac {
+    const NAME: &'static str = "VerifyMac";
+    const READ_ONLY: bool = true;
+    type Answer = Answer;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+        let key = cx.resolve(&self.key_id.0)?.authorize(cx.caller(), Action::VerifyMac)?;
+        let key = key.usable(Self::NAME, self.algorithm)?;
+        end_dry_run(self.dry_run)?;
+        cx.verify_mac(&key, self.message.0, self.mac.0.expose().to_vec()).await?;
+        Ok(Answer { key_id: key.arn().to_owned(), mac_valid: true, mac_algorithm: self.algorithm })
+    }
+}

@@ -33,6 +33,7 @@ macro_rules! codes {
 codes! {
     400:
         AccessDeniedException AlreadyExistsException CustomKeyStoreNotFoundException DisabledException DryRunOperationException
+        ExpiredImportTokenException IncorrectKeyMaterialException InvalidImportTokenException
         IncompleteSignatureException IncorrectKeyException InvalidAliasNameException InvalidArnException
         InvalidCiphertextException InvalidGrantTokenException InvalidKeyUsageException InvalidMarkerException
         InvalidSignatureException KMSInvalidMacException KMSInvalidSignatureException KMSInvalidStateException

@@ -26,7 +26,7 @@ pub fn hsm(error: HsmError) -> KmsError {
         | Kind::Ambiguous
         | Kind::NoWrappingKey
         | Kind::Misconfigured => Code::DependencyTimeoutException,
-        Kind::Rejected | Kind::Bug => Code::KMSInternalException,
+        Kind::Rejected | Kind::Unfit | Kind::Bug => Code::KMSInternalException,
     };
     let message = match code {
         Code::ThrottlingException => THROTTLED,

@@ -5,12 +5,13 @@ use std::{
     time::Instant,
 };
 
+use serde::{Serialize, de::DeserializeOwned};
 use subtle::ConstantTimeEq;
 
 use crate::{
     error::KmsError,
     failure,
-    hsm::{Answer, Command, Hsm, Sealed},
+    hsm::{Answer, Command, Hsm, Kind, Sealed},
     key::material::Material,
     secret::{SecretBytes, SecretText},
 };
@@ -77,6 +78,39 @@ impl Vault {
 }
 
 impl Vault {
+    /// Seals what an import token holds, for whoever hands it back.
+    ///
+    /// # Errors
+    /// As the HSM answers.
+    pub async fn seal_token(&self, token: &impl Serialize, deadline: Instant) -> Result<Vec<u8>, KmsError> {
+        let input = SecretBytes::from(serde_json::to_vec(token).map_err(KmsError::internal)?);
+        let command = Command::Seal { material: self.material()?, aad: TOKEN.to_vec(), input };
+        match self.hsm.call(command, deadline).await.map_err(failure::hsm)? {
+            Answer::Sealed(Sealed { iv, ciphertext }) => Ok([&iv[..], &ciphertext].concat()),
+            _ => Err(KmsError::internal("the HSM engine answered another command")),
+        }
+    }
+
+    /// Opens what [`Self::seal_token`] made; nothing if it is not that.
+    ///
+    /// # Errors
+    /// As the HSM answers.
+    pub async fn open_token<T: DeserializeOwned>(
+        &self,
+        sealed: &[u8],
+        deadline: Instant,
+    ) -> Result<Option<T>, KmsError> {
+        let Some((iv, ciphertext)) = sealed.split_first_chunk::<IV_BYTES>() else { return Ok(None) };
+        let material = self.material()?;
+        let command = Command::Open { material, aad: TOKEN.to_vec(), iv: *iv, ciphertext: ciphertext.to_vec() };
+        match self.hsm.call(command, deadline).await {
+            Ok(Answer::Plaintext(token)) => Ok(serde_json::from_slice(token.expose()).ok()),
+            Ok(_) => Err(KmsError::internal("the HSM engine answered another command")),
+            Err(error) if error.kind == Kind::Rejected => Ok(None),
+            Err(error) => Err(failure::hsm(error)),
+        }
+    }
+
     async fn ask(&self, command: Command, deadline: Instant) -> Result<SecretBytes, KmsError> {
         match self.hsm.call(command, deadline).await.map_err(failure::hsm)? {
             Answer::Plaintext(secret) => Ok(secret),
@@ -84,6 +118,9 @@ impl Vault {
         }
     }
 }
+
+/// What import tokens are bound to.
+const TOKEN: &[u8] = b"strongroom import token";
 
 fn aad(id: &str) -> Vec<u8> {
     [b"strongroom access key secret\0", id.as_bytes()].concat()

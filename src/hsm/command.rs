@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::key::algorithm::{MacAlgorithm, SigningAlgorithm};
+use crate::key::algorithm::{MacAlgorithm, SigningAlgorithm, WrappingAlgorithm};
 use crate::key::material::{Keeping, Material, MaterialId};
 use crate::key::spec::{EncryptionAlgorithm, KeySpec, KeyUsage};
 use crate::secret::SecretBytes;
@@ -150,6 +150,30 @@ pub enum Command {
         #[serde(with = "wire::bytes")]
         ciphertext: Vec<u8>,
     },
+    /// Makes the RSA key pair under whose public half material comes that is to be imported. Wrapped as it is, anybody may keep
+    /// it. Answered by [`Answer::Material`].
+    GenerateCarrier {
+        /// RSA, of what length.
+        spec: KeySpec,
+    },
+    /// Takes in material that others have made. Answered by [`Answer::Imported`]; `Rejected` if it does not unwrap, `Unfit` if
+    /// it is not of the spec.
+    Import {
+        /// What `GenerateCarrier` made.
+        #[serde(with = "wire::material")]
+        carrier: Arc<Material>,
+        /// How the material is encrypted.
+        algorithm: WrappingAlgorithm,
+        /// The encrypted material.
+        #[serde(with = "wire::bytes")]
+        blob: Vec<u8>,
+        /// What kind of key it is to be.
+        spec: KeySpec,
+        /// What it is for.
+        usage: KeyUsage,
+        /// Where it is to be kept.
+        place: Place,
+    },
     /// Makes a key pair that is for the caller, not for the HSM. Answered by [`Answer::Pair`].
     GeneratePair {
         /// What kind of pair.
@@ -214,7 +238,15 @@ pub enum Answer {
     Plaintext(#[serde(with = "wire::secret")] SecretBytes),
     /// Of `Encrypt`, `Sign` and `Mac`.
     Bytes(#[serde(with = "wire::bytes")] Vec<u8>),
-    /// Of `Generate`.
+    /// Of `Import`.
+    Imported {
+        /// The material; its name is the caller's to give.
+        #[serde(with = "wire::material")]
+        material: Material,
+        /// The same whenever the same material comes again, and says nothing of it.
+        fingerprint: [u8; 32],
+    },
+    /// Of `Generate` and `GenerateCarrier`.
     Material(#[serde(with = "wire::material")] Material),
     /// Of `Encapsulate`.
     Encapsulated {
@@ -241,7 +273,9 @@ pub enum Answer {
 impl Answer {
     /// The same, made by the HSM of this name: an object on it is to be found again.
     pub(super) fn made_by(mut self, name: &str) -> Self {
-        if let Self::Material(Material { keeping: Keeping::Token { member, .. }, .. }) = &mut self {
+        if let Self::Material(Material { keeping: Keeping::Token { member, .. }, .. })
+        | Self::Imported { material: Material { keeping: Keeping::Token { member, .. }, .. }, .. } = &mut self
+        {
             *member = Some(name.to_owned());
         }
         self
@@ -272,6 +306,8 @@ impl Command {
                 Some(material)
             }
             Self::Mac { material, .. } | Self::VerifyMac { material, .. } => Some(material),
+            Self::Import { carrier, .. } => Some(carrier),
+            Self::GenerateCarrier { .. } => None,
             Self::Encapsulate { material } | Self::Decapsulate { material, .. } => Some(material),
             Self::Random { .. } | Self::Generate { .. } | Self::GeneratePair { .. } | Self::Renew | Self::Check => None,
         }
@@ -279,7 +315,10 @@ impl Command {
 
     /// Whether doing it twice is the same as doing it once, as far as the HSM's objects are concerned.
     pub(super) fn is_repeatable(&self) -> bool {
-        !matches!(self, Self::Generate { place: Place::Token { .. }, .. })
+        !matches!(
+            self,
+            Self::Generate { place: Place::Token { .. }, .. } | Self::Import { place: Place::Token { .. }, .. }
+        )
     }
 }
 

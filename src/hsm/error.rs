@@ -26,6 +26,8 @@ pub struct HsmError {
 pub enum Kind {
     /// The caller's data: a ciphertext that is not ours, a plaintext that is too long. Said only when the HSM is known well.
     Rejected,
+    /// The caller's key material: it came in, and is not of the key spec.
+    Unfit,
     /// This HSM cannot do this.
     Unsupported,
     /// The queue is full, or the token has no session left.
@@ -100,9 +102,9 @@ impl HsmError {
     /// Whether the call ended in a way that leaves no operation open, so that its session may be used again: the data was
     /// refused, or we refused it ourselves. Of any other code nobody knows whether the HSM had begun something.
     pub(super) fn spares_session(&self) -> bool {
-        use Kind::{Ambiguous, KeyMissing, Misconfigured, NoWrappingKey, Rejected, Unsupported};
+        use Kind::{Ambiguous, KeyMissing, Misconfigured, NoWrappingKey, Rejected, Unfit, Unsupported};
         match self.kind {
-            Rejected => true,
+            Rejected | Unfit => true,
             Unsupported | KeyMissing | NoWrappingKey | Misconfigured | Ambiguous => !self.is_answer(),
             _ => false,
         }

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256, Sha384, Sha512};
 
 use crate::word::words;
 
-use super::spec::{EncryptionAlgorithm, KeySpec, KeyUsage};
+use super::spec::{Curve, EncryptionAlgorithm, KeySpec, KeyUsage};
 
 words! {
     /// An algorithm of Sign and Verify.
@@ -48,6 +48,59 @@ words! {
     /// An algorithm of Encapsulate and Decapsulate.
     EncapsulationAlgorithm {
         MlKem = "ML_KEM",
+    }
+}
+
+words! {
+    /// How key material is encrypted that is to be imported.
+    WrappingAlgorithm {
+        RsaesPkcs1V15 = "RSAES_PKCS1_V1_5",
+        RsaesOaepSha1 = "RSAES_OAEP_SHA_1",
+        RsaesOaepSha256 = "RSAES_OAEP_SHA_256",
+        RsaAesKeyWrapSha1 = "RSA_AES_KEY_WRAP_SHA_1",
+        RsaAesKeyWrapSha256 = "RSA_AES_KEY_WRAP_SHA_256",
+        Sm2pke = "SM2PKE",
+    }
+}
+
+words! {
+    /// The key under which key material is encrypted that is to be imported.
+    WrappingKeySpec {
+        Rsa2048 = "RSA_2048",
+        Rsa3072 = "RSA_3072",
+        Rsa4096 = "RSA_4096",
+        Sm2 = "SM2",
+    }
+}
+
+impl WrappingKeySpec {
+    /// The same key as a KMS key.
+    pub fn key_spec(self) -> KeySpec {
+        match self {
+            Self::Rsa2048 => KeySpec::Rsa2048,
+            Self::Rsa3072 => KeySpec::Rsa3072,
+            Self::Rsa4096 => KeySpec::Rsa4096,
+            Self::Sm2 => KeySpec::Sm2,
+        }
+    }
+}
+
+impl WrappingAlgorithm {
+    /// Whether AWS takes material of this spec so (AWS KMS: "Select a wrapping algorithm"): what RSA alone can carry is short,
+    /// and a private key of P-521 is too long for RSA-2048.
+    pub fn carries(self, spec: KeySpec, wrapping: WrappingKeySpec) -> bool {
+        let by_rsa = matches!(self, Self::RsaesOaepSha1 | Self::RsaesOaepSha256);
+        let by_aes = matches!(self, Self::RsaAesKeyWrapSha1 | Self::RsaAesKeyWrapSha256);
+        if wrapping == WrappingKeySpec::Sm2 {
+            return false;
+        }
+        match (spec.modulus_bits(), spec.curve(), spec) {
+            (Some(_), _, _) => by_aes,
+            (_, Some(Curve::P521), _) => by_aes || by_rsa && wrapping != WrappingKeySpec::Rsa2048,
+            (_, Some(_), _) => by_aes || by_rsa,
+            (_, _, KeySpec::SymmetricDefault) => by_aes || by_rsa,
+            _ => spec.mac_bytes().is_some() && (by_aes || by_rsa),
+        }
     }
 }
 

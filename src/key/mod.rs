@@ -61,6 +61,19 @@ pub struct Key {
     pub policy: String,
     /// Its materials, oldest first; the last one is current.
     pub materials: Vec<Arc<Material>>,
+    /// What was ever imported into it for good, oldest first, whether it is there now or not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub imported: Vec<Imported>,
+}
+
+/// Material that came from elsewhere. It may be deleted and come again; no other may come in its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    /// Its name, which is the same whenever it comes.
+    pub id: MaterialId,
+    /// When it goes by itself; never, if there is no such time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_to: Option<Timestamp>,
 }
 
 impl Key {
@@ -79,9 +92,33 @@ impl Key {
         self.materials.iter().find(|material| material.id == id)
     }
 
-    /// CurrentKeyMaterialId: symmetric encryption keys only.
+    /// CurrentKeyMaterialId: symmetric encryption keys only. That of imported material stays when the material goes.
     pub fn current_material_id(&self) -> Option<MaterialId> {
-        (self.spec == KeySpec::SymmetricDefault).then(|| self.current_material().map(|m| m.id)).flatten()
+        let current = self.current_material().map(|material| material.id);
+        let current = current.or_else(|| self.imported.last().map(|imported| imported.id));
+        current.filter(|_| self.spec == KeySpec::SymmetricDefault)
+    }
+
+    /// Whether a material is missing that was imported once, or has never come.
+    pub fn lacks_material(&self) -> bool {
+        let is_missing = |imported: &Imported| self.material(imported.id).is_none();
+        self.origin == Origin::External && (self.imported.is_empty() || self.imported.iter().any(is_missing))
+    }
+
+    /// When the first of its imported materials that are there goes by itself.
+    pub fn valid_to(&self) -> Option<Timestamp> {
+        let there = self.imported.iter().filter(|imported| self.material(imported.id).is_some());
+        there.filter_map(|imported| imported.valid_to).min()
+    }
+
+    /// Takes a material out; answers it, and the state follows. An operator's deletion, or its time has come.
+    pub fn take_material(&mut self, id: MaterialId) -> Option<Arc<Material>> {
+        let at = self.materials.iter().position(|material| material.id == id)?;
+        let taken = self.materials.remove(at);
+        if matches!(self.state, KeyState::Enabled | KeyState::Disabled) {
+            self.state = KeyState::PendingImport;
+        }
+        Some(taken)
     }
 }
 

@@ -102,6 +102,18 @@ impl KeySpec {
         }
     }
 
+    /// Lengths in bytes that imported material of a secret key may have.
+    pub fn imported_bytes(self) -> Option<std::ops::RangeInclusive<usize>> {
+        match self {
+            Self::SymmetricDefault => Some(32..=32),
+            Self::Hmac224 => Some(28..=64),
+            Self::Hmac256 => Some(32..=64),
+            Self::Hmac384 => Some(48..=128),
+            Self::Hmac512 => Some(64..=128),
+            _ => None,
+        }
+    }
+
     /// Whether the key has a public half that GetPublicKey answers.
     pub fn is_asymmetric(self) -> bool {
         self.class() == KeyClass::Asymmetric

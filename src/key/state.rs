@@ -34,6 +34,12 @@ pub enum Demand {
     ScheduleDeletion,
     /// CancelKeyDeletion.
     CancelDeletion,
+    /// GetParametersForImport.
+    PrepareImport,
+    /// ImportKeyMaterial.
+    Import,
+    /// DeleteImportedKeyMaterial.
+    DeleteMaterial,
 }
 
 impl KeyState {
@@ -47,16 +53,21 @@ impl KeyState {
         match (demand, self) {
             (Nothing, _) => Ok(()),
             (CancelDeletion, PendingDeletion | PendingReplicaDeletion) => Ok(()),
+            (DeleteMaterial, PendingDeletion | PendingReplicaDeletion) => Ok(()),
             (CancelDeletion, _) => Err(invalid(key_arn, "is not pending deletion.")),
             (_, PendingDeletion | PendingReplicaDeletion) => Err(invalid(key_arn, "is pending deletion.")),
             (_, Enabled) | (Change, _) => Ok(()),
             (Use, Disabled) => Err(KmsError::new(Code::DisabledException, format!("{key_arn} is disabled."))),
             (Switch | ScheduleDeletion, Disabled | Unavailable) => Ok(()),
+            (PrepareImport | Import | DeleteMaterial, Disabled | Unavailable | PendingImport) => Ok(()),
+            (Import, Updating) => Ok(()),
             (Use, Unavailable) => Err(invalid(key_arn, "is unavailable.")),
             (Use | Switch, PendingImport) => Err(invalid(key_arn, "is pending import.")),
-            (Use | Switch, Creating) => Err(invalid(key_arn, "is creating.")),
+            (Use | Switch | PrepareImport | Import | DeleteMaterial, Creating) => Err(invalid(key_arn, "is creating.")),
             (ScheduleDeletion, PendingImport | Creating) | (Use, Updating) => Ok(()),
-            (Switch | ScheduleDeletion, Updating) => Err(invalid(key_arn, "is updating.")),
+            (Switch | ScheduleDeletion | PrepareImport | DeleteMaterial, Updating) => {
+                Err(invalid(key_arn, "is updating."))
+            }
         }
     }
 }
@@ -97,6 +108,15 @@ mod tests {
                 Demand::ScheduleDeletion,
                 "ok | ok | ok | K is pending deletion. | ok | K is pending deletion. | ok | K is updating.",
             ),
+            (
+                Demand::PrepareImport,
+                "K is creating. | ok | ok | K is pending deletion. | ok | K is pending deletion. | ok | K is updating.",
+            ),
+            (
+                Demand::Import,
+                "K is creating. | ok | ok | K is pending deletion. | ok | K is pending deletion. | ok | ok",
+            ),
+            (Demand::DeleteMaterial, "K is creating. | ok | ok | ok | ok | ok | ok | K is updating."),
             (
                 Demand::CancelDeletion,
                 "K is not pending deletion. | K is not pending deletion. | K is not pending deletion. | ok | K is not pending deletion. | ok | K is not pending deletion. | K is not pending deletion.",

@@ -9,7 +9,7 @@ use crate::{
     failure,
     hsm::{Answer, Asker, Command, Place},
     key::{
-        Alias, Key,
+        Alias, Key, Origin,
         material::{Material, MaterialId},
         reference::KeyId,
         spec::{KeySpec, KeyUsage},
@@ -33,9 +33,11 @@ impl Kms {
             let text = format!("Keys of key spec {spec} and key usage {usage} are not supported by this HSM.");
             return Err(KmsError::new(Code::UnsupportedOperationException, text));
         }
-        let place = self.place(&key, now).await?;
-        let material = self.generate(asker, spec, usage, place).await?;
-        key.materials.push(Arc::new(material));
+        if key.origin != Origin::External {
+            let place = self.place(&key, now).await?;
+            let material = self.generate(asker, spec, usage, place).await?;
+            key.materials.push(Arc::new(material));
+        }
         self.store.insert_key(&key).await.map_err(failure::store)?;
         Ok(key)
     }
@@ -58,7 +60,7 @@ impl Kms {
 
     /// Where the key's material goes. An object on the HSM is meant before it is made, so that one whose key was never
     /// stored can be told from one that is somebody else's.
-    async fn place(&self, key: &Key, made: Timestamp) -> Result<Place, KmsError> {
+    pub(super) async fn place(&self, key: &Key, made: Timestamp) -> Result<Place, KmsError> {
         // What an HSM does not wrap stays in it, whatever the key store is.
         if self.settings.keeping == KeyStoreKind::Wrapped && self.hsm.wraps(key.spec, key.usage) {
             return Ok(Place::Wrapped);

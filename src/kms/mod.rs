@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod cx;
+pub mod importing;
 mod invocations;
 mod keys;
 mod padding;

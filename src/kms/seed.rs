@@ -134,6 +134,7 @@ impl Kms {
             tags: Tags::default().with(&tags)?,
             policy,
             materials: Vec::new(),
+            imported: Vec::new(),
         })
     }
 }

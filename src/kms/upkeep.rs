@@ -82,8 +82,8 @@ impl Kms {
         self.store.forget_intent(intent).await.map_err(failure::store)
     }
 
-    /// Destroys material. What is not there any more is destroyed.
-    async fn destroy(&self, material: Arc<Material>) -> Result<(), KmsError> {
+    /// Destroys material: an object on an HSM, or the handles of what is wrapped. What is not there any more is destroyed.
+    pub(super) async fn destroy(&self, material: Arc<Material>) -> Result<(), KmsError> {
         let deadline = Instant::now() + self.settings.generation_deadline;
         match self.hsm.call(Command::Destroy { material }, deadline).await {
             Ok(_) => Ok(()),

@@ -34,7 +34,7 @@ impl Operation for CancelKeyDeletion {
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
         let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::CancelKeyDeletion)?;
         cx.change(&key, Demand::CancelDeletion, |key| {
-            key.state = KeyState::Disabled;
+            key.state = if key.lacks_material() { KeyState::PendingImport } else { KeyState::Disabled };
             key.deletion_date = None;
             Ok(())
         })

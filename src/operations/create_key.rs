@@ -13,6 +13,7 @@ use crate::{
     error::{Code, KmsError},
     key::{
         Key, Origin,
+        algorithm::{WrappingAlgorithm, WrappingKeySpec},
         reference::KeyId,
         spec::{KeySpec, KeyUsage},
         state::KeyState,
@@ -54,7 +55,8 @@ impl Operation for CreateKey {
         let spec = self.spec()?;
         let usage = self.usage(spec)?;
         self.authorize(cx)?;
-        self.check_origin()?;
+        self.check_origin(spec)?;
+        let origin = self.origin.unwrap_or(Origin::AwsKms);
         let id = KeyId::random(self.multi_region);
         let tags = Tags::default().with(&self.tags.0)?;
         let policy = self.policy(cx, id)?;
@@ -63,8 +65,8 @@ impl Operation for CreateKey {
             region: cx.realm().region.clone(),
             spec,
             usage,
-            origin: Origin::AwsKms,
-            state: KeyState::Enabled,
+            origin,
+            state: if origin == Origin::External { KeyState::PendingImport } else { KeyState::Enabled },
             description: self.description.0,
             created: cx.now(),
             deletion_date: None,
@@ -72,11 +74,17 @@ impl Operation for CreateKey {
             tags,
             policy,
             materials: Vec::new(),
+            imported: Vec::new(),
         };
         let key = cx.create_key(key).await?;
         cx.note(key.arn(cx.realm()));
         Ok(Answer { key_metadata: KeyMetadata::of(&key, cx.realm()) })
     }
+}
+
+/// Whether there is a way for such material to come in.
+fn imports(spec: KeySpec) -> bool {
+    WrappingAlgorithm::ALL.iter().any(|algorithm| algorithm.carries(spec, WrappingKeySpec::Rsa4096))
 }
 
 impl CreateKey {
@@ -111,8 +119,8 @@ impl CreateKey {
         if self.tags.0.is_empty() { Ok(()) } else { cx.authorize(Action::TagResource) }
     }
 
-    /// Only material of our own making, until import and key stores are offered.
-    fn check_origin(&self) -> Result<(), KmsError> {
+    /// Material of our own making, or imported: key stores are not offered yet.
+    fn check_origin(&self, spec: KeySpec) -> Result<(), KmsError> {
         let unsupported = |text: &str| Err(KmsError::new(Code::UnsupportedOperationException, text));
         match self.origin.unwrap_or(Origin::AwsKms) {
             Origin::AwsKms if self.custom_key_store_id.is_some() => {
@@ -122,7 +130,13 @@ impl CreateKey {
                 Err(KmsError::invalid("XksKeyId is not valid for a key of origin AWS_KMS."))
             }
             Origin::AwsKms => Ok(()),
-            Origin::External => unsupported("Keys with imported key material are not supported."),
+            Origin::External if self.custom_key_store_id.is_some() || self.xks_key_id.is_some() => {
+                Err(KmsError::invalid("A key of origin EXTERNAL is in no custom key store."))
+            }
+            Origin::External if !imports(spec) => {
+                unsupported(&format!("Key material of key spec {spec} cannot be imported."))
+            }
+            Origin::External => Ok(()),
             Origin::AwsCloudHsm | Origin::ExternalKeyStore => unsupported("Custom key stores are not supported."),
         }
     }

@@ -13,10 +13,14 @@ use base64::{DecodeError, Engine, engine::general_purpose::STANDARD};
 use super::json::Json;
 use crate::{
     action::Action,
+    clock::Timestamp,
     error::{Code, KmsError},
     key::{
         Origin,
-        algorithm::{EncapsulationAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, MessageType, SigningAlgorithm},
+        algorithm::{
+            EncapsulationAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, MessageType, SigningAlgorithm,
+            WrappingAlgorithm, WrappingKeySpec,
+        },
         context::EncryptionContext,
         spec::{EncryptionAlgorithm, KeySpec, KeyUsage},
         tags::Tag,
@@ -497,7 +501,64 @@ crate::word::words! {
 }
 
 word_members!(Action, KeySpec, KeyUsage, EncryptionAlgorithm, Origin, DataKeySpec, DataKeyPairSpec, DryRunModifier);
+crate::word::words! {
+    /// ExpirationModelType.
+    ExpirationModel {
+        KeyMaterialExpires = "KEY_MATERIAL_EXPIRES",
+        KeyMaterialDoesNotExpire = "KEY_MATERIAL_DOES_NOT_EXPIRE",
+    }
+}
+
+crate::word::words! {
+    /// ImportType.
+    ImportType {
+        NewKeyMaterial = "NEW_KEY_MATERIAL",
+        ExistingKeyMaterial = "EXISTING_KEY_MATERIAL",
+    }
+}
+
+word_members!(ExpirationModel, ImportType, WrappingAlgorithm, WrappingKeySpec);
 word_members!(SigningAlgorithm, MacAlgorithm, KeyAgreementAlgorithm, EncapsulationAlgorithm, MessageType);
+
+/// A time, as JSON has it: seconds since the epoch.
+pub struct Time(pub Timestamp);
+
+impl Member for Time {
+    fn read(json: &Json<'_>, _: &Path<'_>, faults: &mut Faults) -> Option<Self> {
+        match json {
+            // The cast saturates and makes zero of what is no number.
+            Json::Number(seconds) => Some(Self(Timestamp::from_ms((seconds * 1000.0) as i64))),
+            Json::List(_) | Json::Map(_) => not_a_scalar(json, faults),
+            other => faults.wrong_type(format!("{} can not be converted to a Timestamp", kind(other))),
+        }
+    }
+}
+
+/// KeyMaterialDescriptionType.
+pub struct MaterialDescription;
+
+impl Member for MaterialDescription {
+    fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {
+        let text = string(json, faults)?;
+        length_between(text, 0, 256, path, faults)?;
+        let allowed =
+            |c: char| c.is_ascii_alphanumeric() || c.is_ascii_whitespace() || matches!(c, ':' | '/' | '_' | '.' | '-');
+        matches_pattern(text, allowed, "^[a-zA-Z0-9:/_\\s.-]+$", path, faults)?;
+        Some(Self)
+    }
+}
+
+/// BackingKeyIdType: KeyMaterialId.
+pub struct MaterialText(pub String);
+
+impl Member for MaterialText {
+    fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {
+        let text = string(json, faults)?;
+        length_between(text, 64, 64, path, faults)?;
+        matches_pattern(text, |c| matches!(c, 'a'..='f' | '0'..='9'), "^[a-f0-9]+$", path, faults)?;
+        Some(Self(text.to_owned()))
+    }
+}
 
 impl Member for EncryptionContext {
     fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {

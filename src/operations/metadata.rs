@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::answer::EpochSeconds;
+use super::{answer::EpochSeconds, member::ExpirationModel};
 use crate::{
     arn::Realm,
     key::{
@@ -29,6 +29,10 @@ pub struct KeyMetadata {
     #[serde(skip_serializing_if = "Option::is_none")]
     deletion_date: Option<EpochSeconds>,
     origin: Origin,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expiration_model: Option<ExpirationModel>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    valid_to: Option<EpochSeconds>,
     key_manager: &'static str,
     customer_master_key_spec: KeySpec,
     key_spec: KeySpec,
@@ -69,6 +73,8 @@ impl KeyMetadata {
             key_state: key.state,
             deletion_date: key.deletion_date.map(EpochSeconds),
             origin: key.origin,
+            expiration_model: expiration_model(key),
+            valid_to: key.valid_to().map(EpochSeconds),
             key_manager: "CUSTOMER",
             customer_master_key_spec: key.spec,
             key_spec: key.spec,
@@ -79,6 +85,15 @@ impl KeyMetadata {
             arn,
         }
     }
+}
+
+/// Only for imported material that is there.
+fn expiration_model(key: &Key) -> Option<ExpirationModel> {
+    let there = key.origin == Origin::External && key.current_material().is_some();
+    there.then_some(match key.valid_to() {
+        Some(_) => ExpirationModel::KeyMaterialExpires,
+        None => ExpirationModel::KeyMaterialDoesNotExpire,
+    })
 }
 
 impl MultiRegionConfiguration {

@@ -99,6 +99,7 @@ operations! {
         decapsulate::Decapsulate,
         decrypt::Decrypt,
         delete_alias::DeleteAlias,
+        delete_imported_key_material::DeleteImportedKeyMaterial,
         derive_shared_secret::DeriveSharedSecret,
         describe_key::DescribeKey,
         disable_key::DisableKey,
@@ -112,7 +113,9 @@ operations! {
         generate_mac::GenerateMac,
         generate_random::GenerateRandom,
         get_key_policy::GetKeyPolicy,
+        get_parameters_for_import::GetParametersForImport,
         get_public_key::GetPublicKey,
+        import_key_material::ImportKeyMaterial,
         list_aliases::ListAliases,
         list_key_policies::ListKeyPolicies,
         list_keys::ListKeys,
@@ -129,8 +132,8 @@ operations! {
         verify_mac::VerifyMac;
     not_yet:
         "ConnectCustomKeyStore" "CreateCustomKeyStore" "CreateGrant" "DeleteCustomKeyStore"
-        "DeleteImportedKeyMaterial" "DescribeCustomKeyStores" "DisableKeyRotation" "DisconnectCustomKeyStore"
-        "EnableKeyRotation" "GetKeyLastUsage" "GetKeyRotationStatus" "GetParametersForImport" "ImportKeyMaterial"
+        "DescribeCustomKeyStores" "DisableKeyRotation" "DisconnectCustomKeyStore"
+        "EnableKeyRotation" "GetKeyLastUsage" "GetKeyRotationStatus"
         "ListGrants" "ListKeyRotations" "ListRetirableGrants" "ReplicateKey" "RetireGrant" "RevokeGrant"
         "RotateKeyOnDemand" "UpdateCustomKeyStore" "UpdatePrimaryRegion"
 }

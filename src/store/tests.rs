@@ -77,6 +77,7 @@ fn key(id: KeyId) -> Key {
         tags: Tags::default(),
         policy: POLICY.into(),
         materials: vec![material(Keeping::Token { cka_id: vec![9; 16], member: None }).into()],
+        imported: Vec::new(),
     }
 }
 

@@ -79,6 +79,13 @@ impl View {
         due.take(n).collect()
     }
 
+    /// Keys of all regions that have imported material which is not valid any more.
+    pub fn expired(&self, now: Timestamp) -> Vec<Arc<KeyEntry>> {
+        let state = self.read();
+        let keys = state.regions.values().flat_map(|region| region.keys.values());
+        keys.filter(|entry| entry.key.valid_to().is_some_and(|time| time <= now)).cloned().collect()
+    }
+
     /// The alias of that name, which begins with `alias/`.
     pub fn alias(&self, region: &str, name: &str) -> Option<Arc<Alias>> {
         self.read().regions.get(region)?.aliases.get(name).cloned()

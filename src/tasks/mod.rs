@@ -2,6 +2,7 @@
 
 mod clear_intents;
 mod delete_keys;
+mod expire_material;
 mod follow_store;
 
 use std::{sync::Arc, time::Duration};
@@ -41,6 +42,7 @@ pub fn start(kms: &Arc<Kms>) {
         loop {
             ticks.tick().await;
             report("delete keys", delete_keys::round(&sweeping).await);
+            report("expire material", expire_material::round(&sweeping).await);
             report("clear intents", clear_intents::round(&sweeping).await);
         }
     });
@@ -53,6 +55,7 @@ pub fn start(kms: &Arc<Kms>) {
 pub async fn once(kms: &Kms) -> Result<(), KmsError> {
     follow_store::round(kms).await?;
     delete_keys::round(kms).await?;
+    expire_material::round(kms).await?;
     clear_intents::round(kms).await?;
     Ok(())
 }

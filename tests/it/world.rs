@@ -226,6 +226,12 @@ impl World {
         Self { kms, administrator, ..self }
     }
 
+    /// The material that a key has now.
+    pub fn material_of(&self, key: &str) -> Arc<Material> {
+        let entry = self.store.view().key(REGION, KeyId::parse(key).unwrap()).unwrap();
+        Arc::clone(entry.key.current_material().unwrap())
+    }
+
     /// Whether the HSM still has this material.
     pub async fn hsm_has(&self, material: &Arc<Material>) -> bool {
         let input = SecretBytes::from(b"x".to_vec());
@@ -623,6 +629,7 @@ fn key(spec: KeySpec, usage: KeyUsage, materials: Vec<Arc<Material>>) -> Key {
         tags: Tags::default(),
         policy: default_key_policy("aws", &account()),
         materials,
+        imported: Vec::new(),
     }
 }
 

@@ -31,7 +31,8 @@ struct Checked {
 impl Engine {
     /// What an ambiguous failure was.
     pub(super) async fn verdict(&self, failure: &Failure, deadline: Instant) -> Kind {
-        let blames_data = failure.command.judges_data() && failure.lease.is_some();
+        let has_its_key = failure.lease.is_some() || failure.command.needs().is_none();
+        let blames_data = failure.command.judges_data() && has_its_key;
         // Without a lease it was the key's handle that could not be made: then the key is to blame, if the HSM is not.
         let blames_key = failure.command.needs().is_some() && failure.lease.is_none();
         if !blames_data && !blames_key || !self.is_well(failure.started, deadline).await {

@@ -2,7 +2,7 @@
 
 use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 
-use crate::key::material::{Keeping, Material, MaterialId};
+use crate::key::material::{Keeping, Material, MaterialId, WrapMechanism};
 use crate::key::spec::{KeySpec, KeyUsage};
 
 use super::capability::Profile;
@@ -41,11 +41,11 @@ pub(super) struct Order {
 }
 
 impl Order {
-    fn nature(self) -> Nature {
+    pub(super) fn nature(self) -> Nature {
         Nature { spec: self.spec, usage: self.usage }
     }
 
-    fn material(self, keeping: Keeping, public: Option<&PublicKey>) -> Result<Material, HsmError> {
+    pub(super) fn material(self, keeping: Keeping, public: Option<&PublicKey>) -> Result<Material, HsmError> {
         let public_key = public.map(PublicKey::to_spki).transpose()?;
         Ok(Material { id: self.id, spec: self.spec, usage: self.usage, keeping, public_key })
     }
@@ -55,6 +55,17 @@ impl Order {
 pub(super) struct Means<'a> {
     pub(super) profile: &'a Profile,
     pub(super) wrapping: Option<WrappingKey>,
+}
+
+impl Means<'_> {
+    pub(super) fn wrapping(&self) -> Result<&WrappingKey, HsmError> {
+        self.wrapping.as_ref().ok_or_else(super::wrapping::missing)
+    }
+
+    pub(super) fn mechanism(&self) -> Result<WrapMechanism, HsmError> {
+        let none = || HsmError::new(Kind::Unsupported, "generate", "this HSM has no AES key wrap with padding");
+        self.profile.wrap.ok_or_else(none)
+    }
 }
 
 impl Line<'_> {
@@ -71,11 +82,7 @@ impl Line<'_> {
     }
 
     fn generate_wrapped(&self, order: Order, means: &Means<'_>) -> Result<Material, HsmError> {
-        let wrapping = means.wrapping.as_ref().ok_or_else(super::wrapping::missing)?;
-        let mechanism = means
-            .profile
-            .wrap
-            .ok_or_else(|| HsmError::new(Kind::Unsupported, "generate", "this HSM has no AES key wrap with padding"))?;
+        let (wrapping, mechanism) = (means.wrapping()?, means.mechanism()?);
         let allowed = means.profile.allowed;
         let made = self.generate_key(order.nature(), Life::Passing, allowed)?;
         let _secret = Passing::new(self.session, made.secret);

@@ -23,6 +23,7 @@ mod crypto;
 mod doubt;
 mod generating;
 mod handles;
+mod importing;
 pub(super) mod joining;
 mod mechanism;
 mod oaep;

@@ -32,6 +32,7 @@ impl Command {
             Self::Encrypt { material, .. } | Self::Verify { material, .. } => (Half::Public, material),
             Self::Encapsulate { material } => (Half::Public, material),
             Self::Random { .. } | Self::Generate { .. } | Self::GeneratePair { .. } => return None,
+            Self::GenerateCarrier { .. } | Self::Import { .. } => return None,
             Self::Destroy { .. } | Self::Renew | Self::Check => return None,
         };
         Some((HandleId { material: material.id, half }, material))
@@ -40,6 +41,8 @@ impl Command {
     pub(super) fn lane(&self) -> Lane {
         match self {
             Self::Generate { place: Place::Token { .. }, .. } | Self::Destroy { .. } => Lane::Writer,
+            Self::Import { place: Place::Token { .. }, .. } => Lane::Writer,
+            Self::GenerateCarrier { .. } => Lane::Slow,
             Self::Generate { spec, .. } | Self::GeneratePair { spec } if spec.modulus_bits().is_some() => Lane::Slow,
             _ => Lane::Work,
         }
@@ -62,6 +65,7 @@ impl Command {
                 | Self::Verify { .. }
                 | Self::Agree { .. }
                 | Self::Decapsulate { .. }
+                | Self::Import { .. }
         )
     }
 

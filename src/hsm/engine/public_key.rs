@@ -82,6 +82,41 @@ pub(super) fn point_of(curve: Curve, der: &[u8]) -> Option<Vec<u8>> {
     on_curve.then_some(point)
 }
 
+/// The base point of a curve, uncompressed.
+pub(super) fn base_point(curve: Curve) -> Vec<u8> {
+    macro_rules! generator {
+        ($curve:ident) => {{
+            use $curve::elliptic_curve::sec1::ToSec1Point;
+            $curve::AffinePoint::GENERATOR.to_sec1_point(false).as_bytes().to_vec()
+        }};
+    }
+    match curve {
+        Curve::P256 => generator!(p256),
+        Curve::P384 => generator!(p384),
+        Curve::P521 => generator!(p521),
+        Curve::Secp256k1 => generator!(k256),
+    }
+}
+
+/// The two points of a curve that have this x, uncompressed; none if there are none.
+pub(super) fn points_at(curve: Curve, x: &[u8]) -> Vec<Vec<u8>> {
+    macro_rules! decompress {
+        ($curve:ident, $compressed:expr) => {{
+            use $curve::elliptic_curve::sec1::ToSec1Point;
+            let key = $curve::PublicKey::from_sec1_bytes(&$compressed).ok();
+            key.map(|key| key.to_sec1_point(false).as_bytes().to_vec())
+        }};
+    }
+    let both = [2, 3].map(|sign| [&[sign], x].concat());
+    let points = both.iter().filter_map(|compressed| match curve {
+        Curve::P256 => decompress!(p256, compressed),
+        Curve::P384 => decompress!(p384, compressed),
+        Curve::P521 => decompress!(p521, compressed),
+        Curve::Secp256k1 => decompress!(k256, compressed),
+    });
+    points.collect()
+}
+
 /// The name of a curve, which is CKA_EC_PARAMS in DER.
 pub(super) fn curve_oid(curve: Curve) -> ObjectIdentifier {
     match curve {
@@ -208,8 +243,16 @@ mod tests {
 
     /// The base point of P-256.
     fn point() -> Vec<u8> {
-        use p256::elliptic_curve::sec1::ToSec1Point;
-        p256::AffinePoint::GENERATOR.to_sec1_point(false).as_bytes().to_vec()
+        base_point(Curve::P256)
+    }
+
+    #[test]
+    fn a_point_is_one_of_the_two_at_its_x() {
+        for curve in [Curve::P256, Curve::P384, Curve::P521, Curve::Secp256k1] {
+            let point = base_point(curve);
+            let both = points_at(curve, &point[1..=curve.bytes()]);
+            assert!(both.len() == 2 && both.contains(&point), "{curve:?}");
+        }
     }
 
     #[test]

@@ -208,13 +208,37 @@ impl Calls {
         blob: &[u8],
         template: &[Attribute],
     ) -> Result<ObjectHandle, HsmError> {
+        self.unwrap_with(session, wrap_mechanism(mechanism), wrapping, blob, template)
+    }
+
+    /// C_UnwrapKey by a mechanism with parameters.
+    pub(super) fn unwrap_by(
+        &self,
+        session: &Session,
+        mechanism: &Mechanism<'_>,
+        unwrapping: ObjectHandle,
+        blob: &[u8],
+        template: &[Attribute],
+    ) -> Result<ObjectHandle, HsmError> {
+        self.unwrap_with(session, CK_MECHANISM::from(mechanism), unwrapping, blob, template)
+    }
+
+    /// The parameters of the mechanism, if it has any, must outlive the call.
+    fn unwrap_with(
+        &self,
+        session: &Session,
+        mut mechanism: CK_MECHANISM,
+        wrapping: ObjectHandle,
+        blob: &[u8],
+        template: &[Attribute],
+    ) -> Result<ObjectHandle, HsmError> {
         let call = present("C_UnwrapKey", self.list.C_UnwrapKey)?;
-        let mut mechanism = wrap_mechanism(mechanism);
         let mut attributes: Vec<CK_ATTRIBUTE> = template.iter().map(CK_ATTRIBUTE::from).collect();
         let (blob_len, count) = (ulong(blob.len())?, ulong(attributes.len())?);
         let mut handle = 0;
-        // SAFETY: the mechanism has no parameter; `blob` is only read by the function (PKCS#11 section 5.18.4), its
-        // pointer is not const in C; the attributes point into `template`, which outlives the call.
+        // SAFETY: the mechanism has no parameter, or one that the caller of `unwrap_by` holds; `blob` is only read by the
+        // function (PKCS#11 section 5.18.4), its pointer is not const in C; the attributes point into `template`, which
+        // outlives the call.
         let rv = unsafe {
             call(
                 session.handle(),

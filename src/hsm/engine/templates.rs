@@ -193,11 +193,7 @@ pub(super) fn to_generate(nature: Nature, life: Life<'_>, allowed: Allowed) -> V
 
 /// The same, to be unwrapped. No CKA_VALUE_LEN: SoftHSM2 refuses it here (CKR_ATTRIBUTE_READ_ONLY).
 pub(super) fn to_unwrap(nature: Nature, allowed: Allowed) -> Vec<Attribute> {
-    let mut attributes = vec![Attribute::Class(class(nature.spec)), Attribute::KeyType(key_type(nature.spec))];
-    attributes.extend(Life::Leased.attributes());
-    attributes.extend(allowed_mechanisms(allowed.of(nature)));
-    attributes.extend(secret_uses(nature));
-    attributes
+    to_unwrap_as(nature, Life::Leased, allowed)
 }
 
 /// The public half of a pair to be generated: always a session object, because we keep it ourselves.
@@ -253,6 +249,54 @@ fn parameter_set(spec: KeySpec) -> Option<ParameterSetType> {
 pub(super) fn known_mac_key(nature: Nature, value: Vec<u8>) -> Vec<Attribute> {
     let mut attributes = to_unwrap(nature, Allowed::default());
     attributes.push(Attribute::Value(value));
+    attributes
+}
+
+/// The private half of the pair under which material comes. It unwraps; where the host takes the padding off, it decrypts.
+pub(super) fn carrier_to_generate(decrypts: bool) -> Vec<Attribute> {
+    let mut attributes = Life::Passing.attributes();
+    attributes.extend(carrier_uses(decrypts));
+    attributes
+}
+
+/// The same, to be unwrapped.
+pub(super) fn carrier_to_unwrap(decrypts: bool) -> Vec<Attribute> {
+    let mut attributes = vec![Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::KeyType(KeyType::RSA)];
+    attributes.extend(Life::Leased.attributes());
+    attributes.extend(carrier_uses(decrypts));
+    attributes
+}
+
+fn carrier_uses(decrypts: bool) -> Vec<Attribute> {
+    only([Attribute::Unwrap(true), Attribute::Decrypt(decrypts)], PRIVATE_USES)
+}
+
+/// The AES key that comes along with material that is too long for RSA.
+pub(super) fn key_encryption_key() -> Vec<Attribute> {
+    let mut attributes = vec![Attribute::Class(ObjectClass::SECRET_KEY), Attribute::KeyType(KeyType::AES)];
+    attributes.extend(Life::Leased.attributes());
+    attributes.extend(only([Attribute::Unwrap(true)], SECRET_USES));
+    attributes
+}
+
+/// Material that has just come, to be looked at and wrapped at once. A private key of a curve shows its public half by what it
+/// does, so it may sign and agree for that moment.
+pub(super) fn newcomer(nature: Nature) -> Vec<Attribute> {
+    let mut attributes = vec![Attribute::Class(class(nature.spec)), Attribute::KeyType(key_type(nature.spec))];
+    attributes.extend(Life::Passing.attributes());
+    attributes.extend(match nature.spec.curve() {
+        Some(_) => only([Attribute::Sign(true), Attribute::Derive(true)], PRIVATE_USES),
+        None => secret_uses(nature),
+    });
+    attributes
+}
+
+/// The same, to be unwrapped to a life of its own.
+pub(super) fn to_unwrap_as(nature: Nature, life: Life<'_>, allowed: Allowed) -> Vec<Attribute> {
+    let mut attributes = vec![Attribute::Class(class(nature.spec)), Attribute::KeyType(key_type(nature.spec))];
+    attributes.extend(life.attributes());
+    attributes.extend(allowed_mechanisms(allowed.of(nature)));
+    attributes.extend(secret_uses(nature));
     attributes
 }
 

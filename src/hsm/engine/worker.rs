@@ -7,8 +7,8 @@ use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
 
 use crate::key::algorithm::SigningAlgorithm;
-use crate::key::material::{Keeping, Material};
-use crate::key::spec::EncryptionAlgorithm;
+use crate::key::material::{Keeping, Material, MaterialId};
+use crate::key::spec::{EncryptionAlgorithm, KeyUsage};
 use crate::secret::SecretBytes;
 
 use super::agreement::Encapsulated;
@@ -16,6 +16,7 @@ use super::core::Core;
 use super::crypto::{Line, Oaep};
 use super::generating::{Means, Order};
 use super::handles::Lease;
+use super::importing::Parcel;
 use super::mechanism::OaepHash;
 use super::objects::rsa_public_key;
 use super::pairs::DataKeyPair;
@@ -23,7 +24,7 @@ use super::pool::{Failure, Job, Lane, Shift};
 use super::proof;
 use super::public_key::point_of;
 use super::queue::{Next, Queue};
-use crate::hsm::command::{Answer, Command, Sealed};
+use crate::hsm::command::{Answer, Command, Place, Sealed};
 use crate::hsm::error::{HsmError, Kind};
 
 struct Worker<'a> {
@@ -189,6 +190,21 @@ impl Task<'_> {
             Command::Decapsulate { material, ciphertext } => {
                 line.decapsulate(material.spec, self.key()?, ciphertext).map(Answer::Plaintext)
             }
+            Command::GenerateCarrier { spec } => {
+                let order = Order {
+                    id: MaterialId([0; 32]),
+                    spec: *spec,
+                    usage: KeyUsage::EncryptDecrypt,
+                    place: Place::Wrapped,
+                };
+                line.generate_carrier(order, &self.means()?).map(Answer::Material)
+            }
+            Command::Import { carrier, algorithm, blob, spec, usage, place } => {
+                let order = Order { id: MaterialId([0; 32]), spec: *spec, usage: *usage, place: *place };
+                let parcel = Parcel { carrier, algorithm: *algorithm, blob };
+                let (material, fingerprint) = line.import(order, &parcel, &self.means()?)?;
+                Ok(Answer::Imported { material, fingerprint })
+            }
             Command::GeneratePair { spec } => {
                 let DataKeyPair { public_key, private_key } = line.generate_pair(*spec, &self.core.profile)?;
                 Ok(Answer::Pair { public_key, private_key })
@@ -256,10 +272,12 @@ impl Task<'_> {
         Ok(Oaep { hash, sha256: self.core.profile.oaep_sha256 })
     }
 
+    fn means(&self) -> Result<Means<'_>, HsmError> {
+        Ok(Means { profile: &self.core.profile, wrapping: self.core.wrapping_key(self.line.session)? })
+    }
+
     fn generate(&self, order: Order) -> Result<Answer, HsmError> {
-        let wrapping = self.core.wrapping_key(self.line.session)?;
-        let means = Means { profile: &self.core.profile, wrapping };
-        let made = self.line.generate(order, &means);
+        let made = self.line.generate(order, &self.means()?);
         if made.as_ref().is_err_and(|error| error.kind == Kind::NoWrappingKey) {
             self.core.forget_wrapping_key();
         }

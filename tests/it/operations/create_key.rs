@@ -224,7 +224,11 @@ async fn two_specs_are_one_too_many() {
 #[tokio::test]
 async fn other_origins_and_key_stores_are_refused() {
     let world = World::new().await;
-    for origin in ["EXTERNAL", "AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"] {
+    let external = json!({"Origin": "EXTERNAL", "KeySpec": "ECC_NIST_EDWARDS25519", "KeyUsage": "SIGN_VERIFY"});
+    assert_eq!(world.call("CreateKey", external).await.code(), "UnsupportedOperationException");
+    let external = json!({"Origin": "EXTERNAL", "CustomKeyStoreId": "cks-0123456789abcdef0"});
+    assert_eq!(world.call("CreateKey", external).await.code(), "ValidationException");
+    for origin in ["AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"] {
         let answer = world.call("CreateKey", json!({"Origin": origin})).await;
         assert_eq!(answer.code(), "UnsupportedOperationException", "{origin}");
     }

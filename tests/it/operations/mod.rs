@@ -22,10 +22,11 @@ macro_rules! subjects {
 }
 
 subjects! {
-    cancel_key_deletion create_alias create_key decapsulate decrypt delete_alias derive_shared_secret describe_key
+    cancel_key_deletion create_alias create_key decapsulate decrypt delete_alias delete_imported_key_material
+    derive_shared_secret describe_key
     disable_key enable_key encapsulate encrypt generate_data_key generate_data_key_pair
     generate_data_key_pair_without_plaintext generate_data_key_without_plaintext generate_mac generate_random
-    get_key_policy get_public_key list_aliases list_key_policies list_keys list_resource_tags put_key_policy re_encrypt
+    get_key_policy get_parameters_for_import get_public_key import_key_material list_aliases list_key_policies list_keys list_resource_tags put_key_policy re_encrypt
     schedule_key_deletion sign tag_resource untag_resource update_alias update_key_description verify verify_mac
 }
 
@@ -67,6 +68,7 @@ pub enum Kind {
     Bool,
     Blob(usize, usize),
     Word(&'static [&'static str]),
+    Time,
     /// At most so many texts.
     Texts(usize),
     /// DryRunModifiers.
@@ -101,13 +103,17 @@ pub enum About {
     Agreement,
     /// An ML_KEM_768 key.
     Encapsulation,
+    /// A symmetric key whose material is to be imported.
+    External,
 }
 
 impl About {
     /// What key that is.
     fn key(self) -> (KeySpec, KeyUsage) {
         match self {
-            Self::Nothing | Self::Symmetric | Self::Doomed => (KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt),
+            Self::Nothing | Self::Symmetric | Self::Doomed | Self::External => {
+                (KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt)
+            }
             Self::Rsa => (KeySpec::Rsa2048, KeyUsage::EncryptDecrypt),
             Self::Signing => (KeySpec::EccNistP256, KeyUsage::SignVerify),
             Self::Mac => (KeySpec::Hmac256, KeyUsage::GenerateVerifyMac),
@@ -158,8 +164,9 @@ pub const CHANGE: States = [0, 0, 3, 3, 0, 0, 0, 0];
 pub const SWITCH: States = [0, 0, 3, 3, 5, 0, 14, 15];
 
 /// What requests are made of: a key, an alias of it, a name for another, and what was made with it: a ciphertext, a signature
-/// or MAC of "a message", a public key.
+/// or MAC of "a message", a public key, encrypted key material and the token to import it with.
 pub struct Things {
+    pub token: String,
     pub key: String,
     pub alias: String,
     pub new_alias: String,
@@ -171,13 +178,15 @@ impl Things {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
         let (spec, usage) = subject.about.key();
-        let key = world.plant(spec, usage).await;
-        let things = Self {
-            alias: format!("alias/thing-{n}"),
-            new_alias: format!("alias/new-{n}"),
-            blob: made_with(&key, subject.about, world).await,
-            key,
+        let key = match subject.about {
+            About::External => import_key_material::external(world, spec, usage).await,
+            _ => world.plant(spec, usage).await,
         };
+        let (blob, token) = match subject.name {
+            "ImportKeyMaterial" => import_key_material::parcel(world, &key, &[7; 32]).await,
+            _ => (made_with(&key, subject.about, world).await, String::new()),
+        };
+        let things = Self { alias: format!("alias/thing-{n}"), new_alias: format!("alias/new-{n}"), blob, token, key };
         world.alias(&things.alias, &things.key).await;
         if subject.about == About::Doomed {
             world.set_state(&things.key, KeyState::PendingDeletion).await;
@@ -188,7 +197,7 @@ impl Things {
 
 async fn made_with(key: &str, about: About, world: &World) -> String {
     let (operation, request, member) = match about {
-        About::Rsa => return String::new(),
+        About::Rsa | About::External => return String::new(),
         About::Nothing | About::Symmetric | About::Doomed => return world.encrypt(key, b"a plaintext").await,
         About::Signing => {
             ("Sign", json!({"Message": base64(b"a message"), "SigningAlgorithm": "ECDSA_SHA_256"}), "Signature")
@@ -276,6 +285,10 @@ fn wrong_types(kind: Kind) -> Vec<(Value, String)> {
             let (text, _, yes, no) = into("an Integer");
             vec![(json!("1"), text), (json!(true), yes), (json!(false), no), list, map]
         }
+        Kind::Time => {
+            let (text, _, yes, no) = into("a Timestamp");
+            vec![(json!("1"), text), (json!(true), yes), (json!(false), no), list, map]
+        }
         Kind::Bool => {
             let (text, number, ..) = into("a Boolean");
             vec![(json!("true"), text), (json!(1), number), list, map]
@@ -358,7 +371,9 @@ fn beyond(kind: Kind) -> Vec<(Value, String)> {
         Kind::Pattern(min, max, character, pattern) => {
             let of = |length| json!(character.to_string().repeat(length));
             let pattern = format!("satisfy regular expression pattern: {pattern}");
-            vec![(of(min - 1), least(min)), (of(max + 1), most(max)), (json!("a\u{100}"), pattern)]
+            let short = (min > 0).then(|| (of(min - 1), least(min)));
+            let strange = character.to_string().repeat(min.saturating_sub(1)) + "\u{100}";
+            short.into_iter().chain([(of(max + 1), most(max)), (json!(strange), pattern)]).collect()
         }
         Kind::Int(min, max) => vec![
             (json!(min - 1), format!("have value greater than or equal to {min}")),
@@ -383,7 +398,7 @@ fn on_bounds(kind: Kind) -> Vec<Value> {
     match kind {
         Kind::Text(min, max) => vec![json!("x".repeat(min)), json!("x".repeat(max)), json!("é".repeat(max))],
         Kind::Pattern(min, max, character, _) => {
-            vec![json!(character.to_string().repeat(min)), json!(character.to_string().repeat(max))]
+            vec![json!(character.to_string().repeat(min.max(1))), json!(character.to_string().repeat(max))]
         }
         Kind::Int(min, max) => vec![json!(min), json!(max), json!(max as f64 + 0.9)],
         Kind::Blob(min, max) => vec![json!(base64(&vec![0; min])), json!(base64(&vec![0; max]))],

@@ -1,0 +1,214 @@
+//! Key material that comes from elsewhere. An import token is a sealed parcel that holds all there is to know of one import: the
+//! key it is for, and the private key that opens what comes, wrapped. So nothing is stored until material has come.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    access::Authorized,
+    clock::Timestamp,
+    error::{Code, KmsError},
+    failure,
+    hsm::{Answer, Command, Kind, Place},
+    key::{
+        Imported, Key,
+        algorithm::WrappingAlgorithm,
+        material::{Keeping, Material, MaterialId},
+        reference::KeyId,
+        spec::KeySpec,
+        state::{Demand, KeyState},
+    },
+    kms::{Kms, cx::Cx, sealing::mismatch},
+    store::{ChangeError, Intent},
+};
+
+/// How long a token and its wrapping key can be used (AWS KMS: GetParametersForImport).
+const TOKEN_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What GetParametersForImport gives.
+pub struct Parameters {
+    /// What the caller hands back with the material.
+    pub token: Vec<u8>,
+    /// The key to encrypt the material under, as DER SubjectPublicKeyInfo.
+    pub public_key: Vec<u8>,
+    /// How long both can be used.
+    pub valid_to: Timestamp,
+}
+
+/// What is in an import token.
+#[derive(Serialize, Deserialize)]
+pub struct ImportToken {
+    key: KeyId,
+    region: String,
+    algorithm: WrappingAlgorithm,
+    valid_to: Timestamp,
+    carrier: Material,
+}
+
+impl Cx<'_> {
+    /// Makes a wrapping key and a token for an import into `key`.
+    ///
+    /// # Errors
+    /// As the HSM answers.
+    pub async fn import_parameters(
+        &self,
+        key: &Authorized,
+        algorithm: WrappingAlgorithm,
+        spec: KeySpec,
+    ) -> Result<Parameters, KmsError> {
+        let deadline = Instant::now() + self.kms.settings.generation_deadline;
+        let made = self.kms.hsm.call_for(self.asker(), Command::GenerateCarrier { spec }, deadline).await;
+        let Answer::Material(carrier) = made.map_err(failure::hsm_about_new_key)? else { return Err(mismatch()) };
+        let public_key = carrier.public_key.clone().ok_or_else(mismatch)?;
+        let valid_to = self.now().plus(TOKEN_LIFE);
+        let token = ImportToken { key: key.key().id, region: key.key().region.clone(), algorithm, valid_to, carrier };
+        let token = self.kms.vault.seal_token(&token, deadline).await?;
+        Ok(Parameters { token, public_key, valid_to })
+    }
+
+    /// Opens an import token for `key`.
+    ///
+    /// # Errors
+    /// `InvalidImportTokenException` if it is none, or another key's; `ExpiredImportTokenException`.
+    pub async fn open_import_token(&self, key: &Authorized, token: &[u8]) -> Result<ImportToken, KmsError> {
+        let token: Option<ImportToken> = self.kms.vault.open_token(token, self.deadline()).await?;
+        let token = token.filter(|token| token.key == key.key().id && token.region == key.key().region);
+        let token = token.ok_or_else(|| KmsError::bare(Code::InvalidImportTokenException))?;
+        match token.valid_to > self.now() {
+            true => Ok(token),
+            false => Err(KmsError::bare(Code::ExpiredImportTokenException)),
+        }
+    }
+
+    /// Takes material into `key`; answers its name.
+    ///
+    /// # Errors
+    /// `InvalidCiphertextException` if it does not unwrap, `IncorrectKeyMaterialException` if it is not of the key spec or not
+    /// what was imported before; else as HSM and store answer.
+    pub async fn import_material(
+        &self,
+        key: &Authorized,
+        token: ImportToken,
+        blob: Vec<u8>,
+        valid_to: Option<Timestamp>,
+    ) -> Result<MaterialId, KmsError> {
+        let Key { spec, usage, id, .. } = *key.key();
+        let place = self.kms.place(key.key(), self.now()).await?;
+        let (carrier, algorithm) = (Arc::new(token.carrier), token.algorithm);
+        let command = Command::Import { carrier, algorithm, blob, spec, usage, place };
+        let deadline = Instant::now() + self.kms.settings.generation_deadline;
+        let answer = self.kms.hsm.call_for(self.asker(), command, deadline).await;
+        let answer = answer.map_err(|error| match error.kind {
+            Kind::Rejected => KmsError::bare(Code::InvalidCiphertextException).because(error),
+            Kind::Unfit => KmsError::bare(Code::IncorrectKeyMaterialException).because(error),
+            _ => failure::hsm_about_new_key(error),
+        })?;
+        let Answer::Imported { material, fingerprint } = answer else { return Err(mismatch()) };
+        let name = material_name(id, &fingerprint);
+        let material = Arc::new(Material { id: name, ..material });
+        let taken_in = self.change(key, Demand::Import, |key| take_in(key, &material, valid_to)).await;
+        if let (Err(_), Place::Token { .. }) = (&taken_in, place) {
+            // The intent has the task destroy the object if this cannot.
+            let _ = self.kms.hsm.call(Command::Destroy { material }, deadline).await;
+        }
+        taken_in.map(|()| name)
+    }
+
+    /// Takes the current material, or the one of that name, out of `key` and destroys it; answers its name.
+    ///
+    /// # Errors
+    /// `NotFoundException` if the key never had that material; else as HSM and store answer.
+    pub async fn delete_material(
+        &self,
+        key: &Authorized,
+        name: Option<MaterialId>,
+    ) -> Result<Option<MaterialId>, KmsError> {
+        let known = |name: &MaterialId| key.key().imported.iter().any(|imported| imported.id == *name);
+        if name.is_some_and(|name| !known(&name)) {
+            return Err(KmsError::new(Code::NotFoundException, "The key has no such key material."));
+        }
+        let Some(name) = name.or_else(|| key.key().imported.last().map(|imported| imported.id)) else {
+            return Ok(None);
+        };
+        self.kms.remove_material(key.key(), name).await?;
+        Ok(Some(name))
+    }
+}
+
+impl Kms {
+    /// Takes imported material out of `key` and destroys what the HSM has of it. That it is meant is stored first, so that a
+    /// crash leaves no object without its key.
+    ///
+    /// # Errors
+    /// As HSM and store answer; nothing is left to be done if the material is not there.
+    pub async fn remove_material(&self, key: &Key, name: MaterialId) -> Result<(), KmsError> {
+        let Some(material) = key.material(name).map(Arc::clone) else { return Ok(()) };
+        let intent = self.intent_to_destroy(key, &material);
+        if let Some(intent) = &intent {
+            self.store.intend(intent).await.map_err(failure::store)?;
+        }
+        let taken = self.store.change_key(&key.region, key.id, |key| {
+            key.take_material(name);
+            Ok::<_, std::convert::Infallible>(())
+        });
+        match taken.await {
+            Ok(_) | Err(ChangeError::NotFound) => {}
+            Err(ChangeError::Refused(never)) => match never {},
+            Err(ChangeError::Store(error)) => return Err(failure::store(error)),
+        }
+        match intent {
+            Some(intent) => self.abandon(&intent).await,
+            None => self.destroy(material).await,
+        }
+    }
+
+    fn intent_to_destroy(&self, key: &Key, material: &Material) -> Option<Intent> {
+        let Keeping::Token { cka_id, .. } = &material.keeping else { return None };
+        let cka_id = cka_id.as_slice().try_into().ok()?;
+        Some(Intent { region: key.region.clone(), key: key.id, spec: key.spec, cka_id, made: self.now() })
+    }
+
+    /// Takes out of every key what is not valid any more; answers how many materials that were.
+    ///
+    /// # Errors
+    /// As HSM and store answer.
+    pub async fn expire_materials(&self) -> Result<usize, KmsError> {
+        let now = self.now();
+        let mut count = 0;
+        for entry in self.store.view().expired(now) {
+            let due = entry.key.imported.iter().filter(|imported| imported.valid_to.is_some_and(|time| time <= now));
+            for imported in due.filter(|imported| entry.key.material(imported.id).is_some()) {
+                self.remove_material(&entry.key, imported.id).await?;
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+}
+
+/// What a key is when material has come: the first, or that which it had before.
+fn take_in(key: &mut Key, material: &Arc<Material>, valid_to: Option<Timestamp>) -> Result<(), KmsError> {
+    if key.imported.is_empty() {
+        key.imported.push(Imported { id: material.id, valid_to });
+    }
+    let known = key.imported.iter_mut().find(|imported| imported.id == material.id);
+    known.ok_or_else(|| KmsError::bare(Code::IncorrectKeyMaterialException))?.valid_to = valid_to;
+    if key.material(material.id).is_none() {
+        key.materials.push(Arc::clone(material));
+    }
+    if key.state == KeyState::PendingImport && !key.lacks_material() {
+        key.state = KeyState::Enabled;
+    }
+    Ok(())
+}
+
+/// KeyMaterialId of imported material: the same for the same material in the same key, and for no other.
+fn material_name(key: KeyId, fingerprint: &[u8; 32]) -> MaterialId {
+    let hash = Sha256::new().chain_update(b"strongroom imported material\0").chain_update(key.to_string());
+    MaterialId(hash.chain_update(fingerprint).finalize().into())
+}

@@ -1,0 +1,51 @@
+//! DeleteImportedKeyMaterial: <https://docs.aws.amazon.com/kms/latest/APIReference/API_DeleteImportedKeyMaterial.html>.
+
+use serde::Serialize;
+
+use super::{
+    Operation,
+    get_parameters_for_import::imports,
+    member::{KeyText, MaterialText, request},
+};
+use crate::{
+    action::Action,
+    error::KmsError,
+    key::{
+        material::MaterialId,
+        spec::KeySpec,
+        state::Demand,
+    },
+    kms::cx::Cx,
+};
+
+request! {
+    /// Destroys imported key material at once. The same material can be imported again.
+    DeleteImportedKeyMaterial {
+        key_id: KeyText = required "KeyId",
+        material_id: MaterialText = optional "KeyMaterialId",
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Answer {
+    key_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_material_id: Option<MaterialId>,
+}
+
+impl Operation for DeleteImportedKeyMaterial {
+    const NAME: &'static str = "DeleteImportedKeyMaterial";
+    const READ_ONLY: bool = false;
+    type Answer = Answer;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::DeleteImportedKeyMaterial)?;
+        imports(&key)?;
+        key.demand(Demand::DeleteMaterial)?;
+        let wanted = self.material_id.as_ref().and_then(|MaterialText(text)| MaterialId::parse(text));
+        let deleted = cx.delete_material(&key, wanted).await?;
+        let key_material_id = deleted.filter(|_| key.key().spec == KeySpec::SymmetricDefault);
+        Ok(Answer { key_id: key.arn().to_owned(), key_material_id })
+    }
+}

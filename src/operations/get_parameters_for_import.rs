@@ -1,0 +1,78 @@
+//! GetParametersForImport: <https://docs.aws.amazon.com/kms/latest/APIReference/API_GetParametersForImport.html>.
+
+use serde::Serialize;
+
+use super::{
+    Operation,
+    answer::{Base64, EpochSeconds},
+    member::{KeyText, request},
+};
+use crate::{
+    access::Authorized,
+    action::Action,
+    error::{Code, KmsError},
+    key::{
+        Origin,
+        algorithm::{WrappingAlgorithm, WrappingKeySpec},
+        state::Demand,
+    },
+    kms::cx::Cx,
+};
+
+request! {
+    /// Makes a public key to encrypt key material under, and the token to import it with.
+    GetParametersForImport {
+        key_id: KeyText = required "KeyId",
+        algorithm: WrappingAlgorithm = required "WrappingAlgorithm",
+        wrapping_spec: WrappingKeySpec = required "WrappingKeySpec",
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Answer {
+    key_id: String,
+    import_token: Base64<Vec<u8>>,
+    public_key: Base64<Vec<u8>>,
+    parameters_valid_to: EpochSeconds,
+}
+
+impl Operation for GetParametersForImport {
+    const NAME: &'static str = "GetParametersForImport";
+    const READ_ONLY: bool = true;
+    type Answer = Answer;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::GetParametersForImport)?;
+        imports(&key)?;
+        key.demand(Demand::PrepareImport)?;
+        let spec = key.key().spec;
+        if !self.algorithm.carries(spec, self.wrapping_spec) {
+            return Err(KmsError::invalid(format!(
+                "Wrapping algorithm {} with wrapping key spec {} is not valid for key material of key spec {spec}.",
+                self.algorithm, self.wrapping_spec
+            )));
+        }
+        let parameters = cx.import_parameters(&key, self.algorithm, self.wrapping_spec.key_spec()).await?;
+        Ok(Answer {
+            key_id: key.arn().to_owned(),
+            import_token: Base64(parameters.token),
+            public_key: Base64(parameters.public_key),
+            parameters_valid_to: EpochSeconds(parameters.valid_to),
+        })
+    }
+}
+
+/// Whether the key's material is imported.
+///
+/// # Errors
+/// `UnsupportedOperationException`.
+pub fn imports(key: &Authorized) -> Result<(), KmsError> {
+    match key.key().origin {
+        Origin::External => Ok(()),
+        origin => {
+            let text = format!("{} origin is {origin} which is not valid for this operation.", key.arn());
+            Err(KmsError::new(Code::UnsupportedOperationException, text))
+        }
+    }
+}

@@ -28,7 +28,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(800);
 const SETTLED: Duration = Duration::from_secs(3);
 
 /// How often a member that waits for its operator looks whether there is another PIN, or a wrapping key now.
-const NEW_PIN: Duration = Duration::from_secs(2);
+const NEW_PIN: Duration = Duration::from_millis(1500);
 
 /// How a member stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

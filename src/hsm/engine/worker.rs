@@ -8,7 +8,7 @@ use cryptoki::session::Session;
 
 use crate::key::algorithm::SigningAlgorithm;
 use crate::key::material::{Keeping, Material, MaterialId};
-use crate::key::spec::{EncryptionAlgorithm, KeyUsage};
+use crate::key::spec::{EncryptionAlgorithm, KeySpec, KeyUsage};
 use crate::secret::SecretBytes;
 
 use super::agreement::Encapsulated;
@@ -142,6 +142,21 @@ impl Worker<'_> {
     }
 }
 
+/// The name of material that is given one later, or needs none.
+const UNNAMED: MaterialId = MaterialId([0; 32]);
+
+impl From<Encapsulated> for Answer {
+    fn from(Encapsulated { secret, ciphertext }: Encapsulated) -> Self {
+        Self::Encapsulated { secret, ciphertext }
+    }
+}
+
+impl From<DataKeyPair> for Answer {
+    fn from(DataKeyPair { public_key, private_key }: DataKeyPair) -> Self {
+        Self::Pair { public_key, private_key }
+    }
+}
+
 /// One attempt at one command.
 struct Task<'a> {
     core: &'a Core,
@@ -183,32 +198,16 @@ impl Task<'_> {
                 line.verify_mac(*algorithm, self.key()?, input.expose(), mac).map(|()| Answer::Done)
             }
             Command::Agree { material, public_key } => self.agree(material, public_key).map(Answer::Plaintext),
-            Command::Encapsulate { material } => {
-                let Encapsulated { secret, ciphertext } = line.encapsulate(material.spec, self.key()?)?;
-                Ok(Answer::Encapsulated { secret, ciphertext })
-            }
+            Command::Encapsulate { material } => line.encapsulate(material.spec, self.key()?).map(Answer::from),
             Command::Decapsulate { material, ciphertext } => {
                 line.decapsulate(material.spec, self.key()?, ciphertext).map(Answer::Plaintext)
             }
-            Command::GenerateCarrier { spec } => {
-                let order = Order {
-                    id: MaterialId([0; 32]),
-                    spec: *spec,
-                    usage: KeyUsage::EncryptDecrypt,
-                    place: Place::Wrapped,
-                };
-                line.generate_carrier(order, &self.means()?).map(Answer::Material)
-            }
+            Command::GenerateCarrier { spec } => self.generate_carrier(*spec).map(Answer::Material),
             Command::Import { carrier, algorithm, blob, spec, usage, place } => {
-                let order = Order { id: MaterialId([0; 32]), spec: *spec, usage: *usage, place: *place };
-                let parcel = Parcel { carrier, algorithm: *algorithm, blob };
-                let (material, fingerprint) = line.import(order, &parcel, &self.means()?)?;
-                Ok(Answer::Imported { material, fingerprint })
+                let order = Order { id: UNNAMED, spec: *spec, usage: *usage, place: *place };
+                self.import(order, &Parcel { carrier, algorithm: *algorithm, blob })
             }
-            Command::GeneratePair { spec } => {
-                let DataKeyPair { public_key, private_key } = line.generate_pair(*spec, &self.core.profile)?;
-                Ok(Answer::Pair { public_key, private_key })
-            }
+            Command::GeneratePair { spec } => line.generate_pair(*spec, &self.core.profile).map(Answer::from),
             Command::Random { len } => line.random(*len).map(Answer::Plaintext),
             Command::Generate { id, spec, usage, place } => {
                 self.generate(Order { id: *id, spec: *spec, usage: *usage, place: *place })
@@ -270,6 +269,16 @@ impl Task<'_> {
             other => return Err(HsmError::new(Kind::Unsupported, "oaep", format!("{other} is not RSAES-OAEP"))),
         };
         Ok(Oaep { hash, sha256: self.core.profile.oaep_sha256 })
+    }
+
+    fn generate_carrier(&self, spec: KeySpec) -> Result<Material, HsmError> {
+        let order = Order { id: UNNAMED, spec, usage: KeyUsage::EncryptDecrypt, place: Place::Wrapped };
+        self.line.generate_carrier(order, &self.means()?)
+    }
+
+    fn import(&self, order: Order, parcel: &Parcel<'_>) -> Result<Answer, HsmError> {
+        let (material, fingerprint) = self.line.import(order, parcel, &self.means()?)?;
+        Ok(Answer::Imported { material, fingerprint })
     }
 
     fn means(&self) -> Result<Means<'_>, HsmError> {

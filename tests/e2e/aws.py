@@ -65,6 +65,23 @@ def new_alias():
     return f"alias/e2e/{uuid.uuid4()}"
 
 
+def once(make):
+    """Makes a thing of each name when it is first asked for, and gives the same one ever after."""
+    made = {}
+
+    def of(name):
+        if name not in made:
+            made[name] = make(name)
+        return made[name]
+
+    return of
+
+
+def sent(answer):
+    """The members of an answer, without what boto3 adds."""
+    return {name: value for name, value in answer.items() if name != "ResponseMetadata"}
+
+
 def references(kms, key):
     """The four ways to name a key."""
     alias = new_alias()

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 
 import aws
-from aws import NO_MESSAGE, constraint, refused
+from aws import NO_MESSAGE, constraint, refused, sent
 
 CONTEXT = {"purpose": "e2e", "unicode": "żółw:/=", "empty": ""}
 RSA_HASHES = {"RSAES_OAEP_SHA_1": hashes.SHA1(), "RSAES_OAEP_SHA_256": hashes.SHA256()}
@@ -29,23 +29,11 @@ def named(kms, symmetric):
 @pytest.fixture(scope="module")
 def rsa_key(new_key):
     """A key of each size, made when first asked for."""
-    made = {}
-
-    def of(spec):
-        if spec not in made:
-            made[spec] = new_key(KeySpec=spec, KeyUsage="ENCRYPT_DECRYPT")
-        return made[spec]
-
-    return of
+    return aws.once(lambda spec: new_key(KeySpec=spec, KeyUsage="ENCRYPT_DECRYPT"))
 
 
 def encrypt(kms, key, plaintext=b"attack at dawn", **more):
     return kms.encrypt(KeyId=key["KeyId"], Plaintext=plaintext, **more)["CiphertextBlob"]
-
-
-def sent(answer):
-    """The members of an answer, without what boto3 adds."""
-    return {name: value for name, value in answer.items() if name != "ResponseMetadata"}
 
 
 # Encrypt and Decrypt

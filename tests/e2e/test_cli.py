@@ -97,6 +97,64 @@ def test_a_data_key_opens_again(ok):
     )
 
 
+# As in README.md.
+SIGN = """
+    openssl dgst -sha256 -binary release.tar > digest
+    aws kms sign --key-id "$key" --message-type DIGEST --message fileb://digest --signing-algorithm ALGORITHM \
+      --output text --query Signature | base64 -d > release.sig
+    aws kms get-public-key --key-id "$key" --output text --query PublicKey | base64 -d > public.der
+"""
+VERIFY = """
+    aws kms verify --key-id "$key" --message fileb://release.tar --signature fileb://release.sig \
+      --signing-algorithm ALGORITHM --output text --query SignatureValid
+"""
+
+
+def signing(spec, algorithm, then):
+    """A script that makes a key, signs a file with it, and goes on."""
+    make = f"""
+    printf 'what is released' > release.tar
+    key=$(aws kms create-key --key-spec {spec} --key-usage SIGN_VERIFY --query KeyMetadata.KeyId --output text)
+    """
+    return make + (SIGN + then).replace("ALGORITHM", algorithm)
+
+
+def test_sign_and_verify_a_file(ok, shell):
+    assert ok(signing("ECC_NIST_P256", "ECDSA_SHA_256", VERIFY)) == "True"
+    tampered = "\n    printf 'something else' > release.tar\n" + VERIFY
+    done = shell(signing("ECC_NIST_P256", "ECDSA_SHA_256", tampered))
+    assert done.returncode == 255
+    assert "(KMSInvalidSignatureException) when calling the Verify operation" in done.stderr
+
+
+def test_openssl_verifies_ecdsa(ok):
+    openssl = "openssl dgst -sha256 -verify public.der -keyform DER -signature release.sig release.tar"
+    assert ok(signing("ECC_NIST_P256", "ECDSA_SHA_256", openssl)) == "Verified OK"
+
+
+def test_openssl_verifies_rsa_pss(ok):
+    openssl = """
+    openssl dgst -sha256 -verify public.der -keyform DER -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:digest \
+      -sigopt rsa_mgf1_md:sha256 -signature release.sig release.tar
+    """
+    assert ok(signing("RSA_2048", "RSASSA_PSS_SHA_256", openssl)) == "Verified OK"
+
+
+def test_a_mac_is_made_and_verified(ok):
+    assert (
+        ok("""
+        printf 'a message' > message
+        key=$(aws kms create-key --key-spec HMAC_256 --key-usage GENERATE_VERIFY_MAC --query KeyMetadata.KeyId \
+          --output text)
+        aws kms generate-mac --key-id "$key" --message fileb://message --mac-algorithm HMAC_SHA_256 \
+          --output text --query Mac | base64 -d > mac
+        aws kms verify-mac --key-id "$key" --message fileb://message --mac fileb://mac --mac-algorithm HMAC_SHA_256 \
+          --output text --query MacValid
+        """)
+        == "True"
+    )
+
+
 def test_an_error_reads_as_it_does_from_aws(shell):
     done = shell(f"aws kms describe-key --key-id {aws.UNKNOWN_ID}")
     # 255 is what version 1 of the AWS CLI says; version 2 says 254.

@@ -2,14 +2,15 @@
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mlkem, rsa
 
 import aws
 from aws import NO_MESSAGE, refused
 
 CURVES = {"ECC_NIST_P256": ec.SECP256R1(), "ECC_NIST_P384": ec.SECP384R1(), "ECC_NIST_P521": ec.SECP521R1()}
 SECRET_BYTES = {"ECC_NIST_P256": 32, "ECC_NIST_P384": 48, "ECC_NIST_P521": 66}
-PAIRS = ["RSA_2048", "RSA_3072", "RSA_4096", *CURVES, "ECC_SECG_P256K1", "ECC_NIST_EDWARDS25519"]
+# `cryptography` knows no ML_KEM_512.
+PAIRS = ["RSA_2048", "RSA_3072", "RSA_4096", *CURVES, "ECC_SECG_P256K1", "ECC_NIST_EDWARDS25519", "ML_KEM_768", "ML_KEM_1024"]
 CONTEXT = {"purpose": "pair"}
 
 
@@ -90,6 +91,10 @@ def kind(private_key):
             return f"ECC_NIST_P{private_key.key_size}"
         case ed25519.Ed25519PrivateKey():
             return "ECC_NIST_EDWARDS25519"
+        case mlkem.MLKEM768PrivateKey():
+            return "ML_KEM_768"
+        case mlkem.MLKEM1024PrivateKey():
+            return "ML_KEM_1024"
 
 
 @pytest.mark.parametrize("spec", PAIRS)
@@ -128,7 +133,6 @@ def test_a_pair_is_sealed_by_a_symmetric_key_only(kms, rsa):
         kms.generate_data_key_pair(KeyId=rsa["KeyId"], KeyPairSpec="ECC_NIST_P256")
 
 
-@pytest.mark.parametrize("spec", ["SM2", "ML_KEM_512", "ML_KEM_768", "ML_KEM_1024"])
-def test_pairs_that_the_hsm_cannot_make_are_refused(lax, symmetric, spec):
+def test_pairs_of_sm2_are_refused(lax, symmetric):
     with refused("UnsupportedOperationException"):
-        lax.generate_data_key_pair(KeyId=symmetric["KeyId"], KeyPairSpec=spec)
+        lax.generate_data_key_pair(KeyId=symmetric["KeyId"], KeyPairSpec="SM2")

@@ -1,13 +1,15 @@
 //! Data key pairs: made in the HSM, and answered to the caller, private key and all.
 //!
 //! A private key leaves the HSM wrapped under an AES key that lives for this one call and is known here: HSMs do not let keys
-//! out in clear, and none of our objects is ever readable. An Ed25519 private key is 32 random bytes, so they are the HSM's
-//! random bytes: not every HSM can wrap such a key.
+//! out in clear, and none of our objects is ever readable. A private key of Ed25519 or ML-KEM is a seed of random bytes, so it is
+//! the HSM's random bytes, and only the public half is made of them here: few HSMs can wrap such keys.
 
 use aes_kw::{KeyInit, KwpAes256};
 use cryptoki::object::ObjectHandle;
 use der::asn1::{BitStringRef, OctetStringRef};
 use der::{Decode, Encode};
+use ml_kem::kem::KeyExport;
+use ml_kem::{DecapsulationKey512, DecapsulationKey768, DecapsulationKey1024, Seed};
 use pkcs8::PrivateKeyInfoRef;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use sec1::EcPrivateKey;
@@ -36,8 +38,10 @@ pub(super) struct DataKeyPair {
 impl Line<'_> {
     /// Makes a pair that leaves the HSM.
     pub(super) fn generate_pair(&self, spec: KeySpec, profile: &Profile) -> Result<DataKeyPair, HsmError> {
-        if spec == KeySpec::EccNistEdwards25519 {
-            return self.generate_ed25519();
+        match spec {
+            KeySpec::EccNistEdwards25519 => return self.generate_ed25519(),
+            KeySpec::MlKem512 | KeySpec::MlKem768 | KeySpec::MlKem1024 => return self.generate_ml_kem(spec),
+            _ => {}
         }
         let mechanism = profile.wrap.filter(|_| profile.wraps(spec, KeyUsage::SignVerify));
         let mechanism = mechanism.ok_or_else(|| unsupported(spec))?;
@@ -59,6 +63,15 @@ impl Line<'_> {
         Ok(DataKeyPair { public_key: public.to_spki()?, private_key })
     }
 
+    fn generate_ml_kem(&self, spec: KeySpec) -> Result<DataKeyPair, HsmError> {
+        let seed = self.random(ML_KEM_SEED_BYTES)?;
+        let public = PublicKey::Bytes(spec, ml_kem_public(spec, &seed).ok_or_else(unreadable)?);
+        // The form of RFC 9935 section 6 that is only the seed: [0] IMPLICIT OCTET STRING.
+        let inner = Zeroizing::new([&[0x80, ML_KEM_SEED_BYTES as u8][..], seed.expose()].concat());
+        let private_key = wrapped_up(&public.to_spki()?, &inner)?;
+        Ok(DataKeyPair { public_key: public.to_spki()?, private_key })
+    }
+
     /// The PKCS#8 of a private key, out of the HSM under a key of this moment.
     fn take_out(&self, mechanism: WrapMechanism, key: ObjectHandle) -> Result<Zeroizing<Vec<u8>>, HsmError> {
         let value = Zeroizing::new(self.unique::<32>()?);
@@ -70,6 +83,20 @@ impl Line<'_> {
         buffer.truncate(opened);
         Ok(buffer)
     }
+}
+
+/// Length of d and z together (FIPS 203 section 7.1).
+const ML_KEM_SEED_BYTES: usize = 64;
+
+/// The encapsulation key that a seed comes to.
+fn ml_kem_public(spec: KeySpec, seed: &SecretBytes) -> Option<Vec<u8>> {
+    let seed = || Seed::try_from(seed.expose()).ok();
+    Some(match spec {
+        KeySpec::MlKem512 => DecapsulationKey512::from_seed(seed()?).encapsulation_key().to_bytes().to_vec(),
+        KeySpec::MlKem768 => DecapsulationKey768::from_seed(seed()?).encapsulation_key().to_bytes().to_vec(),
+        KeySpec::MlKem1024 => DecapsulationKey1024::from_seed(seed()?).encapsulation_key().to_bytes().to_vec(),
+        _ => return None,
+    })
 }
 
 /// PKCS#8 as AWS answers it, whatever the HSM puts into it: an EC key with its public half and without parameters of its own.

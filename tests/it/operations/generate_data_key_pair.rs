@@ -56,7 +56,8 @@ pub fn pair_specs() -> Vec<&'static str> {
     let (can, cannot): (Vec<_>, Vec<_>) =
         all.into_iter().partition(|(_, spec)| hsm().wraps(*spec, KeyUsage::SignVerify));
     cannot.iter().for_each(|(name, _)| println!("skipped: {name}: the HSM lets no such pairs out"));
-    can.into_iter().map(|(name, _)| name).chain(["ECC_NIST_EDWARDS25519"]).collect()
+    let seeds = ["ECC_NIST_EDWARDS25519", "ML_KEM_512", "ML_KEM_768", "ML_KEM_1024"];
+    can.into_iter().map(|(name, _)| name).chain(seeds).collect()
 }
 
 #[tokio::test]
@@ -94,6 +95,9 @@ fn halves_belong_together(spec: &str, made: &Value) {
     let spki = STANDARD.decode(text(made, "PublicKey")).unwrap();
     let public = SubjectPublicKeyInfoRef::from_der(&spki).unwrap().subject_public_key.raw_bytes().to_vec();
     let random = SystemRandom::new();
+    if spec.starts_with("ML_KEM") {
+        return ml_kem_halves(spec, &private, &public);
+    }
     let derived = match spec {
         "ECC_NIST_P256" => {
             let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &private, &random).unwrap();
@@ -121,6 +125,25 @@ fn halves_belong_together(spec: &str, made: &Value) {
         assert_eq!(derived[1..], public[1..derived.len()], "{spec}");
     } else {
         assert_eq!(derived, public, "{spec}");
+    }
+}
+
+/// A secret for the public key is what the private key, in the form of a seed, comes to.
+fn ml_kem_halves(spec: &str, private: &[u8], public: &[u8]) {
+    let (head, seed) = private.split_at(private.len() - 64);
+    assert_eq!((private.len(), &head[head.len() - 2..]), (86, &[0x80, 64][..]), "the same for all three");
+    use ml_kem::kem::Decapsulate;
+    macro_rules! agree {
+        ($private:ident, $public:ident) => {{
+            let theirs = ml_kem::$public::new(&public.try_into().unwrap()).unwrap();
+            let (blob, secret) = theirs.encapsulate_deterministic(&[7; 32].into());
+            assert_eq!(ml_kem::$private::from_seed(seed.try_into().unwrap()).decapsulate(&blob), secret);
+        }};
+    }
+    match spec {
+        "ML_KEM_512" => agree!(DecapsulationKey512, EncapsulationKey512),
+        "ML_KEM_768" => agree!(DecapsulationKey768, EncapsulationKey768),
+        _ => agree!(DecapsulationKey1024, EncapsulationKey1024),
     }
 }
 

@@ -6,6 +6,7 @@ pub mod operator;
 mod patient;
 
 use std::{
+    error::Error,
     io,
     net::SocketAddr,
     num::NonZero,
@@ -78,9 +79,17 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure with the ordinary exit code.
-    pub fn new(text: impl ToString) -> Self {
-        Self { text: text.to_string(), exit: 1 }
+    /// A failure with the ordinary exit code, and all that was behind it.
+    pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        let error = error.into();
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(deeper) = cause {
+            text.push_str(": ");
+            text.push_str(&deeper.to_string());
+            cause = deeper.source();
+        }
+        Self { text, exit: 1 }
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
     io::Write,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -25,6 +26,10 @@ use crate::{
 /// Where Debian's package puts the module.
 pub const SOFTHSM2_MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const SOFTHSM2_CONF: &str = "SOFTHSM2_CONF";
+/// How long the first start tries to make the administrator's access key, and how often.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(200);
+
 const SOFTHSM2_CONF_FILE: &str = "softhsm2.conf";
 const TOKEN_LABEL: &str = "strongroom";
 const ADMINISTRATOR: &str = "administrator";
@@ -148,7 +153,7 @@ allow_raw_rsa = true
             Err(error) if error.code == Code::AlreadyExistsException => {}
             Err(error) => return Err(Failure::new(error)),
         }
-        let made = service.admin.create_access_key(&service.vault, ADMINISTRATOR).await.map_err(Failure::new)?;
+        let made = make_access_key(service).await?;
         self.write("administrator", &format!("{}\n{}\n", made.access_key_id, made.secret.expose()))?;
         Ok(made)
     }
@@ -174,6 +179,20 @@ allow_raw_rsa = true
             fs::rename(&new, &path)
         };
         write().map_err(|error| Failure::new(format!("{}: {error}", path.display())))
+    }
+}
+
+/// An access key for the administrator. The HSM may falter at the first start, and the deployment be founded a moment later.
+async fn make_access_key(service: &Service) -> Result<Credentials, Failure> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match service.admin.create_access_key(&service.vault, ADMINISTRATOR).await {
+            Err(error) if error.code == Code::DependencyTimeoutException && Instant::now() < until => {
+                tracing::warn!(cause = ?error.cause(), "the administrator's access key could not be made; it is tried again");
+                tokio::time::sleep(PAUSE).await;
+            }
+            made => return made.map_err(Failure::new),
+        }
     }
 }
 

@@ -41,6 +41,7 @@ use crate::{
     authn::Vault,
     clock::{Clock, SystemClock},
     config::{Config, Limits, Tls},
+    error::Code,
     health,
     hsm::{self, Hsm, HsmError, Isolation, Kind, Launch, PinSource},
     kms::{
@@ -144,7 +145,11 @@ pub async fn open(config: &Config, launch: Launch) -> Result<Service, Failure> {
     let machines = Machines { store, hsm: hsm.clone(), trail, clock: Arc::new(SystemClock) };
     let kms = Arc::new(Kms::new(config.kms_settings(), machines, vault.clone()));
     if hsm.opened(FIRST_WORD).await.is_ok() {
-        kms.found().await.map_err(Failure::new)?;
+        // An HSM that falters now is asked again in the background.
+        match kms.found().await {
+            Err(error) if error.code != Code::DependencyTimeoutException => return Err(Failure::new(error)),
+            founded => drop(founded),
+        }
     }
     // The HSM may have taken its time: what was read of the store before it is not news any more.
     kms.follow_store().await.map_err(Failure::new)?;

@@ -9,7 +9,7 @@
 //! | doors: one protocol each | [`api`] [`health`] [`cli`] |
 //! | service: what a KMS does | [`kms`] [`operations`] [`authn`] [`tasks`] `failure` |
 //! | machines: owners of a resource | [`store`] [`hsm`] [`audit`] [`metrics`] |
-//! | decisions: pure functions | [`policy`] [`access`] [`sigv4`] |
+//! | decisions: pure functions | [`policy`] [`access`] [`sigv4`] [`attestation`] |
 //! | words: values and their rules | [`error`] [`arn`] [`action`] [`principal`] [`identity`] [`secret`] [`clock`] [`page`] [`envelope`] [`key`] |
 //!
 //! Follow one Encrypt: [`api`] reads the request and hands it to [`kms::Kms::perform`], which has [`authn`] prove the
@@ -20,6 +20,7 @@ pub mod access;
 pub mod action;
 pub mod api;
 pub mod arn;
+pub mod attestation;
 pub mod audit;
 pub mod authn;
 pub mod cli;

@@ -7,7 +7,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
     ("doors", &["api", "health", "cli"]),
     ("service", &["kms", "operations", "authn", "tasks", "failure"]),
     ("machines", &["store", "hsm", "audit", "metrics"]),
-    ("decisions", &["policy", "access", "sigv4"]),
+    ("decisions", &["policy", "access", "sigv4", "attestation"]),
     (
         "words",
         &["error", "arn", "action", "principal", "identity", "secret", "clock", "page", "envelope", "key", "word"],
@@ -24,6 +24,9 @@ const HOMES: &[(&str, &[&str])] = &[
     ("hyper::", &["server.rs"]),
     ("hyper_util::", &["server.rs"]),
     ("rustls::", &["server.rs"]),
+    ("webpki::", &["attestation/"]),
+    ("x509_cert::", &["attestation/"]),
+    ("minicbor::", &["attestation/"]),
     ("clap::", &["cli/", "main.rs"]),
     ("SystemTime", &["clock.rs"]),
     ("unsafe ", &["hsm/engine/raw.rs"]),

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that panics has failed")]
 
 mod architecture;
+mod attestation;
+mod attester;
 mod configuration;
 mod every_operation;
 mod faults;

@@ -179,6 +179,15 @@ pub enum Command {
         /// What kind of pair.
         spec: KeySpec,
     },
+    /// RSAES-OAEP with SHA-256 under a public key that is nobody's here. Answered by [`Answer::Bytes`].
+    EncryptFor {
+        /// The public key: DER SubjectPublicKeyInfo.
+        #[serde(with = "wire::bytes")]
+        public_key: Vec<u8>,
+        /// The plaintext.
+        #[serde(with = "wire::secret")]
+        input: SecretBytes,
+    },
     /// Random bytes of the HSM's generator. Answered by [`Answer::Plaintext`].
     Random {
         /// How many.
@@ -236,7 +245,7 @@ pub enum Answer {
     },
     /// Of `Open`, `Decrypt`, `Agree`, `Decapsulate` and `Random`.
     Plaintext(#[serde(with = "wire::secret")] SecretBytes),
-    /// Of `Encrypt`, `Sign` and `Mac`.
+    /// Of `Encrypt`, `EncryptFor`, `Sign` and `Mac`.
     Bytes(#[serde(with = "wire::bytes")] Vec<u8>),
     /// Of `Import`.
     Imported {
@@ -309,7 +318,8 @@ impl Command {
             Self::Import { carrier, .. } => Some(carrier),
             Self::GenerateCarrier { .. } => None,
             Self::Encapsulate { material } | Self::Decapsulate { material, .. } => Some(material),
-            Self::Random { .. } | Self::Generate { .. } | Self::GeneratePair { .. } | Self::Renew | Self::Check => None,
+            Self::EncryptFor { .. } | Self::Random { .. } => None,
+            Self::Generate { .. } | Self::GeneratePair { .. } | Self::Renew | Self::Check => None,
         }
     }
 

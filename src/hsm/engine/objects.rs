@@ -6,7 +6,7 @@ use cryptoki::session::{Session, SessionState};
 use crate::key::material::{Keeping, Material};
 use crate::key::spec::KeySpec;
 
-use super::crypto::Line;
+use super::crypto::{Line, Oaep};
 use super::public_key::{PublicKey, RsaPublicKey, without_leading_zeros};
 use super::templates::{self, Allowed, Nature, class};
 use crate::hsm::error::{HsmError, Kind};
@@ -106,6 +106,13 @@ impl Line<'_> {
         let key = public_key(material)?;
         let handle = self.session.create_object(&templates::public_to_create(nature(material), &key))?;
         Ok(Loaded { handle, ours: true })
+    }
+
+    /// RSAES-OAEP under a public key that is brought into the HSM for this one call.
+    pub(super) fn oaep_encrypt_for(&self, oaep: Oaep, key: RsaPublicKey, input: &[u8]) -> Result<Vec<u8>, HsmError> {
+        let template = templates::public_to_create(templates::RSA, &PublicKey::Rsa(key.clone()));
+        let public = Passing::new(self.session, self.session.create_object(&template)?);
+        self.oaep_encrypt(oaep, public.handle, &key, input)
     }
 
     /// Destroys the token objects of probes that were killed, and says how many: those with the probe's label, of the kind

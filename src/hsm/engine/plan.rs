@@ -31,7 +31,8 @@ impl Command {
             Self::Agree { material, .. } | Self::Decapsulate { material, .. } => (Half::Secret, material),
             Self::Encrypt { material, .. } | Self::Verify { material, .. } => (Half::Public, material),
             Self::Encapsulate { material } => (Half::Public, material),
-            Self::Random { .. } | Self::Generate { .. } | Self::GeneratePair { .. } => return None,
+            Self::EncryptFor { .. } | Self::Random { .. } => return None,
+            Self::Generate { .. } | Self::GeneratePair { .. } => return None,
             Self::GenerateCarrier { .. } | Self::Import { .. } => return None,
             Self::Destroy { .. } | Self::Renew | Self::Check => return None,
         };

@@ -22,7 +22,7 @@ use super::objects::rsa_public_key;
 use super::pairs::DataKeyPair;
 use super::pool::{Failure, Job, Lane, Shift};
 use super::proof;
-use super::public_key::point_of;
+use super::public_key::{RsaPublicKey, point_of};
 use super::queue::{Next, Queue};
 use crate::hsm::command::{Answer, Command, Place, Sealed};
 use crate::hsm::error::{HsmError, Kind};
@@ -208,6 +208,7 @@ impl Task<'_> {
                 self.import(order, &Parcel { carrier, algorithm: *algorithm, blob })
             }
             Command::GeneratePair { spec } => line.generate_pair(*spec, &self.core.profile).map(Answer::from),
+            Command::EncryptFor { public_key, input } => self.encrypt_for(public_key, input).map(Answer::Bytes),
             Command::Random { len } => line.random(*len).map(Answer::Plaintext),
             Command::Generate { id, spec, usage, place } => {
                 self.generate(Order { id: *id, spec: *spec, usage: *usage, place: *place })
@@ -260,6 +261,11 @@ impl Task<'_> {
 
     fn lease(&self) -> Result<&Lease, HsmError> {
         self.lease.ok_or_else(|| HsmError::new(Kind::Bug, "lease", "the command came without its handle"))
+    }
+
+    fn encrypt_for(&self, public_key: &[u8], input: &SecretBytes) -> Result<Vec<u8>, HsmError> {
+        let oaep = self.oaep(EncryptionAlgorithm::RsaesOaepSha256)?;
+        self.line.oaep_encrypt_for(oaep, RsaPublicKey::from_spki(public_key)?, input.expose())
     }
 
     fn oaep(&self, algorithm: EncryptionAlgorithm) -> Result<Oaep, HsmError> {

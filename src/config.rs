@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
     arn::AccountId,
+    attestation::Roots,
     hsm::{self, Isolation, PinSource, TokenSelector},
     kms::{self, KeyStoreKind},
 };
@@ -46,6 +48,9 @@ pub struct Config {
     pub audit: Audit,
     /// The HSM.
     pub hsm: Hsm,
+    /// Who may be sent plaintexts instead of the caller.
+    #[serde(default)]
+    pub attestation: Attestation,
     /// What clients may take up.
     #[serde(default)]
     pub limits: Limits,
@@ -162,6 +167,27 @@ pub struct Further {
     pub environment: Option<BTreeMap<String, String>>,
 }
 
+/// Who may be sent plaintexts instead of the caller (`Recipient`).
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Attestation {
+    /// PEM files with the root certificates that vouch for attestation documents. With none, every Recipient is refused.
+    #[serde(deserialize_with = "names")]
+    pub roots: Vec<PathBuf>,
+}
+
+impl Attestation {
+    fn read_roots(&self) -> Result<Roots, String> {
+        let mut roots = Roots::default();
+        for path in &self.roots {
+            let wrong = |error: String| format!("attestation.roots: {}: {error}", path.display());
+            let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+            roots.trust_pem(&pem).map_err(wrong)?;
+        }
+        Ok(roots)
+    }
+}
+
 /// What clients may take up.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -184,19 +210,20 @@ impl Default for Limits {
 }
 
 /// A list of names; from the environment, one text with commas.
-fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+fn names<'de, D: Deserializer<'de>, T: From<String>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Names {
         Text(String),
         List(Vec<String>),
     }
-    Ok(match Names::deserialize(deserializer)? {
+    let names = match Names::deserialize(deserializer)? {
         Names::Text(text) => {
             text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
         }
         Names::List(names) => names,
-    })
+    };
+    Ok(names.into_iter().map(T::from).collect())
 }
 
 mod defaults {
@@ -353,9 +380,12 @@ impl Config {
         })
     }
 
-    /// The service's part.
-    pub fn kms_settings(&self) -> kms::Settings {
-        kms::Settings {
+    /// The service's part; reads the attestation roots.
+    ///
+    /// # Errors
+    /// Which file of a root is wrong, and why.
+    pub fn kms_settings(&self) -> Result<kms::Settings, String> {
+        Ok(kms::Settings {
             partition: self.partition.clone(),
             account: self.account.clone(),
             regions: (!self.regions.is_empty()).then(|| self.regions.clone()),
@@ -363,6 +393,7 @@ impl Config {
             generation_deadline: Duration::from_millis(self.hsm.generation_deadline_ms),
             staleness: Duration::from_millis(self.store.staleness_ms),
             keeping: self.hsm.keeping,
-        }
+            attestation_roots: Arc::new(self.attestation.read_roots()?),
+        })
     }
 }

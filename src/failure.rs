@@ -1,6 +1,7 @@
 //! From the failures of machines to the exceptions of AWS: one `match` per arrow.
 
 use crate::{
+    attestation::Refusal,
     audit::AuditError,
     error::{Code, KmsError},
     hsm::{HsmError, Kind},
@@ -56,6 +57,11 @@ pub fn hsm_about_ciphertext(error: HsmError) -> KmsError {
         Kind::Rejected => KmsError::bare(Code::InvalidCiphertextException),
         _ => hsm(error),
     }
+}
+
+/// What the caller sees of an attestation document that attests nothing.
+pub fn attestation(refusal: Refusal) -> KmsError {
+    KmsError::invalid(format!("The attestation document is not valid: {refusal}."))
 }
 
 /// Something that the service needs is not there yet; `what` is for the log.

@@ -135,6 +135,7 @@ pub async fn open(config: &Config, launch: Launch) -> Result<Service, Failure> {
     if config.hsm.isolation == Isolation::None {
         take_environment(&config.hsm_settings().map_err(Failure::new)?)?;
     }
+    let settings = config.kms_settings().map_err(Failure::new)?;
     let store = open_store(config).await?;
     let trail = Trail::open(&config.audit.path, config.audit.sync);
     let trail = trail.map_err(|error| Failure::new(format!("{}: {error}", config.audit.path.display())))?;
@@ -143,7 +144,7 @@ pub async fn open(config: &Config, launch: Launch) -> Result<Service, Failure> {
     admin::furnish(&store, &vault, &config.account).await.map_err(Failure::new)?;
     let admin = admin(config, store.clone());
     let machines = Machines { store, hsm: hsm.clone(), trail, clock: Arc::new(SystemClock) };
-    let kms = Arc::new(Kms::new(config.kms_settings(), machines, vault.clone()));
+    let kms = Arc::new(Kms::new(settings, machines, vault.clone()));
     if hsm.opened(FIRST_WORD).await.is_ok() {
         // An HSM that falters now is asked again in the background.
         match kms.found().await {

@@ -43,6 +43,8 @@ pub struct Event<'a> {
     pub account: &'a str,
     /// Whether the operation changes nothing.
     pub read_only: bool,
+    /// Who was to get the plaintext instead of the caller, as `additionalEventData` has it; `null` for the caller.
+    pub additional: &'a Value,
     /// How the call failed, if it did.
     pub error: Option<Failure<'a>>,
 }
@@ -85,7 +87,7 @@ struct Record<'a> {
 impl Serialize for Record<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let event = self.event;
-        let mut out = serializer.serialize_struct("Record", 20)?;
+        let mut out = serializer.serialize_struct("Record", 21)?;
         out.serialize_field("eventVersion", "1.11")?;
         out.serialize_field("userIdentity", &event.caller)?;
         out.serialize_field("eventTime", &Shown(event.time))?;
@@ -102,6 +104,9 @@ impl Serialize for Record<'_> {
         }
         out.serialize_field("requestParameters", event.parameters)?;
         out.serialize_field("responseElements", &Value::Null)?;
+        if !event.additional.is_null() {
+            out.serialize_field("additionalEventData", event.additional)?;
+        }
         out.serialize_field("requestID", &event.request_id)?;
         out.serialize_field("eventID", &self.event_id)?;
         out.serialize_field("readOnly", &event.read_only)?;

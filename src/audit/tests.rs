@@ -50,6 +50,7 @@ fn event<'a>(caller: Caller<'a>, parameters: &'a Value, resources: &'a [String])
         parameters,
         resources,
         account: "111122223333",
+        additional: &Value::Null,
         read_only: true,
         error: None,
     }

@@ -2,6 +2,8 @@
 
 use std::{sync::Mutex, time::Instant};
 
+use serde_json::Value;
+
 use crate::{
     access::{self, Caller, Resolved},
     action::Action,
@@ -23,12 +25,13 @@ pub struct Cx<'a> {
     now: Timestamp,
     deadline: Instant,
     touched: Mutex<Vec<String>>,
+    recipient: Mutex<Value>,
 }
 
 impl<'a> Cx<'a> {
     pub(super) fn new(kms: &'a Kms, caller: Caller, realm: Realm, now: Timestamp, deadline: Instant) -> Self {
         let asker = Asker::named(caller.principal.arn());
-        Self { kms, caller, asker, realm, now, deadline, touched: Mutex::default() }
+        Self { kms, caller, asker, realm, now, deadline, touched: Mutex::default(), recipient: Mutex::default() }
     }
 
     /// When the request came; the same through all of it.
@@ -131,6 +134,16 @@ impl<'a> Cx<'a> {
     /// Names a key in the audit record of this request.
     pub fn note(&self, arn: String) {
         self.touched.lock().unwrap_or_else(|e| e.into_inner()).push(arn);
+    }
+
+    /// Shows in the audit record of this request who is to get its plaintext.
+    pub(super) fn note_recipient(&self, recipient: Value) {
+        *self.recipient.lock().unwrap_or_else(|e| e.into_inner()) = recipient;
+    }
+
+    /// The recipient that the audit record shows.
+    pub(super) fn recipient(&self) -> Value {
+        self.recipient.lock().unwrap_or_else(|e| e.into_inner()).take()
     }
 
     /// The keys that the audit record names.

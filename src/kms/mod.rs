@@ -11,6 +11,7 @@ mod invocations;
 mod keys;
 mod padding;
 mod readiness;
+mod recipient;
 mod record;
 pub mod sealing;
 pub mod seed;
@@ -28,6 +29,7 @@ use uuid::Uuid;
 use crate::{
     access::Caller,
     arn::{AccountId, Realm},
+    attestation::Roots,
     audit::Trail,
     authn::{Authn, Vault},
     clock::{Clock, Timestamp},
@@ -72,6 +74,8 @@ pub struct Settings {
     pub staleness: Duration,
     /// Where the material of new keys is kept.
     pub keeping: KeyStoreKind,
+    /// Who may vouch for the recipients of plaintexts.
+    pub attestation_roots: Arc<Roots>,
 }
 
 /// The machines that the service runs on.
@@ -172,6 +176,7 @@ impl Kms {
         let cx = Cx::new(self, caller, realm, record.time, began + self.settings.deadline);
         let outcome = entry.run(&cx, &body).await;
         record.resources = cx.touched();
+        record.recipient = cx.recipient();
         outcome
     }
 

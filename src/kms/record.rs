@@ -3,11 +3,13 @@
 //! Parameters are recorded by a list of those that may be: whatever is not on it, plaintexts and blobs above all, is
 //! never looked at.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use http::request::Parts;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::{
+    attestation::{Attested, Measurements},
     audit::{AuditError, Caller, Event, Failure, Trail},
     clock::Timestamp,
     error::{Code, KmsError},
@@ -76,6 +78,8 @@ pub struct Record {
     pub identity: Option<Identity>,
     /// Key ARNs that the call was about.
     pub resources: Vec<String>,
+    /// Who was attested to get a plaintext instead of the caller.
+    pub recipient: Value,
     /// What the call asks for, if it is anything.
     pub operation: Option<&'static Entry>,
     claimed: Option<String>,
@@ -91,6 +95,7 @@ impl Record {
             time,
             identity: None,
             resources: Vec::new(),
+            recipient: Value::Null,
             operation: None,
             claimed: None,
             region: String::new(),
@@ -149,6 +154,7 @@ impl Record {
             resources: &self.resources,
             account: settings.account.as_str(),
             read_only: self.operation.is_some_and(|entry| entry.read_only),
+            additional: &self.recipient,
             error: error.map(failure),
         };
         trail.record(&event).await
@@ -170,6 +176,22 @@ fn failure(error: &KmsError) -> Failure<'_> {
         code => code.as_str(),
     };
     Failure { code, message: error.message.as_deref() }
+}
+
+/// An attested recipient, as CloudTrail shows it ("Monitoring requests for Nitro enclaves", "… for NitroTPM").
+pub fn recipient(attested: &Attested) -> Value {
+    let (platform, shown, registers) = match attested.measurements() {
+        Measurements::Enclave(registers) => ("Enclave", &[0, 1, 2, 3, 4, 8], registers),
+        Measurements::NitroTpm(registers) => ("NitroTPM", &[4, 7, 8, 9, 16, 23], registers),
+    };
+    let name = |number: &u8| match (platform, number) {
+        ("Enclave", 0) => "attestationDocumentEnclaveImageDigest".to_owned(),
+        _ => format!("attestationDocument{platform}PCR{number}"),
+    };
+    let measured =
+        shown.iter().filter_map(|number| Some((name(number), STANDARD.encode(registers.get(number)?).into())));
+    let module = ("attestationDocumentModuleId".to_owned(), cut(attested.module_id()).into());
+    json!({"recipient": Value::Object(std::iter::once(module).chain(measured).collect())})
 }
 
 fn chain(cause: &(dyn std::error::Error + 'static)) -> String {

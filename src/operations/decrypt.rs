@@ -7,8 +7,8 @@ use super::{
     answer::Base64,
     ciphertext::Source,
     end_dry_run,
-    member::{Ciphertext, DryRunModifiers, GrantTokens, KeyText, Present, request},
-    refuse_recipient,
+    member::{Ciphertext, DryRunModifiers, GrantTokens, KeyText, request},
+    recipient::Recipient,
 };
 use crate::{
     action::Action,
@@ -26,7 +26,7 @@ request! {
         _grant_tokens: GrantTokens = default "GrantTokens",
         key_id: KeyText = optional "KeyId",
         algorithm: EncryptionAlgorithm = optional "EncryptionAlgorithm",
-        recipient: Present = default "Recipient",
+        recipient: Recipient = default "Recipient",
         dry_run: bool = default "DryRun",
         modifiers: DryRunModifiers = default "DryRunModifiers",
     }
@@ -36,8 +36,11 @@ request! {
 #[serde(rename_all = "PascalCase")]
 pub struct Answer {
     key_id: String,
-    plaintext: Base64<SecretBytes>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plaintext: Option<Base64<SecretBytes>>,
     encryption_algorithm: EncryptionAlgorithm,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ciphertext_for_recipient: Option<Base64<Vec<u8>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key_material_id: Option<MaterialId>,
 }
@@ -48,20 +51,22 @@ impl Operation for Decrypt {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        refuse_recipient(&self.recipient)?;
         let algorithm = self.algorithm.unwrap_or(EncryptionAlgorithm::SymmetricDefault);
         let blob = self.modifiers.blob(self.dry_run, self.blob, "ciphertextBlob")?;
         let key = self.key_id.map(|text| text.0);
         let source = Source { key, blob, context: self.context, algorithm };
         source.check("keyId")?;
         let openable = source.openable(cx, Self::NAME, Action::Decrypt)?;
+        let addressee = self.recipient.attest(cx).await?;
         end_dry_run(self.dry_run)?;
         let (key, opened) = openable.open(cx).await?;
+        let handed = addressee.hand_over(cx, opened.plaintext).await?;
         Ok(Answer {
             key_id: key.arn().to_owned(),
-            plaintext: Base64(opened.plaintext),
+            plaintext: handed.plaintext,
             encryption_algorithm: algorithm,
-            key_material_id: opened.material,
+            ciphertext_for_recipient: handed.for_recipient,
+            key_material_id: addressee.in_clear(opened.material),
         })
     }
 }

@@ -6,8 +6,8 @@ use super::{
     Operation,
     answer::Base64,
     end_dry_run,
-    member::{Blob, GrantTokens, KeyText, Present, request},
-    refuse_recipient,
+    member::{Blob, GrantTokens, KeyText, request},
+    recipient::Recipient,
 };
 use crate::{
     action::Action,
@@ -28,7 +28,7 @@ request! {
         public_key: PublicKey = required "PublicKey",
         _grant_tokens: GrantTokens = default "GrantTokens",
         dry_run: bool = default "DryRun",
-        recipient: Present = default "Recipient",
+        recipient: Recipient = default "Recipient",
     }
 }
 
@@ -36,7 +36,10 @@ request! {
 #[serde(rename_all = "PascalCase")]
 pub struct Answer {
     key_id: String,
-    shared_secret: Base64<SecretBytes>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shared_secret: Option<Base64<SecretBytes>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ciphertext_for_recipient: Option<Base64<Vec<u8>>>,
     key_agreement_algorithm: KeyAgreementAlgorithm,
     key_origin: Origin,
 }
@@ -47,14 +50,16 @@ impl Operation for DeriveSharedSecret {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        refuse_recipient(&self.recipient)?;
         let key = cx.resolve(&self.key_id.0)?.authorize(cx.caller(), Action::DeriveSharedSecret)?;
         let key = key.usable(Self::NAME, self.algorithm)?;
+        let addressee = self.recipient.attest(cx).await?;
         end_dry_run(self.dry_run)?;
         let secret = cx.agree(&key, self.public_key.0.expose().to_vec()).await?;
+        let handed = addressee.hand_over(cx, secret).await?;
         Ok(Answer {
             key_id: key.arn().to_owned(),
-            shared_secret: Base64(secret),
+            shared_secret: handed.plaintext,
+            ciphertext_for_recipient: handed.for_recipient,
             key_agreement_algorithm: self.algorithm,
             key_origin: key.key().origin,
         })

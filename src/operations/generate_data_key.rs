@@ -6,8 +6,8 @@ use super::{
     Operation,
     answer::Base64,
     end_dry_run,
-    member::{DataKeySpec, GrantTokens, Int, KeyText, Present, request},
-    refuse_recipient,
+    member::{DataKeySpec, GrantTokens, Int, KeyText, request},
+    recipient::Recipient,
 };
 use crate::{
     action::Action,
@@ -29,7 +29,7 @@ request! {
         number_of_bytes: NumberOfBytes = optional "NumberOfBytes",
         key_spec: DataKeySpec = optional "KeySpec",
         _grant_tokens: GrantTokens = default "GrantTokens",
-        recipient: Present = default "Recipient",
+        recipient: Recipient = default "Recipient",
         dry_run: bool = default "DryRun",
     }
 }
@@ -41,7 +41,10 @@ pub type NumberOfBytes = Int<1, 1024>;
 #[serde(rename_all = "PascalCase")]
 pub struct Answer {
     ciphertext_blob: Base64<Vec<u8>>,
-    plaintext: Base64<SecretBytes>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plaintext: Option<Base64<SecretBytes>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ciphertext_for_recipient: Option<Base64<Vec<u8>>>,
     key_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     key_material_id: Option<MaterialId>,
@@ -53,17 +56,19 @@ impl Operation for GenerateDataKey {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        refuse_recipient(&self.recipient)?;
         let length = data_key_length(self.key_spec, self.number_of_bytes)?;
         let key = cx.resolve(&self.key_id.0)?.authorize(cx.caller(), Action::GenerateDataKey)?;
         let key = key.usable(Self::NAME, EncryptionAlgorithm::SymmetricDefault)?;
+        let addressee = self.recipient.attest(cx).await?;
         end_dry_run(self.dry_run)?;
         let data_key = cx.generate_data_key(&key, &self.context, length).await?;
+        let handed = addressee.hand_over(cx, data_key.plaintext).await?;
         Ok(Answer {
             ciphertext_blob: Base64(data_key.ciphertext_blob),
-            plaintext: Base64(data_key.plaintext),
+            plaintext: handed.plaintext,
+            ciphertext_for_recipient: handed.for_recipient,
             key_id: key.arn().to_owned(),
-            key_material_id: key.key().current_material_id(),
+            key_material_id: addressee.in_clear(key.key().current_material_id()),
         })
     }
 }

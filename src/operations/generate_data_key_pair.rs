@@ -6,8 +6,8 @@ use super::{
     Operation,
     answer::Base64,
     end_dry_run,
-    member::{DataKeyPairSpec, GrantTokens, KeyText, Present, request},
-    refuse_recipient,
+    member::{DataKeyPairSpec, GrantTokens, KeyText, request},
+    recipient::Recipient,
 };
 use crate::{
     access::Usable,
@@ -25,7 +25,7 @@ request! {
         key_id: KeyText = required "KeyId",
         pair_spec: DataKeyPairSpec = required "KeyPairSpec",
         _grant_tokens: GrantTokens = default "GrantTokens",
-        recipient: Present = default "Recipient",
+        recipient: Recipient = default "Recipient",
         dry_run: bool = default "DryRun",
     }
 }
@@ -34,7 +34,10 @@ request! {
 #[serde(rename_all = "PascalCase")]
 pub struct Answer {
     private_key_ciphertext_blob: Base64<Vec<u8>>,
-    private_key_plaintext: Base64<SecretBytes>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    private_key_plaintext: Option<Base64<SecretBytes>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ciphertext_for_recipient: Option<Base64<Vec<u8>>>,
     public_key: Base64<Vec<u8>>,
     key_id: String,
     key_pair_spec: DataKeyPairSpec,
@@ -48,18 +51,20 @@ impl Operation for GenerateDataKeyPair {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        refuse_recipient(&self.recipient)?;
         let key = cx.resolve(&self.key_id.0)?.authorize(cx.caller(), Action::GenerateDataKeyPair)?;
         let key = key.usable(Self::NAME, EncryptionAlgorithm::SymmetricDefault)?;
+        let addressee = self.recipient.attest(cx).await?;
         end_dry_run(self.dry_run)?;
         let (pair, sealed) = make_pair(cx, &key, self.pair_spec, &self.context).await?;
+        let handed = addressee.hand_over(cx, pair.private_key).await?;
         Ok(Answer {
             private_key_ciphertext_blob: Base64(sealed),
-            private_key_plaintext: Base64(pair.private_key),
+            private_key_plaintext: handed.plaintext,
+            ciphertext_for_recipient: handed.for_recipient,
             public_key: Base64(pair.public_key),
             key_id: key.arn().to_owned(),
             key_pair_spec: self.pair_spec,
-            key_material_id: key.key().current_material_id(),
+            key_material_id: addressee.in_clear(key.key().current_material_id()),
         })
     }
 }

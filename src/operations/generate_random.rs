@@ -6,8 +6,8 @@ use super::{
     Operation,
     answer::Base64,
     generate_data_key::NumberOfBytes,
-    member::{Int, Present, Text, request},
-    refuse_recipient,
+    member::{Int, Text, request},
+    recipient::Recipient,
 };
 use crate::{
     action::Action,
@@ -21,14 +21,17 @@ request! {
     GenerateRandom {
         number_of_bytes: NumberOfBytes = optional "NumberOfBytes",
         custom_key_store_id: Text<1, 64> = optional "CustomKeyStoreId",
-        recipient: Present = default "Recipient",
+        recipient: Recipient = default "Recipient",
     }
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Answer {
-    plaintext: Base64<SecretBytes>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plaintext: Option<Base64<SecretBytes>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ciphertext_for_recipient: Option<Base64<Vec<u8>>>,
 }
 
 impl Operation for GenerateRandom {
@@ -40,12 +43,13 @@ impl Operation for GenerateRandom {
         let Some(Int(bytes)) = self.number_of_bytes else {
             return Err(KmsError::invalid("NumberOfBytes is required."));
         };
-        refuse_recipient(&self.recipient)?;
         cx.authorize(Action::GenerateRandom)?;
         if self.custom_key_store_id.is_some() {
             return Err(KmsError::bare(Code::CustomKeyStoreNotFoundException));
         }
         let bytes = usize::try_from(bytes).map_err(KmsError::internal)?;
-        Ok(Answer { plaintext: Base64(cx.random(bytes).await?) })
+        let addressee = self.recipient.attest(cx).await?;
+        let handed = addressee.hand_over(cx, cx.random(bytes).await?).await?;
+        Ok(Answer { plaintext: handed.plaintext, ciphertext_for_recipient: handed.for_recipient })
     }
 }

@@ -66,6 +66,8 @@ pub trait Member: Sized {
 pub enum Path<'a> {
     /// A member of the request itself, by its name on the wire.
     Top(&'a str),
+    /// A member of a member.
+    Inner(&'a Path<'a>, &'a str),
     /// A member of the n-th item of a list; items count from 1.
     Item(&'a Path<'a>, usize, &'a str),
 }
@@ -74,6 +76,10 @@ impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Top(name) => lower_camel(f, name),
+            Self::Inner(outer, name) => {
+                write!(f, "{outer}.")?;
+                lower_camel(f, name)
+            }
             Self::Item(list, n, name) => {
                 write!(f, "{list}.{n}.member.")?;
                 lower_camel(f, name)
@@ -107,7 +113,7 @@ impl Faults {
         self.tell(format_args!("Value{shown} at '{path}' failed to satisfy constraint: Member must {rule}"))
     }
 
-    fn missing<T>(&mut self, path: &Path<'_>) -> Option<T> {
+    pub(super) fn missing<T>(&mut self, path: &Path<'_>) -> Option<T> {
         self.tell(format_args!("Value null at '{path}' failed to satisfy constraint: Member must not be null"))
     }
 
@@ -494,6 +500,13 @@ impl DataKeyPairSpec {
 }
 
 crate::word::words! {
+    /// KeyEncryptionMechanism of a Recipient.
+    KeyEncryptionAlgorithm {
+        RsaesOaepSha256 = "RSAES_OAEP_SHA_256",
+    }
+}
+
+crate::word::words! {
     /// DryRunModifiers of Decrypt and ReEncrypt.
     DryRunModifier {
         IgnoreCiphertext = "IGNORE_CIPHERTEXT",
@@ -501,6 +514,8 @@ crate::word::words! {
 }
 
 word_members!(Action, KeySpec, KeyUsage, EncryptionAlgorithm, Origin, DataKeySpec, DataKeyPairSpec, DryRunModifier);
+word_members!(KeyEncryptionAlgorithm);
+
 crate::word::words! {
     /// ExpirationModelType.
     ExpirationModel {
@@ -652,19 +667,6 @@ pub fn missing(path: &str) -> String {
 impl Member for DryRunModifiers {
     fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {
         list(json, 0, 1, path, faults).map(Self)
-    }
-}
-
-/// A structure that is only ever refused: Recipient. Whether it has anything in it is all that matters.
-#[derive(Default, PartialEq, Eq)]
-pub struct Present(pub bool);
-
-impl Member for Present {
-    fn read(json: &Json<'_>, _: &Path<'_>, faults: &mut Faults) -> Option<Self> {
-        match json {
-            Json::Map(members) => Some(Self(!members.is_empty())),
-            _ => faults.wrong_type("Expected null"),
-        }
     }
 }
 

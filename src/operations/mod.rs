@@ -9,6 +9,7 @@ pub mod json;
 pub mod member;
 mod metadata;
 mod policy_text;
+mod recipient;
 
 use std::{io, pin::Pin};
 
@@ -199,17 +200,6 @@ fn end_dry_run(dry_run: bool) -> Result<(), KmsError> {
     }
     let text = "The request would have succeeded, but the DryRun option is set.";
     Err(KmsError::new(Code::DryRunOperationException, text))
-}
-
-/// Refuses a Recipient: without attestation roots nothing can be encrypted for it, and to ignore it would answer in clear.
-///
-/// # Errors
-/// `ValidationException` when there is one.
-fn refuse_recipient(recipient: &member::Present) -> Result<(), KmsError> {
-    match recipient.0 {
-        true => Err(KmsError::invalid("Recipient is not supported: no attestation roots are configured.")),
-        false => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -38,18 +38,19 @@ def bare_environment(directory):
 
 
 class Server:
-    def __init__(self, directory, *options):
+    def __init__(self, directory, *options, **environment):
         self.directory = Path(directory)
         self.data = self.directory / "data"
         self.log = self.directory / "stderr.log"
         self.options = options
+        self.own_environment = {**bare_environment(directory), **environment}
         self.process = None
 
     def start(self):
         command = [binary(), "dev", "--data", self.data, "--listen", "127.0.0.1:0", *self.options]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=log, env=bare_environment(self.directory), text=True
+                command, stdout=subprocess.PIPE, stderr=log, env=self.own_environment, text=True
             )
         self.greeting = self._read_until_ready()
         self.environment = exports(self.greeting)

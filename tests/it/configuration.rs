@@ -4,6 +4,8 @@ use std::process::Command;
 
 use strongroom::{config::Config, kms::KeyStoreKind};
 
+use crate::attester::Attester;
+
 const MINIMAL: &str = r#"
 account = "111122223333"
 [store]
@@ -95,6 +97,23 @@ fn plain_http_off_loopback_must_be_asked_for() {
     Config::parse(&off("[tls]\ncertificate = \"/c\"\nkey = \"/k\"")).unwrap();
 }
 
+#[test]
+fn attestation_roots_are_read_and_a_wrong_file_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let [good, empty, missing] = ["good.pem", "empty.pem", "missing.pem"].map(|name| dir.path().join(name));
+    std::fs::write(&good, Attester::new().root_pem()).unwrap();
+    std::fs::write(&empty, "").unwrap();
+    let config = |roots| Config::parse(&format!("{MINIMAL}\n[attestation]\nroots = {roots:?}")).unwrap();
+    assert!(Config::parse(MINIMAL).unwrap().kms_settings().unwrap().attestation_roots.is_empty());
+    assert!(!config(vec![&good]).kms_settings().unwrap().attestation_roots.is_empty());
+    assert!(config(vec![&good]).effective().contains("good.pem"));
+    for (file, why) in [(&empty, "no certificate"), (&missing, "No such file")] {
+        let refused = config(vec![&good, file]).kms_settings().err().unwrap();
+        assert!(refused.starts_with(&format!("attestation.roots: {}: ", file.display())), "{refused}");
+        assert!(refused.contains(why), "{refused}");
+    }
+}
+
 /// In a process of its own: the environment of this one is everybody's.
 #[test]
 fn the_environment_comes_before_the_file() {
@@ -111,6 +130,9 @@ fn the_environment_comes_before_the_file() {
     let regions = check("STRONGROOM__REGIONS", "eu-a-1,eu-b-1");
     let effective: serde_json::Value = serde_json::from_slice(&regions.stdout).unwrap();
     assert_eq!(effective["regions"], serde_json::json!(["eu-a-1", "eu-b-1"]));
+    let roots = check("STRONGROOM__ATTESTATION__ROOTS", "/r/one.pem, /r/two.pem");
+    let effective: serde_json::Value = serde_json::from_slice(&roots.stdout).unwrap();
+    assert_eq!(effective["attestation"]["roots"], serde_json::json!(["/r/one.pem", "/r/two.pem"]));
     assert!(!check("STRONGROOM__HSM__UNHEARD", "1").status.success());
     assert!(!check("STRONGROOM__HSM__SESSIONS", "many").status.success());
     let raw_rsa = check("STRONGROOM__HSM__ALLOW_RAW_RSA", "true");

@@ -30,6 +30,7 @@ pub use strongroom::kms::KeyStoreKind as Keeping;
 use strongroom::{
     api::{self, Limits, UnderWay},
     arn::{AccountId, Realm},
+    attestation::Roots,
     audit::Trail,
     authn::Vault,
     clock::{ManualClock, Timestamp},
@@ -215,8 +216,25 @@ impl World {
 
     /// The same world, writing its audit records to another trail.
     pub async fn on_trail(self, trail: Trail) -> Self {
-        let machines = Machines { store: self.store.clone(), hsm: hsm().clone(), trail, clock: self.clock.clone() };
-        let kms = Arc::new(Kms::new(settings(self.keeping), machines, self.vault.clone()));
+        let settings = settings(self.keeping);
+        self.with_service(trail, settings, hsm()).await
+    }
+
+    /// The same world, where these roots vouch for recipients.
+    pub async fn trusting(self, roots: Roots) -> Self {
+        self.trusting_on(roots, hsm()).await
+    }
+
+    /// The same, on another HSM with the same wrapping key.
+    pub async fn trusting_on(self, roots: Roots, hsm: &Hsm) -> Self {
+        let trail = Trail::open(&self.dir.path().join("audit.jsonl"), false).unwrap();
+        let settings = Settings { attestation_roots: Arc::new(roots), ..settings(self.keeping) };
+        self.with_service(trail, settings, hsm).await
+    }
+
+    async fn with_service(self, trail: Trail, settings: Settings, hsm: &Hsm) -> Self {
+        let machines = Machines { store: self.store.clone(), hsm: hsm.clone(), trail, clock: self.clock.clone() };
+        let kms = Arc::new(Kms::new(settings, machines, self.vault.clone()));
         let router =
             api::router(kms.clone(), Limits { body_bytes: BODY_BYTES, body_timeout: LONG }, UnderWay::default());
         let audit = self.dir.path().join("audit.jsonl");
@@ -481,6 +499,7 @@ impl House {
         match member {
             "NextMarker" => "MARKER".to_owned(),
             "CiphertextBlob"
+            | "CiphertextForRecipient"
             | "Plaintext"
             | "PublicKey"
             | "Signature"
@@ -525,6 +544,12 @@ pub fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
+/// The bytes of a member that is a blob.
+#[track_caller]
+pub fn blob_of(value: &Value, member: &str) -> Vec<u8> {
+    STANDARD.decode(text(value, member)).expect("base64")
+}
+
 /// `value` with `members` added or overwritten.
 pub fn with(mut value: Value, members: Value) -> Value {
     let members = members.as_object().unwrap().clone();
@@ -565,6 +590,7 @@ fn settings(keeping: Keeping) -> Settings {
         generation_deadline: LONG,
         staleness: LONG * 60,
         keeping,
+        attestation_roots: Arc::default(),
     }
 }
 

@@ -250,6 +250,7 @@ async fn service(dir: &Path, hsm: &Hsm, options: &Options) -> (Arc<Kms>, Store, 
         generation_deadline: GENERATION_DEADLINE,
         staleness: Duration::from_secs(3600),
         keeping: options.keeping,
+        attestation_roots: Arc::default(),
     };
     (Arc::new(Kms::new(settings, machines, vault.clone())), store, admin, vault, credentials)
 }

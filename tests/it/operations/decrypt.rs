@@ -5,13 +5,20 @@ use std::time::Duration;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use expect_test::expect;
 use serde_json::{Value, json};
-use strongroom::key::{
-    spec::{KeySpec, KeyUsage},
-    state::KeyState,
+use strongroom::{
+    hsm::{self, Hsm},
+    key::{
+        spec::{KeySpec, KeyUsage},
+        state::KeyState,
+    },
 };
 
 use super::{ALGORITHM, About, GRANT_TOKENS, KEY, Kind, Names, Subject, USE, may, must};
-use crate::world::{Answer, Keeping, World, base64, with};
+use crate::{
+    attester::{Attester, Laptop, REGISTER},
+    softhsm::token,
+    world::{Answer, Keeping, World, base64, blob_of, with},
+};
 
 pub const SUBJECT: Subject = Subject {
     name: "Decrypt",
@@ -342,6 +349,138 @@ async fn a_recipient_is_refused_and_an_empty_one_is_none() {
     let request = |recipient: Value| json!({"CiphertextBlob": blob, "Recipient": recipient});
     assert_eq!(world.call("Decrypt", request(recipient)).await.code(), "ValidationException");
     world.ok("Decrypt", request(json!({}))).await;
+}
+
+#[tokio::test]
+async fn a_recipient_gets_the_plaintext_and_the_caller_does_not() {
+    let attester = Attester::new();
+    let world = World::new().await.trusting(attester.roots()).await;
+    let blob = world.encrypt(&world.key().await, b"attack at dawn").await;
+    let request = json!({"CiphertextBlob": blob, "Recipient": attester.recipient()});
+    let expected = expect![[r#"
+        {
+          "CiphertextForRecipient": "443 bytes",
+          "EncryptionAlgorithm": "SYMMETRIC_DEFAULT",
+          "KeyId": "arn:aws:kms:eu-test-1:111122223333:key/KEY1"
+        }"#]];
+    world.check("Decrypt", request.clone(), expected).await;
+    let envelope = blob_of(&world.ok("Decrypt", request.clone()).await, "CiphertextForRecipient");
+    assert_eq!(Laptop::get().open(&envelope), b"attack at dawn");
+    let recipient = &world.audit().pop().unwrap()["additionalEventData"]["recipient"];
+    assert_eq!(recipient["attestationDocumentModuleId"], "i-0123456789abcdef0-enc0123456789abcdef");
+    assert_eq!(recipient["attestationDocumentEnclaveImageDigest"], base64(&REGISTER));
+    assert_eq!(recipient["attestationDocumentEnclavePCR3"], base64(&REGISTER));
+    // Another content key and IV each time.
+    assert_ne!(blob_of(&world.ok("Decrypt", request).await, "CiphertextForRecipient"), envelope);
+}
+
+#[tokio::test]
+async fn plaintexts_of_every_length_reach_the_recipient() {
+    let attester = Attester::new();
+    let world = World::new().await.trusting(attester.roots()).await;
+    let key = world.key().await;
+    for length in [1, 15, 16, 17, 32, 4096] {
+        let plaintext = vec![length as u8; length];
+        let blob = world.encrypt(&key, &plaintext).await;
+        let answer = world.ok("Decrypt", json!({"CiphertextBlob": blob, "Recipient": attester.recipient()})).await;
+        assert_eq!(Laptop::get().open(&blob_of(&answer, "CiphertextForRecipient")), plaintext);
+    }
+}
+
+#[tokio::test]
+async fn what_rsa_opened_reaches_the_recipient() {
+    let attester = Attester::new();
+    let world = World::new().await.trusting(attester.roots()).await;
+    let request = json!({"KeyId": world.rsa().await, "EncryptionAlgorithm": "RSAES_OAEP_SHA_256"});
+    let sealed = world.ok("Encrypt", with(request.clone(), json!({"Plaintext": base64(b"at dawn")}))).await;
+    let more = json!({"CiphertextBlob": sealed["CiphertextBlob"], "Recipient": attester.recipient()});
+    let answer = world.ok("Decrypt", with(request, more)).await;
+    assert!(answer.get("Plaintext").is_none() && answer.get("KeyMaterialId").is_none());
+    assert_eq!(Laptop::get().open(&blob_of(&answer, "CiphertextForRecipient")), b"at dawn");
+}
+
+#[tokio::test]
+async fn what_attests_nobody_is_refused_and_no_plaintext_is_answered() {
+    let (attester, other) = (Attester::new(), Attester::new());
+    let world = World::new().await.trusting(attester.roots()).await;
+    let blob = world.encrypt(&world.key().await, b"attack at dawn").await;
+    let request = |recipient: Value| json!({"CiphertextBlob": blob, "Recipient": recipient});
+    let invalid = |why: &str| format!("The attestation document is not valid: {why}.");
+    let unknown = invalid("its cabundle does not begin with a configured attestation root");
+    world.refuse("Decrypt", request(other.recipient()), "ValidationException", &unknown).await;
+    let garbage = with(attester.recipient(), json!({"AttestationDocument": "AAAA"}));
+    let malformed = invalid("it is not a COSE_Sign1 of the specified form");
+    world.refuse("Decrypt", request(garbage), "ValidationException", &malformed).await;
+    world.clock.advance(Duration::from_secs(301));
+    let stale = invalid("it is older than five minutes");
+    world.refuse("Decrypt", request(attester.recipient()), "ValidationException", &stale).await;
+}
+
+#[tokio::test]
+async fn a_recipient_is_whole_or_empty() {
+    let attester = Attester::new();
+    let world = World::new().await.trusting(attester.roots()).await;
+    let blob = world.encrypt(&world.key().await, b"attack at dawn").await;
+    let request = |recipient: Value| json!({"CiphertextBlob": blob, "Recipient": recipient});
+    let at = |value: &str, member: &str, rule: &str| {
+        format!("Value {value}at 'recipient.{member}' failed to satisfy constraint: Member must {rule}")
+    };
+    let (algorithm, document) = ("keyEncryptionAlgorithm", "attestationDocument");
+    let long = base64(&vec![0; 262_145]);
+    for (change, fault) in [
+        (json!({"AttestationDocument": null}), at("null ", document, "not be null")),
+        (json!({"KeyEncryptionAlgorithm": null}), at("null ", algorithm, "not be null")),
+        (json!({"AttestationDocument": ""}), at("", document, "have length greater than or equal to 1")),
+        (json!({"AttestationDocument": long}), at("", document, "have length less than or equal to 262144")),
+        (
+            json!({"KeyEncryptionAlgorithm": "RSAES_OAEP_SHA_1"}),
+            at("'RSAES_OAEP_SHA_1' ", algorithm, "satisfy enum value set: [RSAES_OAEP_SHA_256]"),
+        ),
+    ] {
+        let text = format!("1 validation error detected: {fault}");
+        world.refuse("Decrypt", request(with(attester.recipient(), change)), "ValidationException", &text).await;
+    }
+    // A member that is misspelt is none, and then two are missing; nothing of it is ignored.
+    let answer = world.call("Decrypt", request(json!({"attestationDocument": "AAAA"}))).await;
+    assert_eq!(answer.code(), "ValidationException");
+    let number = json!({"KeyEncryptionAlgorithm": "RSAES_OAEP_SHA_256", "AttestationDocument": 1});
+    let text = "NUMBER_VALUE can not be converted to a String";
+    world.refuse("Decrypt", request(number), "SerializationException", text).await;
+}
+
+#[tokio::test]
+async fn a_dry_run_looks_at_the_recipient_too() {
+    let attester = Attester::new();
+    let world = World::new().await.trusting(attester.roots()).await;
+    let blob = world.encrypt(&world.key().await, b"attack at dawn").await;
+    for (platform, code) in [(attester, "DryRunOperationException"), (Attester::new(), "ValidationException")] {
+        let request = json!({"CiphertextBlob": blob, "DryRun": true, "Recipient": platform.recipient()});
+        assert_eq!(world.call("Decrypt", request).await.code(), code);
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_decrypt_may_not_for_a_recipient() {
+    let attester = Attester::new();
+    let world = World::new().await.trusting(attester.roots()).await;
+    let key = world.key().await;
+    let request = |recipient: Value| json!({"KeyId": key, "CiphertextBlob": "AAAA", "Recipient": recipient});
+    let nobody = world.as_user(&[]).await;
+    // Nor is told what is wrong with the document.
+    for recipient in [attester.recipient(), Attester::new().recipient()] {
+        assert_eq!(nobody.call("Decrypt", request(recipient)).await.code(), "AccessDeniedException");
+    }
+}
+
+#[tokio::test]
+async fn an_hsm_without_oaep_with_sha_256_refuses_recipients() {
+    let attester = Attester::new();
+    let strict = Hsm::start(hsm::Settings { allow_raw_rsa: false, ..token() }).unwrap();
+    let world = World::new().await.trusting_on(attester.roots(), &strict).await;
+    let blob = world.encrypt(&world.key().await, b"attack at dawn").await;
+    let request = json!({"CiphertextBlob": blob, "Recipient": attester.recipient()});
+    let text = "The HSM does not offer the mechanism that this operation needs.";
+    world.refuse("Decrypt", request, "UnsupportedOperationException", text).await;
 }
 
 #[tokio::test]

@@ -7,7 +7,10 @@ use serde_json::json;
 use strongroom::key::spec::{KeySpec, KeyUsage};
 
 use super::{About, GRANT_TOKENS, KEY, Kind, Names, Subject, USE, may, must};
-use crate::world::{Keeping, World, base64, text};
+use crate::{
+    attester::{Attester, Laptop},
+    world::{Keeping, World, base64, blob_of, text, with},
+};
 
 pub const SUBJECT: Subject = Subject {
     name: "DeriveSharedSecret",
@@ -110,4 +113,21 @@ async fn a_key_that_signs_agrees_on_nothing() {
         format!("{} key usage is SIGN_VERIFY which is not valid for DeriveSharedSecret.", world.arn_of(&key));
     let request = json!({"KeyId": key, "KeyAgreementAlgorithm": "ECDH", "PublicKey": "AAAA"});
     world.refuse("DeriveSharedSecret", request, "InvalidKeyUsageException", &message).await;
+}
+
+#[tokio::test]
+async fn a_recipient_gets_the_secret_and_the_caller_does_not() {
+    let attester = Attester::new();
+    let world = World::new().await.trusting(attester.roots()).await;
+    let key = world.plant(KeySpec::EccNistP384, KeyUsage::KeyAgreement).await;
+    let public = world.ok("GetPublicKey", json!({"KeyId": key})).await["PublicKey"].clone();
+    let request = json!({"KeyId": key, "KeyAgreementAlgorithm": "ECDH", "PublicKey": public});
+    let secret = world.ok("DeriveSharedSecret", request.clone()).await;
+    let for_recipient = with(request.clone(), json!({"Recipient": attester.recipient()}));
+    let answer = world.ok("DeriveSharedSecret", for_recipient).await;
+    assert!(answer.get("SharedSecret").is_none());
+    let opened = Laptop::get().open(&blob_of(&answer, "CiphertextForRecipient"));
+    assert_eq!(opened, blob_of(&secret, "SharedSecret"));
+    let other = with(request, json!({"DryRun": true, "Recipient": Attester::new().recipient()}));
+    assert_eq!(world.call("DeriveSharedSecret", other).await.code(), "ValidationException");
 }

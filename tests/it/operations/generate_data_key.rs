@@ -8,7 +8,10 @@ use strongroom::key::{
 };
 
 use super::{About, GRANT_TOKENS, KEY, Kind, Names, Subject, USE, may, must};
-use crate::world::{Keeping, World, with};
+use crate::{
+    attester::{Attester, Laptop},
+    world::{Keeping, World, blob_of, with},
+};
 
 pub const SUBJECT: Subject = Subject {
     name: "GenerateDataKey",
@@ -126,6 +129,23 @@ async fn a_recipient_is_refused() {
     let recipient = json!({"KeyEncryptionAlgorithm": "RSAES_OAEP_SHA_256", "AttestationDocument": "AAAA"});
     let request = json!({"KeyId": world.key().await, "KeySpec": "AES_256", "Recipient": recipient});
     assert_eq!(world.call("GenerateDataKey", request).await.code(), "ValidationException");
+}
+
+#[tokio::test]
+async fn a_recipient_gets_the_data_key_and_the_caller_only_its_ciphertext() {
+    let attester = Attester::new();
+    let world = World::new().await.trusting(attester.roots()).await;
+    let request = json!({"KeyId": world.key().await, "KeySpec": "AES_256", "Recipient": attester.recipient()});
+    let answer = world.ok("GenerateDataKey", request.clone()).await;
+    let members: Vec<_> = answer.as_object().unwrap().keys().collect();
+    assert_eq!(members, ["CiphertextBlob", "CiphertextForRecipient", "KeyId"]);
+    let data_key = Laptop::get().open(&blob_of(&answer, "CiphertextForRecipient"));
+    let opened = world.ok("Decrypt", json!({"CiphertextBlob": answer["CiphertextBlob"]})).await;
+    assert_eq!(blob_of(&opened, "Plaintext"), data_key);
+    let dry = with(request.clone(), json!({"DryRun": true}));
+    assert_eq!(world.call("GenerateDataKey", dry).await.code(), "DryRunOperationException");
+    let other = with(request, json!({"DryRun": true, "Recipient": Attester::new().recipient()}));
+    assert_eq!(world.call("GenerateDataKey", other).await.code(), "ValidationException");
 }
 
 #[tokio::test]

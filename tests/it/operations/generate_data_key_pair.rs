@@ -11,7 +11,10 @@ use spki::{SubjectPublicKeyInfoRef, der::Decode};
 use strongroom::key::spec::{KeySpec, KeyUsage};
 
 use super::{About, GRANT_TOKENS, KEY, Kind, Names, Subject, USE, may, must};
-use crate::world::{World, hsm, text, with};
+use crate::{
+    attester::{Attester, Laptop},
+    world::{World, blob_of, hsm, text, with},
+};
 
 pub const PAIR_SPEC: Kind = Kind::Word(&[
     "ECC_NIST_P256",
@@ -172,4 +175,26 @@ pub async fn what_is_refused(operation: &str) {
 #[tokio::test]
 async fn other_keys_and_pairs() {
     what_is_refused("GenerateDataKeyPair").await;
+}
+
+#[tokio::test]
+async fn a_recipient_gets_the_private_key_and_the_caller_only_its_ciphertext() {
+    let attester = Attester::new();
+    let world = World::new().await.trusting(attester.roots()).await;
+    let key = world.key().await;
+    // Ed25519, and the longest of them.
+    for spec in ["ECC_NIST_EDWARDS25519", "RSA_4096"].into_iter().filter(|spec| *spec != "RSA_4096" || makes_rsa()) {
+        let request = json!({"KeyId": key, "KeyPairSpec": spec, "Recipient": attester.recipient()});
+        let answer = world.ok("GenerateDataKeyPair", request.clone()).await;
+        assert!(answer.get("PrivateKeyPlaintext").is_none() && answer.get("KeyMaterialId").is_none());
+        let private_key = Laptop::get().open(&blob_of(&answer, "CiphertextForRecipient"));
+        let opened = world.ok("Decrypt", json!({"CiphertextBlob": answer["PrivateKeyCiphertextBlob"]})).await;
+        assert_eq!(blob_of(&opened, "Plaintext"), private_key);
+        let other = with(request, json!({"DryRun": true, "Recipient": Attester::new().recipient()}));
+        assert_eq!(world.call("GenerateDataKeyPair", other).await.code(), "ValidationException");
+    }
+}
+
+fn makes_rsa() -> bool {
+    hsm().wraps(KeySpec::Rsa4096, KeyUsage::SignVerify)
 }

@@ -1,10 +1,13 @@
 //! GenerateRandom: <https://docs.aws.amazon.com/kms/latest/APIReference/API_GenerateRandom.html>.
 
 use expect_test::expect;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{ANY_STATE, About, Kind, Subject, may};
-use crate::world::World;
+use crate::{
+    attester::{Attester, Laptop},
+    world::{World, blob_of},
+};
 
 pub const SUBJECT: Subject = Subject {
     name: "GenerateRandom",
@@ -48,10 +51,25 @@ async fn the_number_is_required_in_words_of_its_own() {
 }
 
 #[tokio::test]
-async fn there_are_no_key_stores_and_no_recipients() {
+async fn there_are_no_key_stores_and_without_roots_no_recipients() {
     let world = World::new().await;
     let store = json!({"NumberOfBytes": 1, "CustomKeyStoreId": "cks-0123456789abcdef0"});
     world.refuse("GenerateRandom", store, "CustomKeyStoreNotFoundException", "").await;
-    let recipient = json!({"NumberOfBytes": 1, "Recipient": {"AttestationDocument": "AAAA"}});
-    assert_eq!(world.call("GenerateRandom", recipient).await.code(), "ValidationException");
+    let recipient = json!({"NumberOfBytes": 1, "Recipient": Attester::new().recipient()});
+    let text = "Recipient is not supported: no attestation roots are configured.";
+    world.refuse("GenerateRandom", recipient, "ValidationException", text).await;
+}
+
+#[tokio::test]
+async fn a_recipient_gets_the_bytes_and_the_caller_does_not() {
+    let attester = Attester::new();
+    let world = World::new().await.trusting(attester.roots()).await;
+    let request = json!({"NumberOfBytes": 1024, "Recipient": attester.recipient()});
+    let answer = world.ok("GenerateRandom", request.clone()).await;
+    assert_eq!(answer.as_object().unwrap().len(), 1);
+    let opened = |answer: &Value| Laptop::get().open(&blob_of(answer, "CiphertextForRecipient"));
+    assert_eq!(opened(&answer).len(), 1024);
+    assert_ne!(opened(&world.ok("GenerateRandom", request).await), opened(&answer));
+    let other = json!({"NumberOfBytes": 1024, "Recipient": Attester::new().recipient()});
+    assert_eq!(world.call("GenerateRandom", other).await.code(), "ValidationException");
 }

@@ -1,0 +1,85 @@
+//! Recipient: who gets a plaintext in place of the caller. The one road of all operations that answer a plaintext.
+//!
+//! Recipient (read) → [`Recipient::attest`], once the caller is authorized and before the HSM is asked for anything →
+//! [`Addressee::hand_over`]. A Recipient that is there is never ignored: what it does not attest is not answered at all.
+
+use super::{
+    answer::Base64,
+    json::Json,
+    member::{Blob, Faults, KeyEncryptionAlgorithm, Member, Path},
+};
+use crate::{attestation::Attested, error::KmsError, kms::cx::Cx, secret::SecretBytes};
+
+/// RecipientInfo: an attestation document. An empty structure is none, as for AWS.
+#[derive(Default)]
+pub struct Recipient(Option<Vec<u8>>);
+
+impl Member for Recipient {
+    fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {
+        let Json::Map(members) = json else { return faults.wrong_type("Expected null") };
+        if members.is_empty() {
+            return Some(Self(None));
+        }
+        let algorithm = inner::<KeyEncryptionAlgorithm>(json, path, "KeyEncryptionAlgorithm", faults);
+        let document = inner::<Blob<1, 262_144>>(json, path, "AttestationDocument", faults);
+        algorithm.and(document).map(|Blob(document)| Self(Some(document.expose().to_vec())))
+    }
+}
+
+fn inner<T: Member>(json: &Json<'_>, outer: &Path<'_>, name: &str, faults: &mut Faults) -> Option<T> {
+    let path = Path::Inner(outer, name);
+    match json.member(name) {
+        Some(json) => T::read(json, &path, faults),
+        None => faults.missing(&path),
+    }
+}
+
+impl Recipient {
+    /// Who is to get the plaintext: whom the document attests or, without one, the caller.
+    ///
+    /// # Errors
+    /// `ValidationException` if the document attests nobody.
+    pub async fn attest(self, cx: &Cx<'_>) -> Result<Addressee, KmsError> {
+        Ok(match self.0 {
+            None => Addressee::Caller,
+            Some(document) => Addressee::Recipient(cx.attest(document).await?),
+        })
+    }
+}
+
+/// Who gets a plaintext.
+pub enum Addressee {
+    /// The caller, in clear.
+    Caller,
+    /// A recipient that was attested, and nobody else.
+    Recipient(Attested),
+}
+
+/// A plaintext as an answer has it: exactly one of the two.
+pub struct HandedOver {
+    /// For the caller.
+    pub plaintext: Option<Base64<SecretBytes>>,
+    /// CiphertextForRecipient.
+    pub for_recipient: Option<Base64<Vec<u8>>>,
+}
+
+impl Addressee {
+    /// Hands over a plaintext.
+    ///
+    /// # Errors
+    /// As [`Cx::encrypt_for`].
+    pub async fn hand_over(&self, cx: &Cx<'_>, plaintext: SecretBytes) -> Result<HandedOver, KmsError> {
+        Ok(match self {
+            Self::Caller => HandedOver { plaintext: Some(Base64(plaintext)), for_recipient: None },
+            Self::Recipient(attested) => {
+                let envelope = cx.encrypt_for(attested, &plaintext).await?;
+                HandedOver { plaintext: None, for_recipient: Some(Base64(envelope)) }
+            }
+        })
+    }
+
+    /// What only an answer in clear has: KeyMaterialId.
+    pub fn in_clear<T>(&self, member: Option<T>) -> Option<T> {
+        member.filter(|_| matches!(self, Self::Caller))
+    }
+}

@@ -1,6 +1,6 @@
 //! Plaintext ↔ ciphertext blob, in the HSM. Every function takes a [`Usable`]: no permission, no HSM call.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use crate::{
     access::Usable,
@@ -40,16 +40,28 @@ impl Cx<'_> {
         context: &EncryptionContext,
         plaintext: SecretBytes,
     ) -> Result<Vec<u8>, KmsError> {
-        let material = Arc::clone(key.material());
-        if key.algorithm() != EncryptionAlgorithm::SymmetricDefault {
-            let command = Command::Encrypt { material, algorithm: key.algorithm(), input: plaintext };
-            return match self.call(command).await? {
-                Answer::Bytes(ciphertext) => Ok(ciphertext),
-                _ => Err(mismatch()),
-            };
+        if key.algorithm() == EncryptionAlgorithm::SymmetricDefault {
+            return self.seal(key, context, plaintext, self.deadline()).await;
         }
+        let material = Arc::clone(key.material());
+        match self.call(Command::Encrypt { material, algorithm: key.algorithm(), input: plaintext }).await? {
+            Answer::Bytes(ciphertext) => Ok(ciphertext),
+            _ => Err(mismatch()),
+        }
+    }
+
+    /// Encrypts under a symmetric key, by the deadline.
+    pub(super) async fn seal(
+        &self,
+        key: &Usable,
+        context: &EncryptionContext,
+        plaintext: SecretBytes,
+        deadline: Instant,
+    ) -> Result<Vec<u8>, KmsError> {
         let header = self.next_header(key).await?;
-        match self.call(Command::Seal { material, aad: header.aad(context), input: plaintext }).await? {
+        let material = Arc::clone(key.material());
+        let command = Command::Seal { material, aad: header.aad(context), input: plaintext };
+        match self.kms.hsm.call_for(self.asker(), command, deadline).await.map_err(failure::hsm)? {
             Answer::Sealed(sealed) => Ok(blob(header, sealed)),
             _ => Err(mismatch()),
         }

@@ -9,6 +9,7 @@ use crate::{
     hsm::{Answer, Command, HsmError, Kind},
     key::{
         algorithm::{EncapsulationAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, SigningAlgorithm},
+        context::EncryptionContext,
         spec::{EncryptionAlgorithm, KeySpec},
     },
     kms::{cx::Cx, sealing::mismatch},
@@ -118,21 +119,27 @@ impl Cx<'_> {
         self.secret(command, |_| KmsError::bare(Code::InvalidCiphertextException)).await
     }
 
-    /// Makes a key pair that is the caller's, on behalf of the key under which its private half will be encrypted.
+    /// Makes a key pair that is the caller's, and encrypts its private half under `key` as Encrypt does.
     ///
     /// # Errors
     /// `UnsupportedOperationException` if the HSM makes no such pairs; else as it answers.
     pub async fn generate_pair(
         &self,
-        _sealed_under: &Usable<EncryptionAlgorithm>,
+        key: &Usable<EncryptionAlgorithm>,
         spec: KeySpec,
-    ) -> Result<DataKeyPair, KmsError> {
+        context: &EncryptionContext,
+    ) -> Result<(DataKeyPair, Vec<u8>), KmsError> {
         let deadline = Instant::now() + self.kms.settings.generation_deadline;
         let answer = self.kms.hsm.call_for(self.asker(), Command::GeneratePair { spec }, deadline).await;
-        match answer.map_err(failure::hsm)? {
-            Answer::Pair { public_key, private_key } => Ok(DataKeyPair { public_key, private_key }),
-            _ => Err(mismatch()),
-        }
+        let pair = match answer.map_err(failure::hsm)? {
+            Answer::Pair { public_key, private_key } => DataKeyPair { public_key, private_key },
+            _ => return Err(mismatch()),
+        };
+        let plaintext = SecretBytes::from(pair.private_key.expose().to_vec());
+        // An RSA pair may have taken longer than any request may; the time for encrypting begins now.
+        let deadline = Instant::now() + self.kms.settings.deadline;
+        let sealed = self.seal(key, context, plaintext, deadline).await?;
+        Ok((pair, sealed))
     }
 
     async fn bytes(&self, command: Command) -> Result<Vec<u8>, KmsError> {

@@ -10,11 +10,10 @@ use super::{
     recipient::Recipient,
 };
 use crate::{
-    access::Usable,
     action::Action,
     error::KmsError,
     key::{context::EncryptionContext, material::MaterialId, spec::EncryptionAlgorithm},
-    kms::{cx::Cx, signing::DataKeyPair},
+    kms::cx::Cx,
     secret::SecretBytes,
 };
 
@@ -55,7 +54,7 @@ impl Operation for GenerateDataKeyPair {
         let key = key.usable(Self::NAME, EncryptionAlgorithm::SymmetricDefault)?;
         let addressee = self.recipient.attest(cx).await?;
         end_dry_run(self.dry_run)?;
-        let (pair, sealed) = make_pair(cx, &key, self.pair_spec, &self.context).await?;
+        let (pair, sealed) = cx.generate_pair(&key, self.pair_spec.key_spec(), &self.context).await?;
         let handed = addressee.hand_over(cx, pair.private_key).await?;
         Ok(Answer {
             private_key_ciphertext_blob: Base64(sealed),
@@ -67,20 +66,4 @@ impl Operation for GenerateDataKeyPair {
             key_material_id: addressee.in_clear(key.key().current_material_id()),
         })
     }
-}
-
-/// A new pair, and its private key encrypted under `key` as Encrypt does.
-///
-/// # Errors
-/// As the HSM answers.
-pub async fn make_pair(
-    cx: &Cx<'_>,
-    key: &Usable,
-    spec: DataKeyPairSpec,
-    context: &EncryptionContext,
-) -> Result<(DataKeyPair, Vec<u8>), KmsError> {
-    let pair = cx.generate_pair(key, spec.key_spec()).await?;
-    let plaintext = SecretBytes::from(pair.private_key.expose().to_vec());
-    let sealed = cx.encrypt(key, context, plaintext).await?;
-    Ok((pair, sealed))
 }

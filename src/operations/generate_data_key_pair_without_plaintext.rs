@@ -7,7 +7,6 @@ use super::{
     Operation,
     answer::Base64,
     end_dry_run,
-    generate_data_key_pair::make_pair,
     member::{DataKeyPairSpec, GrantTokens, KeyText, request},
 };
 use crate::{
@@ -49,7 +48,7 @@ impl Operation for GenerateDataKeyPairWithoutPlaintext {
         let key = key.authorize(cx.caller(), Action::GenerateDataKeyPairWithoutPlaintext)?;
         let key = key.usable(Self::NAME, EncryptionAlgorithm::SymmetricDefault)?;
         end_dry_run(self.dry_run)?;
-        let (pair, sealed) = make_pair(cx, &key, self.pair_spec, &self.context).await?;
+        let (pair, sealed) = cx.generate_pair(&key, self.pair_spec.key_spec(), &self.context).await?;
         Ok(Answer {
             private_key_ciphertext_blob: Base64(sealed),
             public_key: Base64(pair.public_key),

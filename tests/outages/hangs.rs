@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::json;
 use strongroom_faults::rule::{Action, Rule};
 
 use crate::{
@@ -78,4 +79,18 @@ fn when_every_session_hangs_the_worker_is_replaced() {
     let slow = done.iter().map(|done| done.ended - done.began).max().unwrap();
     assert!(slow <= DEADLINE + Duration::from_millis(250), "a call took {slow:?}");
     assert_eq!(rig.faults().complaints(), Vec::<String>::new());
+}
+
+/// An RSA pair may take the HSM longer than any request may take; here a pair on a curve stands for it.
+#[test]
+fn a_pair_that_took_long_is_encrypted_all_the_same() {
+    let _turn = crate::turn();
+    let rig = rig();
+    let key = rig.ok("CreateKey", &json!({}))["KeyMetadata"]["KeyId"].clone();
+    rig.faults().rule(Rule::on("C_GenerateKeyPair").once().before().delay_ms(DEADLINE.as_millis() as u64 + 100));
+    let made = rig.call("GenerateDataKeyPair", &json!({"KeyId": key, "KeyPairSpec": "ECC_NIST_P256"}));
+    assert_eq!(made.status, 200, "{}", made.body);
+    assert!(made.took > DEADLINE, "{:?}", made.took);
+    let opened = rig.ok("Decrypt", &json!({"CiphertextBlob": made.body["PrivateKeyCiphertextBlob"]}));
+    assert_eq!(opened["Plaintext"], made.body["PrivateKeyPlaintext"]);
 }

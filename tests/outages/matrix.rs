@@ -74,7 +74,7 @@ const CODES_OF: &[(&str, &str, CK_RV)] = &[
 ];
 
 /// Functions whose outputs can be spoilt; what becomes of the answers is in `wrong_answers`.
-const OUTPUTS: &[&str] = &["C_Encrypt", "C_Decrypt", "C_WrapKey", "C_GenerateRandom", "C_GetAttributeValue"];
+const OUTPUTS: &[&str] = &["C_Encrypt", "C_Decrypt", "C_Sign", "C_WrapKey", "C_GenerateRandom", "C_GetAttributeValue"];
 
 struct Fault {
     name: String,

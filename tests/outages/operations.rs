@@ -17,6 +17,7 @@ pub struct Bench {
     rsa: String,
     sealed: Value,
     sealed_rsa: [Value; 2],
+    others: Others,
     /// What the module has complained about so far.
     pub complaints: Mutex<Vec<String>>,
     /// Sessions that were opened or not closed without our being told.
@@ -43,9 +44,32 @@ enum Kind {
     CreateRsaKey,
     EncryptRsa(usize),
     DecryptRsa(usize),
+    Sign(Signer),
+    Verify(Signer),
+    GenerateMac,
+    VerifyMac,
+    DeriveSharedSecret,
+    GenerateDataKeyPair,
     FirstCallOfAccessKey,
     Delete,
     Start,
+}
+
+/// A key that signs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Signer {
+    P256,
+    Rsa,
+}
+
+/// What the operations that do not encrypt are about.
+struct Others {
+    /// The request of Sign for each signer, and the same with its signature, which is that of Verify.
+    sign: [Value; 2],
+    verify: [Value; 2],
+    mac: Value,
+    verify_mac: Value,
+    derive: Value,
 }
 
 /// Sessions of an engine: of two workers, of the anchor, of slow calls, of what makes objects on the token.
@@ -64,6 +88,7 @@ pub fn all(keeping: KeyStoreKind) -> Vec<Work> {
     all.extend(both(["Encrypt", "Encrypt, cold"], Encrypt));
     all.extend(both(["Decrypt", "Decrypt, cold"], Decrypt));
     all.push(("CreateKey", false, CreateKey));
+    all.push(("Sign, P-256, cold", true, Sign(Signer::P256)));
     match keeping {
         KeyStoreKind::Token => all.push(("delete", false, Delete)),
         KeyStoreKind::Wrapped => {
@@ -75,6 +100,14 @@ pub fn all(keeping: KeyStoreKind) -> Vec<Work> {
             all.push(("Encrypt, RSA, SHA-256", true, EncryptRsa(1)));
             all.push(("Decrypt, RSA, SHA-1", false, DecryptRsa(0)));
             all.push(("Decrypt, RSA, SHA-256", true, DecryptRsa(1)));
+            all.push(("Sign, P-256", false, Sign(Signer::P256)));
+            all.extend(both(["Sign, RSA-PSS", "Sign, RSA-PSS, cold"], Sign(Signer::Rsa)));
+            all.push(("Verify, P-256", true, Verify(Signer::P256)));
+            all.push(("Verify, RSA-PSS", true, Verify(Signer::Rsa)));
+            all.push(("GenerateMac", true, GenerateMac));
+            all.push(("VerifyMac", true, VerifyMac));
+            all.push(("DeriveSharedSecret", true, DeriveSharedSecret));
+            all.push(("GenerateDataKeyPair", false, GenerateDataKeyPair));
             all.push(("first call of an access key", false, FirstCallOfAccessKey));
             all.push(("CreateKey, RSA", false, CreateRsaKey));
             all.push(("start of a worker", false, Start));
@@ -88,21 +121,25 @@ impl Work {
     pub fn deadline(&self) -> Duration {
         match self.kind {
             Kind::CreateKey | Kind::CreateRsaKey | Kind::Delete | Kind::Start => GENERATION_DEADLINE,
+            Kind::GenerateDataKeyPair => GENERATION_DEADLINE + DEADLINE,
             // Two calls, one after the other; each has the deadline of the request.
             _ => DEADLINE,
         }
     }
 
-    /// Where not everything is tried, one in so many of its cells is: making an RSA key and starting a process take long.
+    /// Where not everything is tried, one in so many of its cells is: making an RSA key and starting a process take long, and
+    /// what signs goes the way of what decrypts.
     pub fn stride(&self) -> usize {
         match self.kind {
-            Kind::CreateRsaKey => 3,
+            Kind::CreateRsaKey | Kind::Sign(_) | Kind::Verify(_) | Kind::GenerateMac | Kind::VerifyMac => 3,
+            Kind::DeriveSharedSecret | Kind::GenerateDataKeyPair => 3,
             Kind::Start => 16,
             _ => 1,
         }
     }
 
-    /// Whether an exception is declared for it, and may be retried or says what is wrong with the HSM.
+    /// Whether an exception is declared for it, and may be retried or says what is wrong with the HSM. None says that a
+    /// signature, a MAC or a public key is wrong: all that are given here are right.
     pub fn may_answer(&self, code: &str) -> bool {
         let makes = matches!(self.kind, Kind::CreateKey | Kind::CreateRsaKey);
         match code {
@@ -181,12 +218,14 @@ impl Bench {
             let body = json!({"KeyId": rsa, "Plaintext": "eA==", "EncryptionAlgorithm": algorithm});
             rig.ok("Encrypt", &body)["CiphertextBlob"].clone()
         });
+        let others = Others::new(&rig);
         Self {
             rig,
             aes,
             rsa,
             sealed: json!({"Blob": blob, "Other": other}),
             sealed_rsa,
+            others,
             complaints: Mutex::default(),
             lost: Mutex::default(),
         }
@@ -219,7 +258,7 @@ impl Bench {
 
     fn warm(&self, kind: Kind) -> Value {
         let (operation, body) = match kind {
-            Kind::EncryptRsa(_) | Kind::DecryptRsa(_) => self.request(kind),
+            Kind::EncryptRsa(_) | Kind::DecryptRsa(_) | Kind::Sign(_) => self.request(kind),
             _ => self.request(Kind::Encrypt),
         };
         json!({"Operation": operation, "Body": body})
@@ -247,6 +286,45 @@ impl Bench {
                 "Decrypt",
                 json!({"KeyId": self.rsa, "CiphertextBlob": self.sealed_rsa[n], "EncryptionAlgorithm": OAEP[n]}),
             ),
+            Kind::Sign(signer) => ("Sign", self.others.sign[signer as usize].clone()),
+            Kind::Verify(signer) => ("Verify", self.others.verify[signer as usize].clone()),
+            Kind::GenerateMac => ("GenerateMac", self.others.mac.clone()),
+            Kind::VerifyMac => ("VerifyMac", self.others.verify_mac.clone()),
+            Kind::DeriveSharedSecret => ("DeriveSharedSecret", self.others.derive.clone()),
+            Kind::GenerateDataKeyPair => ("GenerateDataKeyPair", json!({"KeyId": key, "KeyPairSpec": "ECC_NIST_P256"})),
         }
     }
+}
+
+impl Others {
+    fn new(rig: &Rig) -> Self {
+        let key = |spec: &str, usage: &str| {
+            rig.ok("CreateKey", &json!({"KeySpec": spec, "KeyUsage": usage}))["KeyMetadata"]["KeyId"].clone()
+        };
+        let sign = [("ECC_NIST_P256", "ECDSA_SHA_256"), ("RSA_2048", "RSASSA_PSS_SHA_256")].map(|(spec, algorithm)| {
+            json!({"KeyId": key(spec, "SIGN_VERIFY"), "Message": "eA==", "SigningAlgorithm": algorithm})
+        });
+        let verify = [&sign[0], &sign[1]].map(|sign| answered(rig, "Sign", sign, "Signature"));
+        let (mac, peer) = (key("HMAC_256", "GENERATE_VERIFY_MAC"), key("ECC_NIST_P256", "KEY_AGREEMENT"));
+        let mac = json!({"KeyId": mac, "Message": "eA==", "MacAlgorithm": "HMAC_SHA_256"});
+        let public_key = rig.ok("GetPublicKey", &json!({"KeyId": peer}))["PublicKey"].clone();
+        Self {
+            verify,
+            sign,
+            verify_mac: answered(rig, "GenerateMac", &mac, "Mac"),
+            mac,
+            derive: json!({
+                "KeyId": key("ECC_NIST_P256", "KEY_AGREEMENT"),
+                "KeyAgreementAlgorithm": "ECDH",
+                "PublicKey": public_key,
+            }),
+        }
+    }
+}
+
+/// A request with a member of its answer in it.
+fn answered(rig: &Rig, operation: &str, request: &Value, member: &str) -> Value {
+    let mut request = request.clone();
+    request[member] = rig.ok(operation, &request)[member].clone();
+    request
 }

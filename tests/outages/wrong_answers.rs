@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use strongroom_faults::rule::Rule;
 
@@ -125,6 +126,61 @@ fn no_key_is_acknowledged_that_does_not_work() {
         println!("{spec}: {acknowledged} keys acknowledged, {refused} refused");
         assert!(acknowledged + refused >= 4, "the faults did not come to act");
     }
+}
+
+/// Whichever output is wrong while a pair is made and goes out: the halves of a pair that is given fit.
+#[test]
+fn no_data_key_pair_is_given_whose_halves_do_not_fit() {
+    let _turn = crate::turn();
+    let rig = Rig::new(&Options::default());
+    let key = key(&rig, &json!({}));
+    let (mut given, mut withheld) = (0, 0);
+    for function in ["C_GenerateRandom", "C_GetAttributeValue", "C_Sign", "C_WrapKey", "C_Encrypt"] {
+        for nth in 1..=2 {
+            let rule = rig.faults().rule(flips(function).nth(nth).once());
+            let made = rig.call("GenerateDataKeyPair", &json!({"KeyId": key, "KeyPairSpec": "RSA_2048"}));
+            let struck = rig.faults().hits(rule) > 0;
+            rig.faults().clear();
+            if made.status != 200 {
+                assert_eq!(made.code(), "DependencyTimeoutException", "{}", made.body);
+                withheld += 1;
+                assert!(rig.recovers("CreateKey", &json!({}), Duration::from_secs(2)).is_some());
+            } else if struck {
+                given += 1;
+                assert!(halves_fit(&made.body), "{function} {nth}");
+            }
+        }
+    }
+    println!("{given} pairs given, {withheld} withheld");
+    assert!(given + withheld >= 3, "the faults did not come to act");
+}
+
+/// Whether the public key of an RSA pair is that of its private key.
+fn halves_fit(pair: &Value) -> bool {
+    let der = |member: &str| STANDARD.decode(pair[member].as_str().unwrap()).unwrap();
+    let (private, public) = (der("PrivateKeyPlaintext"), der("PublicKey"));
+    let private = ring::signature::RsaKeyPair::from_pkcs8(&private).unwrap();
+    let public = spki::SubjectPublicKeyInfoRef::try_from(&public[..]).unwrap();
+    private.public().as_ref() == public.subject_public_key.raw_bytes()
+}
+
+/// A MAC that the HSM makes wrongly once is not given the first time, and nobody's MAC is wrong because of it.
+#[test]
+fn no_mac_is_blamed_for_one_wrong_answer() {
+    let _turn = crate::turn();
+    let rig = Rig::new(&Options::default());
+    let key = key(&rig, &json!({"KeySpec": "HMAC_256", "KeyUsage": "GENERATE_VERIFY_MAC"}));
+    let request = json!({"KeyId": key, "Message": "eA==", "MacAlgorithm": "HMAC_SHA_256"});
+    let first = rig.faults().rule(flips("C_Sign").once());
+    let mac = rig.ok("GenerateMac", &request)["Mac"].clone();
+    assert_eq!(mac, rig.ok("GenerateMac", &request)["Mac"]);
+    let mut verify = request.clone();
+    verify["Mac"] = mac;
+    let second = rig.faults().rule(flips("C_Sign").once());
+    assert_eq!(rig.ok("VerifyMac", &verify)["MacValid"], true);
+    assert_eq!([first, second].map(|rule| rig.faults().hits(rule)), [1, 1]);
+    verify["Message"] = json!("eQ==");
+    assert_eq!(rig.call("VerifyMac", &verify).code(), "KMSInvalidMacException");
 }
 
 fn works(rig: &Rig, key: &Value, algorithm: &str) {

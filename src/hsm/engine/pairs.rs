@@ -3,6 +3,9 @@
 //! A private key leaves the HSM wrapped under an AES key that lives for this one call and is known here: HSMs do not let keys
 //! out in clear, and none of our objects is ever readable. A private key of Ed25519 or ML-KEM is a seed of random bytes, so it is
 //! the HSM's random bytes, and only the public half is made of them here: few HSMs can wrap such keys.
+//!
+//! Nobody sees here again what goes out, so it is seen before: that a signature by the private key is verified with the public
+//! key, and, which is in the nature of the wrapping, that the private key came out as it was.
 
 use aes_kw::{KeyInit, KwpAes256};
 use cryptoki::object::ObjectHandle;
@@ -17,7 +20,8 @@ use spki::AlgorithmIdentifierRef;
 use zeroize::Zeroizing;
 
 use crate::hsm::error::{HsmError, Kind};
-use crate::key::material::WrapMechanism;
+use crate::key::algorithm::{Algorithm, SigningAlgorithm};
+use crate::key::material::{Keeping, Material, MaterialId, WrapMechanism};
 use crate::key::spec::{KeySpec, KeyUsage};
 use crate::secret::SecretBytes;
 
@@ -50,8 +54,18 @@ impl Line<'_> {
         let secret = Passing::new(self.session, made.secret);
         let (public, key) = made.public.ok_or_else(|| unsupported(spec))?;
         let _public = Passing::new(self.session, public);
+        self.see_halves_fit(spec, secret.handle, key.to_spki()?)?;
         let private = self.take_out(mechanism, secret.handle)?;
         Ok(DataKeyPair { public_key: key.to_spki()?, private_key: canonical(&private, &key)? })
+    }
+
+    /// Whether the private key is that of the public key as it was read: whoever encrypts with another loses what they encrypt.
+    fn see_halves_fit(&self, spec: KeySpec, private: ObjectHandle, public_key: Vec<u8>) -> Result<(), HsmError> {
+        let keeping = Keeping::Token { cka_id: Vec::new(), member: None };
+        let (id, usage) = (MaterialId([0; 32]), KeyUsage::SignVerify);
+        let pair = Material { id, spec, usage, keeping, public_key: Some(public_key) };
+        let first = SigningAlgorithm::of(spec).first();
+        first.map_or(Ok(()), |algorithm| self.test_signing(&pair, private, *algorithm))
     }
 
     fn generate_ed25519(&self) -> Result<DataKeyPair, HsmError> {

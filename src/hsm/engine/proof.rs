@@ -2,9 +2,9 @@
 //!
 //! A ciphertext that cannot be opened is worse than none, because whoever has it throws the plaintext away. So the first answer
 //! under a handle, and one in [`PROVED`] of those that follow, is proved before it is given: what was sealed is opened, what
-//! was opened is opened once more, what was signed is verified. A fault that lasts is seen early, a single one with some luck; proving every answer would
-//! double the work of the HSM. New keys are always proved (`objects`). What RSA encrypts with a public key is not: the private
-//! key may be another's.
+//! was opened is opened once more, what was signed is verified, a MAC is made again. A fault that lasts is seen early, a single
+//! one with some luck; proving every answer would double the work of the HSM. New keys are always proved (`objects`). What RSA
+//! encrypts with a public key is not: the private key may be another's.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -11,9 +11,11 @@ use subtle::ConstantTimeEq;
 use crate::hsm::error::{HsmError, Kind};
 use crate::key::algorithm::{Hash, MacAlgorithm, SigningAlgorithm};
 use crate::key::spec::{Curve, KeySpec};
+use crate::secret::SecretBytes;
 
 use super::crypto::Line;
 use super::mechanism;
+use super::proof;
 
 impl Line<'_> {
     /// Signs what [`SigningAlgorithm::input`] gave, and encodes the signature as AWS does.
@@ -61,7 +63,8 @@ impl Line<'_> {
         }
     }
 
-    /// Whether `mac` is the HMAC of `input`, in a time that does not depend on where it differs.
+    /// Whether `mac` is the HMAC of `input`, in a time that does not depend on where it differs. Before another's MAC is said to
+    /// be wrong, ours is made again: that two are wrong in the same way is not to be expected.
     pub(super) fn verify_mac(
         &self,
         algorithm: MacAlgorithm,
@@ -69,10 +72,12 @@ impl Line<'_> {
         input: &[u8],
         mac: &[u8],
     ) -> Result<(), HsmError> {
-        match bool::from(self.mac(algorithm, key, input)?.ct_eq(mac)) {
-            true => Ok(()),
-            false => Err(HsmError::new(Kind::Rejected, "verify", "it is not the MAC")),
+        let ours = self.mac(algorithm, key, input)?;
+        if ours.ct_eq(mac).into() {
+            return Ok(());
         }
+        proof::prove(&ours, self.mac(algorithm, key, input).map(SecretBytes::from))?;
+        Err(HsmError::new(Kind::Rejected, "verify", "it is not the MAC"))
     }
 }
 

@@ -192,7 +192,8 @@ impl Task<'_> {
                 verified.map(|()| Answer::Done)
             }
             Command::Mac { algorithm, input, .. } => {
-                line.mac(*algorithm, self.key()?, input.expose()).map(Answer::Bytes)
+                let mac = || line.mac(*algorithm, self.key()?, input.expose()).map(SecretBytes::from);
+                Ok(Answer::Bytes(self.twice(mac)?.expose().to_vec()))
             }
             Command::VerifyMac { algorithm, input, mac, .. } => {
                 line.verify_mac(*algorithm, self.key()?, input.expose(), mac).map(|()| Answer::Done)

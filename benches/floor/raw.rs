@@ -12,14 +12,15 @@ use std::{
 use cryptoki::{
     context::{CInitializeArgs, CInitializeFlags, Pkcs11},
     mechanism::Mechanism,
-    object::Attribute,
+    object::{Attribute, AttributeType, KeyType, ObjectClass},
     session::{Session, UserType},
     types::AuthPin,
 };
 use cryptoki_sys::{
     CK_BYTE, CK_FUNCTION_LIST, CK_GCM_PARAMS, CK_MECHANISM, CK_MECHANISM_TYPE, CK_OBJECT_HANDLE,
-    CK_RSA_PKCS_OAEP_PARAMS, CK_RV, CK_SESSION_HANDLE, CK_ULONG, CKG_MGF1_SHA1, CKM_AES_GCM, CKM_RSA_PKCS_OAEP,
-    CKM_RSA_X_509, CKM_SHA_1, CKR_OK, CKZ_DATA_SPECIFIED,
+    CK_RSA_PKCS_OAEP_PARAMS, CK_RSA_PKCS_PSS_PARAMS, CK_RV, CK_SESSION_HANDLE, CK_ULONG, CKG_MGF1_SHA1,
+    CKG_MGF1_SHA256, CKM_AES_GCM, CKM_ECDSA, CKM_RSA_PKCS_OAEP, CKM_RSA_PKCS_PSS, CKM_RSA_X_509, CKM_SHA_1, CKM_SHA256,
+    CKM_SHA256_HMAC, CKR_OK, CKZ_DATA_SPECIFIED,
 };
 use serde::{Deserialize, Serialize};
 use strongroom::dev::SOFTHSM2_MODULE;
@@ -33,6 +34,8 @@ const AAD: [u8; 51] = [7; 51];
 const IV_BYTES: usize = 12;
 const TAG_BYTES: usize = 16;
 const RSA_BYTES: usize = 256;
+/// The name of the curve, as CKA_EC_PARAMS has it.
+const P256: [u8; 10] = [6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
 
 /// The calls of one operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +50,15 @@ pub enum Calls {
     RsaOaepSha1,
     /// The same with CKM_RSA_X_509, which is how SoftHSM2 does OAEP with SHA-256: its padding is left to the caller.
     RsaRaw,
+    /// C_SignInit, C_Sign with CKM_RSA_PKCS_PSS.
+    SignRsaPss,
+    /// The same with CKM_ECDSA.
+    SignP256,
+    /// The same with CKM_SHA256_HMAC.
+    Mac,
+    /// C_GenerateKeyPair, C_GetAttributeValue for the point, C_GenerateRandom and C_CreateObject for a transport key, C_WrapKey,
+    /// C_DestroyObject for all three, then as `Encrypt`.
+    GeneratePair,
 }
 
 /// One kind of calls at one number of sessions.
@@ -93,10 +105,41 @@ struct Token {
     pkcs11: Pkcs11,
     list: CK_FUNCTION_LIST,
     anchor: Session,
-    aes: CK_OBJECT_HANDLE,
-    rsa: [CK_OBJECT_HANDLE; 2],
+    keys: Keys,
     /// The functions live as long as the library is loaded.
     _library: cryptoki_sys::Pkcs11,
+}
+
+/// One key of each kind.
+#[derive(Clone, Copy)]
+struct Keys {
+    aes: CK_OBJECT_HANDLE,
+    /// Public, private.
+    rsa: [CK_OBJECT_HANDLE; 2],
+    sign_rsa: CK_OBJECT_HANDLE,
+    sign_p256: CK_OBJECT_HANDLE,
+    mac: CK_OBJECT_HANDLE,
+}
+
+impl Keys {
+    fn new(session: &Session) -> Outcome<Self> {
+        let uses = [Attribute::Encrypt(true), Attribute::Decrypt(true), Attribute::Token(false)];
+        let aes = [&uses[..], &[Attribute::ValueLen(32.into())]].concat();
+        let mac = [Attribute::Sign(true), Attribute::Token(false), Attribute::ValueLen(32.into())];
+        let public = [Attribute::Encrypt(true), Attribute::ModulusBits(2048.into())];
+        let private = [Attribute::Decrypt(true), Attribute::Token(false)];
+        let rsa = session.generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &public, &private)?;
+        let signs = [Attribute::Sign(true), Attribute::Token(false)];
+        let modulus = [Attribute::ModulusBits(2048.into())];
+        let curve = [Attribute::EcParams(P256.to_vec())];
+        Ok(Self {
+            aes: session.generate_key(&Mechanism::AesKeyGen, &aes)?.handle(),
+            rsa: [rsa.0.handle(), rsa.1.handle()],
+            sign_rsa: session.generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &modulus, &signs)?.1.handle(),
+            sign_p256: session.generate_key_pair(&Mechanism::EccKeyPairGen, &curve, &signs)?.1.handle(),
+            mac: session.generate_key(&Mechanism::GenericSecretKeyGen, &mac)?.handle(),
+        })
+    }
 }
 
 impl Token {
@@ -111,14 +154,9 @@ impl Token {
         anchor.init_pin(&pin)?;
         anchor.logout()?;
         anchor.login(UserType::User, Some(&pin))?;
-        let uses = [Attribute::Encrypt(true), Attribute::Decrypt(true), Attribute::Token(false)];
-        let aes = [&uses[..], &[Attribute::ValueLen(32.into())]].concat();
-        let aes = anchor.generate_key(&Mechanism::AesKeyGen, &aes)?.handle();
-        let public = [Attribute::Encrypt(true), Attribute::ModulusBits(2048.into())];
-        let private = [Attribute::Decrypt(true), Attribute::Token(false)];
-        let (public, private) = anchor.generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &public, &private)?;
+        let keys = Keys::new(&anchor)?;
         let (list, library) = function_list()?;
-        Ok(Self { pkcs11, list, anchor, aes, rsa: [public.handle(), private.handle()], _library: library })
+        Ok(Self { pkcs11, list, anchor, keys, _library: library })
     }
 
     fn run(&self, calls: Calls, sessions: usize, time: Duration) -> Outcome<Figures> {
@@ -131,9 +169,9 @@ impl Token {
         let count = sessions.len();
         let mut latencies = std::thread::scope(|scope| {
             let work = |session: Session| {
-                let (list, aes, rsa, input) = (&self.list, self.aes, self.rsa, &input);
+                let (list, keys, input) = (&self.list, self.keys, &input);
                 scope.spawn(move || {
-                    let line = Line { list, session: session.handle(), aes, rsa };
+                    let line = Line { list, session: &session, keys };
                     let (mut latencies, mut now) = (Vec::new(), Instant::now());
                     while now < until {
                         line.perform(calls, input)?;
@@ -161,13 +199,16 @@ impl Token {
 
     /// What the calls get: a plaintext, or a ciphertext of this token.
     fn input(&self, calls: Calls) -> Outcome<Input> {
-        let line = Line { list: &self.list, session: self.anchor.handle(), aes: self.aes, rsa: self.rsa };
+        let line = Line { list: &self.list, session: &self.anchor, keys: self.keys };
         let iv = [9; IV_BYTES];
         let data = match calls {
             Calls::Encrypt(size) => vec![1; size],
             Calls::GenerateDataKey => vec![0; 32],
             Calls::Decrypt(size) => line.encrypt(iv, &vec![1; size])?,
             Calls::RsaOaepSha1 | Calls::RsaRaw => line.rsa_encrypt(&[1; 32])?,
+            // A digest, or a message as long; a private key as PKCS#8 is 138 bytes.
+            Calls::SignRsaPss | Calls::SignP256 | Calls::Mac => vec![1; 32],
+            Calls::GeneratePair => vec![1; 138],
         };
         Ok(Input { iv, data })
     }
@@ -193,10 +234,8 @@ fn function_list() -> Outcome<(CK_FUNCTION_LIST, cryptoki_sys::Pkcs11)> {
 /// One session, used by one thread.
 struct Line<'a> {
     list: &'a CK_FUNCTION_LIST,
-    session: CK_SESSION_HANDLE,
-    aes: CK_OBJECT_HANDLE,
-    /// Public, private.
-    rsa: [CK_OBJECT_HANDLE; 2],
+    session: &'a Session,
+    keys: Keys,
 }
 
 type Begin = unsafe extern "C" fn(CK_SESSION_HANDLE, *mut CK_MECHANISM, CK_OBJECT_HANDLE) -> CK_RV;
@@ -206,7 +245,7 @@ type Step = (Option<Begin>, Option<Finish>);
 impl Line<'_> {
     fn perform(&self, calls: Calls, input: &Input) -> Result<(), String> {
         let decrypt = (self.list.C_DecryptInit, self.list.C_Decrypt);
-        let [_, private] = self.rsa;
+        let Keys { rsa: [_, private], sign_rsa, sign_p256, mac, .. } = self.keys;
         let output = match calls {
             Calls::Encrypt(_) => self.encrypt(self.random()?, &input.data)?,
             Calls::GenerateDataKey => {
@@ -218,15 +257,43 @@ impl Line<'_> {
             Calls::RsaRaw => {
                 self.call(decrypt, &mut mechanism::<()>(CKM_RSA_X_509, None), private, &input.data, RSA_BYTES)?
             }
+            Calls::SignRsaPss => {
+                let mut pss = CK_RSA_PKCS_PSS_PARAMS { hashAlg: CKM_SHA256, mgf: CKG_MGF1_SHA256, sLen: 32 };
+                self.sign(&mut mechanism(CKM_RSA_PKCS_PSS, Some(&mut pss)), sign_rsa, &input.data)?
+            }
+            Calls::SignP256 => self.sign(&mut mechanism::<()>(CKM_ECDSA, None), sign_p256, &input.data)?,
+            Calls::Mac => self.sign(&mut mechanism::<()>(CKM_SHA256_HMAC, None), mac, &input.data)?,
+            Calls::GeneratePair => {
+                self.take_out_a_pair().map_err(|error| error.to_string())?;
+                self.encrypt(self.random()?, &input.data)?
+            }
         };
         if output.is_empty() { Err("an empty output".to_owned()) } else { Ok(()) }
+    }
+
+    fn sign(&self, mechanism: &mut CK_MECHANISM, key: CK_OBJECT_HANDLE, input: &[u8]) -> Result<Vec<u8>, String> {
+        self.call((self.list.C_SignInit, self.list.C_Sign), mechanism, key, input, RSA_BYTES)
+    }
+
+    /// A pair that leaves the HSM wrapped. By `cryptoki`, which makes the same calls; what it adds is little beside them.
+    fn take_out_a_pair(&self) -> Outcome<()> {
+        let curve = [Attribute::Token(false), Attribute::EcParams(P256.to_vec())];
+        let leaves = [Attribute::Token(false), Attribute::Sensitive(true), Attribute::Extractable(true)];
+        let (public, private) = self.session.generate_key_pair(&Mechanism::EccKeyPairGen, &curve, &leaves)?;
+        self.session.get_attributes(public, &[AttributeType::EcPoint])?;
+        let wraps =
+            [Attribute::Class(ObjectClass::SECRET_KEY), Attribute::KeyType(KeyType::AES), Attribute::Wrap(true)];
+        let value = Attribute::Value(self.random::<32>()?.to_vec());
+        let transport = self.session.create_object(&[&wraps[..], &[value, Attribute::Token(false)]].concat())?;
+        self.session.wrap_key(&Mechanism::AesKeyWrapPad, transport, private)?;
+        Ok([transport, public, private].into_iter().try_for_each(|object| self.session.destroy_object(object))?)
     }
 
     fn random<const N: usize>(&self) -> Result<[u8; N], String> {
         let mut bytes = [0; N];
         let call = self.list.C_GenerateRandom.ok_or("no C_GenerateRandom")?;
         // SAFETY: the function writes N bytes to a buffer of N bytes.
-        check(unsafe { call(self.session, bytes.as_mut_ptr(), N as CK_ULONG) })?;
+        check(unsafe { call(self.session.handle(), bytes.as_mut_ptr(), N as CK_ULONG) })?;
         Ok(bytes)
     }
 
@@ -244,11 +311,11 @@ impl Line<'_> {
             ulAADLen: aad.len() as CK_ULONG,
             ulTagBits: (TAG_BYTES * 8) as CK_ULONG,
         };
-        self.call(step, &mut mechanism(CKM_AES_GCM, Some(&mut parameters)), self.aes, input, room)
+        self.call(step, &mut mechanism(CKM_AES_GCM, Some(&mut parameters)), self.keys.aes, input, room)
     }
 
     fn rsa_encrypt(&self, input: &[u8]) -> Result<Vec<u8>, String> {
-        let [public, _] = self.rsa;
+        let [public, _] = self.keys.rsa;
         self.oaep((self.list.C_EncryptInit, self.list.C_Encrypt), public, input)
     }
 
@@ -275,10 +342,10 @@ impl Line<'_> {
         let mut output = vec![0; room];
         let mut length = room as CK_ULONG;
         // SAFETY: the mechanism points at parameters that the caller holds until this function returns.
-        check(unsafe { begin(self.session, mechanism, key) })?;
+        check(unsafe { begin(self.session.handle(), mechanism, key) })?;
         let (from, to) = (input.as_ptr().cast_mut(), output.as_mut_ptr());
         // SAFETY: `input` is only read; `output` has `length` bytes; both outlive the call.
-        check(unsafe { finish(self.session, from, input.len() as CK_ULONG, to, &mut length) })?;
+        check(unsafe { finish(self.session.handle(), from, input.len() as CK_ULONG, to, &mut length) })?;
         output.truncate(usize::try_from(length).unwrap_or(0));
         Ok(output)
     }

@@ -108,6 +108,9 @@ pub struct Hsm {
     pub isolation: Isolation,
     /// The PKCS#11 module (a shared library).
     pub module: PathBuf,
+    /// What the module's C_Initialize gets as pReserved, as p11-kit's `x-init-reserved`: NSS is configured so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_reserved: Option<String>,
     /// The token, as an RFC 7512 URI: `pkcs11:token=LABEL;serial=SERIAL`. A slot number alone is refused: it changes.
     pub token: String,
     /// Where the user PIN comes from.
@@ -157,6 +160,9 @@ pub struct Further {
     /// The PKCS#11 module.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module: Option<PathBuf>,
+    /// What the module's C_Initialize gets as pReserved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_reserved: Option<String>,
     /// The token, as an RFC 7512 URI.
     pub token: String,
     /// Where the user PIN comes from.
@@ -351,6 +357,7 @@ impl Config {
         Ok(hsm::Settings {
             name: hsm.name.clone(),
             module: hsm.module.clone(),
+            init_reserved: hsm.init_reserved.clone(),
             token,
             pin: hsm.pin.clone(),
             ledger: self.store.path.with_extension("hsm-logins"),
@@ -366,13 +373,15 @@ impl Config {
     }
 
     fn further_hsm(first: &hsm::Settings, further: &Further) -> Result<hsm::Settings, String> {
-        let Further { name, module, token, pin, environment } = further.clone();
+        let Further { name, module, init_reserved, token, pin, environment } = further.clone();
         let parsed = TokenSelector::parse_uri(&token);
         let (token, _) = parsed.map_err(|error| format!("hsm.further: {name}: token: {error}"))?;
         let first = first.clone();
         Ok(hsm::Settings {
             name,
             token,
+            // What one module is told says nothing to another.
+            init_reserved: init_reserved.or(first.init_reserved.filter(|_| module.is_none())),
             module: module.unwrap_or(first.module),
             pin: pin.unwrap_or(first.pin),
             environment: environment.unwrap_or(first.environment),

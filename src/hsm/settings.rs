@@ -15,6 +15,8 @@ pub struct Settings {
     pub name: String,
     /// The PKCS#11 module.
     pub module: PathBuf,
+    /// What its C_Initialize gets as pReserved, for modules that are configured so.
+    pub init_reserved: Option<String>,
     /// The token in it.
     pub token: TokenSelector,
     /// Where the user PIN comes from.

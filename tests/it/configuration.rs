@@ -61,6 +61,19 @@ fn the_example_names_every_field() {
 }
 
 #[test]
+fn what_a_module_is_told_another_is_not() {
+    let further = |more: &str| {
+        let text = MINIMAL.replace("[hsm]", "[hsm]\ninit_reserved = \"first\"");
+        let further = format!("{text}\n[[hsm.further]]\nname = \"second\"\ntoken = \"pkcs11:token=u\"\n{more}");
+        let settings = Config::parse(&further).unwrap().hsm_settings().unwrap();
+        settings.into_iter().map(|hsm| hsm.init_reserved.unwrap_or_default()).collect::<Vec<_>>()
+    };
+    assert_eq!(further(""), ["first", "first"]);
+    assert_eq!(further("module = \"/n\""), ["first", ""]);
+    assert_eq!(further("module = \"/n\"\ninit_reserved = \"second\""), ["first", "second"]);
+}
+
+#[test]
 fn an_unknown_field_is_refused_wherever_it_is() {
     for text in [
         format!("authentication = false\n{MINIMAL}"),

@@ -147,7 +147,7 @@ pub(in crate::hsm) fn release(
         return Err(HsmError::misconfigured("join", "the key of the new HSM is too short"));
     }
     let mut ledger = Ledger::lock(&settings.ledger)?;
-    let module = Module::load(&settings.module)?;
+    let module = Module::of(settings)?;
     let _alone = module.setting_up();
     let (slot, _) = settings.token.find(&module)?;
     let session = module.open(slot)?;

@@ -175,7 +175,7 @@ impl Engine {
         let mut ledger = Ledger::lock(&settings.ledger)?;
         // Before the module is loaded: a PIN that was refused costs nothing.
         token::unrefused_pin(&settings, &ledger)?;
-        let module = Module::load(&settings.module)?;
+        let module = Module::of(&settings)?;
         let (slot, session, standing, profile) = {
             let _alone = module.setting_up();
             let (slot, info) = settings.token.find(&module)?;

@@ -6,13 +6,15 @@
 
 #![allow(unsafe_code, reason = "the C calls of PKCS#11; every block says why it is sound")]
 
+use std::ffi::CStr;
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cryptoki::error::{Rv, RvError};
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::error::{Error, Rv, RvError};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectHandle};
 use cryptoki::session::Session;
@@ -39,6 +41,18 @@ const MAX_FOUND: usize = 100_000;
 
 type Begin = unsafe extern "C" fn(CK_SESSION_HANDLE, *mut CK_MECHANISM, CK_OBJECT_HANDLE) -> CK_RV;
 type Finish = unsafe extern "C" fn(CK_SESSION_HANDLE, *mut CK_BYTE, CK_ULONG, *mut CK_BYTE, *mut CK_ULONG) -> CK_RV;
+
+/// C_Initialize, with the operating system's locks, and with a text for a module that takes one.
+pub(super) fn initialize(pkcs11: &Pkcs11, reserved: Option<&CStr>) -> Result<(), Error> {
+    let flags = CInitializeFlags::OS_LOCKING_OK;
+    pkcs11.initialize(match reserved {
+        None => CInitializeArgs::new(flags),
+        // SAFETY: a text that ends with a zero byte is what modules which read pReserved expect there, and it outlives the
+        // call. Other modules refuse whatever is there (PKCS#11 section 5.4.1); that this one is none of them is what the
+        // operator says who gives the text.
+        Some(text) => unsafe { CInitializeArgs::new_with_reserved(flags, NonNull::from(text).cast()) },
+    })
+}
 
 /// The function list of a loaded module.
 #[derive(Clone)]

@@ -3,10 +3,11 @@
 //! A module is loaded and initialised once per process and stays loaded: unloading one with threads inside is how processes
 //! die. C_Finalize is never called, because it would end everyone's sessions.
 
+use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::context::Pkcs11;
 use cryptoki::error::{Error, RvError};
 use cryptoki::session::{Session, UserType};
 use cryptoki::slot::{Slot, TokenInfo};
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::secret::SecretText;
 
 use super::crypto::Line;
-use super::raw::Calls;
+use super::raw::{self, Calls};
 use crate::hsm::error::{HsmError, Kind};
 use crate::hsm::ledger::Ledger;
 use crate::hsm::pin::PinSource;
@@ -27,6 +28,8 @@ use crate::hsm::settings::Settings;
 pub(super) struct Module {
     pub(super) pkcs11: Pkcs11,
     pub(super) calls: Calls,
+    /// What C_Initialize was told.
+    reserved: Option<CString>,
     /// Held by whatever changes tokens at start: SoftHSM2 fails some calls when two threads do that at once.
     setup: Arc<Mutex<()>>,
 }
@@ -34,19 +37,33 @@ pub(super) struct Module {
 static LOADED: Mutex<Vec<(PathBuf, Module)>> = Mutex::new(Vec::new());
 
 impl Module {
-    /// Loads the module, or finds it loaded.
-    pub(super) fn load(path: &Path) -> Result<Self, HsmError> {
+    /// Loads the module that the settings name, or finds it loaded.
+    pub(super) fn of(settings: &Settings) -> Result<Self, HsmError> {
+        Self::load(&settings.module, settings.init_reserved.as_deref())
+    }
+
+    fn load(path: &Path, reserved: Option<&str>) -> Result<Self, HsmError> {
+        let reserved = reserved.map(CString::new).transpose();
+        let reserved = reserved.map_err(|_| HsmError::misconfigured("load", "hsm.init_reserved has a zero byte"))?;
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, module)) = loaded.iter().find(|(other, _)| other == path) {
-            return Ok(module.clone());
+            return module.clone().initialized_with(&reserved);
         }
         let pkcs11 = Pkcs11::new(path).map_err(|error| {
             HsmError::misconfigured("load", format!("the PKCS#11 module `{}` does not load: {error}", path.display()))
         })?;
-        initialize(&pkcs11)?;
-        let module = Self { calls: Calls::load(path)?, pkcs11, setup: Arc::default() };
+        initialize(&pkcs11, reserved.as_ref())?;
+        let module = Self { calls: Calls::load(path)?, pkcs11, reserved, setup: Arc::default() };
         loaded.push((path.to_owned(), module.clone()));
         Ok(module)
+    }
+
+    /// Itself, if it was told this: a process initialises a module once.
+    fn initialized_with(self, reserved: &Option<CString>) -> Result<Self, HsmError> {
+        match self.reserved == *reserved {
+            true => Ok(self),
+            false => Err(HsmError::misconfigured("load", "one process cannot use a module with two hsm.init_reserved")),
+        }
     }
 
     /// Until the guard is dropped, no other start-up of this process changes a token of this module.
@@ -65,8 +82,8 @@ impl Module {
     }
 }
 
-fn initialize(pkcs11: &Pkcs11) -> Result<(), HsmError> {
-    match pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+fn initialize(pkcs11: &Pkcs11, reserved: Option<&CString>) -> Result<(), HsmError> {
+    match raw::initialize(pkcs11, reserved.map(CString::as_c_str)) {
         Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(()),
         Err(error) => Err(error.into()),
     }
@@ -239,7 +256,7 @@ pub(super) fn visit<T>(
 ) -> Result<T, HsmError> {
     let mut ledger = Ledger::lock(&settings.ledger)?;
     unrefused_pin(settings, &ledger)?;
-    let module = Module::load(&settings.module)?;
+    let module = Module::of(settings)?;
     let _alone = module.setting_up();
     let (slot, _) = settings.token.find(&module)?;
     let session = module.open(slot)?;
@@ -263,7 +280,7 @@ pub fn init_token(module: &Path, label: &str, so_pin: &SecretText, user_pin: &Se
     if label.is_empty() || label.len() > 32 {
         return Err(no_token("a token label has 1 to 32 bytes"));
     }
-    let module = Module::load(module)?;
+    let module = Module::load(module, None)?;
     let _alone = module.setting_up();
     if tokens(&module)?.iter().any(|(_, info)| info.label().trim_end() == label) {
         return Err(no_token(format!("there is a token `{label}` already")));

@@ -149,10 +149,12 @@ impl Line<'_> {
         }
     }
 
-    /// Why an object is missing. Only after a failure is it worth asking.
+    /// Why an object is missing, or what an ambiguous code is about: Kryoptic has none but CKR_GENERAL_ERROR for whoever is
+    /// not logged in. Only after a failure is it worth asking.
     pub(super) fn explain(&self, error: HsmError) -> HsmError {
         match error.kind {
             Kind::KeyMissing | Kind::NoWrappingKey => self.is_logged_in().err().unwrap_or(error),
+            Kind::Ambiguous => self.is_logged_in().err().filter(|why| why.kind == Kind::LoggedOut).unwrap_or(error),
             _ => error,
         }
     }

@@ -135,9 +135,9 @@ impl Worker<'_> {
         let session = self.session.as_ref().ok_or_else(HsmError::stopped)?;
         let task = Task { core: self.core, line: self.core.line(session), lease, deadline: job.deadline };
         task.perform(&job.command).map_err(|error| match lease {
-            None => task.line.explain(error),
             // Another handle is tried first, and the anchor explains if it cannot make one.
-            Some(_) => error,
+            Some(_) if error.kind == Kind::KeyMissing => error,
+            _ => task.line.explain(error),
         })
     }
 }

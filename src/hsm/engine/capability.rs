@@ -125,6 +125,9 @@ const PAD_RSA: &str = "AES_KEY_WRAP_PAD of RSA-2048";
 const OAEP_SHA1: &str = "RSAES_OAEP_SHA_1";
 const OAEP_SHA256: &str = "RSAES_OAEP_SHA_256";
 const RAW_RSA: &str = "raw RSA, all bytes";
+/// CKA_EXTRACTABLE and CKA_SIGN, that they are not.
+const STAYS: &str = "AES that may not leave does not";
+const ONLY_DECRYPTS: &str = "RSA that decrypts does not sign";
 /// CKA_ALLOWED_MECHANISMS, of the objects in whose templates we may write it.
 const BOUND_AES: &str = "AES bound to mechanisms";
 const BOUND_UNWRAPPED_AES: &str = "AES bound to mechanisms, unwrapped";
@@ -313,6 +316,7 @@ impl Trials<'_> {
             let trial = tried(&wrapping).and_then(|w| wrap_aes(line, mechanism, w.handle, tried(&aes)?.handle));
             self.note(name, trial);
         }
+        self.note_outcome(STAYS, tried(&wrapping).and_then(|w| stays(line, w.handle, tried(&aes)?.handle)));
         self.note_outcome(BOUND_AES, bound_aes(line));
         let bound = tried(&wrapping).and_then(|w| bound_unwrapped_aes(line, w.handle, tried(&aes)?.handle));
         self.note_outcome(BOUND_UNWRAPPED_AES, bound);
@@ -336,6 +340,8 @@ impl Trials<'_> {
         self.note(OAEP_SHA1, tried(&pair).and_then(|pair| pair.oaep(line, OaepHash::Sha1)));
         self.note(RAW_RSA, tried(&pair).and_then(|pair| pair.raw(line)));
         self.note(OAEP_SHA256, tried(&pair).and_then(|pair| pair.oaep_sha256(line)));
+        let signs = tried(wrapping).and_then(|w| tried(&pair)?.sign_unwrapped(line, w.handle));
+        self.note_outcome(ONLY_DECRYPTS, signs.map(refuses));
         self.note_outcome(BOUND_RSA, bound);
         let bound = tried(wrapping).and_then(|w| tried(&pair)?.bound_unwrapped(line, w.handle));
         self.note_outcome(BOUND_UNWRAPPED_RSA, bound);
@@ -374,6 +380,13 @@ fn gcm(line: Line<'_>, key: ObjectHandle) -> Trial {
 fn gcm_bad_tag(line: Line<'_>, key: ObjectHandle) -> Trial {
     let sealed = line.seal(key, b"aad", b"plaintext")?;
     line.open(key, sealed.iv, b"other", &sealed.ciphertext).map(|_| false)
+}
+
+/// Whether a key is not wrapped that differs from one that is in nothing but CKA_EXTRACTABLE.
+fn stays(line: Line<'_>, wrapping: ObjectHandle, free: ObjectHandle) -> Result<Outcome, HsmError> {
+    wrap_somehow(line, wrapping, free)?;
+    let kept = aes(line, Life::Leased, &[])?;
+    Ok(refuses(wrap_somehow(line, wrapping, kept.handle).map(|_| true)))
 }
 
 fn stored_gcm(line: Line<'_>) -> Trial {
@@ -497,6 +510,14 @@ impl<'a> Pair<'a> {
     /// Itself, if it does what every RSA key must do.
     fn works(self, line: Line<'_>) -> Result<Self, HsmError> {
         self.oaep(line, OaepHash::Sha1).map(|_| self)
+    }
+
+    /// What comes of a signature, if the key is used as it is in use: unwrapped.
+    fn sign_unwrapped(&self, line: Line<'_>, wrapping: ObjectHandle) -> Result<Trial, HsmError> {
+        let (mechanism, blob) = wrap_somehow(line, wrapping, self.secret.handle)?;
+        let back = line.unwrap(mechanism, wrapping, &blob, &templates::to_unwrap(RSA, Allowed::default()))?;
+        let back = Passing::new(line.session, back);
+        Ok(line.session.sign(&Mechanism::RsaPkcs, back.handle, b"message").map(|_| true).map_err(HsmError::from))
     }
 
     fn bound_unwrapped(&self, line: Line<'_>, wrapping: ObjectHandle) -> Result<Outcome, HsmError> {

@@ -55,6 +55,14 @@ want_rust() {
 
 want_softhsm() { want softhsm2-util softhsm2 "$softhsm_module" softhsm2; }
 
+want_nss() {
+  want certutil libnss3-tools
+  softokn >/dev/null || install_packages libnss3
+}
+
+# The path of NSS's PKCS#11 module, whatever the machine's architecture.
+softokn() { compgen -G '/usr/lib/*/libsoftokn3.so'; }
+
 # make_venv DIR REQUIREMENTS: a Python environment with exactly the pinned packages; made anew when the pins change.
 make_venv() {
   local dir=$1 pins=$2

@@ -11,6 +11,7 @@ mod faults;
 mod hsm;
 mod operations;
 mod properties;
-mod softhsm;
+mod skip;
+mod tokens;
 mod upkeep;
 mod world;

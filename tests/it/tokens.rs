@@ -1,8 +1,10 @@
-//! Tokens of SoftHSM2 for tests. `SOFTHSM2_CONF` must name a configuration before the tests start, because the module reads
-//! it once per process; each test has a token of its own in the token directory that it names.
+//! The HSM of this run, as `softhsm/tokens` has set it up and says in the environment; each test has a token of its own in
+//! it. No test knows which HSM it is.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::env;
+use std::fs::File;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -15,18 +17,14 @@ pub const SO_PIN: &str = "so-pin-5678";
 /// The PIN of every test token.
 pub const PIN: &str = "test-pin-1234";
 
-/// Where Debian has the module.
+/// The module; by default that of SoftHSM2, where Debian has it.
 pub fn module() -> PathBuf {
-    std::env::var_os("STRONGROOM_TEST_PKCS11").map_or("/usr/lib/softhsm/libsofthsm2.so".into(), PathBuf::from)
+    env::var_os("STRONGROOM_TEST_PKCS11").map_or("/usr/lib/softhsm/libsofthsm2.so".into(), PathBuf::from)
 }
 
 /// Settings of a new token without a wrapping key.
 pub fn bare_token() -> Settings {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    assert!(std::env::var_os("SOFTHSM2_CONF").is_some(), "run the tests with scripts/test, which sets SOFTHSM2_CONF");
-    let label = format!("test {} {}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    init_token(&module(), &label, &secret(SO_PIN), &secret(PIN)).unwrap();
-    settings(&module(), &label)
+    settings(&ready_token().unwrap_or_else(new_token))
 }
 
 /// Settings of a new token with a wrapping key.
@@ -36,10 +34,27 @@ pub fn token() -> Settings {
     settings
 }
 
-fn settings(module: &Path, label: &str) -> Settings {
+/// The label of a token that was ready before the tests, for a module that makes none; no other test gets it.
+fn ready_token() -> Option<String> {
+    let count: u32 = env::var("STRONGROOM_TEST_TOKENS").ok()?.parse().unwrap();
+    let mut labels = (0..count).map(|number| format!("test {number}"));
+    let is_ours = |label: &String| File::create_new(scratch().join(format!("{label}.taken"))).is_ok();
+    Some(labels.find(is_ours).expect("a token that no test has had"))
+}
+
+/// The label of a token that is made now.
+fn new_token() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let label = format!("test {} {}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    init_token(&module(), &label, &secret(SO_PIN), &secret(PIN)).unwrap();
+    label
+}
+
+fn settings(label: &str) -> Settings {
     let name = label.replace(' ', "-");
     Settings {
-        module: module.to_owned(),
+        module: module(),
+        init_reserved: env::var("STRONGROOM_TEST_INIT_RESERVED").ok(),
         token: TokenSelector::labelled(label),
         pin: PinSource::File(pin_file()),
         ledger: scratch().join(format!("{name}.logins")),
@@ -55,10 +70,10 @@ fn settings(module: &Path, label: &str) -> Settings {
     }
 }
 
-/// Where the configuration of SoftHSM2 is, and what tests leave goes.
+/// Where what tests leave goes: beside the HSM.
 fn scratch() -> PathBuf {
-    let conf = PathBuf::from(std::env::var_os("SOFTHSM2_CONF").unwrap());
-    conf.parent().unwrap().to_owned()
+    let directory = env::var_os("STRONGROOM_TEST_DIRECTORY").expect("scripts/test, or `softhsm/tokens` before");
+    PathBuf::from(directory)
 }
 
 /// The PIN, in a file.

@@ -54,7 +54,7 @@ use strongroom::{
     tasks,
 };
 
-use crate::softhsm::{PIN, secret, token};
+use crate::tokens::{PIN, secret, token};
 
 /// The region of every caller who names no other.
 pub const REGION: &str = "eu-test-1";
@@ -629,12 +629,14 @@ async fn material(spec: KeySpec, usage: KeyUsage) -> Vec<Arc<Material>> {
         return vec![Arc::clone(material)];
     }
     let mut id = [spec as u8; 32];
-    id[0] = usage as u8;
+    id[31] = usage as u8;
     let place =
         if hsm().wraps(spec, usage) { Place::Wrapped } else { Place::Token { cka_id: id[16..].try_into().unwrap() } };
     let command = Command::Generate { id: MaterialId(id), spec, usage, place };
-    let Ok(hsm::Answer::Material(material)) = hsm().call(command, Instant::now() + LONG).await else {
-        panic!("no material for {spec}")
+    let material = match hsm().call(command, Instant::now() + LONG).await {
+        Ok(hsm::Answer::Material(material)) => material,
+        Ok(_) => panic!("another answer"),
+        Err(error) => panic!("no material for {spec} {usage}: {error}"),
     };
     let material = made.entry((spec, usage)).or_insert(Arc::new(material));
     vec![Arc::clone(material)]

@@ -5,8 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that panics has failed")]
 
-#[path = "../it/softhsm.rs"]
-mod softhsm;
+#[path = "../it/tokens.rs"]
+mod tokens;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ use strongroom::key::spec::{EncryptionAlgorithm, KeySpec, KeyUsage};
 use strongroom::secret::SecretBytes;
 use tokio::sync::{Mutex, MutexGuard};
 
-use softhsm::{PIN, SO_PIN, bare_token, module, token};
+use tokens::{PIN, SO_PIN, bare_token, module, token};
 
 async fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::const_new(());

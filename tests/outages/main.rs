@@ -14,8 +14,8 @@ mod members;
 mod operations;
 mod pins;
 mod rig;
-#[path = "../it/softhsm.rs"]
-mod softhsm;
+#[path = "../it/tokens.rs"]
+mod tokens;
 mod wrong_answers;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use strongroom::hsm::{Hsm, Kind, PinSource, Settings};
 use strongroom_faults::control::{self, Controller, World};
 
-use crate::{in_full, rig, softhsm};
+use crate::{in_full, rig, tokens};
 
 /// One login for each PIN, however often the service is started, in however many processes at once; a token that locks
 /// after ten tries never locks.
@@ -14,7 +14,7 @@ fn a_wrong_pin_is_tried_once_by_all_starts_together() {
     let _turn = crate::turn();
     let starts = if in_full() { 1_000 } else { 30 };
     let dir = tempfile::tempdir().unwrap();
-    let token = softhsm::token();
+    let token = tokens::token();
     let faults = Controller::new(dir.path()).unwrap();
     let module = control::install(dir.path(), &control::built(), &token.module).unwrap();
     let pin = dir.path().join("pin");
@@ -41,7 +41,7 @@ fn a_wrong_pin_is_tried_once_by_all_starts_together() {
         assert_eq!(logins.len(), number + 1, "{logins:?}");
         assert!(logins.iter().all(|login| login.attempts == 1), "{logins:?}");
     }
-    std::fs::write(&pin, softhsm::PIN).unwrap();
+    std::fs::write(&pin, tokens::PIN).unwrap();
     let hsm = open(&settings);
     runtime.block_on(hsm.opened(Duration::from_secs(20))).unwrap();
     hsm.stop();

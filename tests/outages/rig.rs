@@ -32,7 +32,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
 
-use crate::softhsm::token;
+use crate::tokens::token;
 
 /// By when the HSM must have answered.
 pub const DEADLINE: Duration = Duration::from_millis(400);

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::{aes, input, kind, open, seal, soon};
 use crate::faults::{Faults, until};
-use crate::softhsm::token;
+use crate::tokens::token;
 
 /// An answer may come this much after its deadline.
 const GRACE: Duration = Duration::from_millis(250);

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::{OAEP, encrypt, input, kind, make, soon, wrapped};
 use crate::faults::until;
-use crate::softhsm::token;
+use crate::tokens::token;
 
 /// An RSA decryption takes a millisecond or more: with one session, this many are enough for a while.
 const FLOOD: usize = 600;

@@ -4,6 +4,7 @@ use serde_json::json;
 use strongroom::key::spec::{KeySpec, KeyUsage};
 
 use super::{About, GRANT_TOKENS, KEY, Kind, Names, Subject, USE, may, must};
+use crate::skip::skip_in_part;
 use crate::world::{World, hsm};
 
 pub const SUBJECT: Subject = Subject {
@@ -25,7 +26,7 @@ pub fn kem_specs() -> Vec<(KeySpec, usize)> {
     let all = [(KeySpec::MlKem512, 768), (KeySpec::MlKem768, 1088), (KeySpec::MlKem1024, 1568)];
     let has = |(spec, _): &(KeySpec, usize)| hsm().supports(*spec, KeyUsage::EncapsulateDecapsulate).unwrap();
     let (can, cannot): (Vec<_>, Vec<_>) = all.into_iter().partition(has);
-    cannot.iter().for_each(|(spec, _)| println!("skipped: {spec}: the HSM has no such keys"));
+    cannot.iter().for_each(|(spec, _)| skip_in_part(&format!("the HSM has no keys of {spec}")));
     can
 }
 

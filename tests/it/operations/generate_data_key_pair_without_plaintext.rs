@@ -20,7 +20,7 @@ pub const SUBJECT: Subject = Subject {
         may("GrantTokens", GRANT_TOKENS),
         may("DryRun", Kind::Bool),
     ],
-    request: |things| json!({"KeyId": things.key, "KeyPairSpec": "ECC_NIST_P256"}),
+    request: |things| json!({"KeyId": things.key, "KeyPairSpec": "ECC_NIST_EDWARDS25519"}),
     about: About::Symmetric,
     key: Some(("KeyId", Names::Any)),
     states: USE,

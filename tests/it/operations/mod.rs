@@ -9,6 +9,7 @@ use strongroom::key::{
     state::KeyState,
 };
 
+use crate::skip::skip_in_part;
 use crate::world::{ACCOUNT, Answer, REGION, World, base64, hsm, text, with};
 
 /// Declares the files and gathers their subjects.
@@ -129,7 +130,7 @@ pub fn subjects() -> impl Iterator<Item = &'static Subject> {
         let (spec, usage) = subject.about.key();
         let can = hsm().supports(spec, usage).unwrap();
         if !can {
-            println!("skipped: {}: the HSM has no keys of {spec}", subject.name);
+            skip_in_part(&format!("{}, for the HSM has no keys of {spec}", subject.name));
         }
         can
     })

@@ -12,6 +12,7 @@ use strongroom::key::{
 };
 
 use super::{About, GRANT_TOKENS, KEY, Kind, Names, Subject, USE, may, must};
+use crate::skip::skip_in_part;
 use crate::world::{Keeping, World, base64, hsm, text, with};
 
 pub const SIGNING: Kind = Kind::Word(&[
@@ -55,7 +56,7 @@ pub fn signing_specs() -> Vec<KeySpec> {
     let signs = |spec: &&KeySpec| spec.usages().contains(&KeyUsage::SignVerify) && **spec != KeySpec::Sm2;
     let (can, cannot): (Vec<_>, Vec<_>) =
         KeySpec::ALL.iter().filter(signs).partition(|spec| hsm().supports(**spec, KeyUsage::SignVerify).unwrap());
-    cannot.iter().for_each(|spec| println!("skipped: {spec}: the HSM has no such keys"));
+    cannot.iter().for_each(|spec| skip_in_part(&format!("the HSM has no keys of {spec}")));
     // Longer RSA keys take seconds to make, and differ in nothing else.
     can.into_iter().filter(|spec| !matches!(spec, KeySpec::Rsa3072 | KeySpec::Rsa4096)).collect()
 }
@@ -76,7 +77,7 @@ pub fn offered(algorithm: SigningAlgorithm) -> bool {
     let prehashes = || profiles[0].outcome("ED25519_PH_SHA_512") == Some(&strongroom::hsm::Outcome::Ok);
     let offered = algorithm != SigningAlgorithm::Ed25519PhSha512 || prehashes();
     if !offered {
-        println!("skipped: {algorithm}: the HSM does not do it");
+        skip_in_part(&format!("the HSM does not do {algorithm}"));
     }
     offered
 }

@@ -11,9 +11,9 @@
 mod import;
 mod secrets;
 mod signatures;
-#[path = "../it/softhsm.rs"]
-mod softhsm;
 mod tally;
+#[path = "../it/tokens.rs"]
+mod tokens;
 
 use std::sync::OnceLock;
 
@@ -22,5 +22,5 @@ use strongroom::hsm::Hsm;
 /// The HSM of all tests.
 fn hsm() -> &'static Hsm {
     static HSM: OnceLock<Hsm> = OnceLock::new();
-    HSM.get_or_init(|| Hsm::start(softhsm::token()).unwrap())
+    HSM.get_or_init(|| Hsm::start(tokens::token()).unwrap())
 }

@@ -16,7 +16,7 @@ use strongroom::{
 use super::{ALGORITHM, About, GRANT_TOKENS, KEY, Kind, Names, Subject, USE, may, must};
 use crate::{
     attester::{Attester, Laptop, REGISTER},
-    softhsm::token,
+    tokens::token,
     world::{Answer, Keeping, World, base64, blob_of, with},
 };
 

@@ -21,7 +21,8 @@ IMPLEMENTED = set(
     """CreateKey DescribeKey ListKeys UpdateKeyDescription EnableKey DisableKey ScheduleKeyDeletion CancelKeyDeletion
     Encrypt Decrypt ReEncrypt GenerateDataKey GenerateDataKeyWithoutPlaintext GenerateRandom GetPublicKey CreateAlias
     UpdateAlias DeleteAlias ListAliases TagResource UntagResource ListResourceTags GetKeyPolicy PutKeyPolicy
-    ListKeyPolicies""".split()
+    ListKeyPolicies Sign Verify GenerateMac VerifyMac DeriveSharedSecret Encapsulate Decapsulate GenerateDataKeyPair
+    GenerateDataKeyPairWithoutPlaintext GetParametersForImport ImportKeyMaterial DeleteImportedKeyMaterial""".split()
 )
 ALL_OPERATIONS = set(botocore.session.get_session().get_service_model("kms").operation_names)
 ENCRYPT = {"Plaintext": base64.b64encode(b"attack at dawn").decode()}

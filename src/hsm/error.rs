@@ -172,9 +172,10 @@ impl From<Error> for HsmError {
 fn kind_of(rv: RvError) -> Kind {
     use RvError as R;
     match rv {
-        R::EncryptedDataInvalid | R::EncryptedDataLenRange | R::SignatureInvalid | R::SignatureLenRange => {
-            Kind::Rejected
-        }
+        R::EncryptedDataInvalid | R::EncryptedDataLenRange | R::SignatureLenRange => Kind::Rejected,
+
+        // SoftHSM2 says this to a good signature, too, if the public key goes away while C_VerifyInit reads it.
+        R::SignatureInvalid => Kind::Ambiguous,
 
         // SoftHSM2 2.6.1 says GENERAL_ERROR to a bad tag, nShield FUNCTION_FAILED, Kryoptic DEVICE_ERROR to bad OAEP;
         // YubiHSM says FUNCTION_FAILED when the line is down.
@@ -291,5 +292,10 @@ mod tests {
         for rv in [RvError::GeneralError, RvError::FunctionFailed, RvError::DeviceError, RvError::VendorDefined(1)] {
             assert_eq!(kind_of(rv), Kind::Ambiguous);
         }
+    }
+
+    #[test]
+    fn one_refusal_does_not_make_a_signature_wrong() {
+        assert_eq!(HsmError::answered("C_Verify", RvError::SignatureInvalid).kind, Kind::Ambiguous);
     }
 }

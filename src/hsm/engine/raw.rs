@@ -139,7 +139,7 @@ impl Calls {
         Ok(output)
     }
 
-    /// C_VerifyInit and one C_Verify; a signature that is another's is `Rejected`.
+    /// C_VerifyInit and one C_Verify; a signature that is another's is `Ambiguous`, until it is refused twice (`doubt`).
     pub(super) fn verify_once(
         &self,
         session: &Session,

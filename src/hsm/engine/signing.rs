@@ -35,7 +35,8 @@ impl Line<'_> {
         }
     }
 
-    /// Whether `signature` is of `input`, by the public key whose handle is `key`. The error is `Rejected` if it is not.
+    /// Whether `signature` is of `input`, by the public key whose handle is `key`. The error is `Rejected` if it
+    /// cannot be, `Ambiguous` if the HSM says that it is not.
     pub(super) fn verify(
         &self,
         spec: KeySpec,

@@ -174,7 +174,7 @@ fn kind_of(rv: RvError) -> Kind {
     match rv {
         R::EncryptedDataInvalid | R::EncryptedDataLenRange | R::SignatureLenRange => Kind::Rejected,
 
-        // SoftHSM2 says this to a good signature, too, if the public key goes away while C_VerifyInit reads it.
+        // Said of a good signature, too, when objects are destroyed meanwhile: seen with SoftHSM2, not yet explained.
         R::SignatureInvalid => Kind::Ambiguous,
 
         // SoftHSM2 2.6.1 says GENERAL_ERROR to a bad tag, nShield FUNCTION_FAILED, Kryoptic DEVICE_ERROR to bad OAEP;

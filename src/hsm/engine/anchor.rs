@@ -96,9 +96,11 @@ impl Anchor<'_> {
         self.core.counts.note(error);
         let is_lost = matches!(error.kind, Kind::SessionLost | Kind::DeviceLost | Kind::Bug);
         let is_open = error.is_answer() && error.is_of_a_search();
-        if (is_lost || is_open) && self.session.take().is_some() {
+        if (is_lost || is_open) && self.session.is_some() {
             tracing::warn!(%error, "the anchor session was lost, and all handles with it");
+            // First: who still uses a handle while its session is being closed must not take what comes of it for an answer.
             self.core.end_epoch();
+            self.session = None;
         }
     }
 

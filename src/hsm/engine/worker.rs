@@ -135,6 +135,10 @@ impl Worker<'_> {
         let session = self.session.as_ref().ok_or_else(HsmError::stopped)?;
         let task = Task { core: self.core, line: self.core.line(session), lease, deadline: job.deadline };
         task.perform(&job.command).map_err(|error| match lease {
+            // The object went while it was in use: SoftHSM2 then calls a good signature wrong.
+            Some(lease) if error.kind == Kind::Ambiguous && lease.epoch != self.core.epoch() => {
+                HsmError::new(Kind::SessionLost, "lease", "the login ended while the handle was in use")
+            }
             // Another handle is tried first, and the anchor explains if it cannot make one.
             Some(_) if error.kind == Kind::KeyMissing => error,
             _ => task.line.explain(error),

@@ -172,10 +172,9 @@ impl From<Error> for HsmError {
 fn kind_of(rv: RvError) -> Kind {
     use RvError as R;
     match rv {
-        R::EncryptedDataInvalid | R::EncryptedDataLenRange | R::SignatureLenRange => Kind::Rejected,
-
-        // Said of a good signature, too, when objects are destroyed meanwhile: seen with SoftHSM2, not yet explained.
-        R::SignatureInvalid => Kind::Ambiguous,
+        // Said of good data, too, if what is wrong is the key: see `home`.
+        R::EncryptedDataInvalid | R::EncryptedDataLenRange => Kind::Ambiguous,
+        R::SignatureInvalid | R::SignatureLenRange => Kind::Ambiguous,
 
         // SoftHSM2 2.6.1 says GENERAL_ERROR to a bad tag, nShield FUNCTION_FAILED, Kryoptic DEVICE_ERROR to bad OAEP;
         // YubiHSM says FUNCTION_FAILED when the line is down.
@@ -295,7 +294,10 @@ mod tests {
     }
 
     #[test]
-    fn one_refusal_does_not_make_a_signature_wrong() {
-        assert_eq!(HsmError::answered("C_Verify", RvError::SignatureInvalid).kind, Kind::Ambiguous);
+    fn no_single_refusal_makes_data_wrong() {
+        use RvError::{EncryptedDataInvalid, EncryptedDataLenRange, SignatureInvalid, SignatureLenRange};
+        for rv in [EncryptedDataInvalid, EncryptedDataLenRange, SignatureInvalid, SignatureLenRange] {
+            assert_eq!(kind_of(rv), Kind::Ambiguous);
+        }
     }
 }

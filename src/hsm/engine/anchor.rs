@@ -1,7 +1,7 @@
 //! The anchor: one thread and one session that hold the login and every leased object. The session is never lent, so
 //! nothing that a worker's session suffers takes the login or the handles with it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use cryptoki::object::ObjectHandle;
@@ -12,10 +12,14 @@ use crate::key::material::Material;
 
 use super::core::Core;
 use super::handles::{Half, HandleId, LeaseResult, Want};
+use super::home::Home;
 use super::objects::Loaded;
 use super::pool::{Lane, Shift};
 use super::wrapping;
 use crate::hsm::error::{HsmError, Kind};
+
+/// How long a new session waits for the guests of the last, who as a rule are out within a call.
+const FAREWELL: Duration = Duration::from_millis(50);
 
 /// What the anchor is asked to do.
 pub(super) enum Errand {
@@ -32,12 +36,15 @@ pub(super) enum Errand {
 struct Anchor<'a> {
     core: &'a Core,
     /// `None` until it has been opened anew.
-    session: Option<Session>,
+    home: Option<Home>,
+    /// Those of ended logins that somebody was still in.
+    left: Vec<Home>,
 }
 
 /// Runs errands until it is told to stop or has been replaced.
 pub(super) fn serve(core: &Core, lane: &Lane, shift: Shift, errands: &Receiver<Errand>, session: Option<Session>) {
-    let mut anchor = Anchor { core, session };
+    let home = session.map(|session| Home { session, door: core.door() });
+    let mut anchor = Anchor { core, home, left: Vec::new() };
     while let Ok(errand) = errands.recv() {
         let now = Instant::now();
         let (want, deadline) = match &errand {
@@ -65,9 +72,17 @@ pub(super) fn serve(core: &Core, lane: &Lane, shift: Shift, errands: &Receiver<E
     }
 }
 
+/// One that is replaced or stopped has all the time that its guests need.
+impl Drop for Anchor<'_> {
+    fn drop(&mut self) {
+        self.left.drain(..).chain(self.home.take()).for_each(Home::outlive_guests);
+    }
+}
+
 impl Anchor<'_> {
     /// What went wrong, if something did; whoever asked has been told.
     fn run(&mut self, errand: Errand, want: Option<Want>, deadline: Instant) -> Option<HsmError> {
+        self.close_left(Duration::ZERO);
         match errand {
             Errand::Make => {
                 let want = want?;
@@ -90,26 +105,28 @@ impl Anchor<'_> {
         }
     }
 
-    /// A session that ended in an unknown way takes all handles with it. An ambiguous code alone is no such end: a damaged
+    /// A session that ended in an unknown way takes all handles with it; it is closed before the next is opened. An ambiguous code alone is no such end: a damaged
     /// blob must not cost everyone their handles.
     fn note(&mut self, error: &HsmError) {
         self.core.counts.note(error);
         let is_lost = matches!(error.kind, Kind::SessionLost | Kind::DeviceLost | Kind::Bug);
         let is_open = error.is_answer() && error.is_of_a_search();
-        if (is_lost || is_open) && self.session.is_some() {
+        if (is_lost || is_open) && self.home.is_some() {
             tracing::warn!(%error, "the anchor session was lost, and all handles with it");
-            // First: who still uses a handle while its session is being closed must not take what comes of it for an answer.
-            self.core.end_epoch();
-            self.session = None;
+            self.move_out();
         }
     }
 
+    fn move_out(&mut self) {
+        self.core.end_epoch();
+        self.left.extend(self.home.take());
+    }
+
     fn make(&mut self, id: HandleId, material: &Material, deadline: Instant) -> LeaseResult {
-        self.ensure_session(deadline)?;
-        let epoch = self.core.epoch();
-        let session = self.session.as_ref().ok_or_else(HsmError::stopped)?;
+        self.move_in(deadline)?;
+        let Home { session, door } = self.home.as_ref().ok_or_else(HsmError::stopped)?;
         let loaded = self.load(session, id, material).map_err(|error| self.core.line(session).explain(error))?;
-        Ok(self.core.handles.lease(loaded.handle, loaded.ours, epoch))
+        Ok(self.core.handles.lease(loaded.handle, loaded.ours, door))
     }
 
     fn load(&self, session: &Session, id: HandleId, material: &Material) -> Result<Loaded, HsmError> {
@@ -140,8 +157,8 @@ impl Anchor<'_> {
 
     fn destroy(&self, handle: ObjectHandle, epoch: u64) -> Result<(), HsmError> {
         // An object of an earlier epoch is gone, and its handle may by now be another object's.
-        match &self.session {
-            Some(session) if epoch == self.core.epoch() => Ok(session.destroy_object(handle)?),
+        match &self.home {
+            Some(home) if epoch == self.core.epoch() => Ok(home.session.destroy_object(handle)?),
             _ => Ok(()),
         }
     }
@@ -151,17 +168,21 @@ impl Anchor<'_> {
             return Ok(());
         }
         tracing::warn!("logging in to the HSM again, as if for the first time");
-        self.core.end_epoch();
-        // A new session: what objects the old one still has, nobody has a handle of.
-        self.session = None;
-        self.ensure_session(deadline)
+        // To a new session: what objects the old one still has, nobody has a handle of.
+        self.move_out();
+        self.move_in(deadline)
     }
 
-    fn ensure_session(&mut self, deadline: Instant) -> Result<(), HsmError> {
-        if self.session.is_none() {
-            let session = self.core.insist_on_session(deadline)?;
-            self.core.enter(&session)?;
-            self.session = Some(session);
+    fn close_left(&mut self, patience: Duration) {
+        self.left = self.left.drain(..).filter_map(|home| home.close(patience)).collect();
+    }
+
+    fn move_in(&mut self, deadline: Instant) -> Result<(), HsmError> {
+        if self.home.is_none() {
+            self.close_left(FAREWELL);
+            let home = Home::new(self.core.insist_on_session(deadline)?, self.core.epoch());
+            self.core.enter(&home)?;
+            self.home = Some(home);
         }
         Ok(())
     }

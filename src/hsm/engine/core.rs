@@ -16,6 +16,7 @@ use super::ErrorCount;
 use super::capability::Profile;
 use super::crypto::Line;
 use super::handles::Handles;
+use super::home::{Door, Home};
 use super::queue::Queue;
 use super::templates::{self, AES, Allowed, Life};
 use super::token::{self, Module};
@@ -36,6 +37,9 @@ pub(super) const OTHER_SESSIONS: usize = 4;
 
 const KNOWN_ANSWER: &[u8] = b"strongroom known answer";
 
+/// The epoch of the login that an engine starts with.
+pub(super) const FIRST_EPOCH: u64 = 0;
+
 pub(super) struct Core {
     pub(super) settings: Settings,
     pub(super) module: Module,
@@ -49,7 +53,7 @@ pub(super) struct Core {
     is_short: AtomicBool,
     pub(super) stopping: AtomicBool,
     start: Instant,
-    /// Grows with each login: see `Lease`.
+    /// Grows with each login: see `Door`.
     epoch: AtomicU64,
     standing: RwLock<Standing>,
     /// The latest start of an operation that then succeeded: see `doubt`.
@@ -78,6 +82,7 @@ pub(super) struct Standing {
 /// A session key of this process and a ciphertext whose plaintext is known.
 #[derive(Clone)]
 struct Canary {
+    door: Arc<Door>,
     key: ObjectHandle,
     iv: [u8; 12],
     ciphertext: Vec<u8>,
@@ -104,7 +109,7 @@ impl Core {
             counts: Counts::default(),
             stopping: AtomicBool::new(false),
             start: Instant::now(),
-            epoch: AtomicU64::new(0),
+            epoch: AtomicU64::new(FIRST_EPOCH),
             standing: RwLock::new(standing),
             latest_success: AtomicU64::new(0),
         }
@@ -163,6 +168,11 @@ impl Core {
         self.epoch.load(Ordering::Acquire)
     }
 
+    /// The way to the objects of the last login.
+    pub(super) fn door(&self) -> Arc<Door> {
+        self.standing().canary.door
+    }
+
     fn standing(&self) -> Standing {
         self.standing.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -173,12 +183,13 @@ impl Core {
         self.handles.reset();
     }
 
-    /// Logs in with `session` and makes what comes with a login. The epoch that it ends must have been ended before.
-    pub(super) fn enter(&self, session: &Session) -> Result<(), HsmError> {
+    /// Logs in with the session of `home` and makes what comes with a login. The epoch that it ends must have been ended
+    /// before.
+    pub(super) fn enter(&self, home: &Home) -> Result<(), HsmError> {
         let mut ledger = Ledger::lock(&self.settings.ledger)?;
-        token::log_in(&self.module, self.slot, session, &self.settings, &mut ledger)?;
+        token::log_in(&self.module, self.slot, &home.session, &self.settings, &mut ledger)?;
         drop(ledger);
-        let entered = Standing::take(self.line(session), &self.settings, self.profile.allowed);
+        let entered = Standing::take(home, &self.module, &self.settings, self.profile.allowed);
         *self.standing.write().unwrap_or_else(PoisonError::into_inner) = entered?;
         Ok(())
     }
@@ -204,7 +215,8 @@ impl Core {
 
     /// Decrypts the known answer.
     pub(super) fn check(&self, line: Line<'_>) -> Result<(), HsmError> {
-        let Canary { key, iv, ciphertext } = self.standing().canary;
+        let Canary { door, key, iv, ciphertext } = self.standing().canary;
+        let _guest = door.enter(|| self.epoch())?;
         Line::is_same(KNOWN_ANSWER, &line.open(key, iv, b"", &ciphertext)?)
     }
 }
@@ -217,13 +229,15 @@ fn workers(settings: &Settings, profile: &Profile) -> usize {
 }
 
 impl Standing {
-    /// What comes with the login that the session of `line` has.
-    pub(super) fn take(line: Line<'_>, settings: &Settings, allowed: Allowed) -> Result<Self, HsmError> {
+    /// What comes with the login that the session of `home` has.
+    pub(super) fn take(home: &Home, module: &Module, settings: &Settings, allowed: Allowed) -> Result<Self, HsmError> {
+        let line = Line { calls: &module.calls, session: &home.session };
         let wrapping = wrapping::find(line, &settings.wrapping_key_label)?;
         let key =
             line.session.generate_key(&Mechanism::AesKeyGen, &templates::to_generate(AES, Life::Leased, allowed))?;
         let sealed = line.seal(key, b"", KNOWN_ANSWER)?;
-        Ok(Self { wrapping, canary: Canary { key, iv: sealed.iv, ciphertext: sealed.ciphertext } })
+        let door = Arc::clone(&home.door);
+        Ok(Self { wrapping, canary: Canary { door, key, iv: sealed.iv, ciphertext: sealed.ciphertext } })
     }
 }
 

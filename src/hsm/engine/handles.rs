@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use crate::key::material::{Material, MaterialId};
 
 use super::anchor::Errand;
+use super::home::Door;
 use super::proof::Believed;
 use super::turns::{Class, Turns, Waiting};
 use crate::hsm::command::Asker;
@@ -39,8 +40,8 @@ pub(super) enum Half {
 /// The right to use a handle for as long as one holds this.
 pub(super) struct Lease {
     pub(super) handle: ObjectHandle,
-    /// The login under which the handle was made; under another it means nothing, or something else.
-    pub(super) epoch: u64,
+    /// Where its object is.
+    pub(super) door: Arc<Door>,
     /// What the HSM has answered under it.
     pub(super) believed: Believed,
     /// Where the object's end is told; `None` for a token object, which stays.
@@ -51,7 +52,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(anchor) = &self.anchor {
             // An anchor that is gone has closed its session, and the object went with it.
-            let _ = anchor.send(Errand::Destroy { handle: self.handle, epoch: self.epoch });
+            let _ = anchor.send(Errand::Destroy { handle: self.handle, epoch: self.door.epoch });
         }
     }
 }
@@ -161,8 +162,9 @@ impl Handles {
     }
 
     /// A new lease; `ours` if its object is to be destroyed after the last use.
-    pub(super) fn lease(&self, handle: ObjectHandle, ours: bool, epoch: u64) -> Arc<Lease> {
-        Arc::new(Lease { handle, epoch, believed: Believed::default(), anchor: ours.then(|| self.anchor.clone()) })
+    pub(super) fn lease(&self, handle: ObjectHandle, ours: bool, door: &Arc<Door>) -> Arc<Lease> {
+        let anchor = ours.then(|| self.anchor.clone());
+        Arc::new(Lease { handle, door: Arc::clone(door), believed: Believed::default(), anchor })
     }
 
     /// Gives everyone who waits what the anchor came back with, and keeps a handle for the next.
@@ -294,7 +296,7 @@ mod tests {
     }
 
     fn put(handles: &Handles, n: u8) {
-        handles.put(id(n), Ok(handles.lease(handle_of_nothing(n.into()), true, 0)));
+        handles.put(id(n), Ok(handles.lease(handle_of_nothing(n.into()), true, &Arc::new(Door::new(0)))));
     }
 
     fn is_there(handles: &Handles, n: u8) -> bool {

@@ -312,7 +312,7 @@ fn value_of(nature: Nature, material: &SecretBytes) -> Result<Vec<Attribute>, Hs
 /// Whose fault it is that material did not come in: what modules say of wrapped keys is said of the caller's.
 fn blame(error: HsmError) -> HsmError {
     let kind = match (error.kind, &*error.code) {
-        (Kind::KeyMissing, "CKR_WRAPPED_KEY_INVALID" | "CKR_WRAPPED_KEY_LEN_RANGE") => Kind::Rejected,
+        (Kind::KeyMissing, "CKR_WRAPPED_KEY_INVALID" | "CKR_WRAPPED_KEY_LEN_RANGE") => Kind::Ambiguous,
         (Kind::KeyMissing, "CKR_KEY_TYPE_INCONSISTENT") => Kind::Unfit,
         (Kind::Unsupported, "CKR_KEY_SIZE_RANGE" | "CKR_ATTRIBUTE_VALUE_INVALID" | "CKR_TEMPLATE_INCONSISTENT") => {
             Kind::Unfit

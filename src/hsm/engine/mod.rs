@@ -23,6 +23,7 @@ mod crypto;
 mod doubt;
 mod generating;
 mod handles;
+mod home;
 mod importing;
 pub(super) mod joining;
 mod mechanism;
@@ -64,10 +65,11 @@ use crate::hsm::ledger::Ledger;
 use crate::hsm::settings::Settings;
 
 use anchor::Errand;
-use core::{Core, OTHER_SESSIONS, Standing};
+use core::{Core, FIRST_EPOCH, OTHER_SESSIONS, Standing};
 use crypto::Line;
 use doubt::LastCheck;
 use handles::Handles;
+use home::Home;
 use pool::{Crew, Duty, Lane, LastOut};
 use queue::Queue;
 use token::Module;
@@ -176,7 +178,7 @@ impl Engine {
         // Before the module is loaded: a PIN that was refused costs nothing.
         token::unrefused_pin(&settings, &ledger)?;
         let module = Module::of(&settings)?;
-        let (slot, session, standing, profile) = {
+        let (slot, home, standing, profile) = {
             let _alone = module.setting_up();
             let (slot, info) = settings.token.find(&module)?;
             let session = module.open(slot)?;
@@ -184,13 +186,14 @@ impl Engine {
             drop(ledger);
             let line = Line { calls: &module.calls, session: &session };
             let profile = Profile::of(line, &module, &info, settings.allow_raw_rsa, known)?;
-            let standing = Standing::take(line, &settings, profile.allowed)?;
-            (slot, session, standing, profile)
+            let home = Home::new(session, FIRST_EPOCH);
+            let standing = Standing::take(&home, &module, &settings, profile.allowed)?;
+            (slot, home, standing, profile)
         };
         let (anchor, errands) = unbounded();
         let handles = Handles::new(settings.cached_handles, anchor.clone());
         let core = Arc::new(Core::new(settings, module, slot, profile, handles, standing));
-        let inner = Inner::start(core, anchor, errands, session)?;
+        let inner = Inner::start(core, anchor, errands, home.session)?;
         Ok(Self { inner: Arc::new(inner) })
     }
 

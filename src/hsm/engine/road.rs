@@ -56,11 +56,14 @@ impl Engine {
         let mut mended = Vec::new();
         loop {
             let kind = failure.error.kind;
-            let is_new = !mended.contains(&kind) || self.core().epoch() != epoch;
+            // To make a handle is another matter than to use it.
+            let trouble = (kind, failure.lease.is_some());
+            let is_again = mended.contains(&trouble);
+            let is_new = !is_again || self.core().epoch() != epoch;
             if mended.len() == MOST_MENDED || !is_new || !self.mend(&failure, epoch, deadline).await? {
-                return Err(self.judge(failure, epoch, deadline).await);
+                return Err(self.judge(failure, is_again, epoch, deadline).await);
             }
-            mended.push(kind);
+            mended.push(trouble);
             epoch = self.core().epoch();
             // No data was to blame, so it was the HSM: what came back may have other objects under the old numbers.
             let was_ill = kind == Kind::Ambiguous && !failure.command.judges_data();
@@ -107,8 +110,8 @@ impl Engine {
 
     /// What the last failure comes to. After one of the HSM itself no handle of before is used any more: what stands in for
     /// it, or comes back in its place, may have other objects under the old numbers.
-    async fn judge(&self, failure: Failure, epoch: u64, deadline: Instant) -> HsmError {
-        let error = self.verdict_on(failure, deadline).await;
+    async fn judge(&self, failure: Failure, is_again: bool, epoch: u64, deadline: Instant) -> HsmError {
+        let error = self.verdict_on(failure, is_again, deadline).await;
         if error.kind == Kind::DeviceLost && error.is_answer() {
             let (done, _) = oneshot::channel();
             let _ = self.inner.anchor.send(Errand::LogIn { seen: epoch, deadline: Instant::now() + RENEWAL, done });
@@ -116,8 +119,10 @@ impl Engine {
         error
     }
 
-    async fn verdict_on(&self, failure: Failure, deadline: Instant) -> HsmError {
+    async fn verdict_on(&self, failure: Failure, is_again: bool, deadline: Instant) -> HsmError {
         match failure.error.kind {
+            // Once is not enough to blame anybody but the HSM.
+            Kind::Ambiguous if !is_again => failure.error.with_kind(Kind::DeviceLost),
             Kind::Ambiguous => {
                 let kind = self.verdict(&failure, deadline).await;
                 failure.error.with_kind(kind)

@@ -129,14 +129,12 @@ impl Worker<'_> {
 
     fn attempt(&self, job: &Job) -> Result<Answer, HsmError> {
         let lease = job.lease.as_deref();
-        if lease.is_some_and(|lease| lease.epoch != self.core.epoch()) {
-            return Err(HsmError::new(Kind::KeyMissing, "lease", "the handle is of an earlier login"));
-        }
+        let _guest = lease.map(|lease| lease.door.enter(|| self.core.epoch())).transpose()?;
         let session = self.session.as_ref().ok_or_else(HsmError::stopped)?;
         let task = Task { core: self.core, line: self.core.line(session), lease, deadline: job.deadline };
         task.perform(&job.command).map_err(|error| match lease {
-            // The object went while it was in use: SoftHSM2 then calls a good signature wrong.
-            Some(lease) if error.kind == Kind::Ambiguous && lease.epoch != self.core.epoch() => {
+            // Something else has gone wrong meanwhile; this may come of it.
+            Some(lease) if error.kind == Kind::Ambiguous && lease.door.epoch != self.core.epoch() => {
                 HsmError::new(Kind::SessionLost, "lease", "the login ended while the handle was in use")
             }
             // Another handle is tried first, and the anchor explains if it cannot make one.

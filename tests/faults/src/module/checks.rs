@@ -3,10 +3,10 @@
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hasher};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-use cryptoki_sys::{CK_GCM_PARAMS, CK_RV, CKM_AES_GCM, CKM_RSA_X_509, CKR_OK, CKR_OPERATION_ACTIVE};
+use cryptoki_sys::{CK_GCM_PARAMS, CK_OBJECT_HANDLE, CK_RV, CKM_AES_GCM, CKM_RSA_X_509, CKR_OK, CKR_OPERATION_ACTIVE};
 
 use super::call::Call;
 use super::objects::{About, is_checked};
@@ -65,7 +65,7 @@ impl Module {
         } else if session.is_none() && call.session.is_some_and(|handle| self.sessions.has_been(handle)) {
             self.complain(format!("{name}: its session has been closed"));
         }
-        let entered = session?.enter();
+        let entered = session?.enter(call.objects.virtuals);
         if matches!(entered, Entered::Contended) && !call.function.may_interrupt() {
             self.complain(format!("{name}: another thread is in a call of the same session"));
         }
@@ -128,6 +128,16 @@ impl Module {
         }
         if about.token && about.extractable == Some(true) {
             self.complain(format!("{name}: a token object with CKA_EXTRACTABLE true"));
+        }
+    }
+
+    /// What becomes of a call whose key goes meanwhile, PKCS#11 does not say; SoftHSM2 answers anything, or crashes.
+    pub fn check_unused(&self, function: Function, session: &Session, going: &[CK_OBJECT_HANDLE]) {
+        let is_used = |other: &Arc<Session>| {
+            other.handle != session.handle && !other.is_doomed() && going.iter().any(|object| other.uses(*object))
+        };
+        if self.sessions.all().iter().any(is_used) {
+            self.complain(format!("{}: an object goes while another session uses it", function.name()));
         }
     }
 

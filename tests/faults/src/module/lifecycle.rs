@@ -4,6 +4,7 @@ use cryptoki_sys::*;
 
 use super::call::Call;
 use super::sessions::Session;
+use super::shards::lock;
 use super::{Module, real};
 
 pub fn initialize(module: &Module, _: &Call, args: CK_VOID_PTR) -> CK_RV {
@@ -45,6 +46,10 @@ pub fn open_session(
 }
 
 pub fn close_session(module: &Module, call: &Call, session: CK_SESSION_HANDLE) -> CK_RV {
+    if let Some(known) = &call.known {
+        let owned: Vec<_> = lock(&known.owned).iter().copied().collect();
+        module.check_unused(call.function, known, &owned);
+    }
     let code = real!(module.C_CloseSession(session));
     if let (CKR_OK | CKR_SESSION_HANDLE_INVALID, Some(known)) = (code, &call.known) {
         module.check_left_behind(known);

@@ -185,6 +185,9 @@ pub fn copy_object(
 }
 
 pub fn destroy_object(module: &Module, call: &Call, session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE) -> CK_RV {
+    if let Some(known) = &call.known {
+        module.check_unused(call.function, known, call.objects.used());
+    }
     let code = real!(module.C_DestroyObject(session, object));
     if code == CKR_OK
         && let Some(object) = module.objects.forget(call.objects.virtuals[0])

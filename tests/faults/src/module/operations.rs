@@ -25,7 +25,7 @@ fn settle_init(call: &Call, session: &Session, operation: Operation, code: CK_RV
     if operation != Operation::Find && call.mechanism.is_null() {
         return session.end(operation);
     }
-    session.begin(operation, call.mechanism_type().unwrap_or(0));
+    session.begin(operation, call.mechanism_type().unwrap_or(0), call.objects.virtuals[0]);
 }
 
 /// Whether an operation has ended, by PKCS#11 section 5.2 and the description of each function.

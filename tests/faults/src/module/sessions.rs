@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use cryptoki_sys::{CK_SESSION_HANDLE, CK_SLOT_ID};
+use cryptoki_sys::{CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CK_SLOT_ID};
 
 use super::shards::{Shards, lock};
 use super::{Module, real, thread};
@@ -20,6 +20,10 @@ pub struct Session {
     /// The operations that are active in the real session, a bit for each.
     active: AtomicU32,
     mechanisms: [AtomicU64; Operation::COUNT],
+    /// Virtual handles of the keys of active operations.
+    keys: [AtomicU64; Operation::COUNT],
+    /// Virtual handles of what the call that is in it uses.
+    using: [AtomicU64; 2],
     /// A logout came while operations were active: they are gone.
     lost: AtomicBool,
     /// The code with which the next work function fails, or 0.
@@ -113,6 +117,8 @@ impl Session {
             holder: AtomicU64::new(0),
             active: AtomicU32::new(0),
             mechanisms: Default::default(),
+            keys: Default::default(),
+            using: Default::default(),
             lost: AtomicBool::new(false),
             fail_next: AtomicU64::new(0),
             is_misled: AtomicBool::new(false),
@@ -150,11 +156,14 @@ impl Session {
         let _ = real!(module.C_CloseSession(self.real));
     }
 
-    /// Takes the session for this thread; the answer is whether another thread has it.
-    pub fn enter(&self) -> Entered<'_> {
+    /// Takes the session for this thread and a call that uses these objects; the answer is whether another thread has it.
+    pub fn enter(&self, objects: [CK_OBJECT_HANDLE; 2]) -> Entered<'_> {
         let me = thread::id();
         match self.holder.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed) {
-            Ok(_) => Entered::Alone(Holding(self)),
+            Ok(_) => {
+                self.use_objects(objects);
+                Entered::Alone(Holding(self))
+            }
             Err(other) if other == me => Entered::Again,
             Err(_) => Entered::Contended,
         }
@@ -177,8 +186,20 @@ impl Session {
         self.lost.load(Ordering::Relaxed)
     }
 
-    pub fn begin(&self, operation: Operation, mechanism: u64) {
+    fn use_objects(&self, objects: [CK_OBJECT_HANDLE; 2]) {
+        self.using.iter().zip(objects).for_each(|(place, handle)| place.store(handle, Ordering::Relaxed));
+    }
+
+    /// Whether a call or an active operation needs the object.
+    pub fn uses(&self, object: CK_OBJECT_HANDLE) -> bool {
+        let is_it = |place: &AtomicU64| place.load(Ordering::Relaxed) == object;
+        let is_key = |operation: &Operation| self.is_active(*operation) && is_it(&self.keys[*operation as usize]);
+        self.using.iter().any(is_it) || Operation::ALL.iter().any(is_key)
+    }
+
+    pub fn begin(&self, operation: Operation, mechanism: u64, key: CK_OBJECT_HANDLE) {
         self.lost.store(false, Ordering::Relaxed);
+        self.keys[operation as usize].store(key, Ordering::Relaxed);
         self.active.fetch_or(operation.bit(), Ordering::Relaxed);
         self.mechanisms[operation as usize].store(mechanism, Ordering::Relaxed);
     }
@@ -203,6 +224,7 @@ pub struct Holding<'a>(&'a Session);
 
 impl Drop for Holding<'_> {
     fn drop(&mut self) {
+        self.0.use_objects([0; 2]);
         self.0.holder.store(0, Ordering::Release);
     }
 }

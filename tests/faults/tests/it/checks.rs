@@ -32,6 +32,31 @@ fn two_threads_in_one_session() {
 }
 
 #[test]
+fn an_object_that_goes_while_it_is_used() {
+    let bench = Bench::new();
+    let other = bench.open();
+    let encrypting = |function, leave: fn(&Bench, u64, u64)| {
+        let (owner, key) = bench.key();
+        let rule = bench.control.rule(Rule::on(function).session(other).once().stop());
+        std::thread::scope(|scope| {
+            let encrypts = scope.spawn(|| bench.p11.encrypt(other, key, &[1; 12], b"x"));
+            assert!(bench.control.wait_stopped(rule, Duration::from_secs(5)));
+            leave(&bench, owner, key);
+            bench.control.remove(rule);
+            let _ = encrypts.join().unwrap();
+        });
+        bench.control.complaints()
+    };
+    let text = "an object goes while another session uses it";
+    assert_eq!(encrypting("C_EncryptInit", |bench, _, _| assert_eq!(bench.p11.close(bench.open()), CKR_OK)), NONE);
+    let destroy: fn(&Bench, u64, u64) = |bench, owner, key| assert_eq!(bench.p11.destroy(owner, key), CKR_OK);
+    assert_eq!(encrypting("C_Encrypt", destroy), [format!("C_DestroyObject: {text}")]);
+    let close: fn(&Bench, u64, u64) = |bench, owner, _| assert_eq!(bench.p11.close(owner), CKR_OK);
+    let both = encrypting("C_EncryptInit", close);
+    assert!(both.contains(&format!("C_CloseSession: {text}")), "{both:?}");
+}
+
+#[test]
 fn use_after_close() {
     let bench = Bench::new();
     let session = bench.open();

@@ -15,4 +15,5 @@ mod skip;
 mod table;
 mod tokens;
 mod upkeep;
+mod vectors;
 mod world;

@@ -44,7 +44,7 @@ pub const SUBJECT: Subject = Subject {
     states: STATES,
 };
 
-fn request(key: &str, token: &str, blob: &str) -> Value {
+pub fn request(key: &str, token: &str, blob: &str) -> Value {
     json!({
         "KeyId": key, "ImportToken": token, "EncryptedKeyMaterial": blob,
         "ExpirationModel": "KEY_MATERIAL_DOES_NOT_EXPIRE",
@@ -73,7 +73,8 @@ pub async fn parcel(world: &World, key: &str, material: &[u8]) -> (String, Strin
     parcel_by(world, key, "RSAES_OAEP_SHA_1", material).await
 }
 
-async fn parcel_by(world: &World, key: &str, algorithm: &str, material: &[u8]) -> (String, String) {
+/// The same by this algorithm.
+pub async fn parcel_by(world: &World, key: &str, algorithm: &str, material: &[u8]) -> (String, String) {
     let request = json!({"KeyId": key, "WrappingAlgorithm": algorithm, "WrappingKeySpec": "RSA_2048"});
     let parameters = world.ok("GetParametersForImport", request).await;
     let public = STANDARD.decode(text(&parameters, "PublicKey")).unwrap();

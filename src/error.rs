@@ -32,7 +32,7 @@ macro_rules! codes {
 
 codes! {
     400:
-        AccessDeniedException AlreadyExistsException CustomKeyStoreNotFoundException DisabledException DryRunOperationException
+        AccessDeniedException AlreadyExistsException ConflictException CustomKeyStoreNotFoundException DisabledException DryRunOperationException
         ExpiredImportTokenException IncorrectKeyMaterialException InvalidImportTokenException
         IncompleteSignatureException IncorrectKeyException InvalidAliasNameException InvalidArnException
         InvalidCiphertextException InvalidGrantTokenException InvalidKeyUsageException InvalidMarkerException

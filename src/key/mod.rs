@@ -3,7 +3,9 @@
 pub mod algorithm;
 pub mod context;
 pub mod material;
+pub mod multi_region;
 pub mod reference;
+pub mod rotation;
 pub mod spec;
 pub mod state;
 pub mod tags;
@@ -12,12 +14,21 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{arn::Realm, clock::Timestamp, word::words};
+use crate::{
+    arn::Realm,
+    clock::{self, Timestamp},
+    word::words,
+};
 use material::{Material, MaterialId};
+use multi_region::MultiRegion;
 use reference::KeyId;
+use rotation::{Generation, MOST_ON_DEMAND, MaterialState, Rotation, RotationType, Schedule};
 use spec::{KeySpec, KeyUsage};
 use state::KeyState;
 use tags::Tags;
+
+/// The longest that a key waits for its deletion (AWS KMS: ScheduleKeyDeletion).
+const LONGEST_WINDOW_DAYS: u16 = 30;
 
 words! {
     /// Where the key material comes from.
@@ -51,32 +62,60 @@ pub struct Key {
     /// When it is due, while it is pending deletion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_date: Option<Timestamp>,
-    /// Whether it was made as a multi-Region primary key.
-    #[serde(default)]
-    pub multi_region: bool,
+    /// How long it waits for its deletion once its last replica is gone, while that is pending.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_window_days: Option<u16>,
+    /// Its place among its relatives, if it is a multi-Region key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multi_region: Option<MultiRegion>,
     /// Its tags.
     #[serde(default)]
     pub tags: Tags,
     /// Its key policy, as text.
     pub policy: String,
-    /// Its materials, oldest first; the last one is current.
+    /// The materials that are there, in no order that means anything.
     pub materials: Vec<Arc<Material>>,
-    /// What was ever imported into it for good, oldest first, whether it is there now or not.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub imported: Vec<Imported>,
-}
-
-/// Material that came from elsewhere. It may be deleted and come again; no other may come in its place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Imported {
-    /// Its name, which is the same whenever it comes.
-    pub id: MaterialId,
-    /// When it goes by itself; never, if there is no such time.
+    /// All materials that it ever had for good, oldest first; the last one is current.
+    #[serde(default, alias = "imported", skip_serializing_if = "Vec::is_empty")]
+    pub generations: Vec<Generation>,
+    /// Imported material that a rotation on demand will make current.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub valid_to: Option<Timestamp>,
+    pub pending: Option<Generation>,
+    /// Automatic rotation, if it is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
 }
 
 impl Key {
+    /// An enabled key whose material is made here, and that has none yet. A multi-Region id makes it a primary key.
+    pub fn new(
+        id: KeyId,
+        region: &str,
+        (spec, usage): (KeySpec, KeyUsage),
+        policy: String,
+        created: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            region: region.to_owned(),
+            spec,
+            usage,
+            origin: Origin::AwsKms,
+            state: KeyState::Enabled,
+            description: String::new(),
+            created,
+            deletion_date: None,
+            pending_window_days: None,
+            multi_region: id.is_multi_region().then(|| MultiRegion::of_primary(region)),
+            tags: Tags::default(),
+            policy,
+            materials: Vec::new(),
+            generations: Vec::new(),
+            pending: None,
+            schedule: None,
+        }
+    }
+
     /// The key ARN in the realm it is served in.
     pub fn arn(&self, realm: &Realm) -> String {
         realm.arn(format_args!("key/{}", self.id))
@@ -84,7 +123,11 @@ impl Key {
 
     /// The material that new ciphertexts are made under; none while import is pending.
     pub fn current_material(&self) -> Option<&Arc<Material>> {
-        self.materials.last()
+        match self.generations.last() {
+            Some(current) => self.material(current.id),
+            // A key of a version that did not rotate.
+            None => self.materials.last(),
+        }
     }
 
     /// The material that a ciphertext blob names.
@@ -94,31 +137,132 @@ impl Key {
 
     /// CurrentKeyMaterialId: symmetric encryption keys only. That of imported material stays when the material goes.
     pub fn current_material_id(&self) -> Option<MaterialId> {
-        let current = self.current_material().map(|material| material.id);
-        let current = current.or_else(|| self.imported.last().map(|imported| imported.id));
+        let current = self.generations.last().map(|generation| generation.id);
+        let current = current.or_else(|| self.current_material().map(|material| material.id));
         current.filter(|_| self.spec == KeySpec::SymmetricDefault)
+    }
+
+    /// Gives a new key its first material.
+    pub fn put_first(&mut self, material: impl Into<Arc<Material>>) {
+        let material = material.into();
+        self.generations.push(Generation::of(material.id));
+        self.materials.push(material);
+    }
+
+    /// Every material that it has or had, the one that waits for rotation last.
+    pub fn all_generations(&self) -> impl Iterator<Item = &Generation> {
+        self.generations.iter().chain(&self.pending)
+    }
+
+    /// What a material is to the key; `waits` says that it waits for its like in other regions.
+    pub fn material_state(&self, id: MaterialId) -> MaterialState {
+        let is = |generation: Option<&Generation>| generation.is_some_and(|one| one.id == id);
+        match (is(self.pending.as_ref()), is(self.generations.last())) {
+            (true, _) => MaterialState::PendingRotation,
+            (_, true) => MaterialState::Current,
+            _ => MaterialState::NonCurrent,
+        }
     }
 
     /// Whether a material is missing that was imported once, or has never come.
     pub fn lacks_material(&self) -> bool {
-        let is_missing = |imported: &Imported| self.material(imported.id).is_none();
-        self.origin == Origin::External && (self.imported.is_empty() || self.imported.iter().any(is_missing))
+        let is_missing = |generation: &Generation| self.material(generation.id).is_none();
+        self.origin == Origin::External && (self.generations.is_empty() || self.generations.iter().any(is_missing))
     }
 
-    /// When the first of its imported materials that are there goes by itself.
+    /// When the first of its imported materials that are there for good goes by itself.
     pub fn valid_to(&self) -> Option<Timestamp> {
-        let there = self.imported.iter().filter(|imported| self.material(imported.id).is_some());
-        there.filter_map(|imported| imported.valid_to).min()
+        let there = self.generations.iter().filter(|generation| self.material(generation.id).is_some());
+        there.filter_map(|generation| generation.valid_to).min()
+    }
+
+    /// The imported materials that are there and are not valid any more.
+    pub fn expired(&self, now: Timestamp) -> impl Iterator<Item = MaterialId> {
+        let is_over = move |generation: &&Generation| generation.valid_to.is_some_and(|time| time <= now);
+        let over = self.all_generations().filter(is_over).map(|generation| generation.id);
+        over.filter(|id| self.material(*id).is_some())
     }
 
     /// Takes a material out; answers it, and the state follows. An operator's deletion, or its time has come.
     pub fn take_material(&mut self, id: MaterialId) -> Option<Arc<Material>> {
+        // What waits for rotation never belonged to the key for good.
+        let waited = self.pending.take_if(|pending| pending.id == id).is_some();
         let at = self.materials.iter().position(|material| material.id == id)?;
         let taken = self.materials.remove(at);
-        if matches!(self.state, KeyState::Enabled | KeyState::Disabled) {
+        if !waited && matches!(self.state, KeyState::Enabled | KeyState::Disabled) {
             self.state = KeyState::PendingImport;
         }
         Some(taken)
+    }
+
+    /// Whether its material can be rotated at all: symmetric, and made here or imported.
+    pub fn is_rotatable(&self) -> bool {
+        self.spec == KeySpec::SymmetricDefault && matches!(self.origin, Origin::AwsKms | Origin::External)
+    }
+
+    /// Whether it has been rotated on demand as often as a key can be.
+    pub fn has_rotated_enough(&self) -> bool {
+        let on_demand = |generation: &&Generation| {
+            generation.rotation.is_some_and(|rotation| rotation.kind == RotationType::OnDemand)
+        };
+        self.generations.iter().filter(on_demand).count() >= MOST_ON_DEMAND
+    }
+
+    /// Whether the time of its next automatic rotation has come. No rotation is made while it cannot be used.
+    pub fn is_due_for_rotation(&self, now: Timestamp) -> bool {
+        let is_due = self.schedule.is_some_and(|schedule| schedule.next() <= now);
+        is_due && self.state == KeyState::Enabled && self.is_primary()
+    }
+
+    /// Makes a new material current.
+    pub fn rotate(&mut self, material: &Arc<Material>, rotation: Rotation) {
+        self.materials.push(Arc::clone(material));
+        self.make_current(Generation::of(material.id), rotation);
+    }
+
+    /// Makes the imported material current that waits for it; false if none does.
+    pub fn rotate_to_pending(&mut self, rotation: Rotation) -> bool {
+        let Some(pending) = self.pending.take() else { return false };
+        self.make_current(pending, rotation);
+        true
+    }
+
+    fn make_current(&mut self, generation: Generation, rotation: Rotation) {
+        if self.generations.is_empty() {
+            let first = self.materials.first().filter(|first| first.id != generation.id);
+            self.generations.extend(first.map(|first| Generation::of(first.id)));
+        }
+        self.generations.push(Generation { rotation: Some(rotation), ..generation });
+        if let (RotationType::Automatic, Some(schedule)) = (rotation.kind, &mut self.schedule) {
+            schedule.counted_from = rotation.date;
+        }
+    }
+
+    /// Has it deleted after so many days. Those of a primary key with replicas begin when the last of them is gone.
+    pub fn schedule_deletion(&mut self, window_days: u16, now: Timestamp) {
+        let has_replicas = self.multi_region.as_ref().is_some_and(|family| !family.replicas.is_empty());
+        if has_replicas && self.is_primary() {
+            self.state = KeyState::PendingReplicaDeletion;
+            self.pending_window_days = Some(window_days);
+        } else {
+            self.state = KeyState::PendingDeletion;
+            self.pending_window_days = None;
+            self.deletion_date = Some(now.plus(clock::days(window_days.into())));
+        }
+    }
+
+    /// Its relative in `region` is gone. A primary key that waited for its last replica to go waits for its own deletion now.
+    pub fn lose_relative(&mut self, region: &str, now: Timestamp) {
+        let Some(family) = &mut self.multi_region else { return };
+        family.leave(region);
+        if self.state == KeyState::PendingReplicaDeletion && family.replicas.is_empty() {
+            self.schedule_deletion(self.pending_window_days.unwrap_or(LONGEST_WINDOW_DAYS), now);
+        }
+    }
+
+    /// Whether it is the one that shared properties are changed on: every key but a replica.
+    pub fn is_primary(&self) -> bool {
+        self.multi_region.as_ref().is_none_or(|family| family.primary == self.region)
     }
 }
 

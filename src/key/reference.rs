@@ -34,6 +34,11 @@ impl KeyId {
         (id.to_string() == text).then_some(id)
     }
 
+    /// Whether it is of a multi-Region key.
+    pub fn is_multi_region(&self) -> bool {
+        self.multi_region
+    }
+
     /// The id as a flag and 16 bytes, the form of the ciphertext blob.
     pub fn to_parts(self) -> (bool, [u8; 16]) {
         (self.multi_region, self.uuid.into_bytes())

@@ -40,6 +40,14 @@ pub enum Demand {
     Import,
     /// DeleteImportedKeyMaterial.
     DeleteMaterial,
+    /// EnableKeyRotation, DisableKeyRotation. Keys of other origins are refused for that.
+    ScheduleRotation,
+    /// RotateKeyOnDemand.
+    Rotate,
+    /// ReplicateKey.
+    Replicate,
+    /// UpdatePrimaryRegion.
+    UpdatePrimary,
 }
 
 impl KeyState {
@@ -57,17 +65,21 @@ impl KeyState {
             (CancelDeletion, _) => Err(invalid(key_arn, "is not pending deletion.")),
             (_, PendingDeletion | PendingReplicaDeletion) => Err(invalid(key_arn, "is pending deletion.")),
             (_, Enabled) | (Change, _) => Ok(()),
-            (Use, Disabled) => Err(KmsError::new(Code::DisabledException, format!("{key_arn} is disabled."))),
+            (Use | ScheduleRotation | Rotate | Replicate | UpdatePrimary, Disabled) => {
+                Err(KmsError::new(Code::DisabledException, format!("{key_arn} is disabled.")))
+            }
             (Switch | ScheduleDeletion, Disabled | Unavailable) => Ok(()),
             (PrepareImport | Import | DeleteMaterial, Disabled | Unavailable | PendingImport) => Ok(()),
             (Import, Updating) => Ok(()),
-            (Use, Unavailable) => Err(invalid(key_arn, "is unavailable.")),
-            (Use | Switch, PendingImport) => Err(invalid(key_arn, "is pending import.")),
-            (Use | Switch | PrepareImport | Import | DeleteMaterial, Creating) => Err(invalid(key_arn, "is creating.")),
-            (ScheduleDeletion, PendingImport | Creating) | (Use, Updating) => Ok(()),
-            (Switch | ScheduleDeletion | PrepareImport | DeleteMaterial, Updating) => {
-                Err(invalid(key_arn, "is updating."))
+            (ScheduleRotation, PendingImport | Unavailable | Updating) | (Rotate, Unavailable) => Ok(()),
+            (UpdatePrimary, Updating) => Ok(()),
+            (Use | Replicate | UpdatePrimary, Unavailable) => Err(invalid(key_arn, "is unavailable.")),
+            (Use | Switch | Rotate | Replicate | UpdatePrimary, PendingImport) => {
+                Err(invalid(key_arn, "is pending import."))
             }
+            (ScheduleDeletion, PendingImport | Creating) | (Use, Updating) => Ok(()),
+            (_, Creating) => Err(invalid(key_arn, "is creating.")),
+            (_, Updating) => Err(invalid(key_arn, "is updating.")),
         }
     }
 }
@@ -115,6 +127,18 @@ mod tests {
             (
                 Demand::Import,
                 "K is creating. | ok | ok | K is pending deletion. | ok | K is pending deletion. | ok | ok",
+            ),
+            (
+                Demand::ScheduleRotation,
+                "K is creating. | ok | K is disabled. | K is pending deletion. | ok | K is pending deletion. | ok | ok",
+            ),
+            (
+                Demand::Rotate,
+                "K is creating. | ok | K is disabled. | K is pending deletion. | K is pending import. | K is pending deletion. | ok | K is updating.",
+            ),
+            (
+                Demand::Replicate,
+                "K is creating. | ok | K is disabled. | K is pending deletion. | K is pending import. | K is pending deletion. | K is unavailable. | K is updating.",
             ),
             (Demand::DeleteMaterial, "K is creating. | ok | ok | ok | ok | ok | ok | K is updating."),
             (

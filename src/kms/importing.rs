@@ -16,15 +16,16 @@ use crate::{
     failure,
     hsm::{Answer, Command, Kind, Place},
     key::{
-        Imported, Key,
+        Key,
         algorithm::WrappingAlgorithm,
         material::{Keeping, Material, MaterialId},
         reference::KeyId,
+        rotation::Generation,
         spec::KeySpec,
         state::{Demand, KeyState},
     },
-    kms::{Kms, cx::Cx, sealing::mismatch},
-    store::{ChangeError, Intent},
+    kms::{Kms, cx::Cx, multi_region::not_primary, sealing::mismatch},
+    store::{ChangeError, Family, Intent},
 };
 
 /// How long a token and its wrapping key can be used (AWS KMS: GetParametersForImport).
@@ -38,6 +39,18 @@ pub struct Parameters {
     pub public_key: Vec<u8>,
     /// How long both can be used.
     pub valid_to: Timestamp,
+}
+
+/// What the caller says of the material that comes.
+pub struct Arrival {
+    /// Whether it is to be one that the key never had; if it is not said, only the first one is.
+    pub is_new: Option<bool>,
+    /// When it goes by itself.
+    pub valid_to: Option<Timestamp>,
+    /// KeyMaterialDescription; what is known stays if there is none.
+    pub description: Option<String>,
+    /// The name that it must turn out to have.
+    pub name: Option<MaterialId>,
 }
 
 /// What is in an import token.
@@ -88,14 +101,15 @@ impl Cx<'_> {
     /// Takes material into `key`; answers its name.
     ///
     /// # Errors
-    /// `InvalidCiphertextException` if it does not unwrap, `IncorrectKeyMaterialException` if it is not of the key spec or not
-    /// what was imported before; else as HSM and store answer.
+    /// `InvalidCiphertextException` if it does not unwrap, `IncorrectKeyMaterialException` if it is not of the key spec, not
+    /// what was imported before or not as new as it should be; `KMSInvalidStateException` if other new material waits already;
+    /// else as HSM and store answer.
     pub async fn import_material(
         &self,
         key: &Authorized,
         token: ImportToken,
         blob: Vec<u8>,
-        valid_to: Option<Timestamp>,
+        arrival: &Arrival,
     ) -> Result<MaterialId, KmsError> {
         let Key { spec, usage, id, .. } = *key.key();
         let place = self.kms.place(key.key(), self.now()).await?;
@@ -111,12 +125,13 @@ impl Cx<'_> {
         let Answer::Imported { material, fingerprint } = answer else { return Err(mismatch()) };
         let name = material_name(id, &fingerprint);
         let material = Arc::new(Material { id: name, ..material });
-        let taken_in = self.change(key, Demand::Import, |key| take_in(key, &material, valid_to)).await;
+        let take_in = |own: &mut Key, relatives: &mut Family| take_in(own, relatives, &material, arrival, key.arn());
+        let taken_in = self.change_family(key, Demand::Import, take_in).await;
         if let (Err(_), Place::Token { .. }) = (&taken_in, place) {
             // The intent has the task destroy the object if this cannot.
             let _ = self.kms.hsm.call(Command::Destroy { material }, deadline).await;
         }
-        taken_in.map(|()| name)
+        taken_in.map(|_| name)
     }
 
     /// Takes the current material, or the one of that name, out of `key` and destroys it; answers its name.
@@ -128,11 +143,11 @@ impl Cx<'_> {
         key: &Authorized,
         name: Option<MaterialId>,
     ) -> Result<Option<MaterialId>, KmsError> {
-        let known = |name: &MaterialId| key.key().imported.iter().any(|imported| imported.id == *name);
+        let known = |name: &MaterialId| key.key().all_generations().any(|generation| generation.id == *name);
         if name.is_some_and(|name| !known(&name)) {
             return Err(KmsError::new(Code::NotFoundException, "The key has no such key material."));
         }
-        let Some(name) = name.or_else(|| key.key().imported.last().map(|imported| imported.id)) else {
+        let Some(name) = name.or_else(|| key.key().generations.last().map(|current| current.id)) else {
             return Ok(None);
         };
         self.kms.remove_material(key.key(), name).await?;
@@ -152,8 +167,16 @@ impl Kms {
         if let Some(intent) = &intent {
             self.store.intend(intent).await.map_err(failure::store)?;
         }
-        let taken = self.store.change_key(&key.region, key.id, |key| {
-            key.take_material(name);
+        let taken = self.store.change_family(&key.region, key.id, |family| {
+            let waits = key.pending.as_ref().is_some_and(|pending| pending.id == name);
+            // What waits for rotation is given up everywhere if the primary key gives it up.
+            let goes = |one: &&mut Key| one.region == key.region || waits && key.is_primary();
+            for one in family.values_mut().filter(goes) {
+                let pending = one.pending.clone();
+                one.take_material(name);
+                // A replica goes on to wait for what its primary key has.
+                one.pending = one.pending.take().or(pending.filter(|_| !key.is_primary()));
+            }
             Ok::<_, std::convert::Infallible>(())
         });
         match taken.await {
@@ -181,9 +204,8 @@ impl Kms {
         let now = self.now();
         let mut count = 0;
         for entry in self.store.view().expired(now) {
-            let due = entry.key.imported.iter().filter(|imported| imported.valid_to.is_some_and(|time| time <= now));
-            for imported in due.filter(|imported| entry.key.material(imported.id).is_some()) {
-                self.remove_material(&entry.key, imported.id).await?;
+            for name in entry.key.expired(now) {
+                self.remove_material(&entry.key, name).await?;
                 count += 1;
             }
         }
@@ -191,19 +213,54 @@ impl Kms {
     }
 }
 
-/// What a key is when material has come: the first, or that which it had before.
-fn take_in(key: &mut Key, material: &Arc<Material>, valid_to: Option<Timestamp>) -> Result<(), KmsError> {
-    if key.imported.is_empty() {
-        key.imported.push(Imported { id: material.id, valid_to });
+/// What a key is when material has come: the first, that which it had before, or one that waits for rotation.
+fn take_in(
+    key: &mut Key,
+    relatives: &mut Family,
+    material: &Arc<Material>,
+    arrival: &Arrival,
+    arn: &str,
+) -> Result<(), KmsError> {
+    let is_known = key.all_generations().any(|generation| generation.id == material.id);
+    let is_new = arrival.is_new.unwrap_or(key.generations.is_empty());
+    if is_known == is_new || arrival.name.is_some_and(|name| name != material.id) {
+        return Err(KmsError::bare(Code::IncorrectKeyMaterialException));
     }
-    let known = key.imported.iter_mut().find(|imported| imported.id == material.id);
-    known.ok_or_else(|| KmsError::bare(Code::IncorrectKeyMaterialException))?.valid_to = valid_to;
+    if is_new {
+        add_generation(key, relatives, material.id, arn)?;
+    }
+    let known = key.generations.iter_mut().chain(&mut key.pending).find(|generation| generation.id == material.id);
+    if let Some(known) = known {
+        known.valid_to = arrival.valid_to;
+        known.description = arrival.description.clone().or(known.description.take());
+    }
     if key.material(material.id).is_none() {
         key.materials.push(Arc::clone(material));
     }
     if key.state == KeyState::PendingImport && !key.lacks_material() {
         key.state = KeyState::Enabled;
     }
+    Ok(())
+}
+
+/// The first material is the key's at once; another waits for a rotation, and is awaited in other regions, too.
+fn add_generation(key: &mut Key, relatives: &mut Family, id: MaterialId, arn: &str) -> Result<(), KmsError> {
+    if key.generations.is_empty() {
+        key.generations.push(Generation::of(id));
+        return Ok(());
+    }
+    if !key.is_primary() {
+        return Err(not_primary(arn));
+    }
+    if let Some(pending) = &key.pending {
+        let text = format!(
+            "New key material (id: {id}) cannot be imported into KMS key {arn}, because another key material (id: {}) is \
+             pending rotation.",
+            pending.id
+        );
+        return Err(KmsError::new(Code::KMSInvalidStateException, text));
+    }
+    std::iter::once(key).chain(relatives.values_mut()).for_each(|one| one.pending = Some(Generation::of(id)));
     Ok(())
 }
 

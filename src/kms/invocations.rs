@@ -22,8 +22,10 @@ use crate::{
 
 /// Invocations reserved by one write.
 const BLOCK: u64 = 1 << 16;
-/// The most invocations of one material; a successor is due well before.
+/// The most invocations of one material.
 const LIMIT: u64 = 1 << 32;
+/// After so many it should have a successor.
+const WORN: u64 = LIMIT / 2;
 
 /// The counters of all materials in use here.
 pub struct Invocations {
@@ -44,29 +46,32 @@ impl Invocations {
         Self { store, counters: RwLock::default() }
     }
 
-    /// Takes one invocation of `material`.
+    /// Takes one invocation of `material`. Whoever finds that it has been used for so many that it should have a successor is
+    /// answered true, once in a block.
     ///
     /// # Errors
     /// `KMSInvalidStateException` when the material has none left; `DependencyTimeoutException` if the store fails.
-    pub async fn take(&self, material: MaterialId) -> Result<(), KmsError> {
+    pub async fn take(&self, material: MaterialId) -> Result<bool, KmsError> {
         let counter = self.counter(material);
+        let mut is_worn = false;
         while !counter.take() {
             let _one_at_a_time = counter.refill.lock().await;
             if counter.left.load(Ordering::Acquire) == 0 {
-                self.reserve(material, &counter).await?;
+                is_worn = self.reserve(material, &counter).await? > WORN;
             }
         }
-        Ok(())
+        Ok(is_worn)
     }
 
-    async fn reserve(&self, material: MaterialId, counter: &Counter) -> Result<(), KmsError> {
+    /// Reserves a block; answers how many are reserved by now.
+    async fn reserve(&self, material: MaterialId, counter: &Counter) -> Result<u64, KmsError> {
         let reserved = self.store.reserve_invocations(material, BLOCK).await.map_err(failure::store)?;
         if reserved > LIMIT {
             let text = format!("Key material {material} has been used for as many encryptions as it may be.");
             return Err(KmsError::new(Code::KMSInvalidStateException, text));
         }
         counter.left.fetch_add(BLOCK, Ordering::Release);
-        Ok(())
+        Ok(reserved)
     }
 
     fn counter(&self, material: MaterialId) -> Arc<Counter> {

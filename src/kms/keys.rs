@@ -16,7 +16,7 @@ use crate::{
         state::Demand,
     },
     kms::{KeyStoreKind, Kms, cx::Cx, sealing::mismatch},
-    store::{AliasInsert, AliasMove, ChangeError, Intent},
+    store::{AliasInsert, AliasMove, ChangeError, Family, Intent},
 };
 
 /// Aliases that one key can have (AWS KMS: "Resource quotas").
@@ -37,8 +37,7 @@ impl Kms {
         }
         if key.origin != Origin::External {
             let place = self.place(&key, now).await?;
-            let material = self.generate(asker, spec, usage, place).await?;
-            key.materials.push(Arc::new(material));
+            key.put_first(self.generate(asker, spec, usage, place).await?);
         }
         self.store.insert_key(&key).await.map_err(failure::store)?;
         Ok(key)
@@ -95,7 +94,7 @@ impl Cx<'_> {
         self.kms.make_key(self.asker(), key, self.now()).await
     }
 
-    /// Changes a key as `change` says, if its state at that moment meets `demand`.
+    /// Changes a key as `change` says, if its state at that moment meets `demand`; answers what it is then.
     ///
     /// # Errors
     /// As the state table and `change` say; `NotFoundException` if the key is gone; else as the store answers.
@@ -104,17 +103,35 @@ impl Cx<'_> {
         key: &Authorized,
         demand: Demand,
         change: impl Fn(&mut Key) -> Result<(), KmsError>,
-    ) -> Result<(), KmsError> {
+    ) -> Result<Key, KmsError> {
         let guarded = |stored: &mut Key| {
             stored.state.check(demand, key.arn())?;
             change(stored)
         };
-        match self.kms.store.change_key(&self.realm().region, key.key().id, guarded).await {
-            Ok(_) => Ok(()),
-            Err(ChangeError::Refused(error)) => Err(error),
-            Err(ChangeError::NotFound) => Err(gone(key)),
-            Err(ChangeError::Store(error)) => Err(failure::store(error)),
-        }
+        let changed = self.kms.store.change_key(&self.realm().region, key.key().id, guarded).await;
+        changed.map_err(|error| refused(error, key))
+    }
+
+    /// Changes a key and, beside it, its relatives in other regions, as `change` says, all or none; answers all of them. The
+    /// first argument of `change` is the key.
+    ///
+    /// # Errors
+    /// As [`Self::change`].
+    pub async fn change_family(
+        &self,
+        key: &Authorized,
+        demand: Demand,
+        change: impl Fn(&mut Key, &mut Family) -> Result<(), KmsError>,
+    ) -> Result<Family, KmsError> {
+        let region = &self.realm().region;
+        let changed = self.kms.store.change_family(region, key.key().id, |family| {
+            let mut own = family.remove(region).ok_or_else(|| gone(key))?;
+            own.state.check(demand, key.arn())?;
+            change(&mut own, family)?;
+            family.insert(region.clone(), own);
+            Ok(())
+        });
+        changed.await.map_err(|error| refused(error, key))
     }
 
     /// Gives `key` the alias `name`.
@@ -169,6 +186,14 @@ impl Cx<'_> {
     /// The next `n` aliases of the realm, or of one key, by name. The caller has been authorized for ListAliases.
     pub fn aliases_after(&self, target: Option<KeyId>, after: Option<&str>, n: usize) -> Vec<Arc<Alias>> {
         self.kms.store.view().aliases_after(&self.realm().region, target, after, n)
+    }
+}
+
+fn refused(error: ChangeError<KmsError>, key: &Authorized) -> KmsError {
+    match error {
+        ChangeError::Refused(error) => error,
+        ChangeError::NotFound => gone(key),
+        ChangeError::Store(error) => failure::store(error),
     }
 }
 

@@ -9,10 +9,12 @@ pub mod cx;
 pub mod importing;
 mod invocations;
 mod keys;
+pub mod multi_region;
 mod padding;
 mod readiness;
 mod recipient;
 mod record;
+pub mod rotation;
 pub mod sealing;
 pub mod seed;
 pub mod signing;
@@ -46,6 +48,7 @@ use invocations::Invocations;
 use padding::PaddingFailures;
 use readiness::Readiness;
 use record::Record;
+use rotation::Worn;
 
 /// Where the material of new keys is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
@@ -101,6 +104,7 @@ pub struct Kms {
     authn: Authn,
     vault: Vault,
     invocations: Invocations,
+    worn: Worn,
     padding_failures: PaddingFailures,
     readiness: Readiness,
 }
@@ -132,6 +136,7 @@ impl Kms {
             authn: Authn::new(store.clone(), vault.clone()),
             vault,
             invocations: Invocations::new(store.clone()),
+            worn: Worn::default(),
             padding_failures: PaddingFailures::default(),
             readiness: Readiness::default(),
             metrics: Metrics::new(),

@@ -135,7 +135,9 @@ impl Cx<'_> {
     /// The header of the next ciphertext under the current material, once it is counted.
     async fn next_header(&self, key: &Usable) -> Result<Header, KmsError> {
         let material = key.material().id;
-        self.kms.invocations.take(material).await?;
+        if self.kms.invocations.take(material).await? {
+            self.kms.worn.note(key.key(), material);
+        }
         Ok(Header { key: key.key().id, material })
     }
 

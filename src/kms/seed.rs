@@ -10,10 +10,9 @@ use crate::{
     failure,
     hsm::Asker,
     key::{
-        Alias, Key, Origin,
+        Alias, Key,
         reference::KeyId,
         spec::{KeySpec, KeyUsage},
-        state::KeyState,
         tags::{Tag, Tags},
     },
     kms::{
@@ -100,7 +99,7 @@ impl Kms {
         let aliases = seed.aliases.iter().map(|name| AliasText::parse(name.clone())?.checked());
         let (id, aliases) = (seed.id, aliases.collect::<Result<Vec<_>, KmsError>>()?);
         if self.store.view().key(&region, id).is_none() {
-            let key = self.seed_key(seed, region.clone())?;
+            let key = self.seed_key(seed, &region)?;
             self.make_key(Asker::SERVICE, key, self.now()).await?;
         }
         for name in aliases {
@@ -110,7 +109,7 @@ impl Kms {
         Ok(())
     }
 
-    fn seed_key(&self, seed: SeedKey, region: String) -> Result<Key, KmsError> {
+    fn seed_key(&self, seed: SeedKey, region: &str) -> Result<Key, KmsError> {
         let spec = seed.spec.unwrap_or(KeySpec::SymmetricDefault);
         let usage = seed.usage.unwrap_or(KeyUsage::EncryptDecrypt);
         if !spec.usages().contains(&usage) {
@@ -121,20 +120,9 @@ impl Kms {
         Document::key_policy(&policy)?;
         let tags: Vec<_> = seed.tags.into_iter().map(|(tag_key, tag_value)| Tag { tag_key, tag_value }).collect();
         Ok(Key {
-            id: seed.id,
-            region,
-            spec,
-            usage,
-            origin: Origin::AwsKms,
-            state: KeyState::Enabled,
             description: seed.description,
-            created: self.now(),
-            deletion_date: None,
-            multi_region: seed.id.to_parts().0,
             tags: Tags::default().with(&tags)?,
-            policy,
-            materials: Vec::new(),
-            imported: Vec::new(),
+            ..Key::new(seed.id, region, (spec, usage), policy, self.now())
         })
     }
 }

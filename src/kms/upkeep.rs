@@ -48,10 +48,15 @@ impl Kms {
     /// # Errors
     /// As HSM and store answer; the key stays pending deletion then, and unusable.
     pub async fn delete_key(&self, key: &Key) -> Result<(), KmsError> {
-        for material in &key.materials {
+        let view = self.store.view();
+        let others =
+            key.multi_region.iter().flat_map(|family| family.regions()).filter(|region| **region != key.region);
+        let relatives: Vec<_> = others.filter_map(|region| view.key(region, key.id)).collect();
+        let is_shared = |material: &Material| relatives.iter().any(|entry| entry.key.material(material.id).is_some());
+        for material in key.materials.iter().filter(|material| !is_shared(material)) {
             self.destroy(Arc::clone(material)).await?;
         }
-        self.store.delete_key(&key.region, key.id).await.map_err(failure::store)
+        self.store.delete_key(&key.region, key.id, self.now()).await.map_err(failure::store)
     }
 
     /// Intents that are older than `age`.

@@ -61,20 +61,11 @@ impl Operation for CreateKey {
         let tags = Tags::default().with(&self.tags.0)?;
         let policy = self.policy(cx, id)?;
         let key = Key {
-            id,
-            region: cx.realm().region.clone(),
-            spec,
-            usage,
             origin,
             state: if origin == Origin::External { KeyState::PendingImport } else { KeyState::Enabled },
             description: self.description.0,
-            created: cx.now(),
-            deletion_date: None,
-            multi_region: self.multi_region,
             tags,
-            policy,
-            materials: Vec::new(),
-            imported: Vec::new(),
+            ..Key::new(id, &cx.realm().region, (spec, usage), policy, cx.now())
         };
         let key = cx.create_key(key).await?;
         cx.note(key.arn(cx.realm()));

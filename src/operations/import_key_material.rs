@@ -13,9 +13,9 @@ use crate::{
     access::Authorized,
     action::Action,
     clock::Timestamp,
-    error::{Code, KmsError},
+    error::KmsError,
     key::{material::MaterialId, spec::KeySpec, state::Demand},
-    kms::cx::Cx,
+    kms::{cx::Cx, importing::Arrival},
 };
 
 /// The longest that imported material may be valid, in days.
@@ -56,7 +56,13 @@ impl Operation for ImportKeyMaterial {
         self.fits(&key)?;
         let token = cx.open_import_token(&key, self.token.0.expose()).await?;
         let material = self.material.0.expose().to_vec();
-        let id = cx.import_material(&key, token, material, valid_to).await?;
+        let arrival = Arrival {
+            is_new: self.import_type.map(|wanted| wanted == ImportType::NewKeyMaterial),
+            valid_to,
+            description: self.description.map(|MaterialDescription(text)| text),
+            name: self.material_id.and_then(|MaterialText(text)| MaterialId::parse(&text)),
+        };
+        let id = cx.import_material(&key, token, material, &arrival).await?;
         let shown = key.key().spec == KeySpec::SymmetricDefault;
         Ok(Answer { key_id: key.arn().to_owned(), key_material_id: shown.then_some(id) })
     }
@@ -92,20 +98,9 @@ impl ImportKeyMaterial {
                 "ImportType, KeyMaterialDescription and KeyMaterialId are for symmetric encryption keys only.",
             ));
         }
-        let known = &key.key().imported;
         match (self.import_type, &self.material_id) {
             (Some(ImportType::NewKeyMaterial), Some(_)) => {
                 Err(KmsError::invalid("KeyMaterialId is not valid with ImportType NEW_KEY_MATERIAL."))
-            }
-            (Some(ImportType::NewKeyMaterial), None) if !known.is_empty() => {
-                let text = "A second key material for a key is not supported.";
-                Err(KmsError::new(Code::UnsupportedOperationException, text))
-            }
-            (_, Some(MaterialText(wanted))) if !known.iter().any(|imported| imported.id.to_string() == *wanted) => {
-                Err(KmsError::bare(Code::IncorrectKeyMaterialException))
-            }
-            (Some(ImportType::ExistingKeyMaterial), _) if known.is_empty() => {
-                Err(KmsError::bare(Code::IncorrectKeyMaterialException))
             }
             _ => Ok(()),
         }

@@ -532,7 +532,15 @@ crate::word::words! {
     }
 }
 
-word_members!(ExpirationModel, ImportType, WrappingAlgorithm, WrappingKeySpec);
+crate::word::words! {
+    /// IncludeKeyMaterial of ListKeyRotations.
+    IncludeKeyMaterial {
+        AllKeyMaterial = "ALL_KEY_MATERIAL",
+        RotationsOnly = "ROTATIONS_ONLY",
+    }
+}
+
+word_members!(ExpirationModel, ImportType, IncludeKeyMaterial, WrappingAlgorithm, WrappingKeySpec);
 word_members!(SigningAlgorithm, MacAlgorithm, KeyAgreementAlgorithm, EncapsulationAlgorithm, MessageType);
 
 /// A time, as JSON has it: seconds since the epoch.
@@ -550,7 +558,7 @@ impl Member for Time {
 }
 
 /// KeyMaterialDescriptionType.
-pub struct MaterialDescription;
+pub struct MaterialDescription(pub String);
 
 impl Member for MaterialDescription {
     fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {
@@ -559,8 +567,31 @@ impl Member for MaterialDescription {
         let allowed =
             |c: char| c.is_ascii_alphanumeric() || c.is_ascii_whitespace() || matches!(c, ':' | '/' | '_' | '.' | '-');
         matches_pattern(text, allowed, "^[a-zA-Z0-9:/_\\s.-]+$", path, faults)?;
-        Some(Self)
+        Some(Self(text.to_owned()))
     }
+}
+
+/// RegionType.
+pub struct RegionText(pub String);
+
+impl Member for RegionText {
+    fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {
+        let text = string(json, faults)?;
+        length_between(text, 1, 32, path, faults)?;
+        match is_region(text) {
+            true => Some(Self(text.to_owned())),
+            false => faults.constraint(Some(text), path, "satisfy regular expression pattern: ^([a-z]+-){2,3}\\d+$"),
+        }
+    }
+}
+
+/// Two or three words and a number, with hyphens between.
+fn is_region(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let Some((number, words)) = parts.split_last() else { return false };
+    let is_word = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase());
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    (2..=3).contains(&words.len()) && words.iter().all(is_word) && is_number
 }
 
 /// BackingKeyIdType: KeyMaterialId.

@@ -9,6 +9,7 @@ use crate::{
         Key, Origin,
         algorithm::{Algorithm, EncapsulationAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, SigningAlgorithm},
         material::MaterialId,
+        multi_region::MultiRegion,
         spec::{EncryptionAlgorithm, KeySpec, KeyUsage},
         state::KeyState,
     },
@@ -28,6 +29,8 @@ pub struct KeyMetadata {
     key_state: KeyState,
     #[serde(skip_serializing_if = "Option::is_none")]
     deletion_date: Option<EpochSeconds>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending_deletion_window_in_days: Option<u16>,
     origin: Origin,
     #[serde(skip_serializing_if = "Option::is_none")]
     expiration_model: Option<ExpirationModel>,
@@ -50,7 +53,7 @@ pub struct KeyMetadata {
 struct MultiRegionConfiguration {
     multi_region_key_type: &'static str,
     primary_key: MultiRegionKey,
-    replica_keys: [MultiRegionKey; 0],
+    replica_keys: Vec<MultiRegionKey>,
 }
 
 #[derive(Serialize)]
@@ -72,6 +75,7 @@ impl KeyMetadata {
             key_usage: key.usage,
             key_state: key.state,
             deletion_date: key.deletion_date.map(EpochSeconds),
+            pending_deletion_window_in_days: key.pending_window_days,
             origin: key.origin,
             expiration_model: expiration_model(key),
             valid_to: key.valid_to().map(EpochSeconds),
@@ -79,11 +83,22 @@ impl KeyMetadata {
             customer_master_key_spec: key.spec,
             key_spec: key.spec,
             algorithms: Algorithms::of(key),
-            multi_region: key.multi_region,
-            multi_region_configuration: key.multi_region.then(|| MultiRegionConfiguration::primary(&arn, realm)),
+            multi_region: key.multi_region.is_some(),
+            multi_region_configuration: key
+                .multi_region
+                .as_ref()
+                .map(|family| MultiRegionConfiguration::of(family, key, realm)),
             current_key_material_id: key.current_material_id(),
             arn,
         }
+    }
+}
+
+impl KeyMetadata {
+    /// A replica as AWS answers it that has just been made: it is ready a moment later.
+    pub fn of_new_replica(key: &Key, realm: &Realm) -> Self {
+        let (enabled, key_state, current_key_material_id) = (false, KeyState::Creating, None);
+        Self { enabled, key_state, current_key_material_id, ..Self::of(key, realm) }
     }
 }
 
@@ -97,10 +112,16 @@ fn expiration_model(key: &Key) -> Option<ExpirationModel> {
 }
 
 impl MultiRegionConfiguration {
-    /// A primary key without replicas.
-    fn primary(arn: &str, realm: &Realm) -> Self {
-        let primary_key = MultiRegionKey { arn: arn.to_owned(), region: realm.region.clone() };
-        Self { multi_region_key_type: "PRIMARY", primary_key, replica_keys: [] }
+    fn of(family: &MultiRegion, key: &Key, realm: &Realm) -> Self {
+        let relative = |region: &String| {
+            let there = Realm { region: region.clone(), ..realm.clone() };
+            MultiRegionKey { arn: key.arn(&there), region: region.clone() }
+        };
+        Self {
+            multi_region_key_type: if key.is_primary() { "PRIMARY" } else { "REPLICA" },
+            primary_key: relative(&family.primary),
+            replica_keys: family.replicas.iter().map(relative).collect(),
+        }
     }
 }
 

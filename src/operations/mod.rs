@@ -104,7 +104,9 @@ operations! {
         derive_shared_secret::DeriveSharedSecret,
         describe_key::DescribeKey,
         disable_key::DisableKey,
+        disable_key_rotation::DisableKeyRotation,
         enable_key::EnableKey,
+        enable_key_rotation::EnableKeyRotation,
         encapsulate::Encapsulate,
         encrypt::Encrypt,
         generate_data_key::GenerateDataKey,
@@ -114,29 +116,34 @@ operations! {
         generate_mac::GenerateMac,
         generate_random::GenerateRandom,
         get_key_policy::GetKeyPolicy,
+        get_key_rotation_status::GetKeyRotationStatus,
         get_parameters_for_import::GetParametersForImport,
         get_public_key::GetPublicKey,
         import_key_material::ImportKeyMaterial,
         list_aliases::ListAliases,
         list_key_policies::ListKeyPolicies,
+        list_key_rotations::ListKeyRotations,
         list_keys::ListKeys,
         list_resource_tags::ListResourceTags,
         put_key_policy::PutKeyPolicy,
         re_encrypt::ReEncrypt,
+        replicate_key::ReplicateKey,
+        rotate_key_on_demand::RotateKeyOnDemand,
         schedule_key_deletion::ScheduleKeyDeletion,
         sign::Sign,
         tag_resource::TagResource,
         untag_resource::UntagResource,
         update_alias::UpdateAlias,
         update_key_description::UpdateKeyDescription,
+        update_primary_region::UpdatePrimaryRegion,
         verify::Verify,
         verify_mac::VerifyMac;
     not_yet:
         "ConnectCustomKeyStore" "CreateCustomKeyStore" "CreateGrant" "DeleteCustomKeyStore"
-        "DescribeCustomKeyStores" "DisableKeyRotation" "DisconnectCustomKeyStore"
-        "EnableKeyRotation" "GetKeyLastUsage" "GetKeyRotationStatus"
-        "ListGrants" "ListKeyRotations" "ListRetirableGrants" "ReplicateKey" "RetireGrant" "RevokeGrant"
-        "RotateKeyOnDemand" "UpdateCustomKeyStore" "UpdatePrimaryRegion"
+        "DescribeCustomKeyStores" "DisconnectCustomKeyStore"
+        "GetKeyLastUsage"
+        "ListGrants" "ListRetirableGrants" "RetireGrant" "RevokeGrant"
+        "UpdateCustomKeyStore"
 }
 
 fn run<'a, O: Operation>(cx: &'a Cx<'a>, body: &Json<'_>) -> Running<'a> {

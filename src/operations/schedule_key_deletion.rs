@@ -9,7 +9,6 @@ use super::{
 };
 use crate::{
     action::Action,
-    clock,
     error::KmsError,
     key::state::{Demand, KeyState},
     kms::cx::Cx,
@@ -30,9 +29,10 @@ const DEFAULT_WINDOW_DAYS: i64 = 30;
 #[serde(rename_all = "PascalCase")]
 pub struct Answer {
     key_id: String,
-    deletion_date: EpochSeconds,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deletion_date: Option<EpochSeconds>,
     key_state: KeyState,
-    pending_window_in_days: i64,
+    pending_window_in_days: u16,
 }
 
 impl Operation for ScheduleKeyDeletion {
@@ -42,18 +42,18 @@ impl Operation for ScheduleKeyDeletion {
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
         let Int(window_days) = self.window_days.unwrap_or(Int(DEFAULT_WINDOW_DAYS));
-        let date = cx.now().plus(clock::days(window_days.unsigned_abs()));
+        let window_days = u16::try_from(window_days).map_err(KmsError::internal)?;
         let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::ScheduleKeyDeletion)?;
-        cx.change(&key, Demand::ScheduleDeletion, |key| {
-            key.state = KeyState::PendingDeletion;
-            key.deletion_date = Some(date);
-            Ok(())
-        })
-        .await?;
+        let changed = cx
+            .change(&key, Demand::ScheduleDeletion, |key| {
+                key.schedule_deletion(window_days, cx.now());
+                Ok(())
+            })
+            .await?;
         Ok(Answer {
             key_id: key.arn().to_owned(),
-            deletion_date: EpochSeconds(date),
-            key_state: KeyState::PendingDeletion,
+            deletion_date: changed.deletion_date.map(EpochSeconds),
+            key_state: changed.state,
             pending_window_in_days: window_days,
         })
     }

@@ -7,7 +7,13 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sqlx::{Row, sqlite::SqliteRow};
 
-use super::{ChangeError, Kind, Store, StoreError, document::Document};
+use std::collections::BTreeMap;
+
+use super::{
+    ATTEMPTS, ChangeError, Kind, Store, StoreError,
+    document::Document,
+    driver::{self, Write},
+};
 use crate::{
     clock::Timestamp,
     key::{Alias, Key, material::Keeping, reference::KeyId, spec::KeySpec},
@@ -15,6 +21,9 @@ use crate::{
 
 /// The most intents answered at once.
 const INTENTS: i64 = 1000;
+
+/// The keys of one id, by their regions: one, or a multi-Region key and its relatives.
+pub type Family = BTreeMap<String, Key>;
 
 /// That an object with this CKA_ID is about to be made on the HSM, for this key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,18 +85,53 @@ impl Store {
         self.change("change the key", &key_name(region, id), change).await
     }
 
-    /// Deletes a key and its aliases; neither is an error if it is gone already. Call it when the key's objects are
-    /// gone from the HSM. Intents stay: they are about objects that this key does not name.
+    /// Changes a key and its relatives in other regions as `change` says, all or none, and answers them as they are then. It
+    /// may put another relative among them, and runs as that of [`Self::change_key`] does.
+    ///
+    /// # Errors
+    /// As [`Self::change_key`].
+    pub async fn change_family<E>(
+        &self,
+        region: &str,
+        id: KeyId,
+        change: impl Fn(&mut Family) -> Result<(), E>,
+    ) -> Result<Family, ChangeError<E>> {
+        const WHAT: &str = "change the key and its relatives";
+        let mut writer = self.0.driver.writer(WHAT).await?;
+        for _ in 0..ATTEMPTS {
+            let mut write = Write::on(&mut writer, WHAT).await?;
+            let old = write.family(region, id).await?.ok_or(ChangeError::NotFound)?;
+            let mut new: Family = old.iter().map(|(region, one)| (region.clone(), one.key.clone())).collect();
+            change(&mut new).map_err(ChangeError::Refused)?;
+            if write.replace_family(&old, &new).await? {
+                write.commit().await?;
+                drop(writer);
+                self.show_own_change().await;
+                return Ok(new);
+            }
+        }
+        Err(StoreError::new(WHAT, Kind::Conflict).into())
+    }
+
+    /// Deletes a key and its aliases; neither is an error if it is gone already. Its relatives are told in the same
+    /// transaction. Call it when the key's objects are gone from the HSM. Intents stay: they are about objects that this key
+    /// does not name.
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn delete_key(&self, region: &str, id: KeyId) -> Result<(), StoreError> {
+    pub async fn delete_key(&self, region: &str, id: KeyId, now: Timestamp) -> Result<(), StoreError> {
         let name = key_name(region, id);
         let mut write = self.0.driver.write("delete the key").await?;
         for alias in write.children(Alias::KIND, &name).await? {
             write.delete(Alias::KIND, &alias).await?;
         }
+        let mut relatives = write.family(region, id).await?.unwrap_or_default();
+        relatives.remove(region);
         write.delete(Key::KIND, &name).await?;
+        for Relative { mut key, revision } in relatives.into_values() {
+            key.lose_relative(region, now);
+            write.replace(&key, revision).await?;
+        }
         self.commit(write).await
     }
 
@@ -141,6 +185,51 @@ impl Store {
             .await
             .map_err(StoreError::sql(WHAT))?;
         rows.iter().map(Intent::from_row).collect::<Result<_, _>>().map_err(StoreError::sql(WHAT))
+    }
+}
+
+/// A key as it is stored, among its relatives.
+struct Relative {
+    key: Key,
+    revision: i64,
+}
+
+type Stored = BTreeMap<String, Relative>;
+
+impl Write<'_> {
+    /// The key and its relatives; `None` if it is not there.
+    async fn family(&mut self, region: &str, id: KeyId) -> Result<Option<Stored>, StoreError> {
+        let Some(own) = self.relative(region, id).await? else { return Ok(None) };
+        let others: Vec<String> = own.key.multi_region.iter().flat_map(|family| family.regions()).cloned().collect();
+        let mut family = Stored::from([(region.to_owned(), own)]);
+        for other in others.into_iter().filter(|other| other != region) {
+            if let Some(relative) = self.relative(&other, id).await? {
+                family.insert(other, relative);
+            }
+        }
+        Ok(Some(family))
+    }
+
+    async fn relative(&mut self, region: &str, id: KeyId) -> Result<Option<Relative>, StoreError> {
+        const WHAT: &str = "read the key";
+        let name = key_name(region, id);
+        let Some(stored) = driver::read(self.connection(), WHAT, Key::KIND, &name).await? else { return Ok(None) };
+        Ok(Some(Relative { key: Key::read(WHAT, &name, &stored.body)?, revision: stored.revision }))
+    }
+
+    /// Writes what is different or new; false if somebody was faster.
+    async fn replace_family(&mut self, old: &Stored, new: &Family) -> Result<bool, StoreError> {
+        for (region, key) in new {
+            let is_written = match old.get(region) {
+                Some(before) if before.key == *key => true,
+                Some(before) => self.replace(key, before.revision).await?,
+                None => self.insert(key).await?,
+            };
+            if !is_written {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 

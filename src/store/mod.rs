@@ -36,7 +36,7 @@ pub use access_keys::AccessKey;
 pub use aliases::{AliasInsert, AliasMove};
 pub use deployment::Deployment;
 pub use error::{ChangeError, Kind, StoreError};
-pub use keys::Intent;
+pub use keys::{Family, Intent};
 pub use principals::PrincipalRecord;
 pub use view::{PrincipalEntry, View};
 

@@ -9,12 +9,11 @@ use crate::{
     arn::AccountId,
     clock::Timestamp,
     key::{
-        Alias, Key, Origin,
+        Alias, Key,
         material::{Keeping, Material, MaterialId},
         reference::KeyId,
         spec::{KeySpec, KeyUsage},
         state::KeyState,
-        tags::Tags,
     },
     principal::Principal,
 };
@@ -63,22 +62,10 @@ fn material(keeping: Keeping) -> Material {
 }
 
 fn key(id: KeyId) -> Key {
-    Key {
-        id,
-        region: REGION.into(),
-        spec: KeySpec::SymmetricDefault,
-        usage: KeyUsage::EncryptDecrypt,
-        origin: Origin::AwsKms,
-        state: KeyState::Enabled,
-        description: String::new(),
-        created: Timestamp::from_ms(1),
-        deletion_date: None,
-        multi_region: false,
-        tags: Tags::default(),
-        policy: POLICY.into(),
-        materials: vec![material(Keeping::Token { cka_id: vec![9; 16], member: None }).into()],
-        imported: Vec::new(),
-    }
+    let kind = (KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt);
+    let mut key = Key::new(id, REGION, kind, POLICY.into(), Timestamp::from_ms(1));
+    key.put_first(material(Keeping::Token { cka_id: vec![9; 16], member: None }));
+    key
 }
 
 fn alias(name: &str, target: KeyId) -> Alias {
@@ -178,7 +165,7 @@ async fn a_key_is_changed_or_refused_or_gone() {
     assert!(matches!(refused, Err(ChangeError::Refused("refused"))));
     assert_eq!(world.store.view().key(REGION, id).expect("there").key.description, "new");
 
-    world.store.delete_key(REGION, id).await.expect("deleted");
+    world.store.delete_key(REGION, id, Timestamp::from_ms(9)).await.expect("deleted");
     let gone = world.store.change_key(REGION, id, describe("late")).await;
     assert!(matches!(gone, Err(ChangeError::NotFound)));
     assert!(world.store.view().key(REGION, id).is_none());
@@ -260,7 +247,7 @@ async fn the_feed_shows_what_the_other_process_did() {
     assert_eq!(other.follow().await.expect("followed"), 2, "one for each document, however often it changed");
     assert_eq!(other.view().key(REGION, id).expect("there").key.description, "2");
 
-    world.store.delete_key(REGION, id).await.expect("deleted");
+    world.store.delete_key(REGION, id, Timestamp::from_ms(9)).await.expect("deleted");
     other.follow().await.expect("followed");
     assert!(other.view().key(REGION, id).is_none());
     assert!(other.view().alias(REGION, "alias/a").is_none());
@@ -367,7 +354,7 @@ async fn a_key_clears_the_intents_of_the_objects_it_names() {
     store.change_key(REGION, id(1), rotate).await.expect("changed");
     assert_eq!(old(99).await, [intent(7, 30)]);
 
-    store.delete_key(REGION, id(1)).await.expect("deleted");
+    store.delete_key(REGION, id(1), Timestamp::from_ms(9)).await.expect("deleted");
     assert_eq!(old(99).await, [intent(7, 30)], "an object that the key did not name is still to be destroyed");
     store.forget_intent(&intent(7, 30)).await.expect("forgotten");
     assert!(old(99).await.is_empty());
@@ -495,8 +482,29 @@ async fn a_database_of_a_later_version_is_refused() {
     assert_eq!(error.kind, Kind::Schema);
     assert_eq!(
         error.source().map(ToString::to_string).as_deref(),
-        Some("the database has schema version 99; this program supports versions 1 to 1")
+        Some("the database has schema version 99; this program supports versions 1 to 2")
     );
+}
+
+#[tokio::test]
+async fn keys_of_the_first_version_are_read() {
+    let world = World::new().await;
+    let (plain, shared) = (key(id(1)), key(KeyId::from_parts(true, [2; 16])));
+    for key in [&plain, &shared] {
+        world.store.insert_key(key).await.expect("stored");
+    }
+    raw_write(
+        &world.path(),
+        "UPDATE documents SET body = json_remove(json_set(body, '$.multi_region', \
+         json(CASE WHEN id LIKE '%mrk-%' THEN 'true' ELSE 'false' END)), '$.generations'); \
+         UPDATE schema_version SET version = 1",
+    );
+    let view_of = |store: &Store, id| store.view().key(REGION, id).expect("there").key.clone();
+    let store = world.other().await;
+    assert_eq!(view_of(&store, plain.id), Key { generations: Vec::new(), ..plain });
+    let read = view_of(&store, shared.id);
+    assert!(read.is_primary() && read.current_material_id().is_some());
+    assert_eq!(read, Key { generations: Vec::new(), ..shared });
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ struct Region {
 
 /// One thing that is new, different, or gone.
 pub(super) enum Update {
-    Key(String, KeyId, Option<KeyEntry>),
+    Key(String, KeyId, Option<Arc<KeyEntry>>),
     Alias(String, String, Option<Alias>),
     Principal(String, Option<PrincipalEntry>),
     AccessKey(String, Option<AccessKey>),
@@ -83,7 +83,14 @@ impl View {
     pub fn expired(&self, now: Timestamp) -> Vec<Arc<KeyEntry>> {
         let state = self.read();
         let keys = state.regions.values().flat_map(|region| region.keys.values());
-        keys.filter(|entry| entry.key.valid_to().is_some_and(|time| time <= now)).cloned().collect()
+        keys.filter(|entry| entry.key.expired(now).next().is_some()).cloned().collect()
+    }
+
+    /// Keys of all regions whose next rotation is due.
+    pub fn due_for_rotation(&self, now: Timestamp) -> Vec<Arc<KeyEntry>> {
+        let state = self.read();
+        let keys = state.regions.values().flat_map(|region| region.keys.values());
+        keys.filter(|entry| entry.key.is_due_for_rotation(now)).cloned().collect()
     }
 
     /// The alias of that name, which begins with `alias/`.
@@ -139,7 +146,7 @@ impl View {
 impl State {
     fn apply(&mut self, update: Update) {
         match update {
-            Update::Key(region, id, key) => self.regions.entry(region).or_default().put_key(id, key.map(Arc::new)),
+            Update::Key(region, id, key) => self.regions.entry(region).or_default().put_key(id, key),
             Update::Alias(region, name, alias) => {
                 self.regions.entry(region).or_default().put_alias(name, alias.map(Arc::new));
             }
@@ -190,9 +197,9 @@ const DENY_IDENTITY: &str =
     r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"kms:*","Resource":"*"}]}"#;
 
 /// Compiles a key's policy once, for all requests to come. `None` only if not even the denial compiles.
-pub(super) fn compile(key: Key) -> Option<KeyEntry> {
+pub(super) fn compile(key: Key) -> Option<Arc<KeyEntry>> {
     let policy = or_deny(policy::Document::key_policy, &key.policy, DENY_KEY, &key.id)?;
-    Some(KeyEntry { key, policy })
+    Some(Arc::new(KeyEntry { key, policy }))
 }
 
 impl PrincipalEntry {

@@ -4,6 +4,7 @@ mod clear_intents;
 mod delete_keys;
 mod expire_material;
 mod follow_store;
+mod rotate_keys;
 
 use std::{sync::Arc, time::Duration};
 
@@ -43,6 +44,7 @@ pub fn start(kms: &Arc<Kms>) {
             ticks.tick().await;
             report("delete keys", delete_keys::round(&sweeping).await);
             report("expire material", expire_material::round(&sweeping).await);
+            report("rotate keys", rotate_keys::round(&sweeping).await);
             report("clear intents", clear_intents::round(&sweeping).await);
         }
     });
@@ -56,6 +58,7 @@ pub async fn once(kms: &Kms) -> Result<(), KmsError> {
     follow_store::round(kms).await?;
     delete_keys::round(kms).await?;
     expire_material::round(kms).await?;
+    rotate_keys::round(kms).await?;
     clear_intents::round(kms).await?;
     Ok(())
 }

@@ -200,6 +200,7 @@ async fn who_has_no_policy_may_do_nothing() {
 fn actions(subject: &Subject) -> Vec<String> {
     match subject.name {
         "ReEncrypt" => vec!["kms:ReEncryptFrom".to_owned(), "kms:ReEncryptTo".to_owned()],
+        "ReplicateKey" => vec!["kms:ReplicateKey".to_owned(), "kms:CreateKey".to_owned()],
         name => vec![format!("kms:{name}")],
     }
 }

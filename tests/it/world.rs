@@ -36,12 +36,11 @@ use strongroom::{
     clock::{ManualClock, Timestamp},
     hsm::{self, Command, Hsm, Place},
     key::{
-        Key, Origin,
+        Key,
         material::{Material, MaterialId},
         reference::KeyId,
         spec::{KeySpec, KeyUsage},
         state::KeyState,
-        tags::Tags,
     },
     kms::{
         Kms, Machines, Settings,
@@ -643,22 +642,10 @@ async fn material(spec: KeySpec, usage: KeyUsage) -> Vec<Arc<Material>> {
 }
 
 fn key(spec: KeySpec, usage: KeyUsage, materials: Vec<Arc<Material>>) -> Key {
-    Key {
-        id: KeyId::random(false),
-        region: REGION.to_owned(),
-        spec,
-        usage,
-        origin: Origin::AwsKms,
-        state: KeyState::Enabled,
-        description: String::new(),
-        created: START,
-        deletion_date: None,
-        multi_region: false,
-        tags: Tags::default(),
-        policy: default_key_policy("aws", &account()),
-        materials,
-        imported: Vec::new(),
-    }
+    let policy = default_key_policy("aws", &account());
+    let mut key = Key::new(KeyId::random(false), REGION, (spec, usage), policy, START);
+    materials.into_iter().for_each(|material| key.put_first(material));
+    key
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -22,7 +22,7 @@ use strongroom::{
 
 use super::{About, KEY, Kind, Names, States, Subject, may, must};
 use crate::skip::skip_in_part;
-use crate::world::{Keeping, World, base64, hsm, text, with};
+use crate::world::{Caller, Keeping, World, base64, hsm, text, with};
 
 const STATES: States = [0, 0, 3, 3, 0, 0, 14, 0];
 
@@ -75,6 +75,11 @@ pub async fn parcel(world: &World, key: &str, material: &[u8]) -> (String, Strin
 
 /// The same by this algorithm.
 pub async fn parcel_by(world: &World, key: &str, algorithm: &str, material: &[u8]) -> (String, String) {
+    parcel_for(world, key, algorithm, material).await
+}
+
+/// The same for this caller.
+pub async fn parcel_for(world: &Caller, key: &str, algorithm: &str, material: &[u8]) -> (String, String) {
     let request = json!({"KeyId": key, "WrappingAlgorithm": algorithm, "WrappingKeySpec": "RSA_2048"});
     let parameters = world.ok("GetParametersForImport", request).await;
     let public = STANDARD.decode(text(&parameters, "PublicKey")).unwrap();

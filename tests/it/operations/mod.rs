@@ -25,10 +25,11 @@ macro_rules! subjects {
 subjects! {
     cancel_key_deletion create_alias create_key decapsulate decrypt delete_alias delete_imported_key_material
     derive_shared_secret describe_key
-    disable_key enable_key encapsulate encrypt generate_data_key generate_data_key_pair
+    disable_key disable_key_rotation enable_key enable_key_rotation encapsulate encrypt generate_data_key generate_data_key_pair
     generate_data_key_pair_without_plaintext generate_data_key_without_plaintext generate_mac generate_random
-    get_key_policy get_parameters_for_import get_public_key import_key_material list_aliases list_key_policies list_keys list_resource_tags put_key_policy re_encrypt
-    schedule_key_deletion sign tag_resource untag_resource update_alias update_key_description verify verify_mac
+    get_key_policy get_key_rotation_status get_parameters_for_import get_public_key import_key_material list_aliases list_key_policies
+    list_key_rotations list_keys list_resource_tags put_key_policy re_encrypt replicate_key rotate_key_on_demand
+    schedule_key_deletion sign tag_resource untag_resource update_alias update_key_description update_primary_region verify verify_mac
 }
 
 /// What an operation is, as the facts describe it.
@@ -75,6 +76,7 @@ pub enum Kind {
     /// DryRunModifiers.
     Modifiers,
     Tags,
+    Region,
     Context,
     Structure,
 }
@@ -106,13 +108,18 @@ pub enum About {
     Encapsulation,
     /// A symmetric key whose material is to be imported.
     External,
+    /// A multi-Region primary key with a replica in [`ELSEWHERE`].
+    MultiRegion,
 }
+
+/// Another region.
+pub const ELSEWHERE: &str = "eu-other-1";
 
 impl About {
     /// What key that is.
     fn key(self) -> (KeySpec, KeyUsage) {
         match self {
-            Self::Nothing | Self::Symmetric | Self::Doomed | Self::External => {
+            Self::Nothing | Self::Symmetric | Self::Doomed | Self::External | Self::MultiRegion => {
                 (KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt)
             }
             Self::Rsa => (KeySpec::Rsa2048, KeyUsage::EncryptDecrypt),
@@ -181,6 +188,7 @@ impl Things {
         let (spec, usage) = subject.about.key();
         let key = match subject.about {
             About::External => import_key_material::external(world, spec, usage).await,
+            About::MultiRegion => replicate_key::replicated(world).await,
             _ => world.plant(spec, usage).await,
         };
         let (blob, token) = match subject.name {
@@ -199,7 +207,9 @@ impl Things {
 async fn made_with(key: &str, about: About, world: &World) -> String {
     let (operation, request, member) = match about {
         About::Rsa | About::External => return String::new(),
-        About::Nothing | About::Symmetric | About::Doomed => return world.encrypt(key, b"a plaintext").await,
+        About::Nothing | About::Symmetric | About::Doomed | About::MultiRegion => {
+            return world.encrypt(key, b"a plaintext").await;
+        }
         About::Signing => {
             ("Sign", json!({"Message": base64(b"a message"), "SigningAlgorithm": "ECDSA_SHA_256"}), "Signature")
         }
@@ -278,7 +288,7 @@ fn wrong_types(kind: Kind) -> Vec<(Value, String)> {
     let scalars =
         |expected: &str| [json!("x"), json!(1), json!(true)].map(|value| (value, expected.to_owned())).to_vec();
     match kind {
-        Kind::Text(..) | Kind::Pattern(..) | Kind::Blob(..) | Kind::Word(..) => {
+        Kind::Text(..) | Kind::Pattern(..) | Kind::Blob(..) | Kind::Word(..) | Kind::Region => {
             let (_, number, yes, no) = into("a String");
             vec![(json!(1), number), (json!(true), yes), (json!(false), no), list, map]
         }
@@ -390,6 +400,12 @@ fn beyond(kind: Kind) -> Vec<(Value, String)> {
             [one.as_str(), "", "NONE", " "].map(|value| (json!(value), "satisfy enum value set: [".to_owned())).to_vec()
         }
         Kind::Texts(max) if max < 1000 => vec![(json!(vec!["x"; max + 1]), most(max))],
+        Kind::Region => {
+            let strange =
+                |text: &str| (json!(text), "satisfy regular expression pattern: ^([a-z]+-){2,3}\\d+$".to_owned());
+            let names = ["eu-1", "eu-test-", "eu-test-x", "Eu-test-1", "eu--1", "a-b-c-d-1"].map(strange);
+            [(json!(""), least(1)), (json!("e".repeat(33)), most(32))].into_iter().chain(names).collect()
+        }
         _ => Vec::new(),
     }
 }
@@ -406,6 +422,7 @@ fn on_bounds(kind: Kind) -> Vec<Value> {
         Kind::Word(words) => words.iter().map(|word| json!(word)).collect(),
         Kind::Texts(max) => vec![json!([]), json!(vec!["x"; max.min(1000)])],
         Kind::Modifiers => vec![json!([]), json!(["IGNORE_CIPHERTEXT"])],
+        Kind::Region => vec![json!("a-b-1"), json!("us-gov-west-1"), json!(format!("eu-{}-1", "x".repeat(27)))],
         _ => Vec::new(),
     }
 }

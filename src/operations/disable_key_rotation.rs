@@ -1,0 +1,34 @@
+//! DisableKeyRotation: <https://docs.aws.amazon.com/kms/latest/APIReference/API_DisableKeyRotation.html>.
+
+use super::{
+    Operation,
+    answer::Nothing,
+    enable_key_rotation::rotates_by_itself,
+    member::{KeyText, request},
+};
+use crate::{action::Action, error::KmsError, key::state::Demand, kms::cx::Cx};
+
+request! {
+    /// Ends the automatic rotation of a key.
+    DisableKeyRotation {
+        key_id: KeyText = required "KeyId",
+    }
+}
+
+impl Operation for DisableKeyRotation {
+    const NAME: &'static str = "DisableKeyRotation";
+    const READ_ONLY: bool = false;
+    type Answer = Nothing;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
+        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::DisableKeyRotation)?;
+        rotates_by_itself(&key)?;
+        cx.change_family(&key, Demand::ScheduleRotation, |own, relatives| {
+            own.schedule = None;
+            relatives.values_mut().for_each(|one| one.schedule = None);
+            Ok(())
+        })
+        .await?;
+        Ok(Nothing)
+    }
+}

@@ -1,0 +1,75 @@
+//! EnableKeyRotation: <https://docs.aws.amazon.com/kms/latest/APIReference/API_EnableKeyRotation.html>.
+
+use super::{
+    Operation,
+    answer::Nothing,
+    member::{Int, KeyText, request},
+};
+use crate::{
+    access::Authorized,
+    action::Action,
+    error::{Code, KmsError},
+    key::{
+        Origin,
+        rotation::{DEFAULT_PERIOD_DAYS, Schedule},
+        spec::KeySpec,
+        state::Demand,
+    },
+    kms::{cx::Cx, multi_region::demand_primary},
+};
+
+request! {
+    /// Has a symmetric key get new material again and again.
+    EnableKeyRotation {
+        key_id: KeyText = required "KeyId",
+        period_days: Int<90, 2560> = optional "RotationPeriodInDays",
+    }
+}
+
+impl Operation for EnableKeyRotation {
+    const NAME: &'static str = "EnableKeyRotation";
+    const READ_ONLY: bool = false;
+    type Answer = Nothing;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
+        let period_days = self.period_days.and_then(|Int(days)| u32::try_from(days).ok()).unwrap_or(DEFAULT_PERIOD_DAYS);
+        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::EnableKeyRotation)?;
+        rotates_by_itself(&key)?;
+        cx.change_family(&key, Demand::ScheduleRotation, |own, relatives| {
+            // Another period goes on from where the last one began.
+            let counted_from = own.schedule.map_or(cx.now(), |schedule| schedule.counted_from);
+            own.schedule = Some(Schedule { period_days, counted_from });
+            relatives.values_mut().for_each(|one| one.schedule = own.schedule);
+            Ok(())
+        })
+        .await?;
+        Ok(Nothing)
+    }
+}
+
+/// Whether the key is one whose material can be made anew by itself, and on which that is decided.
+///
+/// # Errors
+/// As the state table says; `UnsupportedOperationException`.
+pub fn rotates_by_itself(key: &Authorized) -> Result<(), KmsError> {
+    key.demand(Demand::ScheduleRotation)?;
+    made_here(key)?;
+    match key.key().spec {
+        KeySpec::SymmetricDefault => demand_primary(key),
+        _ => Err(KmsError::bare(Code::UnsupportedOperationException)),
+    }
+}
+
+/// Whether the key's material was made here.
+///
+/// # Errors
+/// `UnsupportedOperationException`.
+pub fn made_here(key: &Authorized) -> Result<(), KmsError> {
+    match key.key().origin {
+        Origin::AwsKms => Ok(()),
+        origin => {
+            let text = format!("{} origin is {origin} which is not valid for this operation.", key.arn());
+            Err(KmsError::new(Code::UnsupportedOperationException, text))
+        }
+    }
+}

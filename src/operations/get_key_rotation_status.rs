@@ -1,0 +1,58 @@
+//! GetKeyRotationStatus: <https://docs.aws.amazon.com/kms/latest/APIReference/API_GetKeyRotationStatus.html>.
+
+use serde::Serialize;
+
+use super::{
+    Operation,
+    answer::EpochSeconds,
+    enable_key_rotation::made_here,
+    member::{KeyText, request},
+};
+use crate::{
+    action::Action,
+    error::KmsError,
+    key::{Key, rotation::Schedule, state::KeyState},
+    kms::cx::Cx,
+};
+
+request! {
+    /// Whether and when a key gets new material by itself.
+    GetKeyRotationStatus {
+        key_id: KeyText = required "KeyId",
+    }
+}
+
+/// OnDemandRotationStartDate is never there: such a rotation is over when it is answered.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Answer {
+    key_rotation_enabled: bool,
+    key_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotation_period_in_days: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_rotation_date: Option<EpochSeconds>,
+}
+
+impl Operation for GetKeyRotationStatus {
+    const NAME: &'static str = "GetKeyRotationStatus";
+    const READ_ONLY: bool = true;
+    type Answer = Answer;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::GetKeyRotationStatus)?;
+        made_here(&key)?;
+        let schedule = shown(key.key());
+        Ok(Answer {
+            key_rotation_enabled: schedule.is_some(),
+            key_id: key.arn().to_owned(),
+            rotation_period_in_days: schedule.map(|schedule| schedule.period_days),
+            next_rotation_date: schedule.map(|schedule| EpochSeconds(schedule.next())),
+        })
+    }
+}
+
+/// While a key waits for its deletion it is not rotated; what was decided comes back if the deletion is taken back.
+fn shown(key: &Key) -> Option<Schedule> {
+    key.schedule.filter(|_| !matches!(key.state, KeyState::PendingDeletion | KeyState::PendingReplicaDeletion))
+}

@@ -1,0 +1,90 @@
+//! ReplicateKey: <https://docs.aws.amazon.com/kms/latest/APIReference/API_ReplicateKey.html>.
+
+use serde::Serialize;
+
+use super::{
+    Operation,
+    member::{Description, KeyText, PolicyText, RegionText, TagList, request},
+    metadata::KeyMetadata,
+    policy_text,
+};
+use crate::{
+    action::Action,
+    arn::Realm,
+    error::KmsError,
+    key::{
+        Key,
+        reference::KeyId,
+        state::Demand,
+        tags::{Tag, Tags},
+    },
+    kms::{cx::Cx, multi_region::family_of},
+    policy,
+};
+
+request! {
+    /// Makes a replica of a multi-Region primary key in another region.
+    ReplicateKey {
+        key_id: KeyText = required "KeyId",
+        replica_region: RegionText = required "ReplicaRegion",
+        policy: PolicyText = optional "Policy",
+        bypass_lockout_check: bool = default "BypassPolicyLockoutSafetyCheck",
+        description: Description = default "Description",
+        tags: TagList = default "Tags",
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Answer {
+    replica_key_metadata: KeyMetadata,
+    replica_policy: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    replica_tags: Vec<Tag>,
+}
+
+impl Operation for ReplicateKey {
+    const NAME: &'static str = "ReplicateKey";
+    const READ_ONLY: bool = false;
+    type Answer = Answer;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+        let primary = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::ReplicateKey)?;
+        self.authorize(cx)?;
+        primary.demand(Demand::Replicate)?;
+        family_of(&primary)?;
+        let there = cx.realm_in(&self.replica_region.0)?;
+        let own = self.own_part(cx, primary.key(), &there)?;
+        let replica = cx.add_replica(&primary, &own).await?;
+        cx.note(replica.arn(&there));
+        Ok(Answer {
+            replica_policy: replica.policy.clone(),
+            replica_tags: replica.tags.as_slice().to_vec(),
+            replica_key_metadata: KeyMetadata::of_new_replica(&replica, &there),
+        })
+    }
+}
+
+impl ReplicateKey {
+    /// In the replica's region a key is made, and perhaps tagged.
+    fn authorize(&self, cx: &Cx<'_>) -> Result<(), KmsError> {
+        cx.authorize(Action::CreateKey)?;
+        if self.tags.0.is_empty() { Ok(()) } else { cx.authorize(Action::TagResource) }
+    }
+
+    /// What the replica does not have in common with its primary key.
+    fn own_part(&self, cx: &Cx<'_>, primary: &Key, there: &Realm) -> Result<Key, KmsError> {
+        let kind = (primary.spec, primary.usage);
+        let (tags, policy) = (Tags::default().with(&self.tags.0)?, self.policy(cx, primary.id, there)?);
+        let description = self.description.0.clone();
+        Ok(Key { description, tags, ..Key::new(primary.id, &there.region, kind, policy, cx.now()) })
+    }
+
+    fn policy(&self, cx: &Cx<'_>, id: KeyId, there: &Realm) -> Result<String, KmsError> {
+        let Some(PolicyText(text)) = &self.policy else {
+            return Ok(policy::default_key_policy(&there.partition, &there.account));
+        };
+        policy_text::check(cx, text, &there.arn(format_args!("key/{id}")), self.bypass_lockout_check)?;
+        Ok(text.clone())
+    }
+}

@@ -1,0 +1,43 @@
+//! RotateKeyOnDemand: <https://docs.aws.amazon.com/kms/latest/APIReference/API_RotateKeyOnDemand.html>.
+
+use serde::Serialize;
+
+use super::{
+    Operation,
+    list_key_rotations::rotatable,
+    member::{KeyText, request},
+};
+use crate::{
+    action::Action,
+    error::KmsError,
+    key::state::Demand,
+    kms::{cx::Cx, multi_region::demand_primary},
+};
+
+request! {
+    /// Gives a symmetric key new material now, or makes that current which was imported for it.
+    RotateKeyOnDemand {
+        key_id: KeyText = required "KeyId",
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Answer {
+    key_id: String,
+}
+
+impl Operation for RotateKeyOnDemand {
+    const NAME: &'static str = "RotateKeyOnDemand";
+    const READ_ONLY: bool = false;
+    type Answer = Answer;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::RotateKeyOnDemand)?;
+        key.demand(Demand::Rotate)?;
+        rotatable(&key)?;
+        demand_primary(&key)?;
+        cx.rotate_on_demand(&key).await?;
+        Ok(Answer { key_id: key.arn().to_owned() })
+    }
+}

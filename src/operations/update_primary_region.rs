@@ -1,0 +1,43 @@
+//! UpdatePrimaryRegion: <https://docs.aws.amazon.com/kms/latest/APIReference/API_UpdatePrimaryRegion.html>.
+
+use super::{
+    Operation,
+    answer::Nothing,
+    member::{KeyText, RegionText, request},
+};
+use crate::{
+    action::Action,
+    error::KmsError,
+    key::state::Demand,
+    kms::{
+        cx::Cx,
+        multi_region::{family_of, no_replica},
+    },
+};
+
+request! {
+    /// Makes a replica the primary key, and the primary key a replica.
+    UpdatePrimaryRegion {
+        key_id: KeyText = required "KeyId",
+        primary_region: RegionText = required "PrimaryRegion",
+    }
+}
+
+impl Operation for UpdatePrimaryRegion {
+    const NAME: &'static str = "UpdatePrimaryRegion";
+    const READ_ONLY: bool = false;
+    type Answer = Nothing;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
+        let RegionText(region) = &self.primary_region;
+        let primary = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::UpdatePrimaryRegion)?;
+        primary.demand(Demand::UpdatePrimary)?;
+        if !family_of(&primary)?.replicas.contains(region) {
+            return Err(no_replica(&primary, region));
+        }
+        let replica = cx.resolve_in(&cx.realm_in(region)?, primary.key().id)?;
+        replica.authorize(cx.caller(), Action::UpdatePrimaryRegion)?.demand(Demand::UpdatePrimary)?;
+        cx.promote(&primary, region).await?;
+        Ok(Nothing)
+    }
+}

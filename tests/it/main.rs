@@ -17,3 +17,4 @@ mod tokens;
 mod upkeep;
 mod vectors;
 mod world;
+mod year;

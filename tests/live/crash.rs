@@ -28,7 +28,7 @@ const CLIENTS: usize = 6;
 const SAMPLE: usize = 8;
 /// A start after a kill.
 const START: Duration = Duration::from_secs(30);
-/// Of this many keys one is scheduled for deletion.
+/// Of this many keys one is scheduled for deletion, and one is rotated.
 const DOOMED: usize = 5;
 
 /// With `STRONGROOM_ALL=1` ten times as many.
@@ -43,6 +43,7 @@ struct Ledger {
     aliases: Vec<(String, String)>,
     ciphertexts: Vec<Ciphertext>,
     doomed: Vec<String>,
+    rotated: Vec<String>,
     requests: Vec<String>,
 }
 
@@ -58,6 +59,7 @@ struct Sight {
     keys: Vec<String>,
     aliases: Vec<(String, String)>,
     ciphertexts: Vec<Ciphertext>,
+    rotated: Vec<String>,
 }
 
 #[test]
@@ -107,11 +109,12 @@ fn survive(mut server: Server, kills: usize) {
     runtime.block_on(nothing_is_back(&server, &ledger));
     assert_eq!(server.stop().to_string(), "exit status: 0");
     println!(
-        "{kills} kills: {} keys, {} aliases, {} ciphertexts and {} audit records acknowledged, none lost; \
+        "{kills} kills: {} keys, {} aliases, {} ciphertexts, {} rotations and {} audit records acknowledged, none lost; \
          {} torn audit lines; {tokens_lost} tokens lost by SoftHSM2; slowest start {slowest_start:.1?}; {:.1?} in all",
         whole.keys.len(),
         whole.aliases.len(),
         whole.ciphertexts.len(),
+        whole.rotated.len(),
         ledger.lock().unwrap().requests.len(),
         audit.torn,
         began.elapsed(),
@@ -213,8 +216,13 @@ async fn load(kms: Client, ledger: Arc<Mutex<Ledger>>) {
         let encrypt =
             kms.encrypt().key_id(&name).plaintext(Blob::new(plaintext.as_str())).encryption_context("id", &id);
         let Ok(sealed) = encrypt.send().await else { return };
-        let ciphertext = Ciphertext { key: id, plaintext, blob: sealed.ciphertext_blob().unwrap().clone() };
+        let ciphertext = Ciphertext { key: id.clone(), plaintext, blob: sealed.ciphertext_blob().unwrap().clone() };
         ledger.lock().unwrap().acknowledge(sealed.request_id(), |ledger| ledger.ciphertexts.push(ciphertext));
+
+        if turn % DOOMED == 0 {
+            let Ok(rotated) = kms.rotate_key_on_demand().key_id(&id).send().await else { return };
+            ledger.lock().unwrap().acknowledge(rotated.request_id(), |ledger| ledger.rotated.push(id));
+        }
     }
 }
 
@@ -231,6 +239,7 @@ struct Mark {
     keys: usize,
     aliases: usize,
     ciphertexts: usize,
+    rotated: usize,
 }
 
 impl Mark {
@@ -244,16 +253,23 @@ impl Mark {
             keys: pick(&ledger.keys, self.keys, round),
             aliases: pick(&ledger.aliases, self.aliases, round),
             ciphertexts: pick(&ledger.ciphertexts, self.ciphertexts, round),
+            rotated: pick(&ledger.rotated, self.rotated, round),
         };
-        let Ledger { keys, aliases, ciphertexts, .. } = ledger;
-        (sight, Self { keys: keys.len(), aliases: aliases.len(), ciphertexts: ciphertexts.len() })
+        let Ledger { keys, aliases, ciphertexts, rotated, .. } = ledger;
+        let (keys, aliases, ciphertexts) = (keys.len(), aliases.len(), ciphertexts.len());
+        (sight, Self { keys, aliases, ciphertexts, rotated: rotated.len() })
     }
 }
 
 impl Sight {
     fn whole(ledger: &Ledger) -> Self {
-        let Ledger { keys, aliases, ciphertexts, .. } = ledger;
-        Self { keys: keys.clone(), aliases: aliases.clone(), ciphertexts: ciphertexts.clone() }
+        let Ledger { keys, aliases, ciphertexts, rotated, .. } = ledger;
+        Self {
+            keys: keys.clone(),
+            aliases: aliases.clone(),
+            ciphertexts: ciphertexts.clone(),
+            rotated: rotated.clone(),
+        }
     }
 }
 
@@ -271,6 +287,10 @@ async fn all_is_there(server: &Server, sight: &Sight) {
         let opened = decrypt.send().await.expect("an acknowledged ciphertext is decrypted");
         assert_eq!(opened.plaintext(), Some(&Blob::new(plaintext.as_str())));
         assert_eq!(opened.key_id(), Some(&*format!("arn:aws:kms:{REGION}:{ACCOUNT}:key/{key}")));
+    }
+    for id in &sight.rotated {
+        let rotations = kms.list_key_rotations().key_id(id).send().await.expect("an acknowledged rotation is listed");
+        assert_eq!(rotations.rotations().len(), 1, "{id}");
     }
 }
 

@@ -38,14 +38,21 @@ pub fn hsm(error: HsmError) -> KmsError {
     KmsError::new(code, message).because(error)
 }
 
-/// As [`hsm`], where a key was to be made: there may be no room for it, and that it is missing is nobody's loss.
-pub fn hsm_about_new_key(error: HsmError) -> KmsError {
+/// As [`hsm`], where the key is none that the caller knows of: the service's own, or one to be made.
+pub fn hsm_about_own_key(error: HsmError) -> KmsError {
     match error.kind {
         Kind::KeyMissing => KmsError::new(Code::DependencyTimeoutException, TIMED_OUT).because(error),
+        _ => hsm(error),
+    }
+}
+
+/// As [`hsm`], where a key was to be made: there may be no room for it.
+pub fn hsm_about_new_key(error: HsmError) -> KmsError {
+    match error.kind {
         Kind::Full => {
             KmsError::new(Code::LimitExceededException, "The HSM has no room for another key.").because(error)
         }
-        _ => hsm(error),
+        _ => hsm_about_own_key(error),
     }
 }
 

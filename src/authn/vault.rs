@@ -53,7 +53,7 @@ impl Vault {
     pub async fn seal(&self, id: &str, secret: &SecretText, deadline: Instant) -> Result<Vec<u8>, KmsError> {
         let input = SecretBytes::from(secret.expose().as_bytes().to_vec());
         let command = Command::Seal { material: self.material()?, aad: aad(id), input };
-        match self.hsm.call(command, deadline).await.map_err(failure::hsm)? {
+        match self.hsm.call(command, deadline).await.map_err(failure::hsm_about_own_key)? {
             Answer::Sealed(Sealed { iv, ciphertext }) => Ok([&iv[..], &ciphertext].concat()),
             _ => Err(KmsError::internal("the HSM engine answered another command")),
         }
@@ -85,7 +85,7 @@ impl Vault {
     pub async fn seal_token(&self, token: &impl Serialize, deadline: Instant) -> Result<Vec<u8>, KmsError> {
         let input = SecretBytes::from(serde_json::to_vec(token).map_err(KmsError::internal)?);
         let command = Command::Seal { material: self.material()?, aad: TOKEN.to_vec(), input };
-        match self.hsm.call(command, deadline).await.map_err(failure::hsm)? {
+        match self.hsm.call(command, deadline).await.map_err(failure::hsm_about_own_key)? {
             Answer::Sealed(Sealed { iv, ciphertext }) => Ok([&iv[..], &ciphertext].concat()),
             _ => Err(KmsError::internal("the HSM engine answered another command")),
         }
@@ -107,12 +107,12 @@ impl Vault {
             Ok(Answer::Plaintext(token)) => Ok(serde_json::from_slice(token.expose()).ok()),
             Ok(_) => Err(KmsError::internal("the HSM engine answered another command")),
             Err(error) if error.kind == Kind::Rejected => Ok(None),
-            Err(error) => Err(failure::hsm(error)),
+            Err(error) => Err(failure::hsm_about_own_key(error)),
         }
     }
 
     async fn ask(&self, command: Command, deadline: Instant) -> Result<SecretBytes, KmsError> {
-        match self.hsm.call(command, deadline).await.map_err(failure::hsm)? {
+        match self.hsm.call(command, deadline).await.map_err(failure::hsm_about_own_key)? {
             Answer::Plaintext(secret) => Ok(secret),
             _ => Err(KmsError::internal("the HSM engine answered another command")),
         }

@@ -9,6 +9,7 @@ mod configuration;
 mod every_operation;
 mod faults;
 mod hsm;
+mod oaep;
 mod operations;
 mod properties;
 mod skip;

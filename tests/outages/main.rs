@@ -12,6 +12,8 @@ mod hangs;
 mod load;
 mod matrix;
 mod members;
+#[path = "../it/oaep.rs"]
+mod oaep;
 mod operations;
 mod pins;
 mod rig;

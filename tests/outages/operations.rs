@@ -5,9 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use strongroom::kms::KeyStoreKind;
 
+use crate::oaep::oaep;
 use crate::rig::{Answer, DEADLINE, GENERATION_DEADLINE, Options, Rig};
 
 /// A rig and what its calls are about.
@@ -52,6 +54,9 @@ enum Kind {
     GenerateDataKeyPair,
     FirstCallOfAccessKey,
     Delete,
+    Rotate,
+    PrepareImport,
+    Import,
     Start,
 }
 
@@ -89,6 +94,8 @@ pub fn all(keeping: KeyStoreKind) -> Vec<Work> {
     all.extend(both(["Decrypt", "Decrypt, cold"], Decrypt));
     all.push(("CreateKey", false, CreateKey));
     all.push(("Sign, P-256, cold", true, Sign(Signer::P256)));
+    all.push(("RotateKeyOnDemand", false, Rotate));
+    all.push(("ImportKeyMaterial", false, Import));
     match keeping {
         KeyStoreKind::Token => all.push(("delete", false, Delete)),
         KeyStoreKind::Wrapped => {
@@ -108,6 +115,7 @@ pub fn all(keeping: KeyStoreKind) -> Vec<Work> {
             all.push(("VerifyMac", true, VerifyMac));
             all.push(("DeriveSharedSecret", true, DeriveSharedSecret));
             all.push(("GenerateDataKeyPair", false, GenerateDataKeyPair));
+            all.push(("GetParametersForImport", false, PrepareImport));
             all.push(("first call of an access key", false, FirstCallOfAccessKey));
             all.push(("CreateKey, RSA", false, CreateRsaKey));
             all.push(("start of a worker", false, Start));
@@ -120,8 +128,8 @@ impl Work {
     /// By when it must be answered.
     pub fn deadline(&self) -> Duration {
         match self.kind {
-            Kind::CreateKey | Kind::CreateRsaKey | Kind::Delete | Kind::Start => GENERATION_DEADLINE,
-            Kind::GenerateDataKeyPair => GENERATION_DEADLINE + DEADLINE,
+            Kind::CreateKey | Kind::CreateRsaKey | Kind::Delete | Kind::Rotate | Kind::Start => GENERATION_DEADLINE,
+            Kind::GenerateDataKeyPair | Kind::PrepareImport | Kind::Import => GENERATION_DEADLINE + DEADLINE,
             // Two calls, one after the other; each has the deadline of the request.
             _ => DEADLINE,
         }
@@ -132,7 +140,7 @@ impl Work {
     pub fn stride(&self) -> usize {
         match self.kind {
             Kind::CreateRsaKey | Kind::Sign(_) | Kind::Verify(_) | Kind::GenerateMac | Kind::VerifyMac => 3,
-            Kind::DeriveSharedSecret | Kind::GenerateDataKeyPair => 3,
+            Kind::DeriveSharedSecret | Kind::GenerateDataKeyPair | Kind::PrepareImport | Kind::Import => 3,
             // Odd, so that the lanes share them.
             Kind::Start => 15,
             _ => 1,
@@ -142,7 +150,8 @@ impl Work {
     /// Whether an exception is declared for it, and may be retried or says what is wrong with the HSM. None says that a
     /// signature, a MAC or a public key is wrong: all that are given here are right.
     pub fn may_answer(&self, code: &str) -> bool {
-        let makes = matches!(self.kind, Kind::CreateKey | Kind::CreateRsaKey);
+        let makes_key = matches!(self.kind, Kind::CreateKey | Kind::CreateRsaKey | Kind::Rotate);
+        let makes = makes_key || matches!(self.kind, Kind::PrepareImport | Kind::Import);
         match code {
             "DependencyTimeoutException" | "ThrottlingException" => true,
             "KeyUnavailableException" => !makes && self.kind != Kind::GenerateRandom,
@@ -173,6 +182,32 @@ impl Work {
     }
 }
 
+/// A new key. After the cell before this one the HSM may need a moment.
+fn made(rig: &Rig, request: &Value) -> Value {
+    rig.recovers("CreateKey", &json!({}), Duration::from_secs(5));
+    rig.ok("CreateKey", request)["KeyMetadata"]["KeyId"].clone()
+}
+
+/// The request of GetParametersForImport for a new key.
+fn parameters(rig: &Rig) -> (&'static str, Value) {
+    let key = made(rig, &json!({"Origin": "EXTERNAL"}));
+    let body = json!({"KeyId": key, "WrappingAlgorithm": "RSAES_OAEP_SHA_1", "WrappingKeySpec": "RSA_2048"});
+    ("GetParametersForImport", body)
+}
+
+/// The request of ImportKeyMaterial for a new key.
+fn import(rig: &Rig) -> (&'static str, Value) {
+    let (operation, request) = parameters(rig);
+    let parameters = rig.ok(operation, &request);
+    let public = STANDARD.decode(parameters["PublicKey"].as_str().unwrap()).unwrap();
+    let body = json!({
+        "KeyId": request["KeyId"], "ImportToken": parameters["ImportToken"],
+        "EncryptedKeyMaterial": STANDARD.encode(oaep(&public, "sha1", &[7; 32])),
+        "ExpirationModel": "KEY_MATERIAL_DOES_NOT_EXPIRE",
+    });
+    ("ImportKeyMaterial", body)
+}
+
 /// A worker is killed, and called until it is back.
 fn start(bench: &Bench, at: impl FnOnce()) -> Answer {
     let rig = &bench.rig;
@@ -193,10 +228,8 @@ fn start(bench: &Bench, at: impl FnOnce()) -> Answer {
 
 /// A key is made, and destroyed as the task does it when its time has come.
 fn delete(bench: &Bench, at: impl FnOnce()) -> Answer {
-    // After the cell before this one the HSM may need a moment.
-    bench.rig.recovers("CreateKey", &json!({}), Duration::from_secs(5));
-    let made = bench.rig.ok("CreateKey", &json!({}));
-    let id = made["KeyMetadata"]["KeyId"].as_str().unwrap();
+    let made = made(&bench.rig, &json!({}));
+    let id = made.as_str().unwrap();
     let began = std::time::Instant::now();
     at();
     let deleted = bench.rig.delete(id);
@@ -279,6 +312,9 @@ impl Bench {
             }
             Kind::GenerateRandom | Kind::FirstCallOfAccessKey => ("GenerateRandom", json!({"NumberOfBytes": 32})),
             Kind::CreateKey | Kind::Delete => ("CreateKey", json!({})),
+            Kind::Rotate => ("RotateKeyOnDemand", json!({"KeyId": made(&self.rig, &json!({}))})),
+            Kind::PrepareImport => parameters(&self.rig),
+            Kind::Import => import(&self.rig),
             Kind::CreateRsaKey => ("CreateKey", json!({"KeySpec": "RSA_2048", "KeyUsage": "ENCRYPT_DECRYPT"})),
             Kind::EncryptRsa(n) => {
                 ("Encrypt", json!({"KeyId": self.rsa, "Plaintext": "eA==", "EncryptionAlgorithm": OAEP[n]}))

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
 use tokio::sync::oneshot;
@@ -21,6 +21,9 @@ use crate::hsm::error::{HsmError, Kind};
 /// How long a new session waits for the guests of the last, who as a rule are out within a call.
 const FAREWELL: Duration = Duration::from_millis(50);
 
+/// How often it is looked whether the last guest of an ended login has left.
+const TIDY_EVERY: Duration = Duration::from_millis(100);
+
 /// What the anchor is asked to do.
 pub(super) enum Errand {
     /// Make the handle that is wanted next, if one still is, and put it into the cache.
@@ -29,6 +32,8 @@ pub(super) enum Errand {
     Destroy { handle: ObjectHandle, epoch: u64 },
     /// The token forgot the login of epoch `seen`; log in, unless it has been done since.
     LogIn { seen: u64, deadline: Instant, done: oneshot::Sender<Result<(), HsmError>> },
+    /// Close the sessions of ended logins that nobody uses any more.
+    Tidy,
     /// All workers have ended.
     Stop,
 }
@@ -45,7 +50,7 @@ struct Anchor<'a> {
 pub(super) fn serve(core: &Core, lane: &Lane, shift: Shift, errands: &Receiver<Errand>, session: Option<Session>) {
     let home = session.map(|session| Home { session, door: core.door() });
     let mut anchor = Anchor { core, home, left: Vec::new() };
-    while let Ok(errand) = errands.recv() {
+    while let Some(errand) = anchor.next(errands) {
         let now = Instant::now();
         let (want, deadline) = match &errand {
             // It was made for another, or nobody waits for it any more: not worth a call.
@@ -57,7 +62,7 @@ pub(super) fn serve(core: &Core, lane: &Lane, shift: Shift, errands: &Receiver<E
                 None => continue,
             },
             Errand::LogIn { deadline, .. } => (None, *deadline),
-            Errand::Destroy { .. } => (None, now),
+            Errand::Destroy { .. } | Errand::Tidy => (None, now),
             Errand::Stop => return,
         };
         lane.begin(core, now, deadline);
@@ -101,7 +106,18 @@ impl Anchor<'_> {
                 let _ = done.send(entered);
                 failed
             }
-            Errand::Stop => None,
+            Errand::Tidy | Errand::Stop => None,
+        }
+    }
+
+    /// Waits for an errand, as long as there is none of its own.
+    fn next(&self, errands: &Receiver<Errand>) -> Option<Errand> {
+        if self.left.is_empty() {
+            return errands.recv().ok();
+        }
+        match errands.recv_timeout(TIDY_EVERY) {
+            Err(RecvTimeoutError::Timeout) => Some(Errand::Tidy),
+            received => received.ok(),
         }
     }
 

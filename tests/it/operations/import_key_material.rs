@@ -21,6 +21,7 @@ use strongroom::{
 };
 
 use super::{About, KEY, Kind, Names, States, Subject, may, must};
+use crate::oaep::oaep;
 use crate::skip::skip_in_part;
 use crate::world::{Caller, Keeping, World, base64, hsm, text, with};
 
@@ -93,28 +94,6 @@ pub async fn parcel_for(world: &Caller, key: &str, algorithm: &str, material: &[
         }
     };
     (base64(&blob), text(&parameters, "ImportToken"))
-}
-
-/// RSAES-OAEP by OpenSSL, as whoever brings a key would do it.
-fn oaep(spki: &[u8], hash: &str, plaintext: &[u8]) -> Vec<u8> {
-    let dir = tempfile::tempdir().unwrap();
-    let (key, input, output) = (dir.path().join("key"), dir.path().join("input"), dir.path().join("output"));
-    std::fs::write(&key, spki).unwrap();
-    std::fs::write(&input, plaintext).unwrap();
-    let ended = Command::new("openssl")
-        .args(["pkeyutl", "-encrypt", "-pubin", "-keyform", "DER", "-pkeyopt", "rsa_padding_mode:oaep"])
-        .args(["-pkeyopt", &format!("rsa_oaep_md:{hash}"), "-pkeyopt", &format!("rsa_mgf1_md:{hash}")])
-        .arg("-inkey")
-        .arg(&key)
-        .arg("-in")
-        .arg(&input)
-        .arg("-out")
-        .arg(&output)
-        .stdout(Stdio::null())
-        .status()
-        .expect("openssl is installed");
-    assert!(ended.success());
-    std::fs::read(output).unwrap()
 }
 
 /// An RSA-2048 private key by OpenSSL, as PKCS#8.

@@ -18,9 +18,19 @@ UUID_SHAPE = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 UNKNOWN_ID = "00000000-1111-4222-8333-444444444444"
 
 
+# What was asked of any server, and what of it was answered: boto3's parser, which knows AWS's model, has read each answer.
+asked, answered = set(), set()
+
+
+def _note(http_response, model, **_):
+    asked.add(model.name)
+    if http_response.status_code == 200:
+        answered.add(model.name)
+
+
 def client(environment, region=REGION, validate=True):
     """A boto3 client that tries once and waits briefly. validate=False lets bad parameters reach the server."""
-    return boto3.client(
+    made = boto3.client(
         "kms",
         endpoint_url=environment["AWS_ENDPOINT_URL_KMS"],
         aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
@@ -30,6 +40,8 @@ def client(environment, region=REGION, validate=True):
             connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 1}, parameter_validation=validate
         ),
     )
+    made.meta.events.register("after-call.kms", _note)
+    return made
 
 
 @contextmanager

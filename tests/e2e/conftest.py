@@ -1,9 +1,29 @@
 """One server for the whole run, and what tests take from it."""
 
+import botocore.session
 import pytest
 
 import aws
 from server import Server, exports
+
+
+# SoftHSM2 has no keys for these; boto3 asks for them all the same.
+NOT_ON_SOFTHSM2 = {"Encapsulate", "Decapsulate"}
+
+
+def pytest_addoption(parser):
+    parser.addoption("--every-operation", action="store_true", help="fail unless every operation of KMS was answered")
+
+
+def pytest_sessionfinish(session):
+    """A run of all tests calls every operation that botocore knows."""
+    if not session.config.getoption("--every-operation"):
+        return
+    every = set(botocore.session.get_session().get_service_model("kms").operation_names)
+    missing = (every - NOT_ON_SOFTHSM2 - aws.answered) | (NOT_ON_SOFTHSM2 - aws.asked)
+    print(f"\noperations of KMS: {len(every)}, answered {len(every & aws.answered)}, missing {sorted(missing) or 'none'}")
+    if missing:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,9 @@ IMPLEMENTED = set(
     Encrypt Decrypt ReEncrypt GenerateDataKey GenerateDataKeyWithoutPlaintext GenerateRandom GetPublicKey CreateAlias
     UpdateAlias DeleteAlias ListAliases TagResource UntagResource ListResourceTags GetKeyPolicy PutKeyPolicy
     ListKeyPolicies Sign Verify GenerateMac VerifyMac DeriveSharedSecret Encapsulate Decapsulate GenerateDataKeyPair
-    GenerateDataKeyPairWithoutPlaintext GetParametersForImport ImportKeyMaterial DeleteImportedKeyMaterial""".split()
+    GenerateDataKeyPairWithoutPlaintext GetParametersForImport ImportKeyMaterial DeleteImportedKeyMaterial
+    EnableKeyRotation DisableKeyRotation GetKeyRotationStatus ListKeyRotations RotateKeyOnDemand ReplicateKey
+    UpdatePrimaryRegion""".split()
 )
 ALL_OPERATIONS = set(botocore.session.get_session().get_service_model("kms").operation_names)
 ENCRYPT = {"Plaintext": base64.b64encode(b"attack at dawn").decode()}

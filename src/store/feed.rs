@@ -9,7 +9,11 @@ use super::{
     principals::PrincipalRecord,
     view::{self, PrincipalEntry, Update},
 };
-use crate::key::{Alias, Key, reference::KeyId};
+use crate::key::{
+    Alias, Key,
+    grant::{Grant, GrantId},
+    reference::KeyId,
+};
 
 const WHAT: &str = "read the change feed";
 
@@ -51,6 +55,11 @@ impl Change {
             Alias::KIND => {
                 let (region, name) = self.id.split_once('/')?;
                 Update::Alias(region.to_owned(), name.to_owned(), self.document())
+            }
+            Grant::KIND => {
+                let (key, id) = self.id.rsplit_once('/')?;
+                let (region, key) = key.split_once('/')?;
+                Update::Grant(region.to_owned(), KeyId::parse(key)?, GrantId::parse(id)?, self.document())
             }
             PrincipalRecord::KIND => {
                 let entry = self.document().and_then(PrincipalEntry::compile);

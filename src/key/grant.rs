@@ -233,6 +233,13 @@ impl Constraints {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+
+    /// The pairs that an encryption context must have; it may have to have none beside them.
+    pub fn pairs(&self) -> Option<&BTreeMap<String, String>> {
+        self.context.as_ref().map(|context| match context {
+            ContextConstraint::Equals(pairs) | ContextConstraint::Subset(pairs) => pairs,
+        })
+    }
 }
 
 /// What a grant gives, and to whom.

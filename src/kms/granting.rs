@@ -61,7 +61,8 @@ impl Cx<'_> {
             self.open_grant_token(token).await?;
         }
         let (view, region, id) = (self.kms.store.view(), &self.realm().region, key.id());
-        let find = |wanted: &dyn Fn(&Grant) -> bool| view.grant_for(region, id, &self.caller().principal, wanted);
+        let (caller, request) = (&self.caller().principal, (operation, facts));
+        let find = |wanted: &dyn Fn(&Grant) -> bool| view.grant_for(region, id, caller, request, wanted);
         let key = key.authorize_use(self.caller(), operation, facts, find)?;
         if let Some(grant) = key.grant() {
             let of_destination = operation == GrantOperation::ReEncryptTo;

@@ -1,5 +1,6 @@
-//! The grants of one region in memory, filed under everything that they are asked for by: no question looks at more of
-//! them than may be the answer.
+//! The grants of one region in memory, filed under everything that they are asked for by, so that no question looks at
+//! many that cannot be the answer: under whom they are for, and there under one of the pairs that they demand of an
+//! encryption context, which a request must have for any of them to allow it.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -9,13 +10,14 @@ use std::{
 
 use crate::{
     key::{
-        grant::{Grant, GrantId, Party},
+        grant::{Facts, Grant, GrantId, GrantOperation, Party},
         reference::KeyId,
     },
     principal::Principal,
 };
 
 type Filed<Id> = HashMap<String, BTreeMap<Id, Arc<Grant>>>;
+type Pair = (String, String);
 
 /// The grants of a region.
 #[derive(Default)]
@@ -27,8 +29,20 @@ pub(super) struct Granted {
 #[derive(Default)]
 struct OfKey {
     all: BTreeMap<GrantId, Arc<Grant>>,
-    by_grantee: Filed<GrantId>,
+    by_grantee: HashMap<String, OfGrantee>,
     by_name: Filed<GrantId>,
+}
+
+/// A key's grants for one grantee.
+#[derive(Default)]
+struct OfGrantee {
+    all: BTreeMap<GrantId, Arc<Grant>>,
+    /// Those that allow something which has no encryption context and which constraints of it do not apply to.
+    free: BTreeMap<GrantId, Arc<Grant>>,
+    /// Those that demand no pair.
+    undemanding: BTreeMap<GrantId, Arc<Grant>>,
+    /// The others, each under one of the pairs that it demands.
+    demanding: HashMap<Pair, BTreeMap<GrantId, Arc<Grant>>>,
 }
 
 impl Granted {
@@ -46,12 +60,18 @@ impl Granted {
         named.values().find(|other| other.terms == grant.terms).map(|other| other.id)
     }
 
-    /// The first of the key's grants that may be `caller`'s and is `wanted`.
-    pub(super) fn find(&self, key: KeyId, caller: &Principal, wanted: &dyn Fn(&Grant) -> bool) -> Option<Arc<Grant>> {
+    /// The first of the key's grants that may allow `caller` to do `operation` and is `wanted`.
+    pub(super) fn find(
+        &self,
+        key: KeyId,
+        caller: &Principal,
+        (operation, facts): (GrantOperation, Facts<'_>),
+        wanted: &dyn Fn(&Grant) -> bool,
+    ) -> Option<Arc<Grant>> {
         let of_key = self.keys.get(&key)?;
         let names = caller.names_are_filed_under();
-        let mut candidates = names.iter().filter_map(|name| of_key.by_grantee.get(name)).flat_map(BTreeMap::values);
-        candidates.find(|grant| wanted(grant)).cloned()
+        let grantees = names.iter().filter_map(|name| of_key.by_grantee.get(name));
+        grantees.flat_map(|grantee| grantee.candidates(operation, facts)).find(|grant| wanted(grant)).cloned()
     }
 
     /// The first `n` grants of the key after `after`: all, or those of one grantee.
@@ -65,7 +85,7 @@ impl Granted {
         let Some(of_key) = self.keys.get(&key) else { return Vec::new() };
         let grants = match grantee {
             None => Some(&of_key.all),
-            Some(party) => of_key.by_grantee.get(&party.filed_under()),
+            Some(party) => of_key.by_grantee.get(&party.filed_under()).map(|grantee| &grantee.all),
         };
         let is_theirs = |grant: &&Arc<Grant>| grantee.is_none_or(|party| grant.terms.grantee == *party);
         let grants = grants.into_iter().flat_map(|grants| beyond(grants, after));
@@ -89,7 +109,7 @@ impl Granted {
         self.remove(key, id);
         let Some(grant) = grant else { return };
         let of_key = self.keys.entry(key).or_default();
-        file(&mut of_key.by_grantee, Some(grant.terms.grantee.filed_under()), id, &grant);
+        of_key.by_grantee.entry(grant.terms.grantee.filed_under()).or_default().file(id, &grant);
         file(&mut of_key.by_name, grant.terms.name.clone(), id, &grant);
         file(&mut self.by_retiring, grant.terms.retiring.as_ref().map(Party::filed_under), (key, id), &grant);
         of_key.all.insert(id, grant);
@@ -98,13 +118,77 @@ impl Granted {
     fn remove(&mut self, key: KeyId, id: GrantId) {
         let Some(of_key) = self.keys.get_mut(&key) else { return };
         let Some(old) = of_key.all.remove(&id) else { return };
-        unfile(&mut of_key.by_grantee, Some(old.terms.grantee.filed_under()), &id);
+        let grantee = old.terms.grantee.filed_under();
+        if of_key.by_grantee.get_mut(&grantee).is_some_and(|grants| grants.unfile(&old)) {
+            of_key.by_grantee.remove(&grantee);
+        }
         unfile(&mut of_key.by_name, old.terms.name.clone(), &id);
         unfile(&mut self.by_retiring, old.terms.retiring.as_ref().map(Party::filed_under), &(key, id));
         if of_key.all.is_empty() {
             self.keys.remove(&key);
         }
     }
+}
+
+impl OfGrantee {
+    /// Whatever may allow such a request.
+    fn candidates<'a>(
+        &'a self,
+        operation: GrantOperation,
+        facts: Facts<'a>,
+    ) -> Box<dyn Iterator<Item = &'a Arc<Grant>> + 'a> {
+        let pairs = match (operation, facts) {
+            (GrantOperation::DescribeKey | GrantOperation::RetireGrant, _) => return Box::new(self.free.values()),
+            (_, Facts::Context(context)) => Some(context.pairs()),
+            // A grant can be passed on under its own demands, and more.
+            (_, Facts::Child(terms)) => terms.constraints.pairs(),
+            (_, Facts::Bare) => None,
+        };
+        let pairs = pairs.into_iter().flatten().map(|(name, value)| (name.clone(), value.clone()));
+        let demanding = pairs.filter_map(|pair| self.demanding.get(&pair)).flat_map(BTreeMap::values);
+        Box::new(self.undemanding.values().chain(demanding))
+    }
+
+    fn file(&mut self, id: GrantId, grant: &Arc<Grant>) {
+        self.all.insert(id, Arc::clone(grant));
+        if is_free(grant) {
+            self.free.insert(id, Arc::clone(grant));
+        }
+        // Under the pair that tells it apart best: many may have one in common.
+        let crowd = |pair: &Pair| self.demanding.get(pair).map_or(0, BTreeMap::len);
+        let grants = match pairs(grant).min_by_key(crowd) {
+            Some(pair) => self.demanding.entry(pair).or_default(),
+            None => &mut self.undemanding,
+        };
+        grants.insert(id, Arc::clone(grant));
+    }
+
+    /// Takes a grant out; whether it was the last.
+    fn unfile(&mut self, grant: &Grant) -> bool {
+        self.all.remove(&grant.id);
+        self.free.remove(&grant.id);
+        self.undemanding.remove(&grant.id);
+        for pair in pairs(grant) {
+            if self
+                .demanding
+                .get_mut(&pair)
+                .is_some_and(|grants| grants.remove(&grant.id).is_some() && grants.is_empty())
+            {
+                self.demanding.remove(&pair);
+            }
+        }
+        self.all.is_empty()
+    }
+}
+
+fn is_free(grant: &Grant) -> bool {
+    [GrantOperation::DescribeKey, GrantOperation::RetireGrant].iter().any(|free| grant.terms.operations.contains(free))
+}
+
+/// The pairs that a grant demands of an encryption context.
+fn pairs(grant: &Grant) -> impl Iterator<Item = Pair> {
+    let pairs = grant.terms.constraints.pairs().into_iter().flatten();
+    pairs.map(|(name, value)| (name.clone(), value.clone()))
 }
 
 fn beyond<Id: Ord>(grants: &BTreeMap<Id, Arc<Grant>>, after: Option<Id>) -> impl Iterator<Item = &Arc<Grant>> {
@@ -134,7 +218,10 @@ mod tests {
     use crate::{
         arn::AccountId,
         clock::Timestamp,
-        key::grant::{Constraints, GrantOperation, Terms},
+        key::{
+            context::EncryptionContext,
+            grant::{Constraints, ContextConstraint, Terms},
+        },
     };
 
     const ROOT: &str = "arn:aws:iam::111122223333:root";
@@ -183,10 +270,93 @@ mod tests {
                 false
             };
             let caller = Principal::try_from(caller.to_owned()).expect("a principal");
-            assert!(granted.find(key(1), &caller, &note).is_none());
+            let wish = (GrantOperation::Sign, Facts::Bare);
+            assert!(granted.find(key(1), &caller, wish, &note).is_none());
             assert_eq!(seen.into_inner(), expected, "{caller}");
-            assert!(granted.find(key(2), &caller, &|_| true).is_none());
+            assert!(granted.find(key(2), &caller, wish, &|_| true).is_none());
         }
+    }
+
+    fn context(pairs: &str) -> BTreeMap<String, String> {
+        pairs.split_whitespace().filter_map(|pair| pair.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect()
+    }
+
+    /// Grants to Ada of every kind of constraint, each with and without what has no context.
+    fn of_all_kinds() -> Vec<Arc<Grant>> {
+        let contexts = ["", "a=1", "b=2", "a=1 b=2", "a=1 b=3"].map(context);
+        let constraints = contexts.iter().flat_map(|pairs| {
+            [ContextConstraint::Equals(pairs.clone()), ContextConstraint::Subset(pairs.clone())].map(Some)
+        });
+        let operations = [
+            &[GrantOperation::Encrypt, GrantOperation::CreateGrant][..],
+            &[GrantOperation::Encrypt, GrantOperation::DescribeKey],
+            &[GrantOperation::DescribeKey],
+        ];
+        let kinds = constraints.chain([None]).flat_map(|context| operations.map(|list| (context.clone(), list)));
+        let grants = kinds.enumerate().map(|(n, (context, list))| {
+            let mut grant = Grant::clone(&grant(u8::try_from(n).expect("few"), ADA, None, None));
+            grant.terms.operations = list.iter().copied().collect();
+            grant.terms.constraints.context = context;
+            Arc::new(grant)
+        });
+        grants.collect()
+    }
+
+    #[test]
+    fn whatever_allows_is_found() {
+        let grants = of_all_kinds();
+        let ada = Principal::try_from(ADA.to_owned()).expect("a principal");
+        let contexts = ["", "a=1", "b=2", "a=1 b=2", "a=1 b=2 c=3", "a=2", "b=3"].map(context);
+        let contexts = contexts.map(|pairs| EncryptionContext::new(pairs).expect("short"));
+        let facts = contexts.iter().map(Facts::Context).chain(grants.iter().map(|grant| Facts::Child(&grant.terms)));
+        let mut found = 0;
+        for facts in facts.chain([Facts::Bare]) {
+            for operation in [GrantOperation::Encrypt, GrantOperation::DescribeKey, GrantOperation::CreateGrant] {
+                for grant in &grants {
+                    let allows = |grant: &Grant| grant.allows(&ada, operation, facts).is_some();
+                    let granted = granted(std::slice::from_ref(grant));
+                    let one = granted.find(key(1), &ada, (operation, facts), &allows);
+                    assert_eq!(one.is_some(), allows(grant), "{operation} {facts:?} {grant:?}");
+                    found += usize::from(one.is_some());
+                }
+            }
+        }
+        assert!(found > 100, "{found}");
+    }
+
+    #[test]
+    fn many_grants_with_a_pair_in_common_are_told_apart_by_another() {
+        let grants: Vec<_> = (0..100)
+            .map(|n| {
+                let mut grant = Grant::clone(&grant(n, ADA, None, None));
+                grant.terms.constraints.context = Some(ContextConstraint::Subset(context(&format!("app=x id={n}"))));
+                Arc::new(grant)
+            })
+            .collect();
+        let granted = granted(&grants);
+        let asked = std::cell::Cell::new(0);
+        let count = |_: &Grant| {
+            asked.set(asked.get() + 1);
+            false
+        };
+        let ada = Principal::try_from(ADA.to_owned()).expect("a principal");
+        let given = EncryptionContext::new(context("app=x id=77")).expect("short");
+        granted.find(key(1), &ada, (GrantOperation::Encrypt, Facts::Context(&given)), &count);
+        assert!((1..=4).contains(&asked.get()), "{} of 100", asked.get());
+    }
+
+    #[test]
+    fn what_is_taken_out_leaves_nothing_behind() {
+        let grants = of_all_kinds();
+        let mut granted = granted(&grants);
+        assert_eq!(granted.count(key(1)), grants.len());
+        grants.iter().for_each(|grant| granted.put(key(1), grant.id, None));
+        assert!(granted.keys.is_empty());
+        let mut of_ada = OfGrantee::default();
+        grants.iter().for_each(|grant| of_ada.file(grant.id, grant));
+        let last: Vec<_> = grants.iter().filter(|grant| of_ada.unfile(grant)).collect();
+        assert_eq!(last, [&grants[grants.len() - 1]]);
+        assert!(of_ada.demanding.is_empty() && of_ada.undemanding.is_empty() && of_ada.free.is_empty());
     }
 
     #[test]

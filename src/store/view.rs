@@ -16,7 +16,7 @@ use crate::{
     error::KmsError,
     key::{
         Alias, Key,
-        grant::{Grant, GrantId, Party},
+        grant::{Facts, Grant, GrantId, GrantOperation, Party},
         reference::KeyId,
     },
     policy,
@@ -133,16 +133,17 @@ impl View {
         self.read().regions.get(&grant.region)?.grants.like(grant)
     }
 
-    /// The first of the key's grants that may be `caller`'s and is `wanted`, which must not take long: it is asked under
-    /// the lock, about grants of this caller, their role or their account only.
+    /// The first of the key's grants that may allow `caller` such a request and is `wanted`, which must not take long: it
+    /// is asked under the lock, about grants of this caller, their role or their account only.
     pub fn grant_for(
         &self,
         region: &str,
         key: KeyId,
         caller: &Principal,
+        request: (GrantOperation, Facts<'_>),
         wanted: &dyn Fn(&Grant) -> bool,
     ) -> Option<Arc<Grant>> {
-        self.read().regions.get(region)?.grants.find(key, caller, wanted)
+        self.read().regions.get(region)?.grants.find(key, caller, request, wanted)
     }
 
     /// The first `n` grants of a key after `after`, by id: all, or those of one grantee.

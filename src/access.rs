@@ -275,3 +275,101 @@ impl Usable {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::{
+        clock::Timestamp,
+        key::{
+            grant::{Constraints, Party, Terms},
+            spec::KeySpec,
+        },
+    };
+
+    const REGION: &str = "eu-test-1";
+    const ALLOW: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"kms:*","Resource":"*"}]}"#;
+    const DENY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"kms:*","Resource":"*"}]}"#;
+
+    fn account() -> AccountId {
+        AccountId::try_from("111122223333".to_owned()).expect("digits")
+    }
+
+    fn id(n: u8) -> KeyId {
+        KeyId::from_parts(false, [n; 16])
+    }
+
+    fn ada(policy: Option<&str>) -> Caller {
+        let compile = |text: &str| Arc::new(Document::identity_policy(text).expect("a policy"));
+        let principal = Principal::try_from("arn:aws:iam::111122223333:user/ada".to_owned()).expect("a principal");
+        Caller { principal, policies: policy.into_iter().map(compile).collect() }
+    }
+
+    fn grant(key: KeyId, region: &str) -> Arc<Grant> {
+        let terms = Terms {
+            grantee: Party::Principal(ada(None).principal),
+            retiring: None,
+            operations: [GrantOperation::Sign, GrantOperation::RetireGrant].into(),
+            constraints: Constraints::default(),
+            name: None,
+        };
+        let (id, region, created) = (GrantId([9; 32]), region.to_owned(), Timestamp::from_ms(0));
+        Arc::new(Grant { id, key, region, terms, created, issuer: account() })
+    }
+
+    fn resolved() -> Resolved {
+        let realm = Realm { partition: "aws".into(), account: account(), region: REGION.into() };
+        let policy = policy::default_key_policy("aws", &account());
+        let kind = (KeySpec::EccNistP256, KeyUsage::SignVerify);
+        let key = Key::new(id(1), REGION, kind, policy.clone(), Timestamp::from_ms(0));
+        let policy = Document::key_policy(&policy).expect("a policy");
+        Resolved::new(Arc::new(KeyEntry { key, policy }), &realm)
+    }
+
+    #[test]
+    fn a_grant_is_asked_for_where_policies_are_silent_only() {
+        for (policy, asks, allowed_by) in
+            [(None, true, Some(Some(GrantId([9; 32])))), (Some(ALLOW), false, Some(None)), (Some(DENY), false, None)]
+        {
+            let asked = Cell::new(false);
+            let find = |_: &dyn Fn(&Grant) -> bool| {
+                asked.set(true);
+                Some(grant(id(1), REGION))
+            };
+            let authorized = resolved().authorize_use(&ada(policy), GrantOperation::Sign, Facts::Bare, find);
+            assert_eq!(authorized.ok().map(|key| key.grant()), allowed_by, "{policy:?}");
+            assert_eq!(asked.get(), asks, "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn a_grant_of_another_key_allows_nothing_here_whoever_found_it() {
+        for (other, operation) in [
+            (grant(id(2), REGION), GrantOperation::Sign),
+            (grant(id(1), "eu-other-1"), GrantOperation::Sign),
+            (grant(id(1), REGION), GrantOperation::Verify),
+        ] {
+            let find = |wanted: &dyn Fn(&Grant) -> bool| {
+                assert!(!wanted(&other));
+                Some(Arc::clone(&other))
+            };
+            let refused = resolved().authorize_use(&ada(None), operation, Facts::Bare, find).err();
+            assert_eq!(refused.map(|error| error.code), Some(Code::AccessDeniedException));
+        }
+    }
+
+    #[test]
+    fn a_grant_is_retired_with_its_own_key() {
+        for (policy, of, may) in [
+            (None, grant(id(1), REGION), true),
+            (None, grant(id(2), REGION), false),
+            (Some(ALLOW), grant(id(1), "eu-other-1"), false),
+            (Some(DENY), grant(id(1), REGION), false),
+        ] {
+            let retires = resolved().authorize_retirement(&ada(policy), &of);
+            assert_eq!(retires.is_ok(), may, "{policy:?} {of:?}");
+        }
+    }
+}

@@ -28,10 +28,9 @@ use crate::{
 /// Grants that one key can have (AWS KMS: "Resource quotas").
 const MAX_GRANTS_PER_KEY: usize = 50_000;
 
-/// What is in a grant token.
+/// What is in a grant token. A grant's id is random, so it is of one region only.
 #[derive(Serialize, Deserialize)]
 struct GrantToken {
-    region: String,
     key: KeyId,
     grant: GrantId,
 }
@@ -90,7 +89,7 @@ impl Cx<'_> {
         let id = GrantId(random()?);
         let grant = Grant { id, key: key.key().id, region, terms, created: self.now(), issuer };
         // Sealed first: a grant is not left behind without an answer because the HSM is away.
-        let token = self.seal_grant_token(&grant, id).await?;
+        let token = self.seal_grant_token(grant.key, id).await?;
         match self.kms.store.insert_grant(&grant, MAX_GRANTS_PER_KEY).await.map_err(failure::store)? {
             GrantInsert::Done => {
                 self.note_grant(id);
@@ -98,7 +97,7 @@ impl Cx<'_> {
             }
             GrantInsert::There(id) => {
                 self.note_grant(id);
-                Ok(NewGrant { id, token: self.seal_grant_token(&grant, id).await? })
+                Ok(NewGrant { id, token: self.seal_grant_token(grant.key, id).await? })
             }
             GrantInsert::TooMany => {
                 let text =
@@ -138,7 +137,7 @@ impl Cx<'_> {
         let sealed = STANDARD.decode(token).map_err(|_| invalid())?;
         let (vault, asker) = (&self.kms.vault, self.asker());
         let token: Option<GrantToken> = vault.open_token(TokenKind::Grant, &sealed, asker, self.deadline()).await?;
-        let token = token.filter(|token| token.region == self.realm().region).ok_or_else(invalid)?;
+        let token = token.ok_or_else(invalid)?;
         self.look_for_grant(token.key, token.grant).await?.ok_or_else(invalid)
     }
 
@@ -151,8 +150,8 @@ impl Cx<'_> {
         Ok(store.view().grant(region, key, id))
     }
 
-    async fn seal_grant_token(&self, of: &Grant, id: GrantId) -> Result<String, KmsError> {
-        let token = GrantToken { region: of.region.clone(), key: of.key, grant: id };
+    async fn seal_grant_token(&self, key: KeyId, grant: GrantId) -> Result<String, KmsError> {
+        let token = GrantToken { key, grant };
         let sealed = self.kms.vault.seal_token(TokenKind::Grant, &token, self.asker(), self.deadline()).await?;
         Ok(STANDARD.encode(sealed))
     }

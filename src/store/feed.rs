@@ -1,5 +1,7 @@
 //! The change feed: which documents have changed since a number, and what they are now.
 
+use std::sync::Arc;
+
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
@@ -59,7 +61,8 @@ impl Change {
             Grant::KIND => {
                 let (key, id) = self.id.rsplit_once('/')?;
                 let (region, key) = key.split_once('/')?;
-                Update::Grant(region.to_owned(), KeyId::parse(key)?, GrantId::parse(id)?, self.document())
+                let grant = self.document().map(Arc::new);
+                Update::Grant(region.to_owned(), KeyId::parse(key)?, GrantId::parse(id)?, grant)
             }
             PrincipalRecord::KIND => {
                 let entry = self.document().and_then(PrincipalEntry::compile);

@@ -57,7 +57,7 @@ struct Region {
 pub(super) enum Update {
     Key(String, KeyId, Option<Arc<KeyEntry>>),
     Alias(String, String, Option<Alias>),
-    Grant(String, KeyId, GrantId, Option<Grant>),
+    Grant(String, KeyId, GrantId, Option<Arc<Grant>>),
     Principal(String, Option<PrincipalEntry>),
     AccessKey(String, Option<AccessKey>),
 }
@@ -211,7 +211,7 @@ impl State {
                 self.regions.entry(region).or_default().put_alias(name, alias.map(Arc::new));
             }
             Update::Grant(region, key, id, grant) => {
-                self.regions.entry(region).or_default().grants.put(key, id, grant.map(Arc::new));
+                self.regions.entry(region).or_default().grants.put(key, id, grant);
             }
             Update::Principal(arn, entry) => put(&mut self.principals, arn, entry.map(Arc::new)),
             Update::AccessKey(id, key) => put(&mut self.access_keys, id, key.map(Arc::new)),

@@ -66,11 +66,12 @@ impl Operation for ReEncrypt {
         let source = Source { key, blob, context: self.source_context, algorithm: from };
         source.check("sourceKeyId")?;
         refuse_context(to, &self.destination_context)?;
-        let tokens = &self.grant_tokens.0;
-        let openable = source.openable(cx, Self::NAME, GrantOperation::ReEncryptFrom, tokens).await?;
+        let from_source = GrantOperation::ReEncryptFrom;
+        let openable = source.openable(cx, Self::NAME, from_source, &self.grant_tokens.0).await?;
         let destination = cx.resolve(&self.destination_key_id.0)?;
         let facts = Facts::Context(&self.destination_context);
-        let destination = cx.authorize_use(destination, GrantOperation::ReEncryptTo, facts, tokens).await?;
+        // The tokens have been proved with the source.
+        let destination = cx.authorize_use(destination, GrantOperation::ReEncryptTo, facts, &[]).await?;
         let destination = destination.usable(Self::NAME, to)?;
         end_dry_run(self.dry_run)?;
         let (source, opened) = openable.open(cx).await?;

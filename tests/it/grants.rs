@@ -200,6 +200,13 @@ async fn a_token_is_good_at_once_in_every_process_until_its_grant_is_revoked() {
     let with_token = with(encrypt(&key), json!({"GrantTokens": [token]}));
     ada.ok("Encrypt", with_token.clone()).await;
     ada.ok("Encrypt", encrypt(&key)).await;
+    // Both keys of a ReEncrypt.
+    let (other, blob) = (world.key().await, world.encrypt(&key, b"a plaintext").await);
+    let from = grant_to(&neighbour, &ada, &key, json!({"Operations": ["ReEncryptFrom"]})).await.1;
+    neighbour.store.follow().await.unwrap();
+    let to = grant_to(&neighbour, &ada, &other, json!({"Operations": ["ReEncryptTo"]})).await.1;
+    let request = json!({"CiphertextBlob": blob, "DestinationKeyId": other, "GrantTokens": [from, to]});
+    ada.ok("ReEncrypt", request).await;
     neighbour.ok("RevokeGrant", json!({"KeyId": key, "GrantId": id})).await;
     world.store.follow().await.unwrap();
     ada.refuse("Encrypt", with_token, "InvalidGrantTokenException", "").await;
@@ -333,7 +340,7 @@ async fn re_encrypt_takes_one_grant_of_each_key() {
 }
 
 #[tokio::test]
-async fn grants_are_there_after_a_start_and_belong_to_their_region() {
+async fn grants_are_there_after_a_start() {
     let world = World::new().await;
     let key = world.key().await;
     let (id, token) = granted(&world, &key, json!({"Name": "n"})).await;
@@ -341,6 +348,23 @@ async fn grants_are_there_after_a_start_and_belong_to_their_region() {
     assert_eq!(grants_of(&world, &key).await, vec![id.clone()]);
     world.ok("Encrypt", with(encrypt(&key), json!({"GrantTokens": [token]}))).await;
     assert_eq!(granted(&world, &key, json!({"Name": "n"})).await.0, id);
+}
+
+#[tokio::test]
+async fn a_grant_of_a_multi_region_key_is_of_one_region() {
+    let world = World::new().await;
+    let there = world.in_region("eu-other-1");
+    let key = text(&world.ok("CreateKey", json!({"MultiRegion": true})).await["KeyMetadata"], "KeyId");
+    world.ok("ReplicateKey", json!({"KeyId": key, "ReplicaRegion": "eu-other-1"})).await;
+    let ada = world.as_user(&[]).await;
+    let (id, token) = grant_to(&world, &ada, &key, json!({})).await;
+    ada.ok("Encrypt", encrypt(&key)).await;
+    let elsewhere = ada.in_region("eu-other-1");
+    assert_eq!(elsewhere.call("Encrypt", encrypt(&key)).await.code(), "AccessDeniedException");
+    let with_token = with(encrypt(&key), json!({"GrantTokens": [token]}));
+    elsewhere.refuse("Encrypt", with_token, "InvalidGrantTokenException", "").await;
+    assert_eq!(there.ok("ListGrants", json!({"KeyId": key})).await["Grants"], json!([]));
+    assert_eq!(there.call("RevokeGrant", json!({"KeyId": key, "GrantId": id})).await.code(), "NotFoundException");
 }
 
 #[tokio::test]

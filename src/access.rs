@@ -2,6 +2,9 @@
 //!
 //! Each has one way in, the step before it, so an operation that forgets a check does not compile. Nothing of a key can
 //! be read before it is authorized.
+//!
+//! Policies decide first. Where they do not allow, and none denies, a grant of the key may: see
+//! [`Resolved::authorize_use`].
 
 use std::sync::Arc;
 
@@ -12,13 +15,14 @@ use crate::{
     key::{
         Key,
         algorithm::Algorithm,
+        grant::{Facts, Grant, GrantId, GrantOperation},
         material::{Material, MaterialId},
         reference::KeyId,
         spec::{EncryptionAlgorithm, KeyUsage},
         state::Demand,
     },
-    policy::{self, Decision, Document, Resource},
-    principal::Principal,
+    policy::{self, Decision, Document, Reason, Resource},
+    principal::{Naming, Principal},
 };
 
 /// A key and its key policy, compiled.
@@ -62,14 +66,85 @@ impl Resolved {
         self.entry.key.id
     }
 
-    /// Lets `caller` do `action` with this key, if the policies do.
+    /// Lets `caller` do `action` with this key, if the policies do. For what grants cannot allow.
     ///
     /// # Errors
     /// `AccessDeniedException`.
     pub fn authorize(self, caller: &Caller, action: Action) -> Result<Authorized, KmsError> {
+        let request = self.request(caller, action);
+        match policy::decide(&request, Some(&self.entry.policy), &caller.policies) {
+            Decision::Allowed => Ok(self.authorized(None)),
+            Decision::Denied(reason) => Err(denied(reason, &request)),
+        }
+    }
+
+    /// Lets `caller` do `operation` with this key, if the policies do or, where they are silent, a grant. `find` answers
+    /// one of the key's grants for which its argument says yes; it is asked only if a grant can make a difference.
+    ///
+    /// # Errors
+    /// `AccessDeniedException`.
+    pub fn authorize_use(
+        self,
+        caller: &Caller,
+        operation: GrantOperation,
+        facts: Facts<'_>,
+        find: impl FnOnce(&dyn Fn(&Grant) -> bool) -> Option<Arc<Grant>>,
+    ) -> Result<Authorized, KmsError> {
+        let request = self.request(caller, operation.action());
+        let reason = match policy::decide(&request, Some(&self.entry.policy), &caller.policies) {
+            Decision::Allowed => return Ok(self.authorized(None)),
+            Decision::Denied(reason) if reason.is_explicit() => return Err(denied(reason, &request)),
+            Decision::Denied(reason) => reason,
+        };
+        let of_account = policy::identity_allows(&request, &caller.policies);
+        let allows = |grant: &Grant| {
+            let naming = grant.allows(&caller.principal, operation, facts).filter(|_| self.has(grant));
+            suffices(naming, of_account)
+        };
+        match find(&allows).filter(|grant| allows(grant)) {
+            Some(grant) => Ok(self.authorized(Some(grant.id))),
+            None => Err(denied(reason, &request)),
+        }
+    }
+
+    /// Lets `caller` retire `grant`, if the grant does and no policy denies. A key policy cannot allow it (AWS KMS:
+    /// "Retiring and revoking grants").
+    ///
+    /// # Errors
+    /// `AccessDeniedException`.
+    pub fn authorize_retirement(self, caller: &Caller, grant: &Grant) -> Result<Authorized, KmsError> {
+        let request = self.request(caller, Action::RetireGrant);
+        match policy::decide(&request, Some(&self.entry.policy), &caller.policies) {
+            Decision::Denied(reason) if reason.is_explicit() => return Err(denied(reason, &request)),
+            Decision::Denied(_) | Decision::Allowed => {}
+        }
+        let naming = grant.may_be_retired_by(&caller.principal).filter(|_| self.has(grant));
+        match suffices(naming, policy::identity_allows(&request, &caller.policies)) {
+            true => Ok(self.authorized(Some(grant.id))),
+            false => Err(denied(Reason::NoIdentityPolicyAllows, &request)),
+        }
+    }
+
+    fn request<'a>(&'a self, caller: &'a Caller, action: Action) -> policy::Request<'a> {
         let resource = Resource::Key { arn: &self.arn, owner: &self.owner };
-        decide(caller, action, resource, Some(&self.entry.policy))?;
-        Ok(Authorized { entry: self.entry, arn: self.arn })
+        policy::Request { principal: &caller.principal, action, resource }
+    }
+
+    fn has(&self, grant: &Grant) -> bool {
+        grant.key == self.entry.key.id && grant.region == self.entry.key.region
+    }
+
+    fn authorized(self, grant: Option<GrantId>) -> Authorized {
+        Authorized { entry: self.entry, arn: self.arn, grant }
+    }
+}
+
+/// Whether a grant that names the caller so is enough: one that names the account is for those whom the account allows.
+fn suffices(naming: Option<Naming>, of_account: bool) -> bool {
+    match naming {
+        Some(Naming::Itself) => true,
+        Some(Naming::Account) => of_account,
+        None => false,
     }
 }
 
@@ -78,26 +153,22 @@ impl Resolved {
 /// # Errors
 /// `AccessDeniedException`.
 pub fn authorize(caller: &Caller, action: Action, resource: Resource<'_>) -> Result<(), KmsError> {
-    decide(caller, action, resource, None)
+    let request = policy::Request { principal: &caller.principal, action, resource };
+    match policy::decide(&request, None, &caller.policies) {
+        Decision::Allowed => Ok(()),
+        Decision::Denied(reason) => Err(denied(reason, &request)),
+    }
 }
 
-fn decide(
-    caller: &Caller,
-    action: Action,
-    resource: Resource<'_>,
-    key_policy: Option<&Document>,
-) -> Result<(), KmsError> {
-    let request = policy::Request { principal: &caller.principal, action, resource };
-    match policy::decide(&request, key_policy, &caller.policies) {
-        Decision::Allowed => Ok(()),
-        Decision::Denied(reason) => Err(KmsError::new(Code::AccessDeniedException, reason.message(&request))),
-    }
+fn denied(reason: Reason, request: &policy::Request<'_>) -> KmsError {
+    KmsError::new(Code::AccessDeniedException, reason.message(request))
 }
 
 /// A key that the caller may do one action with.
 pub struct Authorized {
     entry: Arc<KeyEntry>,
     arn: String,
+    grant: Option<GrantId>,
 }
 
 impl Authorized {
@@ -109,6 +180,11 @@ impl Authorized {
     /// The key ARN.
     pub fn arn(&self) -> &str {
         &self.arn
+    }
+
+    /// The grant that allowed it; none where policies did.
+    pub fn grant(&self) -> Option<GrantId> {
+        self.grant
     }
 
     /// Whether the key's state allows what the operation wants.
@@ -196,6 +272,104 @@ impl Usable {
                 self.algorithm
             ))),
             _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::{
+        clock::Timestamp,
+        key::{
+            grant::{Constraints, Party, Terms},
+            spec::KeySpec,
+        },
+    };
+
+    const REGION: &str = "eu-test-1";
+    const ALLOW: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"kms:*","Resource":"*"}]}"#;
+    const DENY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"kms:*","Resource":"*"}]}"#;
+
+    fn account() -> AccountId {
+        AccountId::try_from("111122223333".to_owned()).expect("digits")
+    }
+
+    fn id(n: u8) -> KeyId {
+        KeyId::from_parts(false, [n; 16])
+    }
+
+    fn ada(policy: Option<&str>) -> Caller {
+        let compile = |text: &str| Arc::new(Document::identity_policy(text).expect("a policy"));
+        let principal = Principal::try_from("arn:aws:iam::111122223333:user/ada".to_owned()).expect("a principal");
+        Caller { principal, policies: policy.into_iter().map(compile).collect() }
+    }
+
+    fn grant(key: KeyId, region: &str) -> Arc<Grant> {
+        let terms = Terms {
+            grantee: Party::Principal(ada(None).principal),
+            retiring: None,
+            operations: [GrantOperation::Sign, GrantOperation::RetireGrant].into(),
+            constraints: Constraints::default(),
+            name: None,
+        };
+        let (id, region, created) = (GrantId([9; 32]), region.to_owned(), Timestamp::from_ms(0));
+        Arc::new(Grant { id, key, region, terms, created, issuer: account() })
+    }
+
+    fn resolved() -> Resolved {
+        let realm = Realm { partition: "aws".into(), account: account(), region: REGION.into() };
+        let policy = policy::default_key_policy("aws", &account());
+        let kind = (KeySpec::EccNistP256, KeyUsage::SignVerify);
+        let key = Key::new(id(1), REGION, kind, policy.clone(), Timestamp::from_ms(0));
+        let policy = Document::key_policy(&policy).expect("a policy");
+        Resolved::new(Arc::new(KeyEntry { key, policy }), &realm)
+    }
+
+    #[test]
+    fn a_grant_is_asked_for_where_policies_are_silent_only() {
+        for (policy, asks, allowed_by) in
+            [(None, true, Some(Some(GrantId([9; 32])))), (Some(ALLOW), false, Some(None)), (Some(DENY), false, None)]
+        {
+            let asked = Cell::new(false);
+            let find = |_: &dyn Fn(&Grant) -> bool| {
+                asked.set(true);
+                Some(grant(id(1), REGION))
+            };
+            let authorized = resolved().authorize_use(&ada(policy), GrantOperation::Sign, Facts::Bare, find);
+            assert_eq!(authorized.ok().map(|key| key.grant()), allowed_by, "{policy:?}");
+            assert_eq!(asked.get(), asks, "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn a_grant_of_another_key_allows_nothing_here_whoever_found_it() {
+        for (other, operation) in [
+            (grant(id(2), REGION), GrantOperation::Sign),
+            (grant(id(1), "eu-other-1"), GrantOperation::Sign),
+            (grant(id(1), REGION), GrantOperation::Verify),
+        ] {
+            let find = |wanted: &dyn Fn(&Grant) -> bool| {
+                assert!(!wanted(&other));
+                Some(Arc::clone(&other))
+            };
+            let refused = resolved().authorize_use(&ada(None), operation, Facts::Bare, find).err();
+            assert_eq!(refused.map(|error| error.code), Some(Code::AccessDeniedException));
+        }
+    }
+
+    #[test]
+    fn a_grant_is_retired_with_its_own_key() {
+        for (policy, of, may) in [
+            (None, grant(id(1), REGION), true),
+            (None, grant(id(2), REGION), false),
+            (Some(ALLOW), grant(id(1), "eu-other-1"), false),
+            (Some(DENY), grant(id(1), REGION), false),
+        ] {
+            let retires = resolved().authorize_retirement(&ada(policy), &of);
+            assert_eq!(retires.is_ok(), may, "{policy:?} {of:?}");
         }
     }
 }

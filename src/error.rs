@@ -35,8 +35,8 @@ codes! {
         AccessDeniedException AlreadyExistsException ConflictException CustomKeyStoreNotFoundException DisabledException DryRunOperationException
         ExpiredImportTokenException IncorrectKeyMaterialException InvalidImportTokenException
         IncompleteSignatureException IncorrectKeyException InvalidAliasNameException InvalidArnException
-        InvalidCiphertextException InvalidGrantTokenException InvalidKeyUsageException InvalidMarkerException
-        InvalidSignatureException KMSInvalidMacException KMSInvalidSignatureException KMSInvalidStateException
+        InvalidCiphertextException InvalidGrantIdException InvalidGrantTokenException InvalidKeyUsageException
+        InvalidMarkerException InvalidSignatureException KMSInvalidMacException KMSInvalidSignatureException KMSInvalidStateException
         LimitExceededException MalformedPolicyDocumentException
         MissingAuthenticationTokenException NotAuthorizedException NotFoundException SerializationException
         TagException ThrottlingException UnknownOperationException UnrecognizedClientException

@@ -40,6 +40,15 @@ pub enum Kind {
     },
 }
 
+/// How closely a policy or a grant names a caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Naming {
+    /// Its account is named: the account may hand the permission on by its identity policies.
+    Account,
+    /// It is named itself, or its role, or everyone.
+    Itself,
+}
+
 impl Principal {
     /// The ARN.
     pub fn arn(&self) -> &str {
@@ -55,6 +64,69 @@ impl Principal {
     pub fn kind(&self) -> &Kind {
         &self.0.kind
     }
+
+    /// The partition of its ARN.
+    pub fn partition(&self) -> &str {
+        Arn::parse(self.arn()).map_or("", |arn| arn.partition)
+    }
+
+    /// Whether and how closely this, where a policy or a grant names it, names `caller`: the principal itself, a role
+    /// with all its sessions, or a root for its whole account.
+    pub fn names(&self, caller: &Self) -> Option<Naming> {
+        match self.kind() {
+            Kind::Root => {
+                let inside = self.account() == caller.account() && self.partition() == caller.partition();
+                inside.then_some(caller.named_by_account())
+            }
+            _ => (self.arn() == caller.arn() || caller.is_session_of(self)).then_some(Naming::Itself),
+        }
+    }
+
+    /// How closely it is named where its account is: the root user is the account.
+    pub fn named_by_account(&self) -> Naming {
+        if *self.kind() == Kind::Root { Naming::Itself } else { Naming::Account }
+    }
+
+    /// Sessions do not carry the role's path; names are unique without it.
+    fn is_session_of(&self, named: &Self) -> bool {
+        match (named.kind(), self.kind()) {
+            (Kind::Role { name }, Kind::Session { role }) => {
+                name == role && named.account() == self.account() && named.partition() == self.partition()
+            }
+            _ => false,
+        }
+    }
+
+    /// What it is filed under where many are: its ARN, for a role without the path.
+    pub fn filed_under(&self) -> String {
+        match self.kind() {
+            Kind::Role { name } => self.role_arn(name),
+            _ => self.arn().to_owned(),
+        }
+    }
+
+    /// What those are filed under that may name this caller.
+    pub fn names_are_filed_under(&self) -> Vec<String> {
+        let account = format!("arn:{}:iam::{}:root", self.partition(), self.account());
+        match self.kind() {
+            Kind::Root => vec![account],
+            Kind::Session { role } => vec![self.filed_under(), self.role_arn(role), account],
+            Kind::User { .. } | Kind::Role { .. } => vec![self.filed_under(), account],
+        }
+    }
+
+    fn role_arn(&self, name: &str) -> String {
+        format!("arn:{}:iam::{}:role/{name}", self.partition(), self.account())
+    }
+}
+
+/// Whether `text` is `arn:…:sts::ACCOUNT:federated-user/NAME`: a principal that AWS knows and we do not issue.
+pub fn is_federated_user(text: &str) -> bool {
+    let Some(arn) = Arn::parse(text) else { return false };
+    let name = arn.resource.strip_prefix("federated-user/");
+    (arn.service, arn.region) == ("sts", "")
+        && AccountId::try_from(arn.account.to_owned()).is_ok()
+        && name.is_some_and(|name| !name.is_empty())
 }
 
 impl TryFrom<String> for Principal {
@@ -90,5 +162,36 @@ impl From<Principal> for String {
 impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.arn)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn principal(arn: &str) -> Principal {
+        Principal::try_from(arn.to_owned()).expect("a principal")
+    }
+
+    #[test]
+    fn whoever_names_a_caller_is_found_under_its_names() {
+        let all = [
+            "arn:aws:iam::111122223333:root",
+            "arn:aws:iam::111122223333:user/team/ada",
+            "arn:aws:iam::111122223333:user/ada",
+            "arn:aws:iam::111122223333:role/path/Ops",
+            "arn:aws:iam::111122223333:role/Ops",
+            "arn:aws:sts::111122223333:assumed-role/Ops/monday",
+            "arn:aws:sts::111122223333:assumed-role/Ops/tuesday",
+            "arn:aws:iam::444455556666:root",
+            "arn:aws:iam::444455556666:role/Ops",
+            "arn:aws-cn:iam::111122223333:root",
+            "arn:aws-cn:sts::111122223333:assumed-role/Ops/monday",
+        ];
+        for (named, caller) in all.iter().flat_map(|named| all.iter().map(move |caller| (named, caller))) {
+            let (named, caller) = (principal(named), principal(caller));
+            let found = caller.names_are_filed_under().contains(&named.filed_under());
+            assert!(found || named.names(&caller).is_none(), "{named} names {caller} and is not found");
+        }
     }
 }

@@ -43,7 +43,8 @@ pub struct Event<'a> {
     pub account: &'a str,
     /// Whether the operation changes nothing.
     pub read_only: bool,
-    /// Who was to get the plaintext instead of the caller, as `additionalEventData` has it; `null` for the caller.
+    /// What `additionalEventData` has: who was to get the plaintext instead of the caller, which grant it was; `null` for
+    /// nothing.
     pub additional: &'a Value,
     /// How the call failed, if it did.
     pub error: Option<Failure<'a>>,

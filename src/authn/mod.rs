@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-pub use self::vault::Vault;
+pub use self::vault::{TokenKind, Vault};
 use crate::{
     error::{Code, KmsError},
     identity::Identity,

@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq;
 use crate::{
     error::KmsError,
     failure,
-    hsm::{Answer, Command, Hsm, Kind, Sealed},
+    hsm::{Answer, Asker, Command, Hsm, Kind, Sealed},
     key::material::Material,
     secret::{SecretBytes, SecretText},
 };
@@ -77,15 +77,40 @@ impl Vault {
     }
 }
 
+/// What a token is for; one is never taken for the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenKind {
+    /// An import token.
+    Import,
+    /// A grant token.
+    Grant,
+}
+
+impl TokenKind {
+    /// What tokens of this kind are bound to.
+    fn aad(self) -> Vec<u8> {
+        match self {
+            Self::Import => b"strongroom import token".to_vec(),
+            Self::Grant => b"strongroom grant token".to_vec(),
+        }
+    }
+}
+
 impl Vault {
-    /// Seals what an import token holds, for whoever hands it back.
+    /// Seals what a token holds, for whoever hands it back. On behalf of `asker`.
     ///
     /// # Errors
     /// As the HSM answers.
-    pub async fn seal_token(&self, token: &impl Serialize, deadline: Instant) -> Result<Vec<u8>, KmsError> {
+    pub async fn seal_token(
+        &self,
+        kind: TokenKind,
+        token: &impl Serialize,
+        asker: Asker,
+        deadline: Instant,
+    ) -> Result<Vec<u8>, KmsError> {
         let input = SecretBytes::from(serde_json::to_vec(token).map_err(KmsError::internal)?);
-        let command = Command::Seal { material: self.material()?, aad: TOKEN.to_vec(), input };
-        match self.hsm.call(command, deadline).await.map_err(failure::hsm_about_own_key)? {
+        let command = Command::Seal { material: self.material()?, aad: kind.aad(), input };
+        match self.hsm.call_for(asker, command, deadline).await.map_err(failure::hsm_about_own_key)? {
             Answer::Sealed(Sealed { iv, ciphertext }) => Ok([&iv[..], &ciphertext].concat()),
             _ => Err(KmsError::internal("the HSM engine answered another command")),
         }
@@ -97,13 +122,15 @@ impl Vault {
     /// As the HSM answers.
     pub async fn open_token<T: DeserializeOwned>(
         &self,
+        kind: TokenKind,
         sealed: &[u8],
+        asker: Asker,
         deadline: Instant,
     ) -> Result<Option<T>, KmsError> {
         let Some((iv, ciphertext)) = sealed.split_first_chunk::<IV_BYTES>() else { return Ok(None) };
         let material = self.material()?;
-        let command = Command::Open { material, aad: TOKEN.to_vec(), iv: *iv, ciphertext: ciphertext.to_vec() };
-        match self.hsm.call(command, deadline).await {
+        let command = Command::Open { material, aad: kind.aad(), iv: *iv, ciphertext: ciphertext.to_vec() };
+        match self.hsm.call_for(asker, command, deadline).await {
             Ok(Answer::Plaintext(token)) => Ok(serde_json::from_slice(token.expose()).ok()),
             Ok(_) => Err(KmsError::internal("the HSM engine answered another command")),
             Err(error) if error.kind == Kind::Rejected => Ok(None),
@@ -118,9 +145,6 @@ impl Vault {
         }
     }
 }
-
-/// What import tokens are bound to.
-const TOKEN: &[u8] = b"strongroom import token";
 
 fn aad(id: &str) -> Vec<u8> {
     [b"strongroom access key secret\0", id.as_bytes()].concat()

@@ -2,6 +2,7 @@
 
 pub mod algorithm;
 pub mod context;
+pub mod grant;
 pub mod material;
 pub mod multi_region;
 pub mod reference;

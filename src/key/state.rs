@@ -26,6 +26,8 @@ pub enum Demand {
     Nothing,
     /// Using the key or its public half.
     Use,
+    /// CreateGrant.
+    Grant,
     /// Tags, description, a new alias: anything but pending deletion.
     Change,
     /// EnableKey, DisableKey.
@@ -65,16 +67,16 @@ impl KeyState {
             (CancelDeletion, _) => Err(invalid(key_arn, "is not pending deletion.")),
             (_, PendingDeletion | PendingReplicaDeletion) => Err(invalid(key_arn, "is pending deletion.")),
             (_, Enabled) | (Change, _) => Ok(()),
-            (Use | ScheduleRotation | Rotate | Replicate | UpdatePrimary, Disabled) => {
+            (Use | Grant | ScheduleRotation | Rotate | Replicate | UpdatePrimary, Disabled) => {
                 Err(KmsError::new(Code::DisabledException, format!("{key_arn} is disabled.")))
             }
             (Switch | ScheduleDeletion, Disabled | Unavailable) => Ok(()),
             (PrepareImport | Import | DeleteMaterial, Disabled | Unavailable | PendingImport) => Ok(()),
             (Import, Updating) => Ok(()),
             (ScheduleRotation, PendingImport | Unavailable | Updating) | (Rotate, Unavailable) => Ok(()),
-            (UpdatePrimary, Updating) => Ok(()),
+            (UpdatePrimary, Updating) | (Grant, Updating | Unavailable) => Ok(()),
             (Use | Replicate | UpdatePrimary, Unavailable) => Err(invalid(key_arn, "is unavailable.")),
-            (Use | Switch | Rotate | Replicate | UpdatePrimary, PendingImport) => {
+            (Use | Grant | Switch | Rotate | Replicate | UpdatePrimary, PendingImport) => {
                 Err(invalid(key_arn, "is pending import."))
             }
             (ScheduleDeletion, PendingImport | Creating) | (Use, Updating) => Ok(()),
@@ -110,6 +112,10 @@ mod tests {
             (
                 Demand::Use,
                 "K is creating. | ok | K is disabled. | K is pending deletion. | K is pending import. | K is pending deletion. | K is unavailable. | ok",
+            ),
+            (
+                Demand::Grant,
+                "K is creating. | ok | K is disabled. | K is pending deletion. | K is pending import. | K is pending deletion. | ok | ok",
             ),
             (Demand::Change, "ok | ok | ok | K is pending deletion. | ok | K is pending deletion. | ok | ok"),
             (

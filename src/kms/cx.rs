@@ -2,7 +2,7 @@
 
 use std::{sync::Mutex, time::Instant};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     access::{self, Caller, Resolved},
@@ -14,6 +14,7 @@ use crate::{
     key::reference::{KeyId, KeyRef},
     kms::Kms,
     policy::Resource,
+    principal::Principal,
 };
 
 /// One authenticated request.
@@ -25,13 +26,13 @@ pub struct Cx<'a> {
     now: Timestamp,
     deadline: Instant,
     touched: Mutex<Vec<String>>,
-    recipient: Mutex<Value>,
+    additional: Mutex<Map<String, Value>>,
 }
 
 impl<'a> Cx<'a> {
     pub(super) fn new(kms: &'a Kms, caller: Caller, realm: Realm, now: Timestamp, deadline: Instant) -> Self {
         let asker = Asker::named(caller.principal.arn());
-        Self { kms, caller, asker, realm, now, deadline, touched: Mutex::default(), recipient: Mutex::default() }
+        Self { kms, caller, asker, realm, now, deadline, touched: Mutex::default(), additional: Mutex::default() }
     }
 
     /// When the request came; the same through all of it.
@@ -136,14 +137,15 @@ impl<'a> Cx<'a> {
         self.touched.lock().unwrap_or_else(|e| e.into_inner()).push(arn);
     }
 
-    /// Shows in the audit record of this request who is to get its plaintext.
-    pub(super) fn note_recipient(&self, recipient: Value) {
-        *self.recipient.lock().unwrap_or_else(|e| e.into_inner()) = recipient;
+    /// Shows this in the audit record of this request, beside what was asked for.
+    pub(super) fn note_more(&self, name: &str, value: Value) {
+        self.additional.lock().unwrap_or_else(|e| e.into_inner()).insert(name.to_owned(), value);
     }
 
-    /// The recipient that the audit record shows.
-    pub(super) fn recipient(&self) -> Value {
-        self.recipient.lock().unwrap_or_else(|e| e.into_inner()).take()
+    /// What else the audit record shows.
+    pub(super) fn additional(&self) -> Value {
+        let additional = std::mem::take(&mut *self.additional.lock().unwrap_or_else(|e| e.into_inner()));
+        if additional.is_empty() { Value::Null } else { Value::Object(additional) }
     }
 
     /// The keys that the audit record names.
@@ -166,5 +168,13 @@ impl<'a> Cx<'a> {
     pub fn authorize_alias(&self, action: Action, name: &str) -> Result<(), KmsError> {
         let arn = self.realm.arn(name);
         access::authorize(&self.caller, action, Resource::Alias { arn: &arn, owner: &self.realm.account })
+    }
+
+    /// Lets the caller do `action`, which is about a principal.
+    ///
+    /// # Errors
+    /// `AccessDeniedException`.
+    pub fn authorize_about(&self, action: Action, principal: &Principal) -> Result<(), KmsError> {
+        access::authorize(&self.caller, action, Resource::Principal(principal))
     }
 }

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     access::Authorized,
+    authn::TokenKind,
     clock::Timestamp,
     error::{Code, KmsError},
     failure,
@@ -80,7 +81,7 @@ impl Cx<'_> {
         let public_key = carrier.public_key.clone().ok_or_else(mismatch)?;
         let valid_to = self.now().plus(TOKEN_LIFE);
         let token = ImportToken { key: key.key().id, region: key.key().region.clone(), algorithm, valid_to, carrier };
-        let token = self.kms.vault.seal_token(&token, deadline).await?;
+        let token = self.kms.vault.seal_token(TokenKind::Import, &token, self.asker(), deadline).await?;
         Ok(Parameters { token, public_key, valid_to })
     }
 
@@ -89,7 +90,8 @@ impl Cx<'_> {
     /// # Errors
     /// `InvalidImportTokenException` if it is none, or another key's; `ExpiredImportTokenException`.
     pub async fn open_import_token(&self, key: &Authorized, token: &[u8]) -> Result<ImportToken, KmsError> {
-        let token: Option<ImportToken> = self.kms.vault.open_token(token, self.deadline()).await?;
+        let (vault, asker) = (&self.kms.vault, self.asker());
+        let token: Option<ImportToken> = vault.open_token(TokenKind::Import, token, asker, self.deadline()).await?;
         let token = token.filter(|token| token.key == key.key().id && token.region == key.key().region);
         let token = token.ok_or_else(|| KmsError::bare(Code::InvalidImportTokenException))?;
         match token.valid_to > self.now() {

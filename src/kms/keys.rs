@@ -197,7 +197,8 @@ fn refused(error: ChangeError<KmsError>, key: &Authorized) -> KmsError {
     }
 }
 
-fn gone(key: &Authorized) -> KmsError {
+/// The answer where a key was there a moment ago.
+pub(super) fn gone(key: &Authorized) -> KmsError {
     KmsError::new(Code::NotFoundException, format!("Key '{}' does not exist", key.arn()))
 }
 

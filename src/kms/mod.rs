@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod cx;
+mod granting;
 pub mod importing;
 mod invocations;
 mod keys;
@@ -181,7 +182,7 @@ impl Kms {
         let cx = Cx::new(self, caller, realm, record.time, began + self.settings.deadline);
         let outcome = entry.run(&cx, &body).await;
         record.resources = cx.touched();
-        record.recipient = cx.recipient();
+        record.additional = cx.additional();
         outcome
     }
 

@@ -25,7 +25,7 @@ impl Cx<'_> {
         // Six signatures are milliseconds, in which this thread would serve nobody else.
         let verify = tokio::task::spawn_blocking(move || attestation::verify(&document, &roots, now));
         let attested = verify.await.map_err(KmsError::internal)?.map_err(failure::attestation)?;
-        self.note_recipient(record::recipient(&attested));
+        self.note_more("recipient", record::recipient(&attested));
         Ok(attested)
     }
 

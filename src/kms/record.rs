@@ -5,7 +5,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::request::Parts;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::{
@@ -23,6 +23,7 @@ use crate::{
 const SHOWN: &[&str] = &[
     "AliasName",
     "BypassPolicyLockoutSafetyCheck",
+    "Constraints",
     "CustomKeyStoreId",
     "CustomerMasterKeySpec",
     "Description",
@@ -34,6 +35,9 @@ const SHOWN: &[&str] = &[
     "EncryptionAlgorithm",
     "EncryptionContext",
     "ExpirationModel",
+    "GrantId",
+    "GranteePrincipal",
+    "GranteeServicePrincipal",
     "ImportType",
     "KeyAgreementAlgorithm",
     "KeyId",
@@ -47,11 +51,15 @@ const SHOWN: &[&str] = &[
     "Marker",
     "MessageType",
     "MultiRegion",
+    "Name",
     "NumberOfBytes",
+    "Operations",
     "Origin",
     "PendingWindowInDays",
     "Policy",
     "PolicyName",
+    "RetiringPrincipal",
+    "RetiringServicePrincipal",
     "SigningAlgorithm",
     "SourceEncryptionAlgorithm",
     "SourceEncryptionContext",
@@ -78,8 +86,8 @@ pub struct Record {
     pub identity: Option<Identity>,
     /// Key ARNs that the call was about.
     pub resources: Vec<String>,
-    /// Who was attested to get a plaintext instead of the caller.
-    pub recipient: Value,
+    /// Who was attested to get a plaintext instead of the caller, which grant the call was about or allowed by.
+    pub additional: Value,
     /// What the call asks for, if it is anything.
     pub operation: Option<&'static Entry>,
     claimed: Option<String>,
@@ -95,7 +103,7 @@ impl Record {
             time,
             identity: None,
             resources: Vec::new(),
-            recipient: Value::Null,
+            additional: Value::Null,
             operation: None,
             claimed: None,
             region: String::new(),
@@ -154,7 +162,7 @@ impl Record {
             resources: &self.resources,
             account: settings.account.as_str(),
             read_only: self.operation.is_some_and(|entry| entry.read_only),
-            additional: &self.recipient,
+            additional: &self.additional,
             error: error.map(failure),
         };
         trail.record(&event).await
@@ -191,7 +199,7 @@ pub fn recipient(attested: &Attested) -> Value {
     let measured =
         shown.iter().filter_map(|number| Some((name(number), STANDARD.encode(registers.get(number)?).into())));
     let module = ("attestationDocumentModuleId".to_owned(), cut(attested.module_id()).into());
-    json!({"recipient": Value::Object(std::iter::once(module).chain(measured).collect())})
+    Value::Object(std::iter::once(module).chain(measured).collect())
 }
 
 fn chain(cause: &(dyn std::error::Error + 'static)) -> String {

@@ -3,10 +3,13 @@
 use super::member::missing;
 use crate::{
     access::Usable,
-    action::Action,
     envelope::Envelope,
     error::{Code, KmsError},
-    key::{context::EncryptionContext, spec::EncryptionAlgorithm},
+    key::{
+        context::EncryptionContext,
+        grant::{Facts, GrantOperation},
+        spec::EncryptionAlgorithm,
+    },
     kms::{cx::Cx, sealing::Opened},
 };
 
@@ -51,23 +54,30 @@ impl Source {
         }
     }
 
-    /// The key, authorized for `action` and usable by `operation`.
+    /// The key, authorized for `wanted` and usable by `operation`.
     ///
     /// The caller's right to the key is settled before anything is said of the ciphertext, but for one that is no
     /// ciphertext of ours at all.
     ///
     /// # Errors
-    /// `InvalidCiphertextException`, `IncorrectKeyException` and all that resolving, authorizing and using give.
-    pub fn openable(self, cx: &Cx<'_>, operation: &str, action: Action) -> Result<Openable, KmsError> {
+    /// `InvalidCiphertextException`, `InvalidGrantTokenException`, `IncorrectKeyException` and all that resolving, authorizing and using give.
+    pub async fn openable(
+        self,
+        cx: &Cx<'_>,
+        operation: &str,
+        wanted: GrantOperation,
+        tokens: &[String],
+    ) -> Result<Openable, KmsError> {
         let envelope = self.envelope();
         let resolved = match (&self.key, &envelope) {
             (Some(text), _) => cx.resolve(text)?,
             (None, Some(envelope)) => cx.resolve_named(envelope.header.key).ok_or_else(no_such_key)?,
             (None, None) => return Err(invalid_ciphertext()),
         };
-        let authorized = resolved.authorize(cx.caller(), action).map_err(|denied| match self.key {
-            Some(_) => denied,
-            None => no_such_key(),
+        let authorized = cx.authorize_use(resolved, wanted, Facts::Context(&self.context), tokens).await;
+        let authorized = authorized.map_err(|refused| match (&self.key, refused.code) {
+            (None, Code::AccessDeniedException) => no_such_key(),
+            _ => refused,
         })?;
         if envelope.as_ref().is_some_and(|envelope| envelope.header.key != authorized.key().id) {
             let text = "The key ID in the request does not identify a CMK that can perform this operation.";

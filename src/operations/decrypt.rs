@@ -11,9 +11,8 @@ use super::{
     recipient::Recipient,
 };
 use crate::{
-    action::Action,
     error::KmsError,
-    key::{context::EncryptionContext, material::MaterialId, spec::EncryptionAlgorithm},
+    key::{context::EncryptionContext, grant::GrantOperation, material::MaterialId, spec::EncryptionAlgorithm},
     kms::cx::Cx,
     secret::SecretBytes,
 };
@@ -23,7 +22,7 @@ request! {
     Decrypt {
         blob: Ciphertext = optional "CiphertextBlob",
         context: EncryptionContext = default "EncryptionContext",
-        _grant_tokens: GrantTokens = default "GrantTokens",
+        grant_tokens: GrantTokens = default "GrantTokens",
         key_id: KeyText = optional "KeyId",
         algorithm: EncryptionAlgorithm = optional "EncryptionAlgorithm",
         recipient: Recipient = default "Recipient",
@@ -56,7 +55,7 @@ impl Operation for Decrypt {
         let key = self.key_id.map(|text| text.0);
         let source = Source { key, blob, context: self.context, algorithm };
         source.check("keyId")?;
-        let openable = source.openable(cx, Self::NAME, Action::Decrypt)?;
+        let openable = source.openable(cx, Self::NAME, GrantOperation::Decrypt, &self.grant_tokens.0).await?;
         let addressee = self.recipient.attest(cx).await?;
         end_dry_run(self.dry_run)?;
         let (key, opened) = openable.open(cx).await?;

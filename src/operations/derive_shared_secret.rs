@@ -10,9 +10,12 @@ use super::{
     recipient::Recipient,
 };
 use crate::{
-    action::Action,
     error::KmsError,
-    key::{Origin, algorithm::KeyAgreementAlgorithm},
+    key::{
+        Origin,
+        algorithm::KeyAgreementAlgorithm,
+        grant::{Facts, GrantOperation},
+    },
     kms::cx::Cx,
     secret::SecretBytes,
 };
@@ -26,7 +29,7 @@ request! {
         key_id: KeyText = required "KeyId",
         algorithm: KeyAgreementAlgorithm = required "KeyAgreementAlgorithm",
         public_key: PublicKey = required "PublicKey",
-        _grant_tokens: GrantTokens = default "GrantTokens",
+        grant_tokens: GrantTokens = default "GrantTokens",
         dry_run: bool = default "DryRun",
         recipient: Recipient = default "Recipient",
     }
@@ -50,7 +53,8 @@ impl Operation for DeriveSharedSecret {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        let key = cx.resolve(&self.key_id.0)?.authorize(cx.caller(), Action::DeriveSharedSecret)?;
+        let key = cx.resolve(&self.key_id.0)?;
+        let key = cx.authorize_use(key, GrantOperation::DeriveSharedSecret, Facts::Bare, &self.grant_tokens.0).await?;
         let key = key.usable(Self::NAME, self.algorithm)?;
         let addressee = self.recipient.attest(cx).await?;
         end_dry_run(self.dry_run)?;

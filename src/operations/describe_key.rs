@@ -7,13 +7,17 @@ use super::{
     member::{GrantTokens, KeyText, request},
     metadata::KeyMetadata,
 };
-use crate::{action::Action, error::KmsError, kms::cx::Cx};
+use crate::{
+    error::KmsError,
+    key::grant::{Facts, GrantOperation},
+    kms::cx::Cx,
+};
 
 request! {
     /// What is to be known of a key.
     DescribeKey {
         key_id: KeyText = required "KeyId",
-        _grant_tokens: GrantTokens = default "GrantTokens",
+        grant_tokens: GrantTokens = default "GrantTokens",
     }
 }
 
@@ -29,7 +33,8 @@ impl Operation for DescribeKey {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        let key = cx.resolve(&self.key_id.0)?.authorize(cx.caller(), Action::DescribeKey)?;
+        let key = cx.resolve(&self.key_id.0)?;
+        let key = cx.authorize_use(key, GrantOperation::DescribeKey, Facts::Bare, &self.grant_tokens.0).await?;
         Ok(Answer { key_metadata: KeyMetadata::of(key.key(), cx.realm()) })
     }
 }

@@ -9,7 +9,13 @@ use super::{
     member::{GrantTokens, KeyText, request},
 };
 use crate::{
-    action::Action, error::KmsError, key::algorithm::EncapsulationAlgorithm, kms::cx::Cx, secret::SecretBytes,
+    error::KmsError,
+    key::{
+        algorithm::EncapsulationAlgorithm,
+        grant::{Facts, GrantOperation},
+    },
+    kms::cx::Cx,
+    secret::SecretBytes,
 };
 
 request! {
@@ -17,7 +23,7 @@ request! {
     Encapsulate {
         key_id: KeyText = required "KeyId",
         algorithm: EncapsulationAlgorithm = required "EncapsulationAlgorithm",
-        _grant_tokens: GrantTokens = default "GrantTokens",
+        grant_tokens: GrantTokens = default "GrantTokens",
         dry_run: bool = default "DryRun",
     }
 }
@@ -37,7 +43,8 @@ impl Operation for Encapsulate {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        let key = cx.resolve(&self.key_id.0)?.authorize(cx.caller(), Action::Encapsulate)?;
+        let key = cx.resolve(&self.key_id.0)?;
+        let key = cx.authorize_use(key, GrantOperation::Encapsulate, Facts::Bare, &self.grant_tokens.0).await?;
         let key = key.usable(Self::NAME, self.algorithm)?;
         end_dry_run(self.dry_run)?;
         let made = cx.encapsulate(&key).await?;

@@ -10,9 +10,8 @@ use super::{
     member::{GrantTokens, KeyText, Plaintext, request},
 };
 use crate::{
-    action::Action,
     error::KmsError,
-    key::{context::EncryptionContext, spec::EncryptionAlgorithm},
+    key::{context::EncryptionContext, grant::{Facts, GrantOperation}, spec::EncryptionAlgorithm},
     kms::cx::Cx,
 };
 
@@ -22,7 +21,7 @@ request! {
         key_id: KeyText = required "KeyId",
         plaintext: Plaintext = required "Plaintext",
         context: EncryptionContext = default "EncryptionContext",
-        _grant_tokens: GrantTokens = default "GrantTokens",
+        grant_tokens: GrantTokens = default "GrantTokens",
         algorithm: EncryptionAlgorithm = optional "EncryptionAlgorithm",
         dry_run: bool = default "DryRun",
     }
@@ -44,7 +43,8 @@ impl Operation for Encrypt {
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
         let algorithm = self.algorithm.unwrap_or(EncryptionAlgorithm::SymmetricDefault);
         refuse_context(algorithm, &self.context)?;
-        let key = cx.resolve(&self.key_id.0)?.authorize(cx.caller(), Action::Encrypt)?;
+        let (key, facts) = (cx.resolve(&self.key_id.0)?, Facts::Context(&self.context));
+        let key = cx.authorize_use(key, GrantOperation::Encrypt, facts, &self.grant_tokens.0).await?;
         let key = key.usable(Self::NAME, algorithm)?;
         key.fits(self.plaintext.0.len())?;
         end_dry_run(self.dry_run)?;

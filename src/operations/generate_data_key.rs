@@ -10,10 +10,10 @@ use super::{
     recipient::Recipient,
 };
 use crate::{
-    action::Action,
     error::KmsError,
     key::{
         context::EncryptionContext,
+        grant::{Facts, GrantOperation},
         material::MaterialId,
         spec::EncryptionAlgorithm,
     },
@@ -28,7 +28,7 @@ request! {
         context: EncryptionContext = default "EncryptionContext",
         number_of_bytes: NumberOfBytes = optional "NumberOfBytes",
         key_spec: DataKeySpec = optional "KeySpec",
-        _grant_tokens: GrantTokens = default "GrantTokens",
+        grant_tokens: GrantTokens = default "GrantTokens",
         recipient: Recipient = default "Recipient",
         dry_run: bool = default "DryRun",
     }
@@ -57,7 +57,8 @@ impl Operation for GenerateDataKey {
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
         let length = data_key_length(self.key_spec, self.number_of_bytes)?;
-        let key = cx.resolve(&self.key_id.0)?.authorize(cx.caller(), Action::GenerateDataKey)?;
+        let (key, facts) = (cx.resolve(&self.key_id.0)?, Facts::Context(&self.context));
+        let key = cx.authorize_use(key, GrantOperation::GenerateDataKey, facts, &self.grant_tokens.0).await?;
         let key = key.usable(Self::NAME, EncryptionAlgorithm::SymmetricDefault)?;
         let addressee = self.recipient.attest(cx).await?;
         end_dry_run(self.dry_run)?;

@@ -10,9 +10,13 @@ use super::{
     recipient::Recipient,
 };
 use crate::{
-    action::Action,
     error::KmsError,
-    key::{context::EncryptionContext, material::MaterialId, spec::EncryptionAlgorithm},
+    key::{
+        context::EncryptionContext,
+        grant::{Facts, GrantOperation},
+        material::MaterialId,
+        spec::EncryptionAlgorithm,
+    },
     kms::cx::Cx,
     secret::SecretBytes,
 };
@@ -23,7 +27,7 @@ request! {
         context: EncryptionContext = default "EncryptionContext",
         key_id: KeyText = required "KeyId",
         pair_spec: DataKeyPairSpec = required "KeyPairSpec",
-        _grant_tokens: GrantTokens = default "GrantTokens",
+        grant_tokens: GrantTokens = default "GrantTokens",
         recipient: Recipient = default "Recipient",
         dry_run: bool = default "DryRun",
     }
@@ -50,7 +54,8 @@ impl Operation for GenerateDataKeyPair {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        let key = cx.resolve(&self.key_id.0)?.authorize(cx.caller(), Action::GenerateDataKeyPair)?;
+        let (key, facts) = (cx.resolve(&self.key_id.0)?, Facts::Context(&self.context));
+        let key = cx.authorize_use(key, GrantOperation::GenerateDataKeyPair, facts, &self.grant_tokens.0).await?;
         let key = key.usable(Self::NAME, EncryptionAlgorithm::SymmetricDefault)?;
         let addressee = self.recipient.attest(cx).await?;
         end_dry_run(self.dry_run)?;

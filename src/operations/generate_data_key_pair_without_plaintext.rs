@@ -10,9 +10,13 @@ use super::{
     member::{DataKeyPairSpec, GrantTokens, KeyText, request},
 };
 use crate::{
-    action::Action,
     error::KmsError,
-    key::{context::EncryptionContext, material::MaterialId, spec::EncryptionAlgorithm},
+    key::{
+        context::EncryptionContext,
+        grant::{Facts, GrantOperation},
+        material::MaterialId,
+        spec::EncryptionAlgorithm,
+    },
     kms::cx::Cx,
 };
 
@@ -22,7 +26,7 @@ request! {
         context: EncryptionContext = default "EncryptionContext",
         key_id: KeyText = required "KeyId",
         pair_spec: DataKeyPairSpec = required "KeyPairSpec",
-        _grant_tokens: GrantTokens = default "GrantTokens",
+        grant_tokens: GrantTokens = default "GrantTokens",
         dry_run: bool = default "DryRun",
     }
 }
@@ -44,8 +48,8 @@ impl Operation for GenerateDataKeyPairWithoutPlaintext {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        let key = cx.resolve(&self.key_id.0)?;
-        let key = key.authorize(cx.caller(), Action::GenerateDataKeyPairWithoutPlaintext)?;
+        let (key, facts) = (cx.resolve(&self.key_id.0)?, Facts::Context(&self.context));
+        let key = cx.authorize_use(key, GrantOperation::GenerateDataKeyPairWithoutPlaintext, facts, &self.grant_tokens.0).await?;
         let key = key.usable(Self::NAME, EncryptionAlgorithm::SymmetricDefault)?;
         end_dry_run(self.dry_run)?;
         let (pair, sealed) = cx.generate_pair(&key, self.pair_spec.key_spec(), &self.context).await?;

@@ -11,9 +11,13 @@ use super::{
     member::{DataKeySpec, GrantTokens, KeyText, request},
 };
 use crate::{
-    action::Action,
     error::KmsError,
-    key::{context::EncryptionContext, material::MaterialId, spec::EncryptionAlgorithm},
+    key::{
+        context::EncryptionContext,
+        grant::{Facts, GrantOperation},
+        material::MaterialId,
+        spec::EncryptionAlgorithm,
+    },
     kms::cx::Cx,
 };
 
@@ -24,7 +28,7 @@ request! {
         context: EncryptionContext = default "EncryptionContext",
         key_spec: DataKeySpec = optional "KeySpec",
         number_of_bytes: NumberOfBytes = optional "NumberOfBytes",
-        _grant_tokens: GrantTokens = default "GrantTokens",
+        grant_tokens: GrantTokens = default "GrantTokens",
         dry_run: bool = default "DryRun",
     }
 }
@@ -45,8 +49,8 @@ impl Operation for GenerateDataKeyWithoutPlaintext {
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
         let length = data_key_length(self.key_spec, self.number_of_bytes)?;
-        let key = cx.resolve(&self.key_id.0)?;
-        let key = key.authorize(cx.caller(), Action::GenerateDataKeyWithoutPlaintext)?;
+        let (key, facts) = (cx.resolve(&self.key_id.0)?, Facts::Context(&self.context));
+        let key = cx.authorize_use(key, GrantOperation::GenerateDataKeyWithoutPlaintext, facts, &self.grant_tokens.0).await?;
         let key = key.usable(Self::NAME, EncryptionAlgorithm::SymmetricDefault)?;
         end_dry_run(self.dry_run)?;
         let data_key = cx.generate_data_key(&key, &self.context, length).await?;

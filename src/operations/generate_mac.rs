@@ -8,7 +8,14 @@ use super::{
     end_dry_run,
     member::{GrantTokens, KeyText, Plaintext, request},
 };
-use crate::{action::Action, error::KmsError, key::algorithm::MacAlgorithm, kms::cx::Cx};
+use crate::{
+    error::KmsError,
+    key::{
+        algorithm::MacAlgorithm,
+        grant::{Facts, GrantOperation},
+    },
+    kms::cx::Cx,
+};
 
 request! {
     /// The HMAC of up to 4,096 bytes.
@@ -16,7 +23,7 @@ request! {
         message: Plaintext = required "Message",
         key_id: KeyText = required "KeyId",
         algorithm: MacAlgorithm = required "MacAlgorithm",
-        _grant_tokens: GrantTokens = default "GrantTokens",
+        grant_tokens: GrantTokens = default "GrantTokens",
         dry_run: bool = default "DryRun",
     }
 }
@@ -35,7 +42,8 @@ impl Operation for GenerateMac {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        let key = cx.resolve(&self.key_id.0)?.authorize(cx.caller(), Action::GenerateMac)?;
+        let key = cx.resolve(&self.key_id.0)?;
+        let key = cx.authorize_use(key, GrantOperation::GenerateMac, Facts::Bare, &self.grant_tokens.0).await?;
         let key = key.usable(Self::NAME, self.algorithm)?;
         end_dry_run(self.dry_run)?;
         let mac = cx.mac(&key, self.message.0).await?;

@@ -9,9 +9,9 @@ use super::{
     metadata::Algorithms,
 };
 use crate::{
-    action::Action,
     error::{Code, KmsError},
     key::{
+        grant::{Facts, GrantOperation},
         spec::{KeySpec, KeyUsage},
         state::Demand,
     },
@@ -22,7 +22,7 @@ request! {
     /// The public half of a key pair.
     GetPublicKey {
         key_id: KeyText = required "KeyId",
-        _grant_tokens: GrantTokens = default "GrantTokens",
+        grant_tokens: GrantTokens = default "GrantTokens",
     }
 }
 
@@ -44,7 +44,8 @@ impl Operation for GetPublicKey {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        let key = cx.resolve(&self.key_id.0)?.authorize(cx.caller(), Action::GetPublicKey)?;
+        let key = cx.resolve(&self.key_id.0)?;
+        let key = cx.authorize_use(key, GrantOperation::GetPublicKey, Facts::Bare, &self.grant_tokens.0).await?;
         key.demand(Demand::Use)?;
         if !key.key().spec.is_asymmetric() {
             return Err(KmsError::bare(Code::UnsupportedOperationException));

@@ -13,6 +13,7 @@ use base64::{DecodeError, Engine, engine::general_purpose::STANDARD};
 use super::json::Json;
 use crate::{
     action::Action,
+    arn::{AccountId, Arn},
     clock::Timestamp,
     error::{Code, KmsError},
     key::{
@@ -22,6 +23,7 @@ use crate::{
             WrappingAlgorithm, WrappingKeySpec,
         },
         context::EncryptionContext,
+        grant::{Constraints, ContextConstraint, GrantId, GrantOperation, Party},
         spec::{EncryptionAlgorithm, KeySpec, KeyUsage},
         tags::Tag,
     },
@@ -540,7 +542,7 @@ crate::word::words! {
     }
 }
 
-word_members!(ExpirationModel, ImportType, IncludeKeyMaterial, WrappingAlgorithm, WrappingKeySpec);
+word_members!(GrantOperation, ExpirationModel, ImportType, IncludeKeyMaterial, WrappingAlgorithm, WrappingKeySpec);
 word_members!(SigningAlgorithm, MacAlgorithm, KeyAgreementAlgorithm, EncapsulationAlgorithm, MessageType);
 
 /// A time, as JSON has it: seconds since the epoch.
@@ -620,14 +622,184 @@ impl Member for EncryptionContext {
     }
 }
 
-/// GrantTokenList. Tokens are checked for form; grants themselves are not offered yet, so none is used.
+/// GrantTokenList: texts, which are opened where the caller is authorized.
 #[derive(Default)]
-pub struct GrantTokens(pub usize);
+pub struct GrantTokens(pub Vec<String>);
 
 impl Member for GrantTokens {
     fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {
         let tokens: Vec<Text<1, 8192>> = list(json, 0, 10, path, faults)?;
-        Some(Self(tokens.len()))
+        Some(Self(tokens.into_iter().map(|Text(token)| token).collect()))
+    }
+}
+
+/// GrantOperationList: at least one.
+pub struct GrantOperations(pub BTreeSet<GrantOperation>);
+
+impl Member for GrantOperations {
+    fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {
+        let operations: Vec<GrantOperation> = list(json, 1, usize::MAX, path, faults)?;
+        Some(Self(operations.into_iter().collect()))
+    }
+}
+
+/// GrantNameType.
+pub struct GrantName(pub String);
+
+impl Member for GrantName {
+    fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {
+        AliasText::read(json, path, faults).map(|AliasText(name)| Self(name))
+    }
+}
+
+/// GrantIdType.
+pub struct GrantIdText(Text<1, 128>);
+
+impl Member for GrantIdText {
+    fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {
+        Text::read(json, path, faults).map(Self)
+    }
+}
+
+impl GrantIdText {
+    /// The id, if it could be one.
+    ///
+    /// # Errors
+    /// `InvalidGrantIdException`.
+    pub fn checked(&self) -> Result<GrantId, KmsError> {
+        let Text(text) = &self.0;
+        GrantId::parse(text).ok_or_else(|| KmsError::bare(Code::InvalidGrantIdException))
+    }
+}
+
+/// GrantTokenType.
+pub type GrantTokenText = Text<1, 8192>;
+
+/// PrincipalIdType.
+pub struct PrincipalText(String);
+
+impl Member for PrincipalText {
+    fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {
+        let text = string(json, faults)?;
+        length_between(text, 1, 256, path, faults)?;
+        let allowed =
+            |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '=' | ',' | '.' | '@' | ':' | '/' | '-');
+        matches_pattern(text, allowed, "^[\\w+=,.@:/-]+$", path, faults)?;
+        Some(Self(text.to_owned()))
+    }
+}
+
+impl PrincipalText {
+    /// The principal, if it is one that a grant can name.
+    ///
+    /// # Errors
+    /// `InvalidArnException`.
+    pub fn checked(&self) -> Result<Party, KmsError> {
+        Party::of_arn(&self.0).ok_or_else(|| {
+            let text = format!("ARN does not refer to a valid principal: {}", self.0);
+            KmsError::new(Code::InvalidArnException, text)
+        })
+    }
+}
+
+/// ServicePrincipalType.
+pub struct ServiceText(pub String);
+
+impl Member for ServiceText {
+    fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {
+        let text = string(json, faults)?;
+        length_between(text, 1, 128, path, faults)?;
+        let label = |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let pattern = "^([A-Za-z0-9\\-]+)\\.([A-Za-z0-9\\-]+)(\\.[A-Za-z0-9\\-]+)+$";
+        match text.split('.').count() >= 3 && text.split('.').all(label) {
+            true => Some(Self(text.to_owned())),
+            false => faults.constraint(Some(text), path, format_args!("satisfy regular expression pattern: {pattern}")),
+        }
+    }
+}
+
+/// GrantConstraints, as they come.
+#[derive(Default)]
+pub struct GrantConstraints {
+    subset: Option<EncryptionContext>,
+    equals: Option<EncryptionContext>,
+    source_arn: Option<SourceArn>,
+}
+
+impl Member for GrantConstraints {
+    fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {
+        let Json::Map(_) = json else { return faults.wrong_type("Expected null") };
+        let subset = inner(json, path, "EncryptionContextSubset", constraint_pairs, faults);
+        let equals = inner(json, path, "EncryptionContextEquals", constraint_pairs, faults);
+        let source_arn = inner(json, path, "SourceArn", SourceArn::read, faults);
+        Some(Self { subset: subset?, equals: equals?, source_arn: source_arn? })
+    }
+}
+
+impl GrantConstraints {
+    /// The constraints, if they can be met together.
+    ///
+    /// # Errors
+    /// `ValidationException`.
+    pub fn checked(self) -> Result<Constraints, KmsError> {
+        let pairs = |context: EncryptionContext| context.pairs().clone();
+        let context = match (self.subset, self.equals) {
+            (Some(_), Some(_)) => return Err(KmsError::invalid("More than one constraint supplied")),
+            (Some(subset), None) => Some(ContextConstraint::Subset(pairs(subset))),
+            (None, equals) => equals.map(pairs).map(ContextConstraint::Equals),
+        };
+        Ok(Constraints { context, source_arn: self.source_arn.map(|SourceArn(arn)| arn) })
+    }
+}
+
+/// Pairs of a constraint: at most eight, with values of at most 384 characters (AWS KMS: CreateGrant, "Constraints").
+fn constraint_pairs(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<EncryptionContext> {
+    let context = EncryptionContext::read(json, path, faults)?;
+    if context.pairs().len() > 8 {
+        return faults.constraint(None, path, "have length less than or equal to 8");
+    }
+    if context.pairs().values().any(|value| value.chars().count() > 384) {
+        return faults.constraint(None, path, "have values of length less than or equal to 384");
+    }
+    Some(context)
+}
+
+/// GrantConstraintSourceArnType.
+struct SourceArn(String);
+
+impl Member for SourceArn {
+    fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {
+        let text = string(json, faults)?;
+        length_between(text, 20, 512, path, faults)?;
+        if is_source_arn(text) {
+            return Some(Self(text.to_owned()));
+        }
+        let pattern = "^arn:aws[a-z0-9-]*:[a-z0-9-]+:[a-z0-9-]*:[0-9]{12}:.+$";
+        faults.constraint(Some(text), path, format_args!("satisfy regular expression pattern: {pattern}"))
+    }
+}
+
+fn is_source_arn(text: &str) -> bool {
+    let plain = |part: &str| part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    Arn::parse(text).is_some_and(|arn| {
+        let account = AccountId::try_from(arn.account.to_owned());
+        arn.partition.starts_with("aws")
+            && account.is_ok()
+            && [arn.partition, arn.service, arn.region].into_iter().all(plain)
+    })
+}
+
+/// A member of a member that may be absent: `Some(None)` then.
+fn inner<T>(
+    json: &Json<'_>,
+    outer: &Path<'_>,
+    name: &str,
+    read: fn(&Json<'_>, &Path<'_>, &mut Faults) -> Option<T>,
+    faults: &mut Faults,
+) -> Option<Option<T>> {
+    match json.member(name) {
+        Some(json) => read(json, &Path::Inner(outer, name), faults).map(Some),
+        None => Some(None),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod answer;
 mod ciphertext;
+mod grant_list;
 pub mod json;
 pub mod member;
 mod metadata;
@@ -96,6 +97,7 @@ operations! {
     offered:
         cancel_key_deletion::CancelKeyDeletion,
         create_alias::CreateAlias,
+        create_grant::CreateGrant,
         create_key::CreateKey,
         decapsulate::Decapsulate,
         decrypt::Decrypt,
@@ -121,13 +123,17 @@ operations! {
         get_public_key::GetPublicKey,
         import_key_material::ImportKeyMaterial,
         list_aliases::ListAliases,
+        list_grants::ListGrants,
         list_key_policies::ListKeyPolicies,
         list_key_rotations::ListKeyRotations,
         list_keys::ListKeys,
         list_resource_tags::ListResourceTags,
+        list_retirable_grants::ListRetirableGrants,
         put_key_policy::PutKeyPolicy,
         re_encrypt::ReEncrypt,
         replicate_key::ReplicateKey,
+        retire_grant::RetireGrant,
+        revoke_grant::RevokeGrant,
         rotate_key_on_demand::RotateKeyOnDemand,
         schedule_key_deletion::ScheduleKeyDeletion,
         sign::Sign,
@@ -139,11 +145,8 @@ operations! {
         verify::Verify,
         verify_mac::VerifyMac;
     not_yet:
-        "ConnectCustomKeyStore" "CreateCustomKeyStore" "CreateGrant" "DeleteCustomKeyStore"
-        "DescribeCustomKeyStores" "DisconnectCustomKeyStore"
-        "GetKeyLastUsage"
-        "ListGrants" "ListRetirableGrants" "RetireGrant" "RevokeGrant"
-        "UpdateCustomKeyStore"
+        "ConnectCustomKeyStore" "CreateCustomKeyStore" "DeleteCustomKeyStore" "DescribeCustomKeyStores"
+        "DisconnectCustomKeyStore" "GetKeyLastUsage" "UpdateCustomKeyStore"
 }
 
 fn run<'a, O: Operation>(cx: &'a Cx<'a>, body: &Json<'_>) -> Running<'a> {

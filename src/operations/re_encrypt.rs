@@ -12,9 +12,13 @@ use super::{
     member::{Ciphertext, DryRunModifiers, GrantTokens, KeyText, request},
 };
 use crate::{
-    action::Action,
     error::KmsError,
-    key::{context::EncryptionContext, material::MaterialId, spec::EncryptionAlgorithm},
+    key::{
+        context::EncryptionContext,
+        grant::{Facts, GrantOperation},
+        material::MaterialId,
+        spec::EncryptionAlgorithm,
+    },
     kms::cx::Cx,
 };
 
@@ -28,7 +32,7 @@ request! {
         destination_context: EncryptionContext = default "DestinationEncryptionContext",
         source_algorithm: EncryptionAlgorithm = optional "SourceEncryptionAlgorithm",
         destination_algorithm: EncryptionAlgorithm = optional "DestinationEncryptionAlgorithm",
-        _grant_tokens: GrantTokens = default "GrantTokens",
+        grant_tokens: GrantTokens = default "GrantTokens",
         dry_run: bool = default "DryRun",
         modifiers: DryRunModifiers = default "DryRunModifiers",
     }
@@ -62,8 +66,12 @@ impl Operation for ReEncrypt {
         let source = Source { key, blob, context: self.source_context, algorithm: from };
         source.check("sourceKeyId")?;
         refuse_context(to, &self.destination_context)?;
-        let openable = source.openable(cx, Self::NAME, Action::ReEncryptFrom)?;
-        let destination = cx.resolve(&self.destination_key_id.0)?.authorize(cx.caller(), Action::ReEncryptTo)?;
+        let from_source = GrantOperation::ReEncryptFrom;
+        let openable = source.openable(cx, Self::NAME, from_source, &self.grant_tokens.0).await?;
+        let destination = cx.resolve(&self.destination_key_id.0)?;
+        let facts = Facts::Context(&self.destination_context);
+        // The tokens have been proved with the source.
+        let destination = cx.authorize_use(destination, GrantOperation::ReEncryptTo, facts, &[]).await?;
         let destination = destination.usable(Self::NAME, to)?;
         end_dry_run(self.dry_run)?;
         let (source, opened) = openable.open(cx).await?;

@@ -9,9 +9,11 @@ use super::{
     member::{GrantTokens, KeyText, Plaintext, request},
 };
 use crate::{
-    action::Action,
     error::{Code, KmsError},
-    key::algorithm::{MessageType, SigningAlgorithm, Unsignable},
+    key::{
+        algorithm::{MessageType, SigningAlgorithm, Unsignable},
+        grant::{Facts, GrantOperation},
+    },
     kms::cx::Cx,
     secret::SecretBytes,
 };
@@ -22,7 +24,7 @@ request! {
         key_id: KeyText = required "KeyId",
         message: Plaintext = required "Message",
         message_type: MessageType = optional "MessageType",
-        _grant_tokens: GrantTokens = default "GrantTokens",
+        grant_tokens: GrantTokens = default "GrantTokens",
         algorithm: SigningAlgorithm = required "SigningAlgorithm",
         dry_run: bool = default "DryRun",
     }
@@ -42,7 +44,8 @@ impl Operation for Sign {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        let key = cx.resolve(&self.key_id.0)?.authorize(cx.caller(), Action::Sign)?;
+        let key = cx.resolve(&self.key_id.0)?;
+        let key = cx.authorize_use(key, GrantOperation::Sign, Facts::Bare, &self.grant_tokens.0).await?;
         let key = key.usable(Self::NAME, self.algorithm)?;
         let input = to_sign(self.algorithm, self.message_type, &self.message.0)?;
         end_dry_run(self.dry_run)?;

@@ -8,9 +8,11 @@ use super::{
     sign::to_sign,
 };
 use crate::{
-    action::Action,
     error::KmsError,
-    key::algorithm::{MessageType, SigningAlgorithm},
+    key::{
+        algorithm::{MessageType, SigningAlgorithm},
+        grant::{Facts, GrantOperation},
+    },
     kms::cx::Cx,
 };
 
@@ -22,7 +24,7 @@ request! {
         message_type: MessageType = optional "MessageType",
         signature: Ciphertext = required "Signature",
         algorithm: SigningAlgorithm = required "SigningAlgorithm",
-        _grant_tokens: GrantTokens = default "GrantTokens",
+        grant_tokens: GrantTokens = default "GrantTokens",
         dry_run: bool = default "DryRun",
     }
 }
@@ -42,7 +44,8 @@ impl Operation for Verify {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        let key = cx.resolve(&self.key_id.0)?.authorize(cx.caller(), Action::Verify)?;
+        let key = cx.resolve(&self.key_id.0)?;
+        let key = cx.authorize_use(key, GrantOperation::Verify, Facts::Bare, &self.grant_tokens.0).await?;
         let key = key.usable(Self::NAME, self.algorithm)?;
         let input = to_sign(self.algorithm, self.message_type, &self.message.0)?;
         end_dry_run(self.dry_run)?;

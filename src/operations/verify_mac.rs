@@ -6,7 +6,14 @@ use super::{
     Operation, end_dry_run,
     member::{Ciphertext, GrantTokens, KeyText, Plaintext, request},
 };
-use crate::{action::Action, error::KmsError, key::algorithm::MacAlgorithm, kms::cx::Cx};
+use crate::{
+    error::KmsError,
+    key::{
+        algorithm::MacAlgorithm,
+        grant::{Facts, GrantOperation},
+    },
+    kms::cx::Cx,
+};
 
 request! {
     /// Verifies a MAC of GenerateMac.
@@ -15,7 +22,7 @@ request! {
         key_id: KeyText = required "KeyId",
         algorithm: MacAlgorithm = required "MacAlgorithm",
         mac: Ciphertext = required "Mac",
-        _grant_tokens: GrantTokens = default "GrantTokens",
+        grant_tokens: GrantTokens = default "GrantTokens",
         dry_run: bool = default "DryRun",
     }
 }
@@ -35,7 +42,8 @@ impl Operation for VerifyMac {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        let key = cx.resolve(&self.key_id.0)?.authorize(cx.caller(), Action::VerifyMac)?;
+        let key = cx.resolve(&self.key_id.0)?;
+        let key = cx.authorize_use(key, GrantOperation::VerifyMac, Facts::Bare, &self.grant_tokens.0).await?;
         let key = key.usable(Self::NAME, self.algorithm)?;
         end_dry_run(self.dry_run)?;
         cx.verify_mac(&key, self.message.0, self.mac.0.expose().to_vec()).await?;

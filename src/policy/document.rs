@@ -8,12 +8,12 @@ use std::fmt;
 use super::{
     Request, Resource,
     pattern::{self, Actions},
-    principal::{Element, Naming},
+    principal::Element,
     raw::{Effect, Many, RawDocument, RawPrincipal, RawStatement},
 };
 use crate::{
     error::{Code, KmsError},
-    principal::Principal,
+    principal::{Naming, Principal},
 };
 
 /// Bytes of a policy text (AWS KMS: "Resource quotas", key policy document size).

@@ -5,10 +5,10 @@
 //! 3. For a key of the caller's own account the key policy decides: it allows the caller, or it leaves the decision to
 //!    the account, and then an identity policy must allow.
 //! 4. For a key of another account both must allow, and only some actions cross accounts at all.
-//! 5. Aliases, and operations without a resource, are decided by identity policies alone.
+//! 5. Aliases, principals, and operations without a resource, are decided by identity policies alone.
 //!
-//! Decisions are pure: no clock, no store, no log. Grants are not read here; whoever reads them must ask
-//! [`Reason::is_explicit`] first, because no grant overrides a Deny.
+//! Decisions are pure: no clock, no store, no log. Grants are not read here; [`access`](crate::access),
+//! which reads them, asks [`Reason::is_explicit`] first, because no grant overrides a Deny.
 
 mod document;
 mod lockout;
@@ -60,6 +60,8 @@ pub enum Resource<'a> {
         /// The account that owns it.
         owner: &'a AccountId,
     },
+    /// A principal: ListRetirableGrants is about who may retire.
+    Principal(&'a Principal),
     /// Nothing in particular: CreateKey, ListKeys, GenerateRandom.
     Any,
 }
@@ -69,6 +71,7 @@ impl<'a> Resource<'a> {
     pub fn text(&self) -> &'a str {
         match self {
             Self::Key { arn, .. } | Self::Alias { arn, .. } => arn,
+            Self::Principal(principal) => principal.arn(),
             Self::Any => "*",
         }
     }
@@ -76,6 +79,7 @@ impl<'a> Resource<'a> {
     fn is_foreign_to(&self, caller: &Principal) -> bool {
         match self {
             Self::Key { owner, .. } | Self::Alias { owner, .. } => *owner != caller.account(),
+            Self::Principal(principal) => principal.account() != caller.account(),
             Self::Any => false,
         }
     }
@@ -113,7 +117,7 @@ pub fn decide(request: &Request<'_>, key_policy: Option<&Document>, identity: &[
     let own = own_verdict(request, identity);
     let key = match request.resource {
         Resource::Key { .. } => key_policy.map_or(Verdict::Silent, |policy| policy.verdict(request)),
-        Resource::Alias { .. } | Resource::Any => Verdict::Delegates,
+        Resource::Alias { .. } | Resource::Principal(_) | Resource::Any => Verdict::Delegates,
     };
     match refusal(request, own, key) {
         Some(reason) => Decision::Denied(reason),

@@ -1,8 +1,8 @@
 //! The `Principal` element: whom a statement of a key policy is about.
 
 use crate::{
-    arn::{AccountId, Arn},
-    principal::{Kind, Principal},
+    arn::AccountId,
+    principal::{Naming, Principal, is_federated_user},
 };
 
 /// One principal that a statement names.
@@ -10,26 +10,12 @@ use crate::{
 pub(super) enum Element {
     /// `*`: every identity of every account.
     Everyone,
-    /// An account, by the ARN of its root or by its digits alone.
-    Account {
-        /// Of the ARN; digits alone name the account in any partition.
-        partition: Option<String>,
-        /// The account.
-        id: AccountId,
-    },
-    /// A user, a role with all its sessions, or one session.
+    /// An account in any partition, by its digits alone.
+    Account(AccountId),
+    /// An account by the ARN of its root, a user, a role with all its sessions, or one session.
     One(Principal),
     /// A service, a federated identity or a canonical user: legal, and none of them calls us.
     Nobody,
-}
-
-/// How closely an element names a caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Naming {
-    /// Its account is named: the account may hand the permission on by its identity policies.
-    Account,
-    /// It is named itself, or its role, or everyone.
-    Itself,
 }
 
 impl Element {
@@ -39,7 +25,7 @@ impl Element {
             return Some(Self::Everyone);
         }
         if let Ok(id) = AccountId::try_from(text.to_owned()) {
-            return Some(Self::Account { partition: None, id });
+            return Some(Self::Account(id));
         }
         if text.contains(['*', '?']) {
             return None;
@@ -47,13 +33,7 @@ impl Element {
         if is_federated_user(text) {
             return Some(Self::Nobody);
         }
-        let principal = Principal::try_from(text.to_owned()).ok()?;
-        Some(match principal.kind() {
-            Kind::Root => {
-                Self::Account { partition: Some(partition(&principal).to_owned()), id: principal.account().clone() }
-            }
-            _ => Self::One(principal),
-        })
+        Principal::try_from(text.to_owned()).ok().map(Self::One)
     }
 
     /// Reads a value of `"Service"`, such as `logs.eu-west-1.amazonaws.com`.
@@ -73,39 +53,10 @@ impl Element {
         match self {
             Self::Everyone => Some(Naming::Itself),
             Self::Nobody => None,
-            Self::One(named) => (named.arn() == caller.arn() || is_session_of(named, caller)).then_some(Naming::Itself),
-            Self::Account { partition: wanted, id } => {
-                let inside =
-                    id == caller.account() && wanted.as_deref().is_none_or(|wanted| wanted == partition(caller));
-                // The root user is the account.
-                let naming = if *caller.kind() == Kind::Root { Naming::Itself } else { Naming::Account };
-                inside.then_some(naming)
-            }
+            Self::One(named) => named.names(caller),
+            Self::Account(id) => (id == caller.account()).then_some(caller.named_by_account()),
         }
     }
-}
-
-/// Whether `caller` is a session of the role `named`. Sessions do not carry the role's path; names are unique without it.
-fn is_session_of(named: &Principal, caller: &Principal) -> bool {
-    match (named.kind(), caller.kind()) {
-        (Kind::Role { name }, Kind::Session { role }) => {
-            name == role && named.account() == caller.account() && partition(named) == partition(caller)
-        }
-        _ => false,
-    }
-}
-
-fn partition(principal: &Principal) -> &str {
-    Arn::parse(principal.arn()).map_or("", |arn| arn.partition)
-}
-
-/// `arn:…:sts::ACCOUNT:federated-user/NAME`: a principal that AWS knows and we do not issue.
-fn is_federated_user(text: &str) -> bool {
-    let Some(arn) = Arn::parse(text) else { return false };
-    let name = arn.resource.strip_prefix("federated-user/");
-    (arn.service, arn.region) == ("sts", "")
-        && AccountId::try_from(arn.account.to_owned()).is_ok()
-        && name.is_some_and(|name| !name.is_empty())
 }
 
 #[cfg(test)]

@@ -127,6 +127,18 @@ impl<'c> Write<'c> {
         self.rows(sqlx::query(text).bind(kind).bind(id)).await.map(|rows| rows == 1)
     }
 
+    /// Deletes all documents of a kind that belong to `parent`, however many there are: two statements.
+    pub(super) async fn delete_children(&mut self, kind: &'static str, parent: &str) -> Result<(), StoreError> {
+        let note = "INSERT INTO changes (kind, id, seq) \
+                    SELECT kind, id, (SELECT COALESCE(MAX(seq), 0) FROM changes) + ROW_NUMBER() OVER (ORDER BY id) \
+                    FROM documents WHERE kind = $1 AND parent = $2 \
+                    ON CONFLICT (kind, id) DO UPDATE SET seq = excluded.seq";
+        self.rows(sqlx::query(note).bind(kind).bind(parent)).await?;
+        let delete = "DELETE FROM documents WHERE kind = $1 AND parent = $2";
+        self.rows(sqlx::query(delete).bind(kind).bind(parent)).await?;
+        Ok(())
+    }
+
     /// Whether there is such a document.
     pub(super) async fn has(&mut self, kind: &'static str, id: &str) -> Result<bool, StoreError> {
         let found = read(&mut self.transaction, self.what, kind, id).await?;

@@ -1,5 +1,7 @@
 //! The change feed: which documents have changed since a number, and what they are now.
 
+use std::sync::Arc;
+
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
@@ -9,7 +11,11 @@ use super::{
     principals::PrincipalRecord,
     view::{self, PrincipalEntry, Update},
 };
-use crate::key::{Alias, Key, reference::KeyId};
+use crate::key::{
+    Alias, Key,
+    grant::{Grant, GrantId},
+    reference::KeyId,
+};
 
 const WHAT: &str = "read the change feed";
 
@@ -51,6 +57,12 @@ impl Change {
             Alias::KIND => {
                 let (region, name) = self.id.split_once('/')?;
                 Update::Alias(region.to_owned(), name.to_owned(), self.document())
+            }
+            Grant::KIND => {
+                let (key, id) = self.id.rsplit_once('/')?;
+                let (region, key) = key.split_once('/')?;
+                let grant = self.document().map(Arc::new);
+                Update::Grant(region.to_owned(), KeyId::parse(key)?, GrantId::parse(id)?, grant)
             }
             PrincipalRecord::KIND => {
                 let entry = self.document().and_then(PrincipalEntry::compile);

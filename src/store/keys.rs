@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    key::{Alias, Key, material::Keeping, reference::KeyId, spec::KeySpec},
+    key::{Alias, Key, grant::Grant, material::Keeping, reference::KeyId, spec::KeySpec},
 };
 
 /// The most intents answered at once.
@@ -113,7 +113,7 @@ impl Store {
         Err(StoreError::new(WHAT, Kind::Conflict).into())
     }
 
-    /// Deletes a key and its aliases; neither is an error if it is gone already. Its relatives are told in the same
+    /// Deletes a key, its aliases and its grants; none is an error if it is gone already. Its relatives are told in the same
     /// transaction. Call it when the key's objects are gone from the HSM. Intents stay: they are about objects that this key
     /// does not name.
     ///
@@ -122,9 +122,8 @@ impl Store {
     pub async fn delete_key(&self, region: &str, id: KeyId, now: Timestamp) -> Result<(), StoreError> {
         let name = key_name(region, id);
         let mut write = self.0.driver.write("delete the key").await?;
-        for alias in write.children(Alias::KIND, &name).await? {
-            write.delete(Alias::KIND, &alias).await?;
-        }
+        write.delete_children(Alias::KIND, &name).await?;
+        write.delete_children(Grant::KIND, &name).await?;
         let mut relatives = write.family(region, id).await?.unwrap_or_default();
         relatives.remove(region);
         write.delete(Key::KIND, &name).await?;

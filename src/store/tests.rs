@@ -10,6 +10,7 @@ use crate::{
     clock::Timestamp,
     key::{
         Alias, Key,
+        grant::{Constraints, Grant, GrantId, GrantOperation, Party, Terms},
         material::{Keeping, Material, MaterialId},
         reference::KeyId,
         spec::{KeySpec, KeyUsage},
@@ -71,6 +72,19 @@ fn key(id: KeyId) -> Key {
 fn alias(name: &str, target: KeyId) -> Alias {
     let now = Timestamp::from_ms(2);
     Alias { name: format!("alias/{name}"), region: REGION.into(), target, created: now, updated: now }
+}
+
+fn grant(n: u8, name: Option<&str>) -> Grant {
+    let terms = Terms {
+        grantee: Party::Principal(principal()),
+        retiring: None,
+        operations: [GrantOperation::Encrypt].into(),
+        constraints: Constraints::default(),
+        name: name.map(str::to_owned),
+    };
+    let issuer = principal().account().clone();
+    let created = Timestamp::from_ms(5);
+    Grant { id: GrantId([n; 32]), key: id(1), region: REGION.into(), terms, created, issuer }
 }
 
 fn principal() -> Principal {
@@ -556,4 +570,80 @@ fn a_read_of_a_large_view_is_short() {
     assert_eq!(found, ids.len());
     assert!(each < Duration::from_micros(20), "{each:?}");
     assert_eq!(view.keys_after(REGION, ids.get(500).copied(), 10).len().min(1), 1);
+}
+
+#[tokio::test]
+async fn grants_go_to_keys_that_are_there_and_have_room() {
+    let world = World::new().await;
+    let store = &world.store;
+    let insert = |grant: Grant| async move { store.insert_grant(&grant, 3).await.expect("asked") };
+    assert_eq!(insert(grant(1, None)).await, GrantInsert::KeyGone);
+    let key = world.key().await.id;
+    assert_eq!(insert(grant(1, None)).await, GrantInsert::Done);
+    assert_eq!(insert(grant(2, Some("n"))).await, GrantInsert::Done);
+    assert_eq!(insert(grant(3, Some("n"))).await, GrantInsert::There(GrantId([2; 32])));
+    assert_eq!(insert(grant(4, None)).await, GrantInsert::Done);
+    assert_eq!(insert(grant(5, None)).await, GrantInsert::TooMany);
+    assert_eq!(insert(grant(6, Some("n"))).await, GrantInsert::There(GrantId([2; 32])), "it takes no more room");
+    assert!(store.delete_grant(&grant(4, None)).await.expect("asked"));
+    assert!(!store.delete_grant(&grant(4, None)).await.expect("asked"));
+    assert_eq!(insert(grant(5, None)).await, GrantInsert::Done);
+
+    for store in [store.clone(), world.other().await] {
+        let ids: Vec<_> =
+            store.view().grants_after(REGION, key, None, None, 9).iter().map(|grant| grant.id.0[0]).collect();
+        assert_eq!(ids, [1, 2, 5]);
+        assert_eq!(*store.view().grant(REGION, key, GrantId([2; 32])).expect("there"), grant(2, Some("n")));
+        assert!(store.view().grant("us-east-1", key, GrantId([2; 32])).is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_grant_that_another_process_made_counts() {
+    let world = World::new().await;
+    let key = world.key().await.id;
+    let other = world.other().await;
+    assert_eq!(world.store.insert_grant(&grant(1, Some("n")), 1).await.expect("asked"), GrantInsert::Done);
+    // Its view has not seen that yet.
+    assert_eq!(other.view().count_grants(REGION, key), 0);
+    assert_eq!(other.insert_grant(&grant(2, Some("n")), 1).await.expect("asked"), GrantInsert::There(GrantId([1; 32])));
+    assert!(other.delete_grant(&grant(1, None)).await.expect("asked"));
+    assert_eq!(world.store.insert_grant(&grant(3, None), 1).await.expect("asked"), GrantInsert::Done);
+    assert_eq!(other.insert_grant(&grant(4, None), 1).await.expect("asked"), GrantInsert::TooMany);
+}
+
+#[tokio::test]
+async fn a_deleted_key_takes_its_grants_with_it_everywhere() {
+    let world = World::new().await;
+    let key = world.key().await.id;
+    for n in 1..=3 {
+        world.store.insert_grant(&grant(n, None), 9).await.expect("stored");
+    }
+    let other = world.other().await;
+    assert_eq!(other.view().count_grants(REGION, key), 3);
+    world.store.delete_key(REGION, key, Timestamp::from_ms(6)).await.expect("deleted");
+    other.follow().await.expect("followed");
+    for store in [&world.store, &other, &world.other().await] {
+        assert_eq!(store.view().count_grants(REGION, key), 0);
+    }
+    // What is gone leaves its row in the feed, and nothing else.
+    assert_eq!(world.store.insert_grant(&grant(1, None), 9).await.expect("asked"), GrantInsert::KeyGone);
+}
+
+#[tokio::test]
+async fn a_grant_that_cannot_be_read_allows_nothing() {
+    let world = World::new().await;
+    let key = world.key().await.id;
+    for n in 1..=3 {
+        world.store.insert_grant(&grant(n, None), 9).await.expect("stored");
+    }
+    // One without its constraints must not become one that has none.
+    raw_write(
+        &world.path(),
+        "UPDATE documents SET body = json_remove(body, '$.terms.constraints') WHERE id LIKE '%/010101010101%'; \
+         UPDATE documents SET body = json_remove(body, '$.terms.constraints.context') WHERE id LIKE '%/020202020202%'",
+    );
+    let other = world.other().await;
+    let grants = other.view().grants_after(REGION, key, None, None, 9);
+    assert_eq!(grants.iter().map(|grant| grant.id.0[0]).collect::<Vec<_>>(), [3]);
 }

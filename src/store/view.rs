@@ -9,13 +9,18 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
 
-use super::{AccessKey, PrincipalRecord};
+use super::{AccessKey, PrincipalRecord, granted::Granted};
 use crate::{
     access::KeyEntry,
     clock::Timestamp,
     error::KmsError,
-    key::{Alias, Key, reference::KeyId},
+    key::{
+        Alias, Key,
+        grant::{Facts, Grant, GrantId, GrantOperation, Party},
+        reference::KeyId,
+    },
     policy,
+    principal::Principal,
 };
 
 /// A principal with its policies compiled.
@@ -45,12 +50,14 @@ struct Region {
     due: BTreeSet<(Timestamp, KeyId)>,
     aliases: BTreeMap<String, Arc<Alias>>,
     aliases_of: HashMap<KeyId, BTreeMap<String, Arc<Alias>>>,
+    grants: Granted,
 }
 
 /// One thing that is new, different, or gone.
 pub(super) enum Update {
     Key(String, KeyId, Option<Arc<KeyEntry>>),
     Alias(String, String, Option<Alias>),
+    Grant(String, KeyId, GrantId, Option<Arc<Grant>>),
     Principal(String, Option<PrincipalEntry>),
     AccessKey(String, Option<AccessKey>),
 }
@@ -111,6 +118,59 @@ impl View {
         page.take(n).map(|(_, alias)| Arc::clone(alias)).collect()
     }
 
+    /// The grant of that key and id.
+    pub fn grant(&self, region: &str, key: KeyId, id: GrantId) -> Option<Arc<Grant>> {
+        self.read().regions.get(region)?.grants.get(key, id)
+    }
+
+    /// How many grants a key has.
+    pub fn count_grants(&self, region: &str, key: KeyId) -> usize {
+        self.read().regions.get(region).map_or(0, |region| region.grants.count(key))
+    }
+
+    /// The grant of the same key, with the same terms and name as `grant`.
+    pub fn grant_like(&self, grant: &Grant) -> Option<GrantId> {
+        self.read().regions.get(&grant.region)?.grants.like(grant)
+    }
+
+    /// The first of the key's grants that may allow `caller` such a request and is `wanted`, which must not take long: it
+    /// is asked under the lock, about grants of this caller, their role or their account only.
+    pub fn grant_for(
+        &self,
+        region: &str,
+        key: KeyId,
+        caller: &Principal,
+        request: (GrantOperation, Facts<'_>),
+        wanted: &dyn Fn(&Grant) -> bool,
+    ) -> Option<Arc<Grant>> {
+        self.read().regions.get(region)?.grants.find(key, caller, request, wanted)
+    }
+
+    /// The first `n` grants of a key after `after`, by id: all, or those of one grantee.
+    pub fn grants_after(
+        &self,
+        region: &str,
+        key: KeyId,
+        grantee: Option<&Party>,
+        after: Option<GrantId>,
+        n: usize,
+    ) -> Vec<Arc<Grant>> {
+        let state = self.read();
+        state.regions.get(region).map_or_else(Vec::new, |region| region.grants.after(key, grantee, after, n))
+    }
+
+    /// The first `n` grants after `after` that `retiring` may retire, by key and id.
+    pub fn retirable_grants_after(
+        &self,
+        region: &str,
+        retiring: &Party,
+        after: Option<(KeyId, GrantId)>,
+        n: usize,
+    ) -> Vec<Arc<Grant>> {
+        let state = self.read();
+        state.regions.get(region).map_or_else(Vec::new, |region| region.grants.retirable_after(retiring, after, n))
+    }
+
     /// The principal of that ARN.
     pub fn principal(&self, arn: &str) -> Option<Arc<PrincipalEntry>> {
         self.read().principals.get(arn).cloned()
@@ -149,6 +209,9 @@ impl State {
             Update::Key(region, id, key) => self.regions.entry(region).or_default().put_key(id, key),
             Update::Alias(region, name, alias) => {
                 self.regions.entry(region).or_default().put_alias(name, alias.map(Arc::new));
+            }
+            Update::Grant(region, key, id, grant) => {
+                self.regions.entry(region).or_default().grants.put(key, id, grant);
             }
             Update::Principal(arn, entry) => put(&mut self.principals, arn, entry.map(Arc::new)),
             Update::AccessKey(id, key) => put(&mut self.access_keys, id, key.map(Arc::new)),

@@ -8,6 +8,7 @@ mod attester;
 mod configuration;
 mod every_operation;
 mod faults;
+mod grants;
 mod hsm;
 mod oaep;
 mod operations;

@@ -9,7 +9,7 @@ use std::{
     fmt::Write as _,
     fs,
     ops::Deref,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -146,9 +146,24 @@ impl World {
         Self::open(dir, keeping, clock).await
     }
 
+    /// Another process on the same store, which neither tells the other of its changes.
+    pub async fn neighbour(&self) -> Self {
+        Self::open_on(&self.database(), tempfile::tempdir().unwrap(), self.keeping, self.clock.clone()).await
+    }
+
+    /// The file of the store.
+    pub fn database(&self) -> PathBuf {
+        self.dir.path().join("strongroom.sqlite")
+    }
+
     async fn open(dir: TempDir, keeping: Keeping, clock: Arc<ManualClock>) -> Self {
         listen_to_the_log();
-        let store = Store::open(&dir.path().join("strongroom.sqlite")).await.unwrap();
+        let database = dir.path().join("strongroom.sqlite");
+        Self::open_on(&database, dir, keeping, clock).await
+    }
+
+    async fn open_on(database: &Path, dir: TempDir, keeping: Keeping, clock: Arc<ManualClock>) -> Self {
+        let store = Store::open(database).await.unwrap();
         let vault = Vault::new(hsm().clone());
         found(&store, hsm(), &vault, &account(), START).await.unwrap();
         let admin = Admin::new(store.clone(), account(), "aws".to_owned(), START);
@@ -175,9 +190,13 @@ impl World {
     /// A user with these identity policies.
     pub async fn user(&self, policies: BTreeMap<String, String>) -> Caller {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("user-{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        let principal = self.admin.create_principal(&name, policies).await.unwrap();
-        let made = self.admin.create_access_key(&self.vault, &name).await.unwrap();
+        self.principal(&format!("user-{}", COUNT.fetch_add(1, Ordering::Relaxed)), policies).await
+    }
+
+    /// The user of that name, or the principal of that ARN, with these identity policies.
+    pub async fn principal(&self, name: &str, policies: BTreeMap<String, String>) -> Caller {
+        let principal = self.admin.create_principal(name, policies).await.unwrap();
+        let made = self.admin.create_access_key(&self.vault, name).await.unwrap();
         Caller {
             arn: principal.arn().to_owned(),
             access_key_id: made.access_key_id,
@@ -497,6 +516,8 @@ impl House {
     fn masked_text(&self, member: &str, text: &str) -> String {
         match member {
             "NextMarker" => "MARKER".to_owned(),
+            "GrantToken" => "TOKEN".to_owned(),
+            "GrantId" => "GRANT".to_owned(),
             "CiphertextBlob"
             | "CiphertextForRecipient"
             | "Plaintext"

@@ -57,6 +57,8 @@ enum Kind {
     Rotate,
     PrepareImport,
     Import,
+    CreateGrant,
+    UseToken,
     Start,
 }
 
@@ -75,6 +77,8 @@ struct Others {
     mac: Value,
     verify_mac: Value,
     derive: Value,
+    grant: Value,
+    with_token: Value,
 }
 
 /// Sessions of an engine: of two workers, of the anchor, of slow calls, of what makes objects on the token.
@@ -116,6 +120,8 @@ pub fn all(keeping: KeyStoreKind) -> Vec<Work> {
             all.push(("DeriveSharedSecret", true, DeriveSharedSecret));
             all.push(("GenerateDataKeyPair", false, GenerateDataKeyPair));
             all.push(("GetParametersForImport", false, PrepareImport));
+            all.push(("CreateGrant", false, CreateGrant));
+            all.push(("DescribeKey with a grant token", false, UseToken));
             all.push(("first call of an access key", false, FirstCallOfAccessKey));
             all.push(("CreateKey, RSA", false, CreateRsaKey));
             all.push(("start of a worker", false, Start));
@@ -141,6 +147,7 @@ impl Work {
         match self.kind {
             Kind::CreateRsaKey | Kind::Sign(_) | Kind::Verify(_) | Kind::GenerateMac | Kind::VerifyMac => 3,
             Kind::DeriveSharedSecret | Kind::GenerateDataKeyPair | Kind::PrepareImport | Kind::Import => 3,
+            Kind::CreateGrant | Kind::UseToken => 3,
             // Odd, so that the lanes share them.
             Kind::Start => 15,
             _ => 1,
@@ -148,13 +155,14 @@ impl Work {
     }
 
     /// Whether an exception is declared for it, and may be retried or says what is wrong with the HSM. None says that a
-    /// signature, a MAC or a public key is wrong: all that are given here are right.
+    /// signature, a MAC, a public key or a grant token is wrong: all that are given here are right.
     pub fn may_answer(&self, code: &str) -> bool {
         let makes_key = matches!(self.kind, Kind::CreateKey | Kind::CreateRsaKey | Kind::Rotate);
         let makes = makes_key || matches!(self.kind, Kind::PrepareImport | Kind::Import);
+        let own = matches!(self.kind, Kind::GenerateRandom | Kind::CreateGrant | Kind::UseToken);
         match code {
             "DependencyTimeoutException" | "ThrottlingException" => true,
-            "KeyUnavailableException" => !makes && self.kind != Kind::GenerateRandom,
+            "KeyUnavailableException" => !makes && !own,
             "LimitExceededException" | "UnsupportedOperationException" => makes,
             _ => false,
         }
@@ -327,6 +335,8 @@ impl Bench {
             Kind::Verify(signer) => ("Verify", self.others.verify[signer as usize].clone()),
             Kind::GenerateMac => ("GenerateMac", self.others.mac.clone()),
             Kind::VerifyMac => ("VerifyMac", self.others.verify_mac.clone()),
+            Kind::CreateGrant => ("CreateGrant", self.others.grant.clone()),
+            Kind::UseToken => ("DescribeKey", self.others.with_token.clone()),
             Kind::DeriveSharedSecret => ("DeriveSharedSecret", self.others.derive.clone()),
             Kind::GenerateDataKeyPair => ("GenerateDataKeyPair", json!({"KeyId": key, "KeyPairSpec": "ECC_NIST_P256"})),
         }
@@ -345,6 +355,9 @@ impl Others {
         let (mac, peer) = (key("HMAC_256", "GENERATE_VERIFY_MAC"), key("ECC_NIST_P256", "KEY_AGREEMENT"));
         let mac = json!({"KeyId": mac, "Message": "eA==", "MacAlgorithm": "HMAC_SHA_256"});
         let public_key = rig.ok("GetPublicKey", &json!({"KeyId": peer}))["PublicKey"].clone();
+        let (granted, grantee) = (key("HMAC_256", "GENERATE_VERIFY_MAC"), "arn:aws:iam::111122223333:user/ada");
+        let grant = json!({"KeyId": granted, "GranteePrincipal": grantee, "Operations": ["GenerateMac"]});
+        let token = rig.ok("CreateGrant", &grant)["GrantToken"].clone();
         Self {
             verify,
             sign,
@@ -355,6 +368,8 @@ impl Others {
                 "KeyAgreementAlgorithm": "ECDH",
                 "PublicKey": public_key,
             }),
+            with_token: json!({"KeyId": granted, "GrantTokens": [token]}),
+            grant,
         }
     }
 }

@@ -23,12 +23,13 @@ macro_rules! subjects {
 }
 
 subjects! {
-    cancel_key_deletion create_alias create_key decapsulate decrypt delete_alias delete_imported_key_material
+    cancel_key_deletion create_alias create_grant create_key decapsulate decrypt delete_alias delete_imported_key_material
     derive_shared_secret describe_key
     disable_key disable_key_rotation enable_key enable_key_rotation encapsulate encrypt generate_data_key generate_data_key_pair
     generate_data_key_pair_without_plaintext generate_data_key_without_plaintext generate_mac generate_random
-    get_key_policy get_key_rotation_status get_parameters_for_import get_public_key import_key_material list_aliases list_key_policies
-    list_key_rotations list_keys list_resource_tags put_key_policy re_encrypt replicate_key rotate_key_on_demand
+    get_key_policy get_key_rotation_status get_parameters_for_import get_public_key import_key_material list_aliases list_grants
+    list_key_policies list_key_rotations list_keys list_resource_tags list_retirable_grants put_key_policy re_encrypt replicate_key
+    retire_grant revoke_grant rotate_key_on_demand
     schedule_key_deletion sign tag_resource untag_resource update_alias update_key_description update_primary_region verify verify_mac
 }
 
@@ -73,6 +74,10 @@ pub enum Kind {
     Time,
     /// At most so many texts.
     Texts(usize),
+    /// GrantOperationList.
+    Operations,
+    /// ServicePrincipalType.
+    Service,
     /// DryRunModifiers.
     Modifiers,
     Tags,
@@ -86,6 +91,8 @@ pub const ALIAS: Kind = Kind::Pattern(1, 256, 'a', "^[a-zA-Z0-9:/_-]+$");
 pub const MARKER: Kind = Kind::Pattern(1, 1024, 'a', "[\\u0020-\\u00FF]*");
 pub const POLICY: Kind = Kind::Pattern(1, 131_072, 'a', "[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+");
 pub const POLICY_NAME: Kind = Kind::Pattern(1, 128, 'a', "[\\w]+");
+pub const GRANT_ID: Kind = Kind::Text(1, 128);
+pub const PRINCIPAL: Kind = Kind::Pattern(1, 256, 'a', "^[\\w+=,.@:/-]+$");
 pub const GRANT_TOKENS: Kind = Kind::Texts(10);
 pub const ALGORITHM: Kind = Kind::Word(&["SYMMETRIC_DEFAULT", "RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256", "SM2PKE"]);
 
@@ -172,9 +179,10 @@ pub const CHANGE: States = [0, 0, 3, 3, 0, 0, 0, 0];
 pub const SWITCH: States = [0, 0, 3, 3, 5, 0, 14, 15];
 
 /// What requests are made of: a key, an alias of it, a name for another, and what was made with it: a ciphertext, a signature
-/// or MAC of "a message", a public key, encrypted key material and the token to import it with.
+/// or MAC of "a message", a public key, encrypted key material and the token to import it with, a grant.
 pub struct Things {
     pub token: String,
+    pub grant: String,
     pub key: String,
     pub alias: String,
     pub new_alias: String,
@@ -195,7 +203,12 @@ impl Things {
             "ImportKeyMaterial" => import_key_material::parcel(world, &key, &[7; 32]).await,
             _ => (made_with(&key, subject.about, world).await, String::new()),
         };
-        let things = Self { alias: format!("alias/thing-{n}"), new_alias: format!("alias/new-{n}"), blob, token, key };
+        let grant = match subject.name {
+            "ListGrants" | "RetireGrant" | "RevokeGrant" => create_grant::granted(world, &key, json!({})).await.0,
+            _ => String::new(),
+        };
+        let (alias, new_alias) = (format!("alias/thing-{n}"), format!("alias/new-{n}"));
+        let things = Self { alias, new_alias, blob, token, grant, key };
         world.alias(&things.alias, &things.key).await;
         if subject.about == About::Doomed {
             world.set_state(&things.key, KeyState::PendingDeletion).await;
@@ -288,7 +301,7 @@ fn wrong_types(kind: Kind) -> Vec<(Value, String)> {
     let scalars =
         |expected: &str| [json!("x"), json!(1), json!(true)].map(|value| (value, expected.to_owned())).to_vec();
     match kind {
-        Kind::Text(..) | Kind::Pattern(..) | Kind::Blob(..) | Kind::Word(..) | Kind::Region => {
+        Kind::Text(..) | Kind::Pattern(..) | Kind::Blob(..) | Kind::Word(..) | Kind::Region | Kind::Service => {
             let (_, number, yes, no) = into("a String");
             vec![(json!(1), number), (json!(true), yes), (json!(false), no), list, map]
         }
@@ -304,7 +317,9 @@ fn wrong_types(kind: Kind) -> Vec<(Value, String)> {
             let (text, number, ..) = into("a Boolean");
             vec![(json!("true"), text), (json!(1), number), list, map]
         }
-        Kind::Texts(_) | Kind::Modifiers | Kind::Tags => [scalars("Expected list or null"), vec![map]].concat(),
+        Kind::Texts(_) | Kind::Operations | Kind::Modifiers | Kind::Tags => {
+            [scalars("Expected list or null"), vec![map]].concat()
+        }
         Kind::Context => [scalars("Expected map or null"), vec![list]].concat(),
         Kind::Structure => scalars("Expected null"),
     }
@@ -335,7 +350,7 @@ async fn elements_have_types_too() {
     let pairs = [(json!({"k": 1}), number), (json!({"k": ["v"]}), "Start of list found where not expected")];
     for (subject, member) in members() {
         let cases = match member.kind {
-            Kind::Texts(_) | Kind::Modifiers => &text[..],
+            Kind::Texts(_) | Kind::Operations | Kind::Modifiers => &text[..],
             Kind::Tags => &tags,
             Kind::Context => &pairs,
             _ => &[],
@@ -399,6 +414,17 @@ fn beyond(kind: Kind) -> Vec<(Value, String)> {
             let one = words[0].to_lowercase();
             [one.as_str(), "", "NONE", " "].map(|value| (json!(value), "satisfy enum value set: [".to_owned())).to_vec()
         }
+        Kind::Service => {
+            let pattern = "^([A-Za-z0-9\\-]+)\\.([A-Za-z0-9\\-]+)(\\.[A-Za-z0-9\\-]+)+$";
+            let pattern = format!("satisfy regular expression pattern: {pattern}");
+            let broken = ["a", "amazonaws.com", "a..com", ".a.b", "a.b.c.", "a.b.c_d"];
+            let broken = broken.map(|name| (json!(name), pattern.clone()));
+            [(json!(""), least(1)), (json!(format!("a.b.{}", "c".repeat(125))), most(128))]
+                .into_iter()
+                .chain(broken)
+                .collect()
+        }
+        Kind::Operations => vec![(json!([]), least(1))],
         Kind::Texts(max) if max < 1000 => vec![(json!(vec!["x"; max + 1]), most(max))],
         Kind::Region => {
             let strange =
@@ -421,6 +447,8 @@ fn on_bounds(kind: Kind) -> Vec<Value> {
         Kind::Blob(min, max) => vec![json!(base64(&vec![0; min])), json!(base64(&vec![0; max]))],
         Kind::Word(words) => words.iter().map(|word| json!(word)).collect(),
         Kind::Texts(max) => vec![json!([]), json!(vec!["x"; max.min(1000)])],
+        Kind::Service => vec![json!("a.b.c"), json!(format!("a.b.{}", "c".repeat(124)))],
+        Kind::Operations => vec![json!(["Encrypt"]), json!(vec!["Encrypt"; 1000]), json!(["Sign", "Verify"])],
         Kind::Modifiers => vec![json!([]), json!(["IGNORE_CIPHERTEXT"])],
         Kind::Region => vec![json!("a-b-1"), json!("us-gov-west-1"), json!(format!("eu-{}-1", "x".repeat(27)))],
         _ => Vec::new(),
@@ -648,7 +676,7 @@ fn takes_dry_run(subject: &&'static Subject) -> bool {
 async fn a_dry_run_is_told_apart_and_false_is_none() {
     let world = World::new().await;
     let would = "The request would have succeeded, but the DryRun option is set.";
-    assert_eq!(SUBJECTS.iter().filter(takes_dry_run).count(), 14);
+    assert_eq!(SUBJECTS.iter().filter(takes_dry_run).count(), 17);
     for subject in with_dry_run() {
         let dry = try_with(subject, &world, json!({"DryRun": true})).await;
         assert_eq!(dry.refusal(), (400, "DryRunOperationException".to_owned(), would.to_owned()));
@@ -665,6 +693,8 @@ async fn a_dry_run_asks_for_permission_and_state() {
         let request = with((subject.request)(&things), json!({"DryRun": true}));
         assert_eq!(nobody.call(subject.name, request.clone()).await.code(), "AccessDeniedException");
         world.set_state(&things.key, KeyState::Disabled).await;
-        assert_eq!(world.call(subject.name, request).await.code(), "DisabledException");
+        let takes_any = subject.states == ANY_STATE;
+        let expected = if takes_any { "DryRunOperationException" } else { "DisabledException" };
+        assert_eq!(world.call(subject.name, request).await.code(), expected);
     }
 }

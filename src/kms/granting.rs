@@ -1,0 +1,194 @@
+//! Grants: who is allowed by one, how they come and go, and their tokens.
+//!
+//! A grant token is a sealed parcel that names a grant. It gives nothing by itself, since the caller must still be whom
+//! the grant is for, and the store has the last word: a token of a grant that is gone is not valid. Where a grant was
+//! made by another process a moment ago, its token has the view read the feed first; so it is good at once everywhere.
+
+use std::sync::Arc;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    access::{Authorized, Resolved},
+    authn::TokenKind,
+    error::{Code, KmsError},
+    failure,
+    key::{
+        grant::{Facts, Grant, GrantId, GrantOperation, Party, Terms},
+        reference::KeyId,
+    },
+    kms::{
+        cx::Cx,
+        keys::{gone, random},
+    },
+    store::GrantInsert,
+};
+
+/// Grants that one key can have (AWS KMS: "Resource quotas").
+const MAX_GRANTS_PER_KEY: usize = 50_000;
+
+/// What is in a grant token. A grant's id is random, so it is of one region only.
+#[derive(Serialize, Deserialize)]
+struct GrantToken {
+    key: KeyId,
+    grant: GrantId,
+}
+
+/// What CreateGrant gives.
+pub struct NewGrant {
+    /// The grant.
+    pub id: GrantId,
+    /// A token of it, another one each time.
+    pub token: String,
+}
+
+impl Cx<'_> {
+    /// Lets the caller do `operation` with a key, if policies or a grant do. Every token must be one, and of a grant that
+    /// there is, whatever allows the call.
+    ///
+    /// # Errors
+    /// `InvalidGrantTokenException`, `AccessDeniedException`; else as HSM and store answer.
+    pub async fn authorize_use(
+        &self,
+        key: Resolved,
+        operation: GrantOperation,
+        facts: Facts<'_>,
+        tokens: &[String],
+    ) -> Result<Authorized, KmsError> {
+        for token in tokens {
+            self.open_grant_token(token).await?;
+        }
+        let (view, region, id) = (self.kms.store.view(), &self.realm().region, key.id());
+        let (caller, request) = (&self.caller().principal, (operation, facts));
+        let find = |wanted: &dyn Fn(&Grant) -> bool| view.grant_for(region, id, caller, request, wanted);
+        let key = key.authorize_use(self.caller(), operation, facts, find)?;
+        if let Some(grant) = key.grant() {
+            let of_destination = operation == GrantOperation::ReEncryptTo;
+            let name = if of_destination { "destinationAuthorizingGrantId" } else { "authorizingGrantId" };
+            self.note_more(name, grant.to_string().into());
+        }
+        Ok(key)
+    }
+
+    /// Lets the caller retire `grant`, which is one of `key`.
+    ///
+    /// # Errors
+    /// `AccessDeniedException`.
+    pub fn authorize_retirement(&self, key: Resolved, grant: &Grant) -> Result<Authorized, KmsError> {
+        self.note_grant(grant.id);
+        key.authorize_retirement(self.caller(), grant)
+    }
+
+    /// Makes a grant; where the key has one of these terms and this name, that one is meant.
+    ///
+    /// # Errors
+    /// `LimitExceededException`, `NotFoundException` if the key is gone; else as HSM and store answer.
+    pub async fn create_grant(&self, key: &Authorized, terms: Terms) -> Result<NewGrant, KmsError> {
+        let (region, issuer) = (self.realm().region.clone(), self.caller().principal.account().clone());
+        let id = GrantId(random()?);
+        let grant = Grant { id, key: key.key().id, region, terms, created: self.now(), issuer };
+        // Sealed first: a grant is not left behind without an answer because the HSM is away.
+        let token = self.seal_grant_token(grant.key, id).await?;
+        match self.kms.store.insert_grant(&grant, MAX_GRANTS_PER_KEY).await.map_err(failure::store)? {
+            GrantInsert::Done => {
+                self.note_grant(id);
+                Ok(NewGrant { id, token })
+            }
+            GrantInsert::There(id) => {
+                self.note_grant(id);
+                Ok(NewGrant { id, token: self.seal_grant_token(grant.key, id).await? })
+            }
+            GrantInsert::TooMany => {
+                let text =
+                    format!("{} has {MAX_GRANTS_PER_KEY} grants, which is as many as a key can have.", key.arn());
+                Err(KmsError::new(Code::LimitExceededException, text))
+            }
+            GrantInsert::KeyGone => Err(gone(key)),
+        }
+    }
+
+    /// Deletes a grant of `key`.
+    ///
+    /// # Errors
+    /// `NotFoundException` if it is gone; else as the store answers.
+    pub async fn delete_grant(&self, _of: &Authorized, grant: &Grant) -> Result<(), KmsError> {
+        self.note_grant(grant.id);
+        match self.kms.store.delete_grant(grant).await.map_err(failure::store)? {
+            true => Ok(()),
+            false => Err(no_such_grant(grant.id)),
+        }
+    }
+
+    /// The grant of that key and id. One that the view does not have may be another process's of this moment.
+    ///
+    /// # Errors
+    /// `NotFoundException`; else as the store answers.
+    pub async fn grant(&self, key: KeyId, id: GrantId) -> Result<Arc<Grant>, KmsError> {
+        self.look_for_grant(key, id).await?.ok_or_else(|| no_such_grant(id))
+    }
+
+    /// The grant that a token names.
+    ///
+    /// # Errors
+    /// `InvalidGrantTokenException` if it is no token of a grant that there is; else as HSM and store answer.
+    pub async fn open_grant_token(&self, token: &str) -> Result<Arc<Grant>, KmsError> {
+        let invalid = || KmsError::bare(Code::InvalidGrantTokenException);
+        let sealed = STANDARD.decode(token).map_err(|_| invalid())?;
+        let (vault, asker) = (&self.kms.vault, self.asker());
+        let token: Option<GrantToken> = vault.open_token(TokenKind::Grant, &sealed, asker, self.deadline()).await?;
+        let token = token.ok_or_else(invalid)?;
+        self.look_for_grant(token.key, token.grant).await?.ok_or_else(invalid)
+    }
+
+    async fn look_for_grant(&self, key: KeyId, id: GrantId) -> Result<Option<Arc<Grant>>, KmsError> {
+        let (store, region) = (&self.kms.store, &self.realm().region);
+        if let Some(grant) = store.view().grant(region, key, id) {
+            return Ok(Some(grant));
+        }
+        store.follow().await.map_err(failure::store)?;
+        Ok(store.view().grant(region, key, id))
+    }
+
+    async fn seal_grant_token(&self, key: KeyId, grant: GrantId) -> Result<String, KmsError> {
+        let token = GrantToken { key, grant };
+        let sealed = self.kms.vault.seal_token(TokenKind::Grant, &token, self.asker(), self.deadline()).await?;
+        Ok(STANDARD.encode(sealed))
+    }
+
+    /// The grant of that id, if the key has it.
+    pub fn grant_of(&self, key: &Authorized, id: GrantId) -> Option<Arc<Grant>> {
+        self.kms.store.view().grant(&self.realm().region, key.key().id, id)
+    }
+
+    /// The next `n` grants of a key, by id: all, or those of one grantee.
+    pub fn grants_after(
+        &self,
+        key: &Authorized,
+        grantee: Option<&Party>,
+        after: Option<GrantId>,
+        n: usize,
+    ) -> Vec<Arc<Grant>> {
+        self.kms.store.view().grants_after(&self.realm().region, key.key().id, grantee, after, n)
+    }
+
+    /// The next `n` grants that `retiring` may retire, by key and id. The caller has been authorized for
+    /// ListRetirableGrants.
+    pub fn retirable_grants_after(
+        &self,
+        retiring: &Party,
+        after: Option<(KeyId, GrantId)>,
+        n: usize,
+    ) -> Vec<Arc<Grant>> {
+        self.kms.store.view().retirable_grants_after(&self.realm().region, retiring, after, n)
+    }
+
+    /// Shows in the audit record which grant a call was about.
+    fn note_grant(&self, id: GrantId) {
+        self.note_more("grantId", id.to_string().into());
+    }
+}
+
+fn no_such_grant(id: GrantId) -> KmsError {
+    KmsError::new(Code::NotFoundException, format!("Grant ID {id} not found"))
+}

@@ -1,0 +1,32 @@
+//! RevokeGrant: <https://docs.aws.amazon.com/kms/latest/APIReference/API_RevokeGrant.html>.
+
+use super::{
+    Operation,
+    answer::Nothing,
+    end_dry_run,
+    member::{GrantIdText, KeyText, request},
+};
+use crate::{action::Action, error::KmsError, kms::cx::Cx};
+
+request! {
+    /// Takes back what a grant gives, by whoever may for the key.
+    RevokeGrant {
+        key_id: KeyText = required "KeyId",
+        grant_id: GrantIdText = required "GrantId",
+        dry_run: bool = default "DryRun",
+    }
+}
+
+impl Operation for RevokeGrant {
+    const NAME: &'static str = "RevokeGrant";
+    const READ_ONLY: bool = false;
+    type Answer = Nothing;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
+        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::RevokeGrant)?;
+        let grant = cx.grant(key.key().id, self.grant_id.checked()?).await?;
+        end_dry_run(self.dry_run)?;
+        cx.delete_grant(&key, &grant).await?;
+        Ok(Nothing)
+    }
+}

@@ -46,8 +46,9 @@ impl Operation for CreateGrant {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+        let grantee = party(self.grantee, self.grantee_service)?;
         let terms = Terms {
-            grantee: party(self.grantee, self.grantee_service)?.ok_or_else(|| KmsError::invalid(missing(GRANTEE)))?,
+            grantee: grantee.ok_or_else(|| KmsError::invalid(missing("granteePrincipal")))?,
             retiring: party(self.retiring, self.retiring_service)?,
             operations: self.operations.0,
             constraints: self.constraints.checked()?,
@@ -63,8 +64,6 @@ impl Operation for CreateGrant {
         Ok(Answer { grant_token: made.token, grant_id: made.id })
     }
 }
-
-const GRANTEE: &str = "granteePrincipal";
 
 /// A principal or a service, whichever is given.
 ///

@@ -1,6 +1,6 @@
 //! What ListGrants and ListRetirableGrants answer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -53,14 +53,12 @@ struct Shown {
     source_arn: Option<String>,
 }
 
-type Pairs = std::collections::BTreeMap<String, String>;
-
 #[derive(Serialize)]
 enum ShownContext {
     #[serde(rename = "EncryptionContextEquals")]
-    Equals(Pairs),
+    Equals(BTreeMap<String, String>),
     #[serde(rename = "EncryptionContextSubset")]
-    Subset(Pairs),
+    Subset(BTreeMap<String, String>),
 }
 
 impl Grants {

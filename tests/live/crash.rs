@@ -12,7 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aws_sdk_kms::{Client, operation::RequestId, primitives::Blob, types::KeyState};
+use aws_sdk_kms::{
+    Client,
+    operation::RequestId,
+    primitives::Blob,
+    types::{GrantOperation, KeyState},
+};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -28,7 +33,7 @@ const CLIENTS: usize = 6;
 const SAMPLE: usize = 8;
 /// A start after a kill.
 const START: Duration = Duration::from_secs(30);
-/// Of this many keys one is scheduled for deletion, and one is rotated.
+/// Of this many keys one is scheduled for deletion, one is rotated, one is granted, and of one the grant is revoked.
 const DOOMED: usize = 5;
 
 /// With `STRONGROOM_ALL=1` ten times as many.
@@ -44,7 +49,16 @@ struct Ledger {
     ciphertexts: Vec<Ciphertext>,
     doomed: Vec<String>,
     rotated: Vec<String>,
+    granted: Vec<Granted>,
+    revoked: Vec<Granted>,
     requests: Vec<String>,
+}
+
+#[derive(Clone)]
+struct Granted {
+    key: String,
+    grant: String,
+    token: String,
 }
 
 #[derive(Clone)]
@@ -60,6 +74,7 @@ struct Sight {
     aliases: Vec<(String, String)>,
     ciphertexts: Vec<Ciphertext>,
     rotated: Vec<String>,
+    granted: Vec<Granted>,
 }
 
 #[test]
@@ -109,12 +124,13 @@ fn survive(mut server: Server, kills: usize) {
     runtime.block_on(nothing_is_back(&server, &ledger));
     assert_eq!(server.stop().to_string(), "exit status: 0");
     println!(
-        "{kills} kills: {} keys, {} aliases, {} ciphertexts, {} rotations and {} audit records acknowledged, none lost; \
+        "{kills} kills: {} keys, {} aliases, {} ciphertexts, {} rotations, {} grants and {} audit records acknowledged, none lost; \
          {} torn audit lines; {tokens_lost} tokens lost by SoftHSM2; slowest start {slowest_start:.1?}; {:.1?} in all",
         whole.keys.len(),
         whole.aliases.len(),
         whole.ciphertexts.len(),
         whole.rotated.len(),
+        whole.granted.len(),
         ledger.lock().unwrap().requests.len(),
         audit.torn,
         began.elapsed(),
@@ -221,9 +237,28 @@ async fn load(kms: Client, ledger: Arc<Mutex<Ledger>>) {
 
         if turn % DOOMED == 0 {
             let Ok(rotated) = kms.rotate_key_on_demand().key_id(&id).send().await else { return };
-            ledger.lock().unwrap().acknowledge(rotated.request_id(), |ledger| ledger.rotated.push(id));
+            ledger.lock().unwrap().acknowledge(rotated.request_id(), |ledger| ledger.rotated.push(id.clone()));
+        }
+        if matches!(turn % DOOMED, 1 | 2) && grant(&kms, &ledger, id, turn % DOOMED == 2).await.is_none() {
+            return;
         }
     }
+}
+
+/// Makes a grant, and perhaps revokes it.
+async fn grant(kms: &Client, ledger: &Mutex<Ledger>, key: String, revokes: bool) -> Option<()> {
+    let grantee = format!("arn:aws:iam::{ACCOUNT}:user/grantee");
+    let create = kms.create_grant().key_id(&key).grantee_principal(grantee).operations(GrantOperation::Encrypt);
+    let made = create.send().await.ok()?;
+    let (request, grant, token) = (made.request_id(), made.grant_id().unwrap(), made.grant_token().unwrap());
+    let granted = Granted { key, grant: grant.to_owned(), token: token.to_owned() };
+    if !revokes {
+        ledger.lock().unwrap().acknowledge(request, |ledger| ledger.granted.push(granted));
+        return Some(());
+    }
+    let revoked = kms.revoke_grant().key_id(&granted.key).grant_id(grant).send().await.ok()?;
+    ledger.lock().unwrap().acknowledge(revoked.request_id(), |ledger| ledger.revoked.push(granted));
+    Some(())
 }
 
 impl Ledger {
@@ -240,6 +275,7 @@ struct Mark {
     aliases: usize,
     ciphertexts: usize,
     rotated: usize,
+    granted: usize,
 }
 
 impl Mark {
@@ -254,21 +290,23 @@ impl Mark {
             aliases: pick(&ledger.aliases, self.aliases, round),
             ciphertexts: pick(&ledger.ciphertexts, self.ciphertexts, round),
             rotated: pick(&ledger.rotated, self.rotated, round),
+            granted: pick(&ledger.granted, self.granted, round),
         };
-        let Ledger { keys, aliases, ciphertexts, rotated, .. } = ledger;
+        let Ledger { keys, aliases, ciphertexts, rotated, granted, .. } = ledger;
         let (keys, aliases, ciphertexts) = (keys.len(), aliases.len(), ciphertexts.len());
-        (sight, Self { keys, aliases, ciphertexts, rotated: rotated.len() })
+        (sight, Self { keys, aliases, ciphertexts, rotated: rotated.len(), granted: granted.len() })
     }
 }
 
 impl Sight {
     fn whole(ledger: &Ledger) -> Self {
-        let Ledger { keys, aliases, ciphertexts, rotated, .. } = ledger;
+        let Ledger { keys, aliases, ciphertexts, rotated, granted, .. } = ledger;
         Self {
             keys: keys.clone(),
             aliases: aliases.clone(),
             ciphertexts: ciphertexts.clone(),
             rotated: rotated.clone(),
+            granted: granted.clone(),
         }
     }
 }
@@ -291,6 +329,12 @@ async fn all_is_there(server: &Server, sight: &Sight) {
     for id in &sight.rotated {
         let rotations = kms.list_key_rotations().key_id(id).send().await.expect("an acknowledged rotation is listed");
         assert_eq!(rotations.rotations().len(), 1, "{id}");
+    }
+    for Granted { key, grant, token } in &sight.granted {
+        let listed = kms.list_grants().key_id(key).grant_id(grant).send().await.expect("the grants are listed");
+        assert_eq!(listed.grants().len(), 1, "an acknowledged grant is not listed: {key} {grant}");
+        let described = kms.describe_key().key_id(key).grant_tokens(token).send().await;
+        described.expect("a token of an acknowledged grant is good");
     }
 }
 
@@ -330,13 +374,19 @@ async fn nothing_is_half_made(server: &Server, ledger: &Mutex<Ledger>, thoroughl
     assert!(resolved.values().all(|id| listed.contains(id)), "an alias without its key");
 }
 
-/// A key that was scheduled for deletion stays so.
+/// A key that was scheduled for deletion stays so, and a grant that was revoked is no more.
 async fn nothing_is_back(server: &Server, ledger: &Mutex<Ledger>) {
     let kms = sdk::client(server);
     let doomed = ledger.lock().unwrap().doomed.clone();
     for id in &doomed {
         let described = kms.describe_key().key_id(id).send().await.unwrap();
         assert_eq!(described.key_metadata().unwrap().key_state(), Some(&KeyState::PendingDeletion), "{id}");
+    }
+    let revoked = ledger.lock().unwrap().revoked.clone();
+    for Granted { key, grant, token } in &revoked {
+        let listed = kms.list_grants().key_id(key).send().await.unwrap();
+        assert!(listed.grants().is_empty(), "a revoked grant is back: {key} {grant}");
+        assert!(kms.describe_key().key_id(key).grant_tokens(token).send().await.is_err(), "{key} {grant}");
     }
 }
 

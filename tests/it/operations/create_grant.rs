@@ -162,11 +162,12 @@ async fn a_source_is_an_arn_of_an_account() {
         world.ok("CreateGrant", constraints(good)).await;
     }
     let at = "at 'constraints.sourceArn' failed to satisfy constraint: Member must";
+    let pattern = "satisfy regular expression pattern: ^arn:aws[a-z0-9-]*:[a-z0-9-]+:[a-z0-9-]*:[0-9]{12}:.+$";
     for (bad, rule) in [
-        ("arn:aws:s3:::b", "have length greater than or equal to 20".to_owned()),
-        ("arn:aws:s3:::a-bucket-of-somebody", "satisfy regular expression pattern: ^arn:aws[a-z0-9-]*:[a-z0-9-]+:[a-z0-9-]*:[0-9]{12}:.+$".to_owned()),
-        ("arn:other:s3::111122223333:b", "satisfy regular expression pattern: ^arn:aws[a-z0-9-]*:[a-z0-9-]+:[a-z0-9-]*:[0-9]{12}:.+$".to_owned()),
-        ("arn:aws:S3::111122223333:bb", "satisfy regular expression pattern: ^arn:aws[a-z0-9-]*:[a-z0-9-]+:[a-z0-9-]*:[0-9]{12}:.+$".to_owned()),
+        ("arn:aws:s3:::b", "have length greater than or equal to 20"),
+        ("arn:aws:s3:::a-bucket-of-somebody", pattern),
+        ("arn:other:s3::111122223333:b", pattern),
+        ("arn:aws:S3::111122223333:bb", pattern),
     ] {
         let message = format!("1 validation error detected: Value '{bad}' {at} {rule}");
         world.refuse("CreateGrant", constraints(bad), "ValidationException", &message).await;

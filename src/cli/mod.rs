@@ -4,7 +4,10 @@ use std::{fmt::Write, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::kms::admin::{Admin, Credentials};
+use crate::{
+    clock::heartbeat::{Heartbeat, Jump},
+    kms::admin::{Admin, Credentials},
+};
 
 /// A key management service that speaks the AWS KMS API in front of a PKCS#11 HSM.
 #[derive(Parser)]
@@ -41,6 +44,9 @@ pub enum Verb {
     /// Look after principals
     #[command(subcommand)]
     Principal(PrincipalVerb),
+    /// Look after the clock, which deletions wait for
+    #[command(subcommand)]
+    Clock(ClockVerb),
 }
 
 /// Which deployment.
@@ -185,6 +191,36 @@ pub enum PrincipalVerb {
         #[arg(long, value_name = "FILE")]
         policy: PathBuf,
     },
+}
+
+/// Verbs on the clock.
+#[derive(Subcommand)]
+pub enum ClockVerb {
+    /// Print how long the deployment has run, and whether its clock has jumped
+    Show(Which),
+    /// Say that the date of this machine is right, after a jump that stopped deletions
+    Confirm(Which),
+}
+
+/// How long the deployment has run, and whether its clock has jumped.
+pub fn clock(heartbeat: Option<Heartbeat>) -> String {
+    let Some(Heartbeat { began, last, running, jump }) = heartbeat else { return "it has not run yet\n".to_owned() };
+    let seconds = running.ms() / 1000;
+    let mut text = format!("it has run for {seconds} s since {began}, as of {last}\n");
+    if let Some(Jump { from, to }) = jump {
+        let _ = writeln!(text, "its clock has jumped from {from} to {to}: nothing is deleted or expires");
+    }
+    text
+}
+
+/// What confirming the clock has changed.
+pub fn confirmed(jump: Option<Jump>) -> String {
+    match jump {
+        Some(Jump { from, to }) => {
+            format!("the jump from {from} to {to} is confirmed: what is due is done again, within a minute\n")
+        }
+        None => "the clock was not in doubt\n".to_owned(),
+    }
 }
 
 /// An access key, as lines for a shell.

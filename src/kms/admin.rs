@@ -13,7 +13,10 @@ use uuid::Uuid;
 use crate::{
     arn::AccountId,
     authn::Vault,
-    clock::Timestamp,
+    clock::{
+        Timestamp,
+        heartbeat::{Heartbeat, Jump},
+    },
     error::{Code, KmsError},
     failure,
     hsm::{Answer, Command, Hsm, Place},
@@ -201,6 +204,24 @@ impl Admin {
             true => Ok(()),
             false => Err(KmsError::new(Code::NotFoundException, format!("there is no access key {id}"))),
         }
+    }
+}
+
+impl Admin {
+    /// The last heartbeat of the service; `None` before its first.
+    ///
+    /// # Errors
+    /// As the store answers.
+    pub async fn heartbeat(&self) -> Result<Option<Heartbeat>, KmsError> {
+        self.store.heartbeat().await.map_err(failure::store)
+    }
+
+    /// Says that the date is right, so that what is due may be done again; answers the jump that made it doubtful, if any.
+    ///
+    /// # Errors
+    /// As the store answers.
+    pub async fn confirm_clock(&self) -> Result<Option<Jump>, KmsError> {
+        self.store.confirm_clock().await.map_err(failure::store)
     }
 }
 

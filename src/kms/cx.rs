@@ -1,6 +1,9 @@
 //! One request's view of the service. Operations reach store and HSM through it and by no other way.
 
-use std::{sync::Mutex, time::Instant};
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Map, Value};
 
@@ -8,7 +11,7 @@ use crate::{
     access::{self, Caller, Resolved},
     action::Action,
     arn::Realm,
-    clock::Timestamp,
+    clock::{Moment, Timestamp},
     error::{Code, KmsError},
     hsm::Asker,
     key::reference::{KeyId, KeyRef},
@@ -38,6 +41,24 @@ impl<'a> Cx<'a> {
     /// When the request came; the same through all of it.
     pub fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// When the request came, and how long the deployment had run then.
+    ///
+    /// # Errors
+    /// As the store answers.
+    pub async fn moment(&self) -> Result<Moment, KmsError> {
+        Ok(Moment { now: self.now, running: self.kms.running().await? })
+    }
+
+    /// When it is `date`, if nobody sets the clock.
+    ///
+    /// # Errors
+    /// As the store answers.
+    pub async fn moment_at(&self, date: Timestamp) -> Result<Moment, KmsError> {
+        let left = u64::try_from(date.since_ms(self.now)).unwrap_or(0);
+        let Moment { running, .. } = self.moment().await?.plus(Duration::from_millis(left));
+        Ok(Moment { now: date, running })
     }
 
     /// By when the HSM must have answered.

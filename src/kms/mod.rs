@@ -12,6 +12,7 @@ mod invocations;
 mod keys;
 pub mod multi_region;
 mod padding;
+mod pulse;
 mod readiness;
 mod recipient;
 mod record;
@@ -47,6 +48,7 @@ use crate::{
 use cx::Cx;
 use invocations::Invocations;
 use padding::PaddingFailures;
+use pulse::Pulse;
 use readiness::Readiness;
 use record::Record;
 use rotation::Worn;
@@ -107,6 +109,7 @@ pub struct Kms {
     invocations: Invocations,
     worn: Worn,
     padding_failures: PaddingFailures,
+    pulse: Pulse,
     readiness: Readiness,
 }
 
@@ -139,6 +142,7 @@ impl Kms {
             invocations: Invocations::new(store.clone()),
             worn: Worn::default(),
             padding_failures: PaddingFailures::default(),
+            pulse: Pulse::default(),
             readiness: Readiness::default(),
             metrics: Metrics::new(),
             store,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    clock::Timestamp,
+    clock::Moment,
     error::KmsError,
     failure,
     hsm::{Command, Kind},
@@ -38,16 +38,16 @@ impl Kms {
         admin::found(&self.store, &self.hsm, &self.vault, &self.settings.account, self.now()).await
     }
 
-    /// Keys whose deletion date has come.
-    pub fn keys_due_for_deletion(&self, n: usize) -> Vec<Key> {
-        self.store.view().due_for_deletion(self.now(), n).iter().map(|entry| entry.key.clone()).collect()
+    /// Keys that are to be deleted at this moment.
+    pub fn keys_due_for_deletion(&self, moment: Moment, n: usize) -> Vec<Key> {
+        self.store.view().due_for_deletion(moment, n).iter().map(|entry| entry.key.clone()).collect()
     }
 
     /// Deletes a key that is due: its materials in the HSM, then the key, its aliases and wrapped materials.
     ///
     /// # Errors
     /// As HSM and store answer; the key stays pending deletion then, and unusable.
-    pub async fn delete_key(&self, key: &Key) -> Result<(), KmsError> {
+    pub async fn delete_key(&self, key: &Key, moment: Moment) -> Result<(), KmsError> {
         let view = self.store.view();
         let others =
             key.multi_region.iter().flat_map(|family| family.regions()).filter(|region| **region != key.region);
@@ -56,7 +56,7 @@ impl Kms {
         for material in key.materials.iter().filter(|material| !is_shared(material)) {
             self.destroy(Arc::clone(material)).await?;
         }
-        self.store.delete_key(&key.region, key.id, self.now()).await.map_err(failure::store)
+        self.store.delete_key(&key.region, key.id, moment).await.map_err(failure::store)
     }
 
     /// Intents that are older than `age`.
@@ -64,9 +64,36 @@ impl Kms {
     /// # Errors
     /// As the store answers.
     pub async fn intents_older_than(&self, age: Duration) -> Result<Vec<Intent>, KmsError> {
-        let age = i64::try_from(age.as_millis()).map_err(KmsError::internal)?;
-        let time = Timestamp::from_ms(self.now().ms().saturating_sub(age));
+        let time = self.running().await?.minus(age);
         self.store.intents_before(time).await.map_err(failure::store)
+    }
+
+    /// Clears up after an abandoned intent: what it may have led to is destroyed, unless a key names it after all.
+    ///
+    /// # Errors
+    /// As HSM and store answer.
+    pub async fn clear(&self, intent: &Intent) -> Result<(), KmsError> {
+        if self.store.view().family(intent.key).iter().any(|entry| entry.key.names_object(&intent.cka_id)) {
+            return self.store.forget_intent(intent).await.map_err(failure::store);
+        }
+        self.abandon(intent).await?;
+        tracing::info!(key = %intent.key, "an object without a key was destroyed on the HSM");
+        Ok(())
+    }
+
+    /// Takes out of every key what is not valid any more; answers how many materials that were.
+    ///
+    /// # Errors
+    /// The first that HSM or store answer; the other materials are taken out all the same.
+    pub async fn expire_materials(&self, moment: Moment) -> Result<usize, KmsError> {
+        let mut outcomes = Vec::new();
+        for entry in self.store.view().expired(moment) {
+            for name in entry.key.expired(moment) {
+                let still = |key: &Key| key.expired(moment).any(|expired| expired == name);
+                outcomes.push(self.remove_material(&entry.key, name, still).await.map(usize::from));
+            }
+        }
+        outcomes.into_iter().sum()
     }
 
     /// Destroys the object that `intent` may have led to, and forgets the intent.

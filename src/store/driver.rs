@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const READERS: u32 = 3;
 
 /// Every schema there has been, as the step that leads to it from the one before; the version is the position.
-const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 
 /// The connections to one database.
 pub(super) struct Driver {

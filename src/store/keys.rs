@@ -13,9 +13,10 @@ use super::{
     ATTEMPTS, ChangeError, Kind, Store, StoreError,
     document::Document,
     driver::{self, Write},
+    heartbeat::bigint,
 };
 use crate::{
-    clock::Timestamp,
+    clock::{Moment, Running},
     key::{Alias, Key, grant::Grant, material::Keeping, reference::KeyId, spec::KeySpec},
 };
 
@@ -36,8 +37,8 @@ pub struct Intent {
     pub spec: KeySpec,
     /// CKA_ID of the object.
     pub cka_id: [u8; 16],
-    /// When it was meant.
-    pub made: Timestamp,
+    /// When it was meant, by running time: a jump of the clock makes nothing old.
+    pub made: Running,
 }
 
 impl Document for Key {
@@ -119,7 +120,7 @@ impl Store {
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn delete_key(&self, region: &str, id: KeyId, now: Timestamp) -> Result<(), StoreError> {
+    pub async fn delete_key(&self, region: &str, id: KeyId, moment: Moment) -> Result<(), StoreError> {
         let name = key_name(region, id);
         let mut write = self.0.driver.write("delete the key").await?;
         write.delete_children(Alias::KIND, &name).await?;
@@ -128,7 +129,7 @@ impl Store {
         relatives.remove(region);
         write.delete(Key::KIND, &name).await?;
         for Relative { mut key, revision } in relatives.into_values() {
-            key.lose_relative(region, now);
+            key.lose_relative(region, moment);
             write.replace(&key, revision).await?;
         }
         self.commit(write).await
@@ -146,7 +147,7 @@ impl Store {
             .bind(&intent.region)
             .bind(intent.key.to_string())
             .bind(intent.spec.as_str())
-            .bind(intent.made.ms())
+            .bind(bigint(intent.made))
             .execute(write.connection())
             .await
             .map_err(StoreError::sql(WHAT))?;
@@ -172,13 +173,13 @@ impl Store {
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn intents_before(&self, time: Timestamp) -> Result<Vec<Intent>, StoreError> {
+    pub async fn intents_before(&self, time: Running) -> Result<Vec<Intent>, StoreError> {
         const WHAT: &str = "list the intents";
         let mut connection = self.0.driver.reader(WHAT).await?;
         let text =
             "SELECT cka_id, region, key_id, spec, made FROM intents WHERE made < $1 ORDER BY made, cka_id LIMIT $2";
         let rows = sqlx::query(text)
-            .bind(time.ms())
+            .bind(bigint(time))
             .bind(INTENTS)
             .fetch_all(&mut *connection)
             .await
@@ -240,6 +241,7 @@ impl Intent {
         let (Some(cka_id), Some(key), Some(spec)) = (cka_id, KeyId::parse(&key), spec) else {
             return Err(sqlx::Error::Decode("an intent without a key id, a key spec and 16 bytes of CKA_ID".into()));
         };
-        Ok(Self { region: row.try_get("region")?, key, spec, cka_id, made: Timestamp::from_ms(row.try_get("made")?) })
+        let made = u64::try_from(row.try_get::<i64, _>("made")?).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        Ok(Self { region: row.try_get("region")?, key, spec, cka_id, made: Running::from_ms(made) })
     }
 }

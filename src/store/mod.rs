@@ -17,6 +17,7 @@ mod error;
 mod feed;
 mod granted;
 mod grants;
+mod heartbeat;
 mod invocations;
 mod keys;
 mod principals;

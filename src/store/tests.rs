@@ -7,9 +7,9 @@ use std::{
 use super::*;
 use crate::{
     arn::AccountId,
-    clock::Timestamp,
+    clock::{Moment, Running, Timestamp},
     key::{
-        Alias, Key,
+        Alias, Key, Scheduled,
         grant::{Constraints, Grant, GrantId, GrantOperation, Party, Terms},
         material::{Keeping, Material, MaterialId},
         reference::KeyId,
@@ -19,6 +19,8 @@ use crate::{
     principal::Principal,
 };
 
+/// When keys are deleted.
+const MOMENT: Moment = Moment { now: Timestamp::from_ms(9), running: Running::from_ms(5) };
 const REGION: &str = "eu-west-1";
 const POLICY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"kms:*","Resource":"*"}]}"#;
 const IDENTITY_POLICY: &str =
@@ -91,13 +93,13 @@ fn principal() -> Principal {
     Principal::try_from("arn:aws:iam::111122223333:user/alice".to_owned()).expect("a principal")
 }
 
-fn intent(n: u8, made: i64) -> Intent {
+fn intent(n: u8, made: u64) -> Intent {
     Intent {
         region: REGION.into(),
         key: id(1),
         spec: KeySpec::SymmetricDefault,
         cka_id: [n; 16],
-        made: Timestamp::from_ms(made),
+        made: Running::from_ms(made),
     }
 }
 
@@ -179,7 +181,7 @@ async fn a_key_is_changed_or_refused_or_gone() {
     assert!(matches!(refused, Err(ChangeError::Refused("refused"))));
     assert_eq!(world.store.view().key(REGION, id).expect("there").key.description, "new");
 
-    world.store.delete_key(REGION, id, Timestamp::from_ms(9)).await.expect("deleted");
+    world.store.delete_key(REGION, id, MOMENT).await.expect("deleted");
     let gone = world.store.change_key(REGION, id, describe("late")).await;
     assert!(matches!(gone, Err(ChangeError::NotFound)));
     assert!(world.store.view().key(REGION, id).is_none());
@@ -261,7 +263,7 @@ async fn the_feed_shows_what_the_other_process_did() {
     assert_eq!(other.follow().await.expect("followed"), 2, "one for each document, however often it changed");
     assert_eq!(other.view().key(REGION, id).expect("there").key.description, "2");
 
-    world.store.delete_key(REGION, id, Timestamp::from_ms(9)).await.expect("deleted");
+    world.store.delete_key(REGION, id, MOMENT).await.expect("deleted");
     other.follow().await.expect("followed");
     assert!(other.view().key(REGION, id).is_none());
     assert!(other.view().alias(REGION, "alias/a").is_none());
@@ -355,7 +357,7 @@ async fn a_key_clears_the_intents_of_the_objects_it_names() {
         store.intend(&intent).await.expect("stored");
     }
     assert_eq!(store.intend(&intent(9, 99)).await.expect_err("meant before").kind, Kind::Conflict);
-    let old = |before| async move { store.intents_before(Timestamp::from_ms(before)).await.expect("asked") };
+    let old = |before| async move { store.intents_before(Running::from_ms(before)).await.expect("asked") };
     assert_eq!(old(20).await, [intent(9, 10)]);
 
     // The key names object 9 when it is made, and object 8 after a rotation.
@@ -368,7 +370,7 @@ async fn a_key_clears_the_intents_of_the_objects_it_names() {
     store.change_key(REGION, id(1), rotate).await.expect("changed");
     assert_eq!(old(99).await, [intent(7, 30)]);
 
-    store.delete_key(REGION, id(1), Timestamp::from_ms(9)).await.expect("deleted");
+    store.delete_key(REGION, id(1), MOMENT).await.expect("deleted");
     assert_eq!(old(99).await, [intent(7, 30)], "an object that the key did not name is still to be destroyed");
     store.forget_intent(&intent(7, 30)).await.expect("forgotten");
     assert!(old(99).await.is_empty());
@@ -422,11 +424,13 @@ async fn keys_are_due_when_their_date_has_come() {
     let world = World::new().await;
     for n in 1..=3 {
         let date = Some(Timestamp::from_ms(i64::from(n) * 100));
-        let key = Key { state: KeyState::PendingDeletion, deletion_date: date, ..key(id(n)) };
+        let scheduled = Some(Scheduled { after: Running::from_ms(5), by: String::new() });
+        let key = Key { state: KeyState::PendingDeletion, deletion_date: date, scheduled, ..key(id(n)) };
         world.store.insert_key(&key).await.expect("stored");
     }
     let due = |now, n| -> Vec<KeyId> {
-        world.store.view().due_for_deletion(Timestamp::from_ms(now), n).iter().map(|entry| entry.key.id).collect()
+        let moment = Moment { now: Timestamp::from_ms(now), running: Running::from_ms(5) };
+        world.store.view().due_for_deletion(moment, n).iter().map(|entry| entry.key.id).collect()
     };
     assert!(due(99, 9).is_empty());
     assert_eq!(due(200, 9), [id(1), id(2)]);
@@ -496,7 +500,7 @@ async fn a_database_of_a_later_version_is_refused() {
     assert_eq!(error.kind, Kind::Schema);
     assert_eq!(
         error.source().map(ToString::to_string).as_deref(),
-        Some("the database has schema version 99; this program supports versions 1 to 2")
+        Some("the database has schema version 99; this program supports versions 1 to 3")
     );
 }
 
@@ -507,11 +511,13 @@ async fn keys_of_the_first_version_are_read() {
     for key in [&plain, &shared] {
         world.store.insert_key(key).await.expect("stored");
     }
+    // The age of an intent was a date.
+    world.store.intend(&intent(7, 1_767_225_600_000)).await.expect("stored");
     raw_write(
         &world.path(),
         "UPDATE documents SET body = json_remove(json_set(body, '$.multi_region', \
          json(CASE WHEN id LIKE '%mrk-%' THEN 'true' ELSE 'false' END)), '$.generations'); \
-         UPDATE schema_version SET version = 1",
+         UPDATE schema_version SET version = 1; DROP TABLE heartbeat",
     );
     let view_of = |store: &Store, id| store.view().key(REGION, id).expect("there").key.clone();
     let store = world.other().await;
@@ -519,6 +525,7 @@ async fn keys_of_the_first_version_are_read() {
     let read = view_of(&store, shared.id);
     assert!(read.is_primary() && read.current_material_id().is_some());
     assert_eq!(read, Key { generations: Vec::new(), ..shared });
+    assert_eq!(store.intents_before(Running::from_ms(1)).await.expect("asked"), [intent(7, 0)]);
 }
 
 #[tokio::test]
@@ -621,7 +628,7 @@ async fn a_deleted_key_takes_its_grants_with_it_everywhere() {
     }
     let other = world.other().await;
     assert_eq!(other.view().count_grants(REGION, key), 3);
-    world.store.delete_key(REGION, key, Timestamp::from_ms(6)).await.expect("deleted");
+    world.store.delete_key(REGION, key, MOMENT).await.expect("deleted");
     other.follow().await.expect("followed");
     for store in [&world.store, &other, &world.other().await] {
         assert_eq!(store.view().count_grants(REGION, key), 0);

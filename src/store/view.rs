@@ -12,7 +12,7 @@ use std::{
 use super::{AccessKey, PrincipalRecord, granted::Granted};
 use crate::{
     access::KeyEntry,
-    clock::Timestamp,
+    clock::{Moment, Timestamp},
     error::KmsError,
     key::{
         Alias, Key,
@@ -76,21 +76,26 @@ impl View {
         region.keys.range((start, Bound::Unbounded)).take(n).map(|(_, entry)| Arc::clone(entry)).collect()
     }
 
-    /// At most `n` keys of all regions whose time has come.
-    pub fn due_for_deletion(&self, now: Timestamp, n: usize) -> Vec<Arc<KeyEntry>> {
+    /// The keys of that id in all regions: one, or a multi-Region key and its relatives.
+    pub fn family(&self, id: KeyId) -> Vec<Arc<KeyEntry>> {
+        self.read().regions.values().filter_map(|region| region.keys.get(&id).cloned()).collect()
+    }
+
+    /// At most `n` keys of all regions that are to be deleted now.
+    pub fn due_for_deletion(&self, moment: Moment, n: usize) -> Vec<Arc<KeyEntry>> {
         let state = self.read();
         let due = state.regions.values().flat_map(|region| {
-            let due = region.due.iter().take_while(|(date, _)| *date <= now);
-            due.filter_map(|(_, id)| region.keys.get(id).cloned())
+            let due = region.due.iter().take_while(|(date, _)| *date <= moment.now);
+            due.filter_map(|(_, id)| region.keys.get(id))
         });
-        due.take(n).collect()
+        due.filter(|entry| entry.key.is_due_for_deletion(moment)).take(n).cloned().collect()
     }
 
     /// Keys of all regions that have imported material which is not valid any more.
-    pub fn expired(&self, now: Timestamp) -> Vec<Arc<KeyEntry>> {
+    pub fn expired(&self, moment: Moment) -> Vec<Arc<KeyEntry>> {
         let state = self.read();
         let keys = state.regions.values().flat_map(|region| region.keys.values());
-        keys.filter(|entry| entry.key.expired(now).next().is_some()).cloned().collect()
+        keys.filter(|entry| entry.key.expired(moment).next().is_some()).cloned().collect()
     }
 
     /// Keys of all regions whose next rotation is due.

@@ -5,6 +5,7 @@
 mod architecture;
 mod attestation;
 mod attester;
+mod clock;
 mod configuration;
 mod every_operation;
 mod faults;

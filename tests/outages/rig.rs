@@ -16,7 +16,7 @@ use strongroom::{
     arn::AccountId,
     audit::Trail,
     authn::Vault,
-    clock::{Clock, SystemClock},
+    clock::{Clock, Moment, Running, SystemClock},
     error::KmsError,
     hsm::{self, Hsm, Launch},
     key::reference::KeyId,
@@ -130,7 +130,7 @@ impl Rig {
     pub fn delete(&self, id: &str) -> Result<(), KmsError> {
         let id = KeyId::parse(id).unwrap();
         let key = self.store.view().key(REGION, id).unwrap().key.clone();
-        self.runtime.block_on(self.kms.delete_key(&key))
+        self.runtime.block_on(self.kms.delete_key(&key, Moment { now: SystemClock.now(), running: Running::default() }))
     }
 
     /// Asks until it succeeds; after how long, if in time.

@@ -6,7 +6,7 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 use strongroom::{
-    cli::{self, AccessKeyVerb, Cli, ClockVerb, ConfigVerb, Dev, HsmVerb, PrincipalVerb, Verb, Which},
+    cli::{self, AccessKeyVerb, Cli, ClockVerb, ConfigVerb, DeletedKeyVerb, Dev, HsmVerb, PrincipalVerb, Verb, Which},
     config::Config,
     dev::{self, Directory},
     hsm::{self, Launch, PinSource},
@@ -75,6 +75,10 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Hsm(verb) => look_after_hsm(verb).await,
         Verb::AccessKey(verb) => look_after_access_keys(verb).await,
         Verb::Principal(verb) => look_after_principals(verb).await,
+        Verb::DeletedKey(DeletedKeyVerb::List(which)) => {
+            let tombstones = admin(&which).await?.tombstones().await;
+            print(&cli::deleted_keys(&tombstones.map_err(Failure::new)?))
+        }
         Verb::Clock(verb) => look_after_the_clock(verb).await,
     }
 }

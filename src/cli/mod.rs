@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     clock::heartbeat::{Heartbeat, Jump},
+    key::tombstone::Tombstone,
     kms::admin::{Admin, Credentials},
 };
 
@@ -44,6 +45,9 @@ pub enum Verb {
     /// Look after principals
     #[command(subcommand)]
     Principal(PrincipalVerb),
+    /// Look at keys that were deleted
+    #[command(subcommand)]
+    DeletedKey(DeletedKeyVerb),
     /// Look after the clock, which deletions wait for
     #[command(subcommand)]
     Clock(ClockVerb),
@@ -191,6 +195,24 @@ pub enum PrincipalVerb {
         #[arg(long, value_name = "FILE")]
         policy: PathBuf,
     },
+}
+
+/// Verbs on keys that were deleted.
+#[derive(Subcommand)]
+pub enum DeletedKeyVerb {
+    /// List deleted keys: when each was made and deleted, whether it is destroyed, what it was, and who had it deleted
+    List(Which),
+}
+
+/// Deleted keys, a line each.
+pub fn deleted_keys(tombstones: &[Tombstone]) -> String {
+    let mut text = String::new();
+    for Tombstone { arn, spec, usage, created, scheduled_by, deleted, destroyed, .. } in tombstones {
+        let state = if destroyed.is_some() { "destroyed" } else { "left on the HSM" };
+        let by = scheduled_by.as_deref().unwrap_or("unknown");
+        let _ = writeln!(text, "{arn}  {created}  {deleted}  {state}  {spec} {usage}  {by}");
+    }
+    text
 }
 
 /// Verbs on the clock.

@@ -10,6 +10,7 @@ pub mod rotation;
 pub mod spec;
 pub mod state;
 pub mod tags;
+pub mod tombstone;
 
 use std::sync::Arc;
 

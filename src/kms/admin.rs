@@ -20,7 +20,10 @@ use crate::{
     error::{Code, KmsError},
     failure,
     hsm::{Answer, Command, Hsm, Place},
-    key::spec::{KeySpec, KeyUsage},
+    key::{
+        spec::{KeySpec, KeyUsage},
+        tombstone::Tombstone,
+    },
     kms::{
         keys::{random, random_material_id},
         sealing::mismatch,
@@ -208,6 +211,21 @@ impl Admin {
 }
 
 impl Admin {
+    /// What is remembered of the keys that were deleted, by region and key id.
+    ///
+    /// # Errors
+    /// As the store answers.
+    pub async fn tombstones(&self) -> Result<Vec<Tombstone>, KmsError> {
+        let mut all: Vec<Tombstone> = Vec::new();
+        loop {
+            let more = self.store.tombstones(all.last()).await.map_err(failure::store)?;
+            if more.is_empty() {
+                return Ok(all);
+            }
+            all.extend(more);
+        }
+    }
+
     /// The last heartbeat of the service; `None` before its first.
     ///
     /// # Errors

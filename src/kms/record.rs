@@ -80,6 +80,8 @@ const MAX_ENTRIES: usize = 64;
 pub struct Record {
     /// What the answer is known by.
     pub request_id: Uuid,
+    /// What the audit record is known by.
+    pub event_id: Uuid,
     /// When the call came.
     pub time: Timestamp,
     /// Who called, once proved.
@@ -100,6 +102,7 @@ impl Record {
     pub fn new(request_id: Uuid, time: Timestamp) -> Self {
         Self {
             request_id,
+            event_id: Uuid::new_v4(),
             time,
             identity: None,
             resources: Vec::new(),
@@ -151,6 +154,7 @@ impl Record {
     ) -> Result<(), AuditError> {
         let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let event = Event {
+            event_id: self.event_id,
             time: self.time,
             request_id: self.request_id,
             event_name: self.operation.map_or_else(|| header("x-amz-target"), |entry| entry.name),

@@ -61,7 +61,8 @@ impl Driver {
             .foreign_keys(true)
             .busy_timeout(PATIENCE)
             .disable_statement_logging();
-        let writer = pool(1, options.clone()).await?;
+        // What is deleted may be a wrapped key.
+        let writer = pool(1, options.clone().pragma("secure_delete", "on")).await?;
         migrate(&writer).await?;
         let readers = pool(READERS, options.pragma("query_only", "on")).await?;
         Ok(Self { writer, readers })

@@ -16,8 +16,8 @@ use super::{
     heartbeat::bigint,
 };
 use crate::{
-    clock::{Moment, Running},
-    key::{Alias, Key, grant::Grant, material::Keeping, reference::KeyId, spec::KeySpec},
+    clock::Running,
+    key::{Key, material::Keeping, reference::KeyId, spec::KeySpec},
 };
 
 /// The most intents answered at once.
@@ -114,27 +114,6 @@ impl Store {
         Err(StoreError::new(WHAT, Kind::Conflict).into())
     }
 
-    /// Deletes a key, its aliases and its grants; none is an error if it is gone already. Its relatives are told in the same
-    /// transaction. Call it when the key's objects are gone from the HSM. Intents stay: they are about objects that this key
-    /// does not name.
-    ///
-    /// # Errors
-    /// If the store fails.
-    pub async fn delete_key(&self, region: &str, id: KeyId, moment: Moment) -> Result<(), StoreError> {
-        let name = key_name(region, id);
-        let mut write = self.0.driver.write("delete the key").await?;
-        write.delete_children(Alias::KIND, &name).await?;
-        write.delete_children(Grant::KIND, &name).await?;
-        let mut relatives = write.family(region, id).await?.unwrap_or_default();
-        relatives.remove(region);
-        write.delete(Key::KIND, &name).await?;
-        for Relative { mut key, revision } in relatives.into_values() {
-            key.lose_relative(region, moment);
-            write.replace(&key, revision).await?;
-        }
-        self.commit(write).await
-    }
-
     /// Stores the intent to make an object on the HSM; make the object after this answers.
     ///
     /// # Errors
@@ -189,16 +168,16 @@ impl Store {
 }
 
 /// A key as it is stored, among its relatives.
-struct Relative {
-    key: Key,
-    revision: i64,
+pub(super) struct Relative {
+    pub(super) key: Key,
+    pub(super) revision: i64,
 }
 
-type Stored = BTreeMap<String, Relative>;
+pub(super) type Stored = BTreeMap<String, Relative>;
 
 impl Write<'_> {
     /// The key and its relatives; `None` if it is not there.
-    async fn family(&mut self, region: &str, id: KeyId) -> Result<Option<Stored>, StoreError> {
+    pub(super) async fn family(&mut self, region: &str, id: KeyId) -> Result<Option<Stored>, StoreError> {
         let Some(own) = self.relative(region, id).await? else { return Ok(None) };
         let others: Vec<String> = own.key.multi_region.iter().flat_map(|family| family.regions()).cloned().collect();
         let mut family = Stored::from([(region.to_owned(), own)]);

@@ -21,6 +21,7 @@ mod heartbeat;
 mod invocations;
 mod keys;
 mod principals;
+mod tombstones;
 mod view;
 
 #[cfg(test)]
@@ -107,6 +108,18 @@ impl Store {
         }
         self.proven_at(asked);
         Ok(changed)
+    }
+
+    /// Has nothing left of what was deleted or replaced: the database overwrites it, and the write-ahead log, where it may still
+    /// be, is written back and cut.
+    ///
+    /// # Errors
+    /// If the store fails. Whoever reads just then keeps the log from being cut, which is no error; the next time will do.
+    pub async fn scrub(&self) -> Result<(), StoreError> {
+        const WHAT: &str = "cut the write-ahead log";
+        let mut writer = self.0.driver.writer(WHAT).await?;
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *writer).await.map_err(StoreError::sql(WHAT))?;
+        Ok(())
     }
 
     /// How long ago the view was last proven up to date.

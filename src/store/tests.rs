@@ -4,17 +4,20 @@ use std::{
     collections::BTreeMap, error::Error, os::unix::fs::PermissionsExt, path::PathBuf, sync::Mutex, time::Instant,
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
+
 use super::*;
 use crate::{
-    arn::AccountId,
+    arn::{AccountId, Realm},
     clock::{Moment, Running, Timestamp},
     key::{
         Alias, Key, Scheduled,
         grant::{Constraints, Grant, GrantId, GrantOperation, Party, Terms},
-        material::{Keeping, Material, MaterialId},
+        material::{Keeping, Material, MaterialId, WrapMechanism},
         reference::KeyId,
         spec::{KeySpec, KeyUsage},
         state::KeyState,
+        tombstone::Tombstone,
     },
     principal::Principal,
 };
@@ -47,6 +50,12 @@ impl World {
         Store::open(&self.path()).await.expect("a store")
     }
 
+    /// Deletes a key.
+    async fn delete(&self, id: KeyId) {
+        let deleted = self.store.delete_key(REGION, id, MOMENT, |key, _| Some(tombstone(key))).await;
+        assert_eq!(deleted.expect("asked").expect("there").id, id);
+    }
+
     /// A key that is stored.
     async fn key(&self) -> Key {
         let key = key(id(1));
@@ -69,6 +78,12 @@ fn key(id: KeyId) -> Key {
     let mut key = Key::new(id, REGION, kind, POLICY.into(), Timestamp::from_ms(1));
     key.put_first(material(Keeping::Token { cka_id: vec![9; 16], member: None }));
     key
+}
+
+fn tombstone(key: &Key) -> Tombstone {
+    let account = AccountId::try_from("111122223333".to_owned()).expect("digits");
+    let realm = Realm { partition: "aws".to_owned(), account, region: key.region.clone() };
+    Tombstone::of(key, &[], &realm, Timestamp::from_ms(9))
 }
 
 fn alias(name: &str, target: KeyId) -> Alias {
@@ -181,7 +196,7 @@ async fn a_key_is_changed_or_refused_or_gone() {
     assert!(matches!(refused, Err(ChangeError::Refused("refused"))));
     assert_eq!(world.store.view().key(REGION, id).expect("there").key.description, "new");
 
-    world.store.delete_key(REGION, id, MOMENT).await.expect("deleted");
+    world.delete(id).await;
     let gone = world.store.change_key(REGION, id, describe("late")).await;
     assert!(matches!(gone, Err(ChangeError::NotFound)));
     assert!(world.store.view().key(REGION, id).is_none());
@@ -263,7 +278,7 @@ async fn the_feed_shows_what_the_other_process_did() {
     assert_eq!(other.follow().await.expect("followed"), 2, "one for each document, however often it changed");
     assert_eq!(other.view().key(REGION, id).expect("there").key.description, "2");
 
-    world.store.delete_key(REGION, id, MOMENT).await.expect("deleted");
+    world.delete(id).await;
     other.follow().await.expect("followed");
     assert!(other.view().key(REGION, id).is_none());
     assert!(other.view().alias(REGION, "alias/a").is_none());
@@ -370,7 +385,7 @@ async fn a_key_clears_the_intents_of_the_objects_it_names() {
     store.change_key(REGION, id(1), rotate).await.expect("changed");
     assert_eq!(old(99).await, [intent(7, 30)]);
 
-    store.delete_key(REGION, id(1), MOMENT).await.expect("deleted");
+    world.delete(id(1)).await;
     assert_eq!(old(99).await, [intent(7, 30)], "an object that the key did not name is still to be destroyed");
     store.forget_intent(&intent(7, 30)).await.expect("forgotten");
     assert!(old(99).await.is_empty());
@@ -417,6 +432,51 @@ async fn pages_are_in_order() {
     assert_eq!(names(&view.aliases_after(REGION, None, None, 2)), ["alias/a", "alias/b"]);
     assert_eq!(names(&view.aliases_after(REGION, Some(id(1)), Some("alias/a"), 9)), ["alias/b", "alias/c"]);
     assert!(view.aliases_after(REGION, Some(id(2)), None, 9).is_empty());
+}
+
+#[tokio::test]
+async fn a_key_gives_way_to_its_tombstone() {
+    let world = World::new().await;
+    let (store, key) = (&world.store, world.key().await);
+    store.insert_alias(&alias("a", key.id), 9).await.expect("asked");
+    assert_eq!(store.delete_key(REGION, key.id, MOMENT, |_, _| None).await.expect("asked"), None, "it was taken back");
+    assert!(store.view().key(REGION, key.id).is_some() && store.view().alias(REGION, "alias/a").is_some());
+
+    world.delete(key.id).await;
+    assert_eq!(
+        store.delete_key(REGION, key.id, MOMENT, |key, _| Some(tombstone(key))).await.expect("asked"),
+        None,
+        "it is gone"
+    );
+    for store in [store.clone(), world.other().await] {
+        assert_eq!(store.unfinished_tombstones().await.expect("asked"), [tombstone(&key)]);
+    }
+    store.finish_tombstone(&tombstone(&key), Timestamp::from_ms(10)).await.expect("finished");
+    assert!(store.unfinished_tombstones().await.expect("asked").is_empty());
+    let finished = Tombstone { remains: Vec::new(), destroyed: Some(Timestamp::from_ms(10)), ..tombstone(&key) };
+    assert_eq!(store.tombstones(None).await.expect("asked"), [finished.clone()]);
+    assert!(store.tombstones(Some(&finished)).await.expect("asked").is_empty());
+}
+
+#[tokio::test]
+async fn of_a_deleted_key_no_byte_is_left_in_the_files() {
+    let world = World::new().await;
+    let canary = STANDARD.encode([0xA5; 2000]);
+    let keeping =
+        Keeping::Wrapped { blob: vec![0xA5; 2000], mechanism: WrapMechanism::AesKeyWrapKwp, wrapping_key: vec![1] };
+    let key = Key { materials: vec![Arc::new(material(keeping))], ..key(id(1)) };
+    world.store.insert_key(&key).await.expect("stored");
+    let found = || -> Vec<bool> {
+        let files = std::fs::read_dir(world.path().parent().expect("a directory")).expect("read");
+        let read = |file: std::fs::DirEntry| std::fs::read(file.path()).expect("read");
+        let part = &canary.as_bytes()[..64];
+        files.map(|file| read(file.expect("a file")).windows(64).any(|window| window == part)).collect()
+    };
+    assert!(found().contains(&true), "it is found while it is there");
+    world.store.change_key(REGION, key.id, describe("longer")).await.expect("changed");
+    world.delete(key.id).await;
+    world.store.scrub().await.expect("scrubbed");
+    assert_eq!(found().into_iter().filter(|found| *found).count(), 0);
 }
 
 #[tokio::test]
@@ -628,7 +688,7 @@ async fn a_deleted_key_takes_its_grants_with_it_everywhere() {
     }
     let other = world.other().await;
     assert_eq!(other.view().count_grants(REGION, key), 3);
-    world.store.delete_key(REGION, key, MOMENT).await.expect("deleted");
+    world.delete(key).await;
     other.follow().await.expect("followed");
     for store in [&world.store, &other, &world.other().await] {
         assert_eq!(store.view().count_grants(REGION, key), 0);

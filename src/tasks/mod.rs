@@ -3,8 +3,10 @@
 mod clear_intents;
 mod delete_keys;
 mod expire_material;
+mod finish_deletions;
 mod follow_store;
 mod rotate_keys;
+mod scrub_store;
 
 use std::{sync::Arc, time::Duration};
 
@@ -73,7 +75,9 @@ async fn sweep(kms: &Kms) -> Vec<Round> {
         rounds.push(("expire material", expire_material::round(kms, moment).await));
     }
     rounds.push(("rotate keys", rotate_keys::round(kms, moment).await));
+    rounds.push(("finish deletions", finish_deletions::round(kms).await));
     rounds.push(("clear intents", clear_intents::round(kms).await));
+    rounds.push(("scrub the store", scrub_store::round(kms).await));
     rounds
 }
 

@@ -11,6 +11,7 @@ pub mod spec;
 pub mod state;
 pub mod tags;
 pub mod tombstone;
+pub mod usage;
 
 use std::sync::Arc;
 

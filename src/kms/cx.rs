@@ -20,6 +20,9 @@ use crate::{
     principal::Principal,
 };
 
+/// ARNs for the audit record, and ids of keys.
+type Touched = (Vec<String>, Vec<KeyId>);
+
 /// One authenticated request.
 pub struct Cx<'a> {
     pub(super) kms: &'a Kms,
@@ -28,7 +31,7 @@ pub struct Cx<'a> {
     realm: Realm,
     now: Timestamp,
     deadline: Instant,
-    touched: Mutex<Vec<String>>,
+    touched: Mutex<Touched>,
     additional: Mutex<Map<String, Value>>,
 }
 
@@ -150,12 +153,13 @@ impl<'a> Cx<'a> {
 
     fn touch(&self, resolved: Resolved) -> Resolved {
         self.note(resolved.arn().to_owned());
+        self.touched.lock().unwrap_or_else(|e| e.into_inner()).1.push(resolved.id());
         resolved
     }
 
     /// Names a key in the audit record of this request.
     pub fn note(&self, arn: String) {
-        self.touched.lock().unwrap_or_else(|e| e.into_inner()).push(arn);
+        self.touched.lock().unwrap_or_else(|e| e.into_inner()).0.push(arn);
     }
 
     /// Shows this in the audit record of this request, beside what was asked for.
@@ -169,8 +173,8 @@ impl<'a> Cx<'a> {
         if additional.is_empty() { Value::Null } else { Value::Object(additional) }
     }
 
-    /// The keys that the audit record names.
-    pub(super) fn touched(&self) -> Vec<String> {
+    /// The keys that the audit record names, by their ARNs, and those that were looked up, by their ids.
+    pub(super) fn touched(&self) -> Touched {
         std::mem::take(&mut self.touched.lock().unwrap_or_else(|e| e.into_inner()))
     }
 

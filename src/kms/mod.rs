@@ -21,6 +21,7 @@ pub mod sealing;
 pub mod seed;
 pub mod signing;
 mod upkeep;
+mod uses;
 
 use std::{
     sync::Arc,
@@ -52,6 +53,7 @@ use pulse::Pulse;
 use readiness::Readiness;
 use record::Record;
 use rotation::Worn;
+use uses::Uses;
 
 /// Where the material of new keys is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
@@ -111,6 +113,7 @@ pub struct Kms {
     padding_failures: PaddingFailures,
     pulse: Pulse,
     readiness: Readiness,
+    uses: Uses,
 }
 
 /// One call, as a door received it.
@@ -144,6 +147,7 @@ impl Kms {
             padding_failures: PaddingFailures::default(),
             pulse: Pulse::default(),
             readiness: Readiness::default(),
+            uses: Uses::default(),
             metrics: Metrics::new(),
             store,
             hsm,
@@ -169,6 +173,9 @@ impl Kms {
             Err(error) => Err(error),
         };
         let outcome = self.write_down(&head, &source_ip, &record, outcome).await;
+        if outcome.is_ok() {
+            self.uses.note(&record);
+        }
         let result = outcome.as_ref().map_or_else(|error| error.code.as_str(), |_| "Success");
         self.metrics.observe_call(record.operation_name(), result, began.elapsed().as_secs_f64());
         Reply { request_id, outcome }
@@ -185,7 +192,7 @@ impl Kms {
         }
         let cx = Cx::new(self, caller, realm, record.time, began + self.settings.deadline);
         let outcome = entry.run(&cx, &body).await;
-        record.resources = cx.touched();
+        (record.resources, record.keys) = cx.touched();
         record.additional = cx.additional();
         outcome
     }

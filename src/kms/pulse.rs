@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::{
     clock::{
-        Moment, Running,
+        Moment, Running, Timestamp,
         heartbeat::{Heartbeat, Jump, Reading},
     },
     error::KmsError,
@@ -47,12 +47,24 @@ impl Kms {
     /// # Errors
     /// As the store answers, before the first heartbeat of this process.
     pub(super) async fn running(&self) -> Result<Running, KmsError> {
-        let known = *self.pulse.last();
-        let (reading, heartbeat) = match known {
-            Some(known) => known,
-            None => self.beat().await?,
-        };
+        let (reading, heartbeat) = self.last_beat().await?;
         Ok(heartbeat.running.plus(self.clock.uptime().saturating_sub(reading.uptime)))
+    }
+
+    /// Since when running time is counted, and uses of keys are.
+    ///
+    /// # Errors
+    /// As [`Self::running`].
+    pub(super) async fn began(&self) -> Result<Timestamp, KmsError> {
+        Ok(self.last_beat().await?.1.began)
+    }
+
+    async fn last_beat(&self) -> Result<(Reading, Heartbeat), KmsError> {
+        let known = *self.pulse.last();
+        match known {
+            Some(known) => Ok(known),
+            None => self.beat().await,
+        }
     }
 
     /// One heartbeat.

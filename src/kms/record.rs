@@ -14,6 +14,7 @@ use crate::{
     clock::Timestamp,
     error::{Code, KmsError},
     identity::Identity,
+    key::reference::KeyId,
     kms::Settings,
     operations::{Body, Entry, json::Json},
     sigv4::Claim,
@@ -88,12 +89,15 @@ pub struct Record {
     pub identity: Option<Identity>,
     /// Key ARNs that the call was about.
     pub resources: Vec<String>,
+    /// The keys of the caller's realm among them.
+    pub keys: Vec<KeyId>,
     /// Who was attested to get a plaintext instead of the caller, which grant the call was about or allowed by.
     pub additional: Value,
     /// What the call asks for, if it is anything.
     pub operation: Option<&'static Entry>,
     claimed: Option<String>,
-    region: String,
+    /// The region of the call, once it is known.
+    pub region: String,
     parameters: Value,
 }
 
@@ -106,6 +110,7 @@ impl Record {
             time,
             identity: None,
             resources: Vec::new(),
+            keys: Vec::new(),
             additional: Value::Null,
             operation: None,
             claimed: None,

@@ -20,6 +20,7 @@ mod grants;
 mod heartbeat;
 mod invocations;
 mod keys;
+mod last_usage;
 mod principals;
 mod tombstones;
 mod view;

@@ -10,3 +10,14 @@ CREATE TABLE heartbeat (
 
 -- The age of an intent is a matter of running time from here on, which begins now.
 UPDATE intents SET made = 0;
+
+-- The last successful cryptographic use of each key.
+CREATE TABLE last_usage (
+    region TEXT NOT NULL,
+    key_id TEXT NOT NULL,
+    operation TEXT NOT NULL,
+    used BIGINT NOT NULL,
+    event_id TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    PRIMARY KEY (region, key_id)
+);

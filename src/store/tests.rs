@@ -577,7 +577,7 @@ async fn keys_of_the_first_version_are_read() {
         &world.path(),
         "UPDATE documents SET body = json_remove(json_set(body, '$.multi_region', \
          json(CASE WHEN id LIKE '%mrk-%' THEN 'true' ELSE 'false' END)), '$.generations'); \
-         UPDATE schema_version SET version = 1; DROP TABLE heartbeat",
+         UPDATE schema_version SET version = 1; DROP TABLE heartbeat; DROP TABLE last_usage",
     );
     let view_of = |store: &Store, id| store.view().key(REGION, id).expect("there").key.clone();
     let store = world.other().await;

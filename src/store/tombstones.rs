@@ -60,6 +60,7 @@ impl Store {
             key.lose_relative(region, moment);
             write.replace(&key, revision).await?;
         }
+        write.forget_uses(region, id).await?;
         if !write.insert(&tombstone).await? {
             return Err(StoreError::new(WHAT, Kind::Conflict));
         }

@@ -7,6 +7,7 @@ mod finish_deletions;
 mod follow_store;
 mod rotate_keys;
 mod scrub_store;
+mod write_uses;
 
 use std::{sync::Arc, time::Duration};
 
@@ -60,12 +61,18 @@ pub async fn once(kms: &Kms) -> Result<(), KmsError> {
     sweep(kms).await.into_iter().try_for_each(|(_, outcome)| outcome.map(drop))
 }
 
+/// What a stop leaves no next round for.
+pub async fn stop(kms: &Kms) {
+    report("write uses", write_uses::round(kms).await);
+    report("count the time", kms.moment().await.map(|_| 0));
+}
+
 /// The name of a task, and how many things its round did.
 type Round = (&'static str, Result<usize, KmsError>);
 
 /// Looks for work that is due. What is done by date is done only while the clock can be believed.
 async fn sweep(kms: &Kms) -> Vec<Round> {
-    let mut rounds = Vec::new();
+    let mut rounds = vec![("write uses", write_uses::round(kms).await)];
     let moment = kms.moment().await.unwrap_or_else(|error| {
         rounds.push(("count the time", Err(error)));
         None

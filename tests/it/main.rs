@@ -15,6 +15,7 @@ mod oaep;
 mod operations;
 mod properties;
 mod skip;
+mod states;
 mod table;
 mod tokens;
 mod upkeep;

@@ -122,7 +122,7 @@ async fn a_tombstone_says_what_was_deleted_when_and_by_whose_wish() {
             remains: Vec::new(),
             destroyed: Some(now),
         };
-        assert_eq!(world.admin.tombstones().await.unwrap(), [tombstone.clone()]);
+        assert_eq!(world.admin.tombstones().await.unwrap(), std::slice::from_ref(&tombstone));
         assert_eq!(
             strongroom::cli::deleted_keys(&[tombstone]),
             format!(

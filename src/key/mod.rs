@@ -195,6 +195,12 @@ impl Key {
         there.filter_map(|generation| generation.valid_to).min()
     }
 
+    /// When the first of its materials that are there goes by itself, that which waits for rotation among them.
+    pub fn first_expiry(&self) -> Option<Timestamp> {
+        let there = self.all_generations().filter(|generation| self.material(generation.id).is_some());
+        there.filter_map(|generation| generation.valid_to).min()
+    }
+
     /// The imported materials that are there and are not valid any more, by the date and by running time.
     pub fn expired(&self, moment: Moment) -> impl Iterator<Item = MaterialId> {
         let is_over = move |generation: &&Generation| {

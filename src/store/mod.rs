@@ -48,6 +48,7 @@ pub use view::{PrincipalEntry, View};
 
 use document::Document;
 use driver::{Driver, Write};
+use view::Policies;
 
 /// How often a change starts again before it gives up. Only another process can get in its way.
 const ATTEMPTS: usize = 16;
@@ -59,6 +60,7 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     driver: Driver,
     view: View,
+    policies: Policies,
     /// The last change that the view has seen. Held while the feed is read, so the view never goes back.
     seen: tokio::sync::Mutex<i64>,
     opened: Instant,
@@ -75,6 +77,7 @@ impl Store {
         let store = Self(Arc::new(Inner {
             driver: Driver::open(path).await?,
             view: View::default(),
+            policies: Policies::default(),
             seen: tokio::sync::Mutex::new(0),
             opened: Instant::now(),
             proven_ms: AtomicU64::new(0),
@@ -101,7 +104,8 @@ impl Store {
             let page = feed::read(&mut connection, *seen).await?;
             let count = page.len();
             *seen = page.last().map_or(*seen, |change| change.seq);
-            self.0.view.apply(page.into_iter().filter_map(feed::Change::decode).collect());
+            let policies = &self.0.policies;
+            self.0.view.apply(page.into_iter().filter_map(|change| change.decode(policies)).collect());
             changed += count;
             if count < feed::PAGE {
                 break;

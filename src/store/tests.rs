@@ -8,13 +8,15 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::*;
 use crate::{
+    access::KeyEntry,
     arn::{AccountId, Realm},
-    clock::{Moment, Running, Timestamp},
+    clock::{self, Moment, Running, Timestamp},
     key::{
         Alias, Key, Scheduled,
         grant::{Constraints, Grant, GrantId, GrantOperation, Party, Terms},
         material::{Keeping, Material, MaterialId, WrapMechanism},
         reference::KeyId,
+        rotation::Schedule,
         spec::{KeySpec, KeyUsage},
         state::KeyState,
         tombstone::Tombstone,
@@ -623,12 +625,67 @@ async fn a_change_that_is_dropped_leaves_nothing() {
     world.key().await;
 }
 
+#[tokio::test]
+async fn keys_with_the_same_policy_share_it_and_others_do_not() {
+    let world = World::new().await;
+    for n in 1..=3 {
+        world.store.insert_key(&key(id(n))).await.expect("stored");
+    }
+    let policy = |n| Arc::clone(&world.store.view().key(REGION, id(n)).expect("there").policy);
+    assert!(Arc::ptr_eq(&policy(1), &policy(2)));
+    let other = |key: &mut Key| {
+        key.policy = POLICY.replace("Allow", "Deny");
+        Ok::<(), ()>(())
+    };
+    world.store.change_key(REGION, id(3), other).await.expect("changed");
+    assert!(!Arc::ptr_eq(&policy(1), &policy(3)));
+    let broken = |key: &mut Key| {
+        key.policy = "{".into();
+        Ok::<(), ()>(())
+    };
+    for n in [2, 3] {
+        world.store.change_key(REGION, id(n), broken).await.expect("changed");
+    }
+    assert!(!Arc::ptr_eq(&policy(1), &policy(2)), "one that does not compile is no other's");
+}
+
+#[tokio::test]
+async fn keys_are_found_by_what_is_due_and_no_others() {
+    let world = World::new().await;
+    for n in 1..=9 {
+        world.store.insert_key(&key(id(n))).await.expect("stored");
+    }
+    let at = |now| Moment { now: Timestamp::from_ms(now), running: Running::from_ms(u64::MAX) };
+    let ids = |entries: Vec<Arc<KeyEntry>>| entries.iter().map(|entry| entry.key.id).collect::<Vec<_>>();
+    let change = async |n, change: fn(&mut Key)| {
+        let change = |key: &mut Key| {
+            change(key);
+            Ok::<(), ()>(())
+        };
+        world.store.change_key(REGION, id(n), change).await.expect("changed");
+    };
+    change(4, |key| key.generations[0].valid_to = Some(Timestamp::from_ms(100))).await;
+    change(5, |key| key.schedule = Some(Schedule { period_days: 90, counted_from: Timestamp::from_ms(0) })).await;
+    let rotation = clock::days(90).as_millis().try_into().expect("milliseconds");
+    let view = world.store.view();
+    assert!(ids(view.expired(at(99))).is_empty() && ids(view.due_for_rotation(at(rotation - 1).now)).is_empty());
+    assert_eq!(ids(view.expired(at(100))), [id(4)]);
+    assert_eq!(ids(view.due_for_rotation(at(rotation).now)), [id(5)]);
+    change(4, |key| key.generations[0].valid_to = Some(Timestamp::from_ms(200))).await;
+    change(5, |key| key.schedule = None).await;
+    assert!(ids(view.expired(at(199))).is_empty() && ids(view.due_for_rotation(at(i64::MAX).now)).is_empty());
+    assert_eq!(ids(view.expired(at(200))), [id(4)]);
+    world.delete(id(4)).await;
+    assert!(ids(view.expired(at(i64::MAX))).is_empty());
+}
+
 /// Not a benchmark: it fails only if a read costs what a scan would.
 #[test]
 fn a_read_of_a_large_view_is_short() {
     let view = View::default();
     let ids: Vec<_> = (0..100_000).map(|_| KeyId::random(false)).collect();
-    let update = |id: &KeyId| view::Update::Key(REGION.into(), *id, view::compile(key(*id)));
+    let policies = Policies::default();
+    let update = |id: &KeyId| view::Update::Key(REGION.into(), *id, view::compile(key(*id), &policies));
     view.apply(ids.iter().map(update).collect());
     let begun = Instant::now();
     let found = ids.iter().filter(|id| view.key(REGION, **id).is_some()).count();

@@ -161,7 +161,7 @@ impl Sampled {
         add("hsm_sessions", "Sessions that are open", &sampled.sessions);
         add("hsm_sessions_busy", "Sessions that are inside a call", &sampled.sessions_busy);
         add("hsm_cached_handles", "Handles of materials in the cache", &sampled.cached_handles);
-        let help = "Whether the clock has jumped, so that nothing is deleted or expires until an operator confirms it";
+        let help = "Whether the clock has jumped, so that nothing is deleted, expires or rotates until an operator confirms it";
         add("clock_in_doubt", help, &sampled.clock_in_doubt);
         let mut add = |name: &str, help: &str, counter: &Counter| registry.register(name, help, counter.clone());
         add("hsm_threads_replaced", "Threads given up because their call did not return", &sampled.threads_replaced);

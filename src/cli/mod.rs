@@ -230,7 +230,7 @@ pub fn clock(heartbeat: Option<Heartbeat>) -> String {
     let seconds = running.ms() / 1000;
     let mut text = format!("it has run for {seconds} s since {began}, as of {last}\n");
     if let Some(Jump { from, to }) = jump {
-        let _ = writeln!(text, "its clock has jumped from {from} to {to}: nothing is deleted or expires");
+        let _ = writeln!(text, "its clock has jumped from {from} to {to}: nothing is deleted, expires or rotates");
     }
     text
 }

@@ -30,8 +30,8 @@ use crate::{
 pub struct KeyEntry {
     /// The key.
     pub key: Key,
-    /// Its policy.
-    pub policy: Document,
+    /// Its policy, which keys with the same text share.
+    pub policy: Arc<Document>,
 }
 
 /// Who asks, and what identity policies give them.
@@ -325,7 +325,7 @@ mod tests {
         let kind = (KeySpec::EccNistP256, KeyUsage::SignVerify);
         let key = Key::new(id(1), REGION, kind, policy.clone(), Timestamp::from_ms(0));
         let policy = Document::key_policy(&policy).expect("a policy");
-        Resolved::new(Arc::new(KeyEntry { key, policy }), &realm)
+        Resolved::new(Arc::new(KeyEntry { key, policy: Arc::new(policy) }), &realm)
     }
 
     #[test]

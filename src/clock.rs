@@ -1,9 +1,17 @@
 //! Time is a parameter. Only this file asks the system what time it is.
+//!
+//! There are two times. The date is what people mean, and it jumps when somebody sets the clock. Running time only grows, and
+//! only as fast as time itself: what cannot be undone waits for both ([`heartbeat`]).
+
+pub mod heartbeat;
 
 use std::{
     fmt,
-    sync::atomic::{AtomicI64, Ordering},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    sync::{
+        LazyLock,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize};
@@ -92,40 +100,114 @@ pub const fn days(count: u64) -> Duration {
     Duration::from_secs(count * 24 * 60 * 60)
 }
 
+/// How long a deployment has run, in milliseconds, over all its starts. Time that it was down is not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct Running(u64);
+
+impl Running {
+    /// From milliseconds.
+    pub const fn from_ms(ms: u64) -> Self {
+        Self(ms)
+    }
+
+    /// Milliseconds.
+    pub const fn ms(self) -> u64 {
+        self.0
+    }
+
+    /// This and so much more.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// This without the last so much; zero if there is not as much.
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// A date, and how long the deployment has run by then. What cannot be undone is due at one of these: neither alone will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// The date.
+    pub now: Timestamp,
+    /// Running time.
+    pub running: Running,
+}
+
+impl Moment {
+    /// The moment that comes so much later, if nobody sets the clock.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        Self { now: self.now.plus(duration), running: self.running.plus(duration) }
+    }
+
+    /// Whether this has come when it is `moment`.
+    pub fn has_come(self, moment: Self) -> bool {
+        self.now <= moment.now && self.running <= moment.running
+    }
+}
+
 /// Tells the time.
 pub trait Clock: Send + Sync {
     /// The time now.
     fn now(&self) -> Timestamp;
+
+    /// How long this process has run, or a part of it that has always the same beginning. Setting the clock does not change it.
+    fn uptime(&self) -> Duration;
 }
 
 /// The system's clock.
 pub struct SystemClock;
+
+/// When the system's clock was first asked.
+static ASKED_FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
+
+    fn uptime(&self) -> Duration {
+        ASKED_FIRST.elapsed()
+    }
 }
 
 /// A clock that stands still until a test moves it.
-pub struct ManualClock(AtomicI64);
+pub struct ManualClock {
+    now: AtomicI64,
+    uptime: AtomicU64,
+}
 
 impl ManualClock {
     /// A clock that shows `now`.
     pub fn new(now: Timestamp) -> Self {
-        Self(AtomicI64::new(now.ms()))
+        Self { now: AtomicI64::new(now.ms()), uptime: AtomicU64::new(0) }
     }
 
-    /// Moves the clock forward.
+    /// Lets time pass.
     pub fn advance(&self, by: Duration) {
-        self.0.fetch_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
+        let ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        self.uptime.fetch_add(ms, Ordering::SeqCst);
+        self.jump(i64::try_from(ms).unwrap_or(i64::MAX));
+    }
+
+    /// Sets the clock, forward or back, while no time passes.
+    pub fn jump(&self, ms: i64) {
+        self.now.fetch_add(ms, Ordering::SeqCst);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::SeqCst))
+        Timestamp(self.now.load(Ordering::SeqCst))
+    }
+
+    fn uptime(&self) -> Duration {
+        Duration::from_millis(self.uptime.load(Ordering::SeqCst))
     }
 }
 

@@ -19,7 +19,7 @@ pub fn router(kms: Arc<Kms>) -> Router {
 
 async fn ready(State(kms): State<Arc<Kms>>) -> impl IntoResponse {
     match kms.ready().await {
-        Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+        Ok(()) => (StatusCode::OK, kms.warning().map_or("ready\n".to_owned(), |what| format!("ready, but {what}\n"))),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
     }
 }

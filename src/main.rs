@@ -6,7 +6,7 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 use strongroom::{
-    cli::{self, AccessKeyVerb, Cli, ConfigVerb, Dev, HsmVerb, PrincipalVerb, Verb, Which},
+    cli::{self, AccessKeyVerb, Cli, ClockVerb, ConfigVerb, DeletedKeyVerb, Dev, HsmVerb, PrincipalVerb, Verb, Which},
     config::Config,
     dev::{self, Directory},
     hsm::{self, Launch, PinSource},
@@ -75,6 +75,11 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Hsm(verb) => look_after_hsm(verb).await,
         Verb::AccessKey(verb) => look_after_access_keys(verb).await,
         Verb::Principal(verb) => look_after_principals(verb).await,
+        Verb::DeletedKey(DeletedKeyVerb::List(which)) => {
+            let tombstones = admin(&which).await?.tombstones().await;
+            print(&cli::deleted_keys(&tombstones.map_err(Failure::new)?))
+        }
+        Verb::Clock(verb) => look_after_the_clock(verb).await,
     }
 }
 
@@ -173,6 +178,19 @@ async fn look_after_principals(verb: PrincipalVerb) -> Result<(), Failure> {
                 std::fs::read_to_string(&policy).map_err(|e| Failure::new(format!("{}: {e}", policy.display())))?;
             let policy_name = policy.file_stem().unwrap_or_default().to_string_lossy();
             admin(&which).await?.attach_policy(&name, &policy_name, &text).await.map_err(Failure::new)
+        }
+    }
+}
+
+async fn look_after_the_clock(verb: ClockVerb) -> Result<(), Failure> {
+    match verb {
+        ClockVerb::Show(which) => {
+            let heartbeat = admin(&which).await?.heartbeat().await;
+            print(&cli::clock(heartbeat.map_err(Failure::new)?))
+        }
+        ClockVerb::Confirm(which) => {
+            let jump = admin(&which).await?.confirm_clock().await;
+            print(&cli::confirmed(jump.map_err(Failure::new)?))
         }
     }
 }

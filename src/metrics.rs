@@ -34,6 +34,8 @@ pub struct Sample {
     pub audit_records: u64,
     /// How long ago the view was last proven up to date.
     pub view_age: Duration,
+    /// Whether the clock has jumped and nobody has confirmed it.
+    pub clock_in_doubt: bool,
 }
 
 /// How the HSM is doing.
@@ -112,6 +114,7 @@ struct Sampled {
     errors: Family<HsmError, Counter>,
     audit_records: Counter,
     view_age: Gauge<f64, AtomicU64>,
+    clock_in_doubt: Gauge,
 }
 
 impl Default for Metrics {
@@ -158,6 +161,8 @@ impl Sampled {
         add("hsm_sessions", "Sessions that are open", &sampled.sessions);
         add("hsm_sessions_busy", "Sessions that are inside a call", &sampled.sessions_busy);
         add("hsm_cached_handles", "Handles of materials in the cache", &sampled.cached_handles);
+        let help = "Whether the clock has jumped, so that nothing is deleted, expires or rotates until an operator confirms it";
+        add("clock_in_doubt", help, &sampled.clock_in_doubt);
         let mut add = |name: &str, help: &str, counter: &Counter| registry.register(name, help, counter.clone());
         add("hsm_threads_replaced", "Threads given up because their call did not return", &sampled.threads_replaced);
         add("audit_records", "Audit records written", &sampled.audit_records);
@@ -190,6 +195,7 @@ impl Sampled {
         for HsmErrors { function, code, count } in &hsm.errors {
             set(&self.errors.get_or_create(&HsmError { function: function.clone(), code: code.clone() }), *count);
         }
+        self.clock_in_doubt.set(sample.clock_in_doubt.into());
         self.view_age.set(sample.view_age.as_secs_f64());
     }
 }
@@ -220,7 +226,7 @@ mod tests {
         let errors = vec![HsmErrors { function: "C_Encrypt".into(), code: "CKR_DEVICE_ERROR".into(), count: 3 }];
         let standing = vec![HsmStanding { name: "a".into(), up: true, restarts: 2 }];
         let hsm = HsmSample { queue_depth: 1, sessions: 8, sessions_busy: 2, errors, standing, ..HsmSample::default() };
-        let sample = Sample { hsm, audit_records: 7, view_age: Duration::from_millis(250) };
+        let sample = Sample { hsm, audit_records: 7, view_age: Duration::from_millis(250), clock_in_doubt: true };
         let text = metrics.render(&sample);
         let mut values: Vec<_> =
             text.lines().filter(|line| !line.starts_with("# ") && !line.contains("_bucket")).collect();
@@ -231,6 +237,7 @@ mod tests {
             strongroom_call_seconds_sum{operation="Encrypt"} 20.0005
             strongroom_calls_total{operation="Encrypt",outcome="AccessDeniedException"} 1
             strongroom_calls_total{operation="Encrypt",outcome="Success"} 2
+            strongroom_clock_in_doubt 1
             strongroom_hsm_cached_handles 0
             strongroom_hsm_errors_total{function="C_Encrypt",code="CKR_DEVICE_ERROR"} 3
             strongroom_hsm_queue_depth 1

@@ -294,6 +294,7 @@ pub async fn serve(config: &Config, service: Service, entrance: Entrance, stop: 
     if timeout(DRAIN, drained).await.is_err() {
         tracing::warn!("some requests were still under way when the time to stop was over");
     }
+    tasks::stop(&service.kms).await;
     service.hsm.stop();
     if !service.hsm.stopped(HSM_STOP).await {
         tracing::warn!("a call to the HSM had not come back when the time to stop was over");

@@ -12,6 +12,7 @@ mod echo;
 mod load;
 mod raw;
 mod report;
+mod signed;
 mod strongroom;
 
 use std::{error::Error, time::Duration};

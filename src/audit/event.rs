@@ -21,6 +21,8 @@ const MAX_TEXT_BYTES: usize = 1024;
 /// One call, answered or refused.
 #[derive(Debug, Clone)]
 pub struct Event<'a> {
+    /// The record's own name.
+    pub event_id: Uuid,
     /// When the call came in.
     pub time: Timestamp,
     /// The request id that the answer carries.
@@ -72,22 +74,21 @@ pub struct Failure<'a> {
 
 impl Event<'_> {
     /// The record: one line of JSON, with its newline.
-    pub(super) fn line(&self, event_id: Uuid) -> Result<Vec<u8>, serde_json::Error> {
-        let mut line = Vec::with_capacity(1024);
-        serde_json::to_writer(&mut line, &Record { event: self, event_id })?;
-        line.push(b'\n');
-        Ok(line)
+    pub(super) fn line(&self) -> Result<Vec<u8>, serde_json::Error> {
+        line(self)
     }
 }
 
-struct Record<'a> {
-    event: &'a Event<'a>,
-    event_id: Uuid,
+fn line(record: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
+    let mut line = Vec::with_capacity(1024);
+    serde_json::to_writer(&mut line, record)?;
+    line.push(b'\n');
+    Ok(line)
 }
 
-impl Serialize for Record<'_> {
+impl Serialize for Event<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let event = self.event;
+        let event = self;
         let mut out = serializer.serialize_struct("Record", 21)?;
         out.serialize_field("eventVersion", "1.11")?;
         out.serialize_field("userIdentity", &event.caller)?;
@@ -109,15 +110,83 @@ impl Serialize for Record<'_> {
             out.serialize_field("additionalEventData", event.additional)?;
         }
         out.serialize_field("requestID", &event.request_id)?;
-        out.serialize_field("eventID", &self.event_id)?;
+        out.serialize_field("eventID", &event.event_id)?;
         out.serialize_field("readOnly", &event.read_only)?;
-        out.serialize_field("resources", &Resources(event))?;
+        out.serialize_field("resources", &Resources { account: event.account, arns: event.resources })?;
         out.serialize_field("eventType", "AwsApiCall")?;
         out.serialize_field("managementEvent", &true)?;
         out.serialize_field("recipientAccountId", event.account)?;
         out.serialize_field("eventCategory", "Management")?;
         out.end()
     }
+}
+
+/// Something that the service did of its own accord (AWS KMS: "DeleteKey", "DeleteExpiredKeyMaterial" and their like among
+/// the examples of CloudTrail records).
+#[derive(Debug, Clone)]
+pub struct ServiceEvent<'a> {
+    /// The record's own name.
+    pub event_id: Uuid,
+    /// When it was done.
+    pub time: Timestamp,
+    /// What was done.
+    pub event_name: &'a str,
+    /// The region of the key.
+    pub region: &'a str,
+    /// The ARN of the key.
+    pub key: &'a str,
+    /// The account that owns the key.
+    pub account: &'a str,
+    /// `responseElements`, `null` for none.
+    pub response: &'a Value,
+    /// `serviceEventDetails`, `null` for none.
+    pub details: &'a Value,
+}
+
+impl ServiceEvent<'_> {
+    /// The record: one line of JSON, with its newline.
+    pub(super) fn line(&self) -> Result<Vec<u8>, serde_json::Error> {
+        line(self)
+    }
+}
+
+/// What CloudTrail has in the place of whoever would call.
+const NOBODY: &str = "AWS Internal";
+
+impl Serialize for ServiceEvent<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut out = serializer.serialize_struct("Record", 18)?;
+        out.serialize_field("eventVersion", "1.11")?;
+        out.serialize_field("userIdentity", &Service { account: self.account, invoked_by: NOBODY })?;
+        out.serialize_field("eventTime", &Shown(self.time))?;
+        out.serialize_field("eventSource", "kms.amazonaws.com")?;
+        out.serialize_field("eventName", self.event_name)?;
+        out.serialize_field("awsRegion", self.region)?;
+        out.serialize_field("sourceIPAddress", NOBODY)?;
+        out.serialize_field("userAgent", NOBODY)?;
+        out.serialize_field("requestParameters", &Value::Null)?;
+        out.serialize_field("responseElements", self.response)?;
+        out.serialize_field("eventID", &self.event_id)?;
+        out.serialize_field("readOnly", &false)?;
+        let key = [self.key.to_owned()];
+        out.serialize_field("resources", &Resources { account: self.account, arns: &key })?;
+        out.serialize_field("eventType", "AwsServiceEvent")?;
+        out.serialize_field("managementEvent", &true)?;
+        out.serialize_field("recipientAccountId", self.account)?;
+        if !self.details.is_null() {
+            out.serialize_field("serviceEventDetails", self.details)?;
+        }
+        out.serialize_field("eventCategory", "Management")?;
+        out.end()
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Service<'a> {
+    #[serde(rename = "accountId")]
+    account: &'a str,
+    invoked_by: &'a str,
 }
 
 /// CloudTrail drops the ending of this one exception.
@@ -177,16 +246,15 @@ fn write_principal<S: Serializer>(out: &mut S::SerializeStruct, principal: &Prin
     out.serialize_field("accountId", principal.account())
 }
 
-struct Resources<'a>(&'a Event<'a>);
+struct Resources<'a> {
+    account: &'a str,
+    arns: &'a [String],
+}
 
 impl Serialize for Resources<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let event = self.0;
-        serializer.collect_seq(event.resources.iter().map(|arn| KeyResource {
-            account: event.account,
-            kind: KeyType::Key,
-            arn,
-        }))
+        let resources = self.arns.iter().map(|arn| KeyResource { account: self.account, kind: KeyType::Key, arn });
+        serializer.collect_seq(resources)
     }
 }
 

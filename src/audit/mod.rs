@@ -36,9 +36,8 @@ use std::{
 };
 
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
-pub use event::{Caller, Event, Failure};
+pub use event::{Caller, Event, Failure, ServiceEvent};
 use sink::Sink;
 
 /// The most bytes of records that wait to be written. Who comes later is refused, not kept.
@@ -123,7 +122,19 @@ impl Trail {
     /// # Errors
     /// If it could not be written, or too many are waiting. The call must not be answered then.
     pub async fn record(&self, event: &Event<'_>) -> Result<(), AuditError> {
-        let line = event.line(Uuid::new_v4()).map_err(|error| AuditError(Arc::new(error)))?;
+        self.write(event.line()).await
+    }
+
+    /// Writes a record of what the service did by itself; answers when it is written.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub async fn record_service(&self, event: &ServiceEvent<'_>) -> Result<(), AuditError> {
+        self.write(event.line()).await
+    }
+
+    async fn write(&self, line: Result<Vec<u8>, serde_json::Error>) -> Result<(), AuditError> {
+        let line = line.map_err(|error| AuditError(Arc::new(error)))?;
         self.append(line).await.inspect(|()| {
             self.shared.records.fetch_add(1, Ordering::Relaxed);
         })

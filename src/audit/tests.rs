@@ -4,6 +4,7 @@ use std::{collections::HashSet, fs, io::Write, path::PathBuf};
 
 use expect_test::expect;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::*;
 use crate::{clock::Timestamp, identity::Identity, principal::Principal};
@@ -40,6 +41,7 @@ fn identity(arn: &str) -> Identity {
 
 fn event<'a>(caller: Caller<'a>, parameters: &'a Value, resources: &'a [String]) -> Event<'a> {
     Event {
+        event_id: Uuid::nil(),
         time: Timestamp::from_ms(1_440_938_160_123),
         request_id: Uuid::nil(),
         event_name: "Encrypt",
@@ -66,10 +68,30 @@ fn a_record_is_cloudtrails() {
     let parameters = json!({ "keyId": "alias/a", "encryptionAlgorithm": "SYMMETRIC_DEFAULT" });
     let resources = ["arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab".to_owned()];
     let event = event(Caller::Proved(&identity), &parameters, &resources);
-    let line = String::from_utf8(event.line(Uuid::from_u128(1)).expect("JSON")).expect("text");
+    let event = Event { event_id: Uuid::from_u128(1), ..event };
+    let line = String::from_utf8(event.line().expect("JSON")).expect("text");
     expect![[r#"
         {"eventVersion":"1.11","userIdentity":{"type":"IAMUser","arn":"arn:aws:iam::111122223333:user/team/alice","accountId":"111122223333","accessKeyId":"AKIDEXAMPLE","userName":"alice"},"eventTime":"2015-08-30T12:36:00Z","eventSource":"kms.amazonaws.com","eventName":"Encrypt","awsRegion":"eu-west-1","sourceIPAddress":"192.0.2.7","userAgent":"aws-cli/2","requestParameters":{"encryptionAlgorithm":"SYMMETRIC_DEFAULT","keyId":"alias/a"},"responseElements":null,"requestID":"00000000-0000-0000-0000-000000000000","eventID":"00000000-0000-0000-0000-000000000001","readOnly":true,"resources":[{"accountId":"111122223333","type":"AWS::KMS::Key","ARN":"arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"}],"eventType":"AwsApiCall","managementEvent":true,"recipientAccountId":"111122223333","eventCategory":"Management"}
     "#]].assert_eq(&line);
+}
+
+#[test]
+fn what_the_service_does_by_itself_is_cloudtrails_too() {
+    let event = ServiceEvent {
+        event_id: Uuid::from_u128(1),
+        time: Timestamp::from_ms(1_440_938_160_123),
+        event_name: "DeleteKey",
+        region: "eu-west-1",
+        key: "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+        account: "111122223333",
+        response: &Value::Null,
+        details: &json!({ "keyId": "k" }),
+    };
+    let line = String::from_utf8(event.line().expect("JSON")).expect("text");
+    expect![[r#"
+        {"eventVersion":"1.11","userIdentity":{"accountId":"111122223333","invokedBy":"AWS Internal"},"eventTime":"2015-08-30T12:36:00Z","eventSource":"kms.amazonaws.com","eventName":"DeleteKey","awsRegion":"eu-west-1","sourceIPAddress":"AWS Internal","userAgent":"AWS Internal","requestParameters":null,"responseElements":null,"eventID":"00000000-0000-0000-0000-000000000001","readOnly":false,"resources":[{"accountId":"111122223333","type":"AWS::KMS::Key","ARN":"arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"}],"eventType":"AwsServiceEvent","managementEvent":true,"recipientAccountId":"111122223333","serviceEventDetails":{"keyId":"k"},"eventCategory":"Management"}
+    "#]]
+    .assert_eq(&line);
 }
 
 #[test]
@@ -78,7 +100,7 @@ fn a_failure_says_what_the_caller_was_told() {
     let agent = "é".repeat(MAX_TEXT);
     let event =
         Event { error: Some(failure), user_agent: &agent, ..event(Caller::Claimed("AKID\nx"), &Value::Null, &[]) };
-    let line = event.line(Uuid::nil()).expect("JSON");
+    let line = event.line().expect("JSON");
     let value: Value = serde_json::from_slice(&line).expect("JSON");
     assert_eq!(value["errorCode"], "AccessDenied");
     assert_eq!(value["errorMessage"], "no   ");
@@ -92,7 +114,7 @@ const MAX_TEXT: usize = 1024;
 fn callers_are_named_as_cloudtrail_names_them() {
     let user_identity = |arn: &str| {
         let identity = identity(arn);
-        let line = event(Caller::Proved(&identity), &Value::Null, &[]).line(Uuid::nil()).expect("JSON");
+        let line = event(Caller::Proved(&identity), &Value::Null, &[]).line().expect("JSON");
         serde_json::from_slice::<Value>(&line).expect("JSON")["userIdentity"].to_string()
     };
     let all = [

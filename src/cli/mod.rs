@@ -4,7 +4,11 @@ use std::{fmt::Write, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::kms::admin::{Admin, Credentials};
+use crate::{
+    clock::heartbeat::{Heartbeat, Jump},
+    key::tombstone::Tombstone,
+    kms::admin::{Admin, Credentials},
+};
 
 /// A key management service that speaks the AWS KMS API in front of a PKCS#11 HSM.
 #[derive(Parser)]
@@ -41,6 +45,12 @@ pub enum Verb {
     /// Look after principals
     #[command(subcommand)]
     Principal(PrincipalVerb),
+    /// Look at keys that were deleted
+    #[command(subcommand)]
+    DeletedKey(DeletedKeyVerb),
+    /// Look after the clock, which deletions wait for
+    #[command(subcommand)]
+    Clock(ClockVerb),
 }
 
 /// Which deployment.
@@ -185,6 +195,54 @@ pub enum PrincipalVerb {
         #[arg(long, value_name = "FILE")]
         policy: PathBuf,
     },
+}
+
+/// Verbs on keys that were deleted.
+#[derive(Subcommand)]
+pub enum DeletedKeyVerb {
+    /// List deleted keys: when each was made and deleted, whether it is destroyed, what it was, and who had it deleted
+    List(Which),
+}
+
+/// Deleted keys, a line each.
+pub fn deleted_keys(tombstones: &[Tombstone]) -> String {
+    let mut text = String::new();
+    for Tombstone { arn, spec, usage, created, scheduled_by, deleted, destroyed, .. } in tombstones {
+        let state = if destroyed.is_some() { "destroyed" } else { "left on the HSM" };
+        let by = scheduled_by.as_deref().unwrap_or("unknown");
+        let _ = writeln!(text, "{arn}  {created}  {deleted}  {state}  {spec} {usage}  {by}");
+    }
+    text
+}
+
+/// Verbs on the clock.
+#[derive(Subcommand)]
+pub enum ClockVerb {
+    /// Print how long the deployment has run, and whether its clock has jumped
+    Show(Which),
+    /// Say that the date of this machine is right, after a jump that stopped deletions
+    Confirm(Which),
+}
+
+/// How long the deployment has run, and whether its clock has jumped.
+pub fn clock(heartbeat: Option<Heartbeat>) -> String {
+    let Some(Heartbeat { began, last, running, jump }) = heartbeat else { return "it has not run yet\n".to_owned() };
+    let seconds = running.ms() / 1000;
+    let mut text = format!("it has run for {seconds} s since {began}, as of {last}\n");
+    if let Some(Jump { from, to }) = jump {
+        let _ = writeln!(text, "its clock has jumped from {from} to {to}: nothing is deleted, expires or rotates");
+    }
+    text
+}
+
+/// What confirming the clock has changed.
+pub fn confirmed(jump: Option<Jump>) -> String {
+    match jump {
+        Some(Jump { from, to }) => {
+            format!("the jump from {from} to {to} is confirmed: what is due is done again, within a minute\n")
+        }
+        None => "the clock was not in doubt\n".to_owned(),
+    }
 }
 
 /// An access key, as lines for a shell.

@@ -136,22 +136,30 @@ impl Hsm {
         fit.min_by_key(|(member, _)| member.load())
     }
 
-    /// Destroys an object wherever it may be; wrapped material is forgotten by every member that may have a handle of it.
+    /// Destroys an object wherever it may be; wrapped material is forgotten by every member that may have a handle of it. That an
+    /// HSM is not there, or not in the configuration any more, does not say that its object is gone.
     async fn destroy(&self, material: &Material, command: &Command, deadline: Instant) -> Result<Answer, HsmError> {
-        for member in self.members.iter() {
+        for member in self.concerned(material)? {
             match (member.link(), &material.keeping) {
-                (Some(link), _) if member.has(material) => {
-                    member.call(&link, Asker::SERVICE, command, deadline).await?;
-                }
-                (None, Keeping::Token { member: home, .. })
-                    if home.as_deref().is_none_or(|home| home == member.name()) =>
-                {
-                    return Err(self.away());
-                }
-                _ => {}
+                (Some(link), _) => drop(member.call(&link, Asker::SERVICE, command, deadline).await?),
+                (None, Keeping::Token { .. }) => return Err(self.away()),
+                (None, Keeping::Wrapped { .. }) => {}
             }
         }
         Ok(Answer::Done)
+    }
+
+    /// The members that may have an object or a handle of this material. The only one has all, whatever it is called now.
+    fn concerned(&self, material: &Material) -> Result<Vec<&Arc<Member>>, HsmError> {
+        let home = match &material.keeping {
+            Keeping::Token { member: Some(home), .. } if self.members.len() > 1 => home,
+            _ => return Ok(self.members.iter().collect()),
+        };
+        let at_home: Vec<_> = self.members.iter().filter(|member| member.name() == home).collect();
+        match at_home.is_empty() {
+            true => Err(HsmError::new(Kind::DeviceLost, "choose", format!("{home}: it is not in the configuration"))),
+            false => Ok(at_home),
+        }
     }
 
     /// The error where there is no member that calls may go to.

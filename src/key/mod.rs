@@ -10,6 +10,8 @@ pub mod rotation;
 pub mod spec;
 pub mod state;
 pub mod tags;
+pub mod tombstone;
+pub mod usage;
 
 use std::sync::Arc;
 
@@ -17,10 +19,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     arn::Realm,
-    clock::{self, Timestamp},
+    clock::{self, Moment, Running, Timestamp},
     word::words,
 };
-use material::{Material, MaterialId};
+use material::{Keeping, Material, MaterialId};
 use multi_region::MultiRegion;
 use reference::KeyId;
 use rotation::{Generation, MOST_ON_DEMAND, MaterialState, Rotation, RotationType, Schedule};
@@ -30,6 +32,9 @@ use tags::Tags;
 
 /// The longest that a key waits for its deletion (AWS KMS: ScheduleKeyDeletion).
 const LONGEST_WINDOW_DAYS: u16 = 30;
+
+/// How long what was to be deleted, or to expire, before running time was counted has to wait since then: the shortest window.
+const UNCOUNTED: Running = Running::from_ms(clock::days(7).as_secs() * 1000);
 
 words! {
     /// Where the key material comes from.
@@ -63,6 +68,9 @@ pub struct Key {
     /// When it is due, while it is pending deletion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_date: Option<Timestamp>,
+    /// What else its deletion waits for, and who asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled: Option<Scheduled>,
     /// How long it waits for its deletion once its last replica is gone, while that is pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending_window_days: Option<u16>,
@@ -87,6 +95,15 @@ pub struct Key {
     pub schedule: Option<Schedule>,
 }
 
+/// That a key is to be deleted, beside the date.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scheduled {
+    /// How long the deployment must have run.
+    pub after: Running,
+    /// The ARN of the principal that asked for it.
+    pub by: String,
+}
+
 impl Key {
     /// An enabled key whose material is made here, and that has none yet. A multi-Region id makes it a primary key.
     pub fn new(
@@ -106,6 +123,7 @@ impl Key {
             description: String::new(),
             created,
             deletion_date: None,
+            scheduled: None,
             pending_window_days: None,
             multi_region: id.is_multi_region().then(|| MultiRegion::of_primary(region)),
             tags: Tags::default(),
@@ -177,9 +195,18 @@ impl Key {
         there.filter_map(|generation| generation.valid_to).min()
     }
 
-    /// The imported materials that are there and are not valid any more.
-    pub fn expired(&self, now: Timestamp) -> impl Iterator<Item = MaterialId> {
-        let is_over = move |generation: &&Generation| generation.valid_to.is_some_and(|time| time <= now);
+    /// When the first of its materials that are there goes by itself, that which waits for rotation among them.
+    pub fn first_expiry(&self) -> Option<Timestamp> {
+        let there = self.all_generations().filter(|generation| self.material(generation.id).is_some());
+        there.filter_map(|generation| generation.valid_to).min()
+    }
+
+    /// The imported materials that are there and are not valid any more, by the date and by running time.
+    pub fn expired(&self, moment: Moment) -> impl Iterator<Item = MaterialId> {
+        let is_over = move |generation: &&Generation| {
+            let running = generation.valid_after.unwrap_or(UNCOUNTED);
+            generation.valid_to.is_some_and(|now| Moment { now, running }.has_come(moment))
+        };
         let over = self.all_generations().filter(is_over).map(|generation| generation.id);
         over.filter(|id| self.material(*id).is_some())
     }
@@ -194,6 +221,13 @@ impl Key {
             self.state = KeyState::PendingImport;
         }
         Some(taken)
+    }
+
+    /// Whether one of its materials is the object on an HSM with this CKA_ID.
+    pub fn names_object(&self, cka_id: &[u8]) -> bool {
+        let is_it =
+            |material: &Material| matches!(&material.keeping, Keeping::Token { cka_id: id, .. } if id == cka_id);
+        self.materials.iter().any(|material| is_it(material))
     }
 
     /// Whether its material can be rotated at all: symmetric, and made here or imported.
@@ -239,8 +273,11 @@ impl Key {
         }
     }
 
-    /// Has it deleted after so many days. Those of a primary key with replicas begin when the last of them is gone.
-    pub fn schedule_deletion(&mut self, window_days: u16, now: Timestamp) {
+    /// Has it deleted after so many days, as the principal of that ARN wants it. Those of a primary key with replicas begin when
+    /// the last of them is gone.
+    pub fn schedule_deletion(&mut self, window_days: u16, moment: Moment, by: &str) {
+        let due = moment.plus(clock::days(window_days.into()));
+        self.scheduled = Some(Scheduled { after: due.running, by: by.to_owned() });
         let has_replicas = self.multi_region.as_ref().is_some_and(|family| !family.replicas.is_empty());
         if has_replicas && self.is_primary() {
             self.state = KeyState::PendingReplicaDeletion;
@@ -248,17 +285,25 @@ impl Key {
         } else {
             self.state = KeyState::PendingDeletion;
             self.pending_window_days = None;
-            self.deletion_date = Some(now.plus(clock::days(window_days.into())));
+            self.deletion_date = Some(due.now);
         }
     }
 
     /// Its relative in `region` is gone. A primary key that waited for its last replica to go waits for its own deletion now.
-    pub fn lose_relative(&mut self, region: &str, now: Timestamp) {
+    pub fn lose_relative(&mut self, region: &str, moment: Moment) {
         let Some(family) = &mut self.multi_region else { return };
         family.leave(region);
         if self.state == KeyState::PendingReplicaDeletion && family.replicas.is_empty() {
-            self.schedule_deletion(self.pending_window_days.unwrap_or(LONGEST_WINDOW_DAYS), now);
+            let by = self.scheduled.take().map(|scheduled| scheduled.by).unwrap_or_default();
+            self.schedule_deletion(self.pending_window_days.unwrap_or(LONGEST_WINDOW_DAYS), moment, &by);
         }
+    }
+
+    /// Whether it is to be deleted now: the date has come, and as much time has run as it was to wait.
+    pub fn is_due_for_deletion(&self, moment: Moment) -> bool {
+        let running = self.scheduled.as_ref().map_or(UNCOUNTED, |scheduled| scheduled.after);
+        let has_come = |now| Moment { now, running }.has_come(moment);
+        self.state == KeyState::PendingDeletion && self.deletion_date.is_some_and(has_come)
     }
 
     /// Whether it is the one that shared properties are changed on: every key but a replica.

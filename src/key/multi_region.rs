@@ -43,7 +43,8 @@ impl Key {
     #[must_use]
     pub fn replica(&self, own: Self) -> Self {
         let is_imported = self.origin == Origin::External;
-        let without_date = |generation: &Generation| Generation { valid_to: None, ..generation.clone() };
+        let without_date =
+            |generation: &Generation| Generation { valid_to: None, valid_after: None, ..generation.clone() };
         Self {
             origin: self.origin,
             state: if is_imported { KeyState::PendingImport } else { KeyState::Enabled },

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::material::MaterialId;
 use crate::{
-    clock::{self, Timestamp},
+    clock::{self, Running, Timestamp},
     word::words,
 };
 
@@ -49,6 +49,9 @@ pub struct Generation {
     /// When imported material goes by itself; never, if there is no such time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_to: Option<Timestamp>,
+    /// How long the deployment must have run by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_after: Option<Running>,
     /// KeyMaterialDescription, of imported material.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
@@ -75,7 +78,7 @@ pub struct Schedule {
 impl Generation {
     /// A material that nothing more is known of.
     pub fn of(id: MaterialId) -> Self {
-        Self { id, rotation: None, valid_to: None, description: None }
+        Self { id, rotation: None, valid_to: None, valid_after: None, description: None }
     }
 }
 

@@ -13,11 +13,17 @@ use uuid::Uuid;
 use crate::{
     arn::AccountId,
     authn::Vault,
-    clock::Timestamp,
+    clock::{
+        Timestamp,
+        heartbeat::{Heartbeat, Jump},
+    },
     error::{Code, KmsError},
     failure,
     hsm::{Answer, Command, Hsm, Place},
-    key::spec::{KeySpec, KeyUsage},
+    key::{
+        spec::{KeySpec, KeyUsage},
+        tombstone::Tombstone,
+    },
     kms::{
         keys::{random, random_material_id},
         sealing::mismatch,
@@ -201,6 +207,39 @@ impl Admin {
             true => Ok(()),
             false => Err(KmsError::new(Code::NotFoundException, format!("there is no access key {id}"))),
         }
+    }
+}
+
+impl Admin {
+    /// What is remembered of the keys that were deleted, by region and key id.
+    ///
+    /// # Errors
+    /// As the store answers.
+    pub async fn tombstones(&self) -> Result<Vec<Tombstone>, KmsError> {
+        let mut all: Vec<Tombstone> = Vec::new();
+        loop {
+            let more = self.store.tombstones(all.last()).await.map_err(failure::store)?;
+            if more.is_empty() {
+                return Ok(all);
+            }
+            all.extend(more);
+        }
+    }
+
+    /// The last heartbeat of the service; `None` before its first.
+    ///
+    /// # Errors
+    /// As the store answers.
+    pub async fn heartbeat(&self) -> Result<Option<Heartbeat>, KmsError> {
+        self.store.heartbeat().await.map_err(failure::store)
+    }
+
+    /// Says that the date is right, so that what is due may be done again; answers the jump that made it doubtful, if any.
+    ///
+    /// # Errors
+    /// As the store answers.
+    pub async fn confirm_clock(&self) -> Result<Option<Jump>, KmsError> {
+        self.store.confirm_clock().await.map_err(failure::store)
     }
 }
 

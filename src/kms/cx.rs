@@ -1,6 +1,9 @@
 //! One request's view of the service. Operations reach store and HSM through it and by no other way.
 
-use std::{sync::Mutex, time::Instant};
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Map, Value};
 
@@ -8,7 +11,7 @@ use crate::{
     access::{self, Caller, Resolved},
     action::Action,
     arn::Realm,
-    clock::Timestamp,
+    clock::{Moment, Timestamp},
     error::{Code, KmsError},
     hsm::Asker,
     key::reference::{KeyId, KeyRef},
@@ -16,6 +19,9 @@ use crate::{
     policy::Resource,
     principal::Principal,
 };
+
+/// ARNs for the audit record, and ids of keys.
+type Touched = (Vec<String>, Vec<KeyId>);
 
 /// One authenticated request.
 pub struct Cx<'a> {
@@ -25,7 +31,7 @@ pub struct Cx<'a> {
     realm: Realm,
     now: Timestamp,
     deadline: Instant,
-    touched: Mutex<Vec<String>>,
+    touched: Mutex<Touched>,
     additional: Mutex<Map<String, Value>>,
 }
 
@@ -38,6 +44,24 @@ impl<'a> Cx<'a> {
     /// When the request came; the same through all of it.
     pub fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// When the request came, and how long the deployment had run then.
+    ///
+    /// # Errors
+    /// As the store answers.
+    pub async fn moment(&self) -> Result<Moment, KmsError> {
+        Ok(Moment { now: self.now, running: self.kms.running().await? })
+    }
+
+    /// When it is `date`, if nobody sets the clock.
+    ///
+    /// # Errors
+    /// As the store answers.
+    pub async fn moment_at(&self, date: Timestamp) -> Result<Moment, KmsError> {
+        let left = u64::try_from(date.since_ms(self.now)).unwrap_or(0);
+        let Moment { running, .. } = self.moment().await?.plus(Duration::from_millis(left));
+        Ok(Moment { now: date, running })
     }
 
     /// By when the HSM must have answered.
@@ -129,12 +153,13 @@ impl<'a> Cx<'a> {
 
     fn touch(&self, resolved: Resolved) -> Resolved {
         self.note(resolved.arn().to_owned());
+        self.touched.lock().unwrap_or_else(|e| e.into_inner()).1.push(resolved.id());
         resolved
     }
 
     /// Names a key in the audit record of this request.
     pub fn note(&self, arn: String) {
-        self.touched.lock().unwrap_or_else(|e| e.into_inner()).push(arn);
+        self.touched.lock().unwrap_or_else(|e| e.into_inner()).0.push(arn);
     }
 
     /// Shows this in the audit record of this request, beside what was asked for.
@@ -148,8 +173,8 @@ impl<'a> Cx<'a> {
         if additional.is_empty() { Value::Null } else { Value::Object(additional) }
     }
 
-    /// The keys that the audit record names.
-    pub(super) fn touched(&self) -> Vec<String> {
+    /// The keys that the audit record names, by their ARNs, and those that were looked up, by their ids.
+    pub(super) fn touched(&self) -> Touched {
         std::mem::take(&mut self.touched.lock().unwrap_or_else(|e| e.into_inner()))
     }
 

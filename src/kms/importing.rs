@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     access::Authorized,
     authn::TokenKind,
-    clock::Timestamp,
+    clock::{Moment, Timestamp},
     error::{Code, KmsError},
     failure,
     hsm::{Answer, Command, Kind, Place},
@@ -47,7 +47,7 @@ pub struct Arrival {
     /// Whether it is to be one that the key never had; if it is not said, only the first one is.
     pub is_new: Option<bool>,
     /// When it goes by itself.
-    pub valid_to: Option<Timestamp>,
+    pub valid_to: Option<Moment>,
     /// KeyMaterialDescription; what is known stays if there is none.
     pub description: Option<String>,
     /// The name that it must turn out to have.
@@ -114,7 +114,7 @@ impl Cx<'_> {
         arrival: &Arrival,
     ) -> Result<MaterialId, KmsError> {
         let Key { spec, usage, id, .. } = *key.key();
-        let place = self.kms.place(key.key(), self.now()).await?;
+        let place = self.kms.place(key.key()).await?;
         let (carrier, algorithm) = (Arc::new(token.carrier), token.algorithm);
         let command = Command::Import { carrier, algorithm, blob, spec, usage, place };
         let deadline = Instant::now() + self.kms.settings.generation_deadline;
@@ -152,24 +152,32 @@ impl Cx<'_> {
         let Some(name) = name.or_else(|| key.key().generations.last().map(|current| current.id)) else {
             return Ok(None);
         };
-        self.kms.remove_material(key.key(), name).await?;
+        self.kms.remove_material(key.key(), name, |_| true).await?;
         Ok(Some(name))
     }
 }
 
 impl Kms {
-    /// Takes imported material out of `key` and destroys what the HSM has of it. That it is meant is stored first, so that a
-    /// crash leaves no object without its key.
+    /// Takes imported material out of `key`, if it is there and `must` holds of the key when it is done, and destroys what the
+    /// HSM has of it; whether it was. That it is meant is stored first, so that a crash leaves no object without its key.
     ///
     /// # Errors
-    /// As HSM and store answer; nothing is left to be done if the material is not there.
-    pub async fn remove_material(&self, key: &Key, name: MaterialId) -> Result<(), KmsError> {
-        let Some(material) = key.material(name).map(Arc::clone) else { return Ok(()) };
-        let intent = self.intent_to_destroy(key, &material);
+    /// As HSM and store answer.
+    pub async fn remove_material(
+        &self,
+        key: &Key,
+        name: MaterialId,
+        must: impl Fn(&Key) -> bool,
+    ) -> Result<bool, KmsError> {
+        let Some(material) = key.material(name).map(Arc::clone) else { return Ok(false) };
+        let intent = self.intent_to_destroy(key, &material).await?;
         if let Some(intent) = &intent {
             self.store.intend(intent).await.map_err(failure::store)?;
         }
         let taken = self.store.change_family(&key.region, key.id, |family| {
+            if !family.get(&key.region).is_some_and(&must) {
+                return Err(());
+            }
             let waits = key.pending.as_ref().is_some_and(|pending| pending.id == name);
             // What waits for rotation is given up everywhere if the primary key gives it up.
             let goes = |one: &&mut Key| one.region == key.region || waits && key.is_primary();
@@ -179,39 +187,25 @@ impl Kms {
                 // A replica goes on to wait for what its primary key has.
                 one.pending = one.pending.take().or(pending.filter(|_| !key.is_primary()));
             }
-            Ok::<_, std::convert::Infallible>(())
+            Ok(())
         });
-        match taken.await {
-            Ok(_) | Err(ChangeError::NotFound) => {}
-            Err(ChangeError::Refused(never)) => match never {},
-            Err(ChangeError::Store(error)) => return Err(failure::store(error)),
-        }
-        match intent {
-            Some(intent) => self.abandon(&intent).await,
-            None => self.destroy(material).await,
-        }
-    }
-
-    fn intent_to_destroy(&self, key: &Key, material: &Material) -> Option<Intent> {
-        let Keeping::Token { cka_id, .. } = &material.keeping else { return None };
-        let cka_id = cka_id.as_slice().try_into().ok()?;
-        Some(Intent { region: key.region.clone(), key: key.id, spec: key.spec, cka_id, made: self.now() })
-    }
-
-    /// Takes out of every key what is not valid any more; answers how many materials that were.
-    ///
-    /// # Errors
-    /// As HSM and store answer.
-    pub async fn expire_materials(&self) -> Result<usize, KmsError> {
-        let now = self.now();
-        let mut count = 0;
-        for entry in self.store.view().expired(now) {
-            for name in entry.key.expired(now) {
-                self.remove_material(&entry.key, name).await?;
-                count += 1;
+        match (taken.await, intent) {
+            (Ok(_), Some(intent)) => self.abandon(&intent).await.map(|()| true),
+            (Ok(_), None) => self.destroy(material).await.map(|()| true),
+            (Err(ChangeError::Store(error)), _) => Err(failure::store(error)),
+            (Err(ChangeError::Refused(()) | ChangeError::NotFound), Some(intent)) => {
+                self.store.forget_intent(&intent).await.map_err(failure::store)?;
+                Ok(false)
             }
+            (Err(ChangeError::Refused(()) | ChangeError::NotFound), None) => Ok(false),
         }
-        Ok(count)
+    }
+
+    async fn intent_to_destroy(&self, key: &Key, material: &Material) -> Result<Option<Intent>, KmsError> {
+        let Keeping::Token { cka_id, .. } = &material.keeping else { return Ok(None) };
+        let Ok(cka_id) = cka_id.as_slice().try_into() else { return Ok(None) };
+        let made = self.running().await?;
+        Ok(Some(Intent { region: key.region.clone(), key: key.id, spec: key.spec, cka_id, made }))
     }
 }
 
@@ -233,7 +227,8 @@ fn take_in(
     }
     let known = key.generations.iter_mut().chain(&mut key.pending).find(|generation| generation.id == material.id);
     if let Some(known) = known {
-        known.valid_to = arrival.valid_to;
+        known.valid_to = arrival.valid_to.map(|due| due.now);
+        known.valid_after = arrival.valid_to.map(|due| due.running);
         known.description = arrival.description.clone().or(known.description.take());
     }
     if key.material(material.id).is_none() {

@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Instant};
 
 use crate::{
     access::{Authorized, KeyEntry},
-    clock::Timestamp,
     error::{Code, KmsError},
     failure,
     hsm::{Answer, Asker, Command, Place},
@@ -27,7 +26,7 @@ impl Kms {
     ///
     /// # Errors
     /// `UnsupportedOperationException` if the HSM cannot do what the key spec needs; else as HSM and store answer.
-    pub(super) async fn make_key(&self, asker: Asker, mut key: Key, now: Timestamp) -> Result<Key, KmsError> {
+    pub(super) async fn make_key(&self, asker: Asker, mut key: Key) -> Result<Key, KmsError> {
         let (spec, usage) = (key.spec, key.usage);
         // What is imported is wrapped, if only to be put where it is kept.
         let comes_in = key.origin != Origin::External || self.hsm.wraps(spec, usage);
@@ -36,7 +35,7 @@ impl Kms {
             return Err(KmsError::new(Code::UnsupportedOperationException, text));
         }
         if key.origin != Origin::External {
-            let place = self.place(&key, now).await?;
+            let place = self.place(&key).await?;
             key.put_first(self.generate(asker, spec, usage, place).await?);
         }
         self.store.insert_key(&key).await.map_err(failure::store)?;
@@ -61,12 +60,12 @@ impl Kms {
 
     /// Where the key's material goes. An object on the HSM is meant before it is made, so that one whose key was never
     /// stored can be told from one that is somebody else's.
-    pub(super) async fn place(&self, key: &Key, made: Timestamp) -> Result<Place, KmsError> {
+    pub(super) async fn place(&self, key: &Key) -> Result<Place, KmsError> {
         // What an HSM does not wrap stays in it, whatever the key store is.
         if self.settings.keeping == KeyStoreKind::Wrapped && self.hsm.wraps(key.spec, key.usage) {
             return Ok(Place::Wrapped);
         }
-        let cka_id = random()?;
+        let (cka_id, made) = (random()?, self.running().await?);
         let intent = Intent { region: key.region.clone(), key: key.id, spec: key.spec, cka_id, made };
         self.store.intend(&intent).await.map_err(failure::store)?;
         Ok(Place::Token { cka_id })
@@ -91,7 +90,7 @@ impl Cx<'_> {
     /// # Errors
     /// `UnsupportedOperationException` if the HSM cannot do what the key spec needs; else as HSM and store answer.
     pub async fn create_key(&self, key: Key) -> Result<Key, KmsError> {
-        self.kms.make_key(self.asker(), key, self.now()).await
+        self.kms.make_key(self.asker(), key).await
     }
 
     /// Changes a key as `change` says, if its state at that moment meets `demand`; answers what it is then.

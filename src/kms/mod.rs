@@ -12,6 +12,7 @@ mod invocations;
 mod keys;
 pub mod multi_region;
 mod padding;
+mod pulse;
 mod readiness;
 mod recipient;
 mod record;
@@ -20,6 +21,7 @@ pub mod sealing;
 pub mod seed;
 pub mod signing;
 mod upkeep;
+mod uses;
 
 use std::{
     sync::Arc,
@@ -47,9 +49,11 @@ use crate::{
 use cx::Cx;
 use invocations::Invocations;
 use padding::PaddingFailures;
+use pulse::Pulse;
 use readiness::Readiness;
 use record::Record;
 use rotation::Worn;
+use uses::Uses;
 
 /// Where the material of new keys is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
@@ -107,7 +111,9 @@ pub struct Kms {
     invocations: Invocations,
     worn: Worn,
     padding_failures: PaddingFailures,
+    pulse: Pulse,
     readiness: Readiness,
+    uses: Uses,
 }
 
 /// One call, as a door received it.
@@ -139,7 +145,9 @@ impl Kms {
             invocations: Invocations::new(store.clone()),
             worn: Worn::default(),
             padding_failures: PaddingFailures::default(),
+            pulse: Pulse::default(),
             readiness: Readiness::default(),
+            uses: Uses::default(),
             metrics: Metrics::new(),
             store,
             hsm,
@@ -165,6 +173,9 @@ impl Kms {
             Err(error) => Err(error),
         };
         let outcome = self.write_down(&head, &source_ip, &record, outcome).await;
+        if outcome.is_ok() {
+            self.uses.note(&record);
+        }
         let result = outcome.as_ref().map_or_else(|error| error.code.as_str(), |_| "Success");
         self.metrics.observe_call(record.operation_name(), result, began.elapsed().as_secs_f64());
         Reply { request_id, outcome }
@@ -181,7 +192,7 @@ impl Kms {
         }
         let cx = Cx::new(self, caller, realm, record.time, began + self.settings.deadline);
         let outcome = entry.run(&cx, &body).await;
-        record.resources = cx.touched();
+        (record.resources, record.keys) = cx.touched();
         record.additional = cx.additional();
         outcome
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 use crate::{
+    clock::heartbeat::Jump,
     hsm::{Command, Standing},
     kms::Kms,
     metrics::{HsmErrors, HsmSample, HsmStanding, Sample},
@@ -33,6 +34,14 @@ impl Kms {
             return Err(format!("the store has not been read for {} ms", age.as_millis()));
         }
         self.hsm_answers().await
+    }
+
+    /// What an operator should know of a service that does its work.
+    pub fn warning(&self) -> Option<String> {
+        let Jump { from, to } = self.pulse.jump()?;
+        Some(format!(
+            "the clock has jumped from {from} to {to}: nothing is deleted, expires or rotates until it is confirmed"
+        ))
     }
 
     /// One known-answer operation at a time, each good for [`PROOF`]: many probes do not become a load.
@@ -66,6 +75,7 @@ impl Kms {
             },
             audit_records: self.trail.records(),
             view_age: self.store.freshness(),
+            clock_in_doubt: self.pulse.jump().is_some(),
         })
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     clock::Timestamp,
     error::{Code, KmsError},
     identity::Identity,
+    key::reference::KeyId,
     kms::Settings,
     operations::{Body, Entry, json::Json},
     sigv4::Claim,
@@ -80,18 +81,23 @@ const MAX_ENTRIES: usize = 64;
 pub struct Record {
     /// What the answer is known by.
     pub request_id: Uuid,
+    /// What the audit record is known by.
+    pub event_id: Uuid,
     /// When the call came.
     pub time: Timestamp,
     /// Who called, once proved.
     pub identity: Option<Identity>,
     /// Key ARNs that the call was about.
     pub resources: Vec<String>,
+    /// The keys of the caller's realm among them.
+    pub keys: Vec<KeyId>,
     /// Who was attested to get a plaintext instead of the caller, which grant the call was about or allowed by.
     pub additional: Value,
     /// What the call asks for, if it is anything.
     pub operation: Option<&'static Entry>,
     claimed: Option<String>,
-    region: String,
+    /// The region of the call, once it is known.
+    pub region: String,
     parameters: Value,
 }
 
@@ -100,9 +106,11 @@ impl Record {
     pub fn new(request_id: Uuid, time: Timestamp) -> Self {
         Self {
             request_id,
+            event_id: Uuid::new_v4(),
             time,
             identity: None,
             resources: Vec::new(),
+            keys: Vec::new(),
             additional: Value::Null,
             operation: None,
             claimed: None,
@@ -151,6 +159,7 @@ impl Record {
     ) -> Result<(), AuditError> {
         let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let event = Event {
+            event_id: self.event_id,
             time: self.time,
             request_id: self.request_id,
             event_name: self.operation.map_or_else(|| header("x-amz-target"), |entry| entry.name),

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     access::Authorized,
-    clock::Timestamp,
+    clock::{Moment, Timestamp},
     error::{Code, KmsError},
     failure,
     hsm::{Asker, Command},
@@ -141,17 +141,17 @@ fn to_pending(own: &mut Key, relatives: &mut Family, rotation: Rotation, key: &A
 }
 
 impl Kms {
-    /// Rotates every key whose time has come or whose material is worn; answers how many.
+    /// Rotates every key whose material is worn or, if the clock can be believed, whose time has come; answers how many.
     ///
     /// # Errors
     /// As HSM and store answer; the keys after the one that failed are next.
-    pub async fn rotate_due(&self) -> Result<usize, KmsError> {
+    pub async fn rotate_due(&self, moment: Option<Moment>) -> Result<usize, KmsError> {
         let mut occasions: Vec<(Key, Occasion)> = Vec::new();
         for (region, id, material) in self.worn.take() {
             let entry = self.store.view().key(&region, id);
             occasions.extend(entry.map(|entry| (entry.key.clone(), Occasion::Worn(material))));
         }
-        let due = self.store.view().due_for_rotation(self.now());
+        let due = moment.map(|moment| self.store.view().due_for_rotation(moment.now)).unwrap_or_default();
         occasions.extend(due.iter().map(|entry| (entry.key.clone(), Occasion::Due)));
         for (key, occasion) in &occasions {
             self.rotate(Asker::SERVICE, key, *occasion, |_| Ok(())).await?;
@@ -170,7 +170,7 @@ impl Kms {
         check: impl Fn(&Key) -> Result<(), KmsError>,
     ) -> Result<(), KmsError> {
         let now = self.now();
-        let place = self.place(key, now).await?;
+        let place = self.place(key).await?;
         let material = Arc::new(self.generate(asker, key.spec, key.usage, place).await?);
         let rotation = Rotation { date: now, kind: occasion.kind() };
         let changed = self.store.change_family(&key.region, key.id, |family| {

@@ -100,7 +100,7 @@ impl Kms {
         let (id, aliases) = (seed.id, aliases.collect::<Result<Vec<_>, KmsError>>()?);
         if self.store.view().key(&region, id).is_none() {
             let key = self.seed_key(seed, &region)?;
-            self.make_key(Asker::SERVICE, key, self.now()).await?;
+            self.make_key(Asker::SERVICE, key).await?;
         }
         for name in aliases {
             let alias = Alias { name, region: region.clone(), target: id, created: self.now(), updated: self.now() };

@@ -5,16 +5,22 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::{Value, json};
+use uuid::Uuid;
+
 use crate::{
-    clock::Timestamp,
+    arn::Realm,
+    audit::ServiceEvent,
+    clock::Moment,
     error::KmsError,
     failure,
     hsm::{Command, Kind},
     key::{
         Key,
         material::{Keeping, Material, MaterialId},
+        tombstone::Tombstone,
     },
-    kms::{Kms, admin},
+    kms::{Kms, Settings, admin},
     store::Intent,
 };
 
@@ -38,25 +44,71 @@ impl Kms {
         admin::found(&self.store, &self.hsm, &self.vault, &self.settings.account, self.now()).await
     }
 
-    /// Keys whose deletion date has come.
-    pub fn keys_due_for_deletion(&self, n: usize) -> Vec<Key> {
-        self.store.view().due_for_deletion(self.now(), n).iter().map(|entry| entry.key.clone()).collect()
+    /// Keys that are to be deleted at this moment.
+    pub fn keys_due_for_deletion(&self, moment: Moment, n: usize) -> Vec<Key> {
+        self.store.view().due_for_deletion(moment, n).iter().map(|entry| entry.key.clone()).collect()
     }
 
-    /// Deletes a key that is due: its materials in the HSM, then the key, its aliases and wrapped materials.
+    /// Deletes a key, if it is due when that is done, so that it is gone for everybody; whether it was. What HSMs have of it is
+    /// left to [`Self::finish_deletion`].
     ///
     /// # Errors
-    /// As HSM and store answer; the key stays pending deletion then, and unusable.
-    pub async fn delete_key(&self, key: &Key) -> Result<(), KmsError> {
-        let view = self.store.view();
-        let others =
-            key.multi_region.iter().flat_map(|family| family.regions()).filter(|region| **region != key.region);
-        let relatives: Vec<_> = others.filter_map(|region| view.key(region, key.id)).collect();
-        let is_shared = |material: &Material| relatives.iter().any(|entry| entry.key.material(material.id).is_some());
-        for material in key.materials.iter().filter(|material| !is_shared(material)) {
+    /// As the store answers; the key stays pending deletion then, and unusable.
+    pub async fn delete_key(&self, key: &Key, moment: Moment) -> Result<bool, KmsError> {
+        let realm = self.realm(&key.region);
+        let bury = |key: &Key, relatives: &[&Key]| {
+            key.is_due_for_deletion(moment).then(|| Tombstone::of(key, relatives, &realm, moment.now))
+        };
+        let buried = self.store.delete_key(&key.region, key.id, moment, bury).await.map_err(failure::store)?;
+        Ok(buried.is_some())
+    }
+
+    /// Deletions of which something is left to do.
+    ///
+    /// # Errors
+    /// As the store answers.
+    pub async fn unfinished_deletions(&self) -> Result<Vec<Tombstone>, KmsError> {
+        self.store.unfinished_tombstones().await.map_err(failure::store)
+    }
+
+    /// Destroys what HSMs have of a key that was deleted, sees that it is gone, and writes that down.
+    ///
+    /// # Errors
+    /// As HSM, audit trail and store answer; it can be done again then, and a second record is better than none.
+    pub async fn finish_deletion(&self, tombstone: &Tombstone) -> Result<(), KmsError> {
+        for material in &tombstone.remains {
             self.destroy(Arc::clone(material)).await?;
         }
-        self.store.delete_key(&key.region, key.id, self.now()).await.map_err(failure::store)
+        let response = json!({"keyId": tombstone.arn});
+        self.write_event("DeleteKey", &tombstone.region, &tombstone.arn, &response, &Value::Null).await?;
+        self.store.finish_tombstone(tombstone, self.now()).await.map_err(failure::store)
+    }
+
+    /// Writes down what the service did to a key of its own accord.
+    async fn write_event(
+        &self,
+        event_name: &str,
+        region: &str,
+        key: &str,
+        response: &Value,
+        details: &Value,
+    ) -> Result<(), KmsError> {
+        let (event_id, time, account) = (Uuid::new_v4(), self.now(), self.settings.account.as_str());
+        let event = ServiceEvent { event_id, time, event_name, region, key, account, response, details };
+        self.trail.record_service(&event).await.map_err(failure::audit)
+    }
+
+    fn realm(&self, region: &str) -> Realm {
+        let Settings { partition, account, .. } = &self.settings;
+        Realm { partition: partition.clone(), account: account.clone(), region: region.to_owned() }
+    }
+
+    /// Has the store keep nothing of what was deleted.
+    ///
+    /// # Errors
+    /// As the store answers.
+    pub async fn scrub_store(&self) -> Result<(), KmsError> {
+        self.store.scrub().await.map_err(failure::store)
     }
 
     /// Intents that are older than `age`.
@@ -64,9 +116,46 @@ impl Kms {
     /// # Errors
     /// As the store answers.
     pub async fn intents_older_than(&self, age: Duration) -> Result<Vec<Intent>, KmsError> {
-        let age = i64::try_from(age.as_millis()).map_err(KmsError::internal)?;
-        let time = Timestamp::from_ms(self.now().ms().saturating_sub(age));
+        let time = self.running().await?.minus(age);
         self.store.intents_before(time).await.map_err(failure::store)
+    }
+
+    /// Clears up after an abandoned intent: what it may have led to is destroyed, unless a key names it after all.
+    ///
+    /// # Errors
+    /// As HSM and store answer.
+    pub async fn clear(&self, intent: &Intent) -> Result<(), KmsError> {
+        if self.store.view().family(intent.key).iter().any(|entry| entry.key.names_object(&intent.cka_id)) {
+            return self.store.forget_intent(intent).await.map_err(failure::store);
+        }
+        self.abandon(intent).await?;
+        tracing::info!(key = %intent.key, "an object without a key was destroyed on the HSM");
+        Ok(())
+    }
+
+    /// Takes out of every key what is not valid any more; answers how many materials that were.
+    ///
+    /// # Errors
+    /// The first that HSM or store answer; the other materials are taken out all the same.
+    pub async fn expire_materials(&self, moment: Moment) -> Result<usize, KmsError> {
+        let mut outcomes = Vec::new();
+        for entry in self.store.view().expired(moment) {
+            for name in entry.key.expired(moment) {
+                outcomes.push(self.expire(&entry.key, name, moment).await);
+            }
+        }
+        outcomes.into_iter().sum()
+    }
+
+    async fn expire(&self, key: &Key, name: MaterialId, moment: Moment) -> Result<usize, KmsError> {
+        let still = |key: &Key| key.expired(moment).any(|expired| expired == name);
+        if !self.remove_material(key, name, still).await? {
+            return Ok(0);
+        }
+        let (realm, details) = (self.realm(&key.region), json!({"keyId": key.id, "keyMaterialId": name}));
+        let arn = key.arn(&realm);
+        self.write_event("DeleteExpiredKeyMaterial", &key.region, &arn, &Value::Null, &details).await?;
+        Ok(1)
     }
 
     /// Destroys the object that `intent` may have led to, and forgets the intent.

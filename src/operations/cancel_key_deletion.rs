@@ -36,6 +36,7 @@ impl Operation for CancelKeyDeletion {
         cx.change(&key, Demand::CancelDeletion, |key| {
             key.state = if key.lacks_material() { KeyState::PendingImport } else { KeyState::Disabled };
             key.deletion_date = None;
+            key.scheduled = None;
             key.pending_window_days = None;
             Ok(())
         })

@@ -58,7 +58,10 @@ impl Operation for ImportKeyMaterial {
         let material = self.material.0.expose().to_vec();
         let arrival = Arrival {
             is_new: self.import_type.map(|wanted| wanted == ImportType::NewKeyMaterial),
-            valid_to,
+            valid_to: match valid_to {
+                Some(date) => Some(cx.moment_at(date).await?),
+                None => None,
+            },
             description: self.description.map(|MaterialDescription(text)| text),
             name: self.material_id.and_then(|MaterialText(text)| MaterialId::parse(&text)),
         };

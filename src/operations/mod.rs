@@ -117,6 +117,7 @@ operations! {
         generate_data_key_without_plaintext::GenerateDataKeyWithoutPlaintext,
         generate_mac::GenerateMac,
         generate_random::GenerateRandom,
+        get_key_last_usage::GetKeyLastUsage,
         get_key_policy::GetKeyPolicy,
         get_key_rotation_status::GetKeyRotationStatus,
         get_parameters_for_import::GetParametersForImport,
@@ -146,7 +147,7 @@ operations! {
         verify_mac::VerifyMac;
     not_yet:
         "ConnectCustomKeyStore" "CreateCustomKeyStore" "DeleteCustomKeyStore" "DescribeCustomKeyStores"
-        "DisconnectCustomKeyStore" "GetKeyLastUsage" "UpdateCustomKeyStore"
+        "DisconnectCustomKeyStore" "UpdateCustomKeyStore"
 }
 
 fn run<'a, O: Operation>(cx: &'a Cx<'a>, body: &Json<'_>) -> Running<'a> {

@@ -44,9 +44,10 @@ impl Operation for ScheduleKeyDeletion {
         let Int(window_days) = self.window_days.unwrap_or(Int(DEFAULT_WINDOW_DAYS));
         let window_days = u16::try_from(window_days).map_err(KmsError::internal)?;
         let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::ScheduleKeyDeletion)?;
+        let (moment, by) = (cx.moment().await?, cx.caller().principal.arn());
         let changed = cx
             .change(&key, Demand::ScheduleDeletion, |key| {
-                key.schedule_deletion(window_days, cx.now());
+                key.schedule_deletion(window_days, moment, by);
                 Ok(())
             })
             .await?;

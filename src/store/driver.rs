@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const READERS: u32 = 3;
 
 /// Every schema there has been, as the step that leads to it from the one before; the version is the position.
-const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 
 /// The connections to one database.
 pub(super) struct Driver {
@@ -61,7 +61,8 @@ impl Driver {
             .foreign_keys(true)
             .busy_timeout(PATIENCE)
             .disable_statement_logging();
-        let writer = pool(1, options.clone()).await?;
+        // What is deleted may be a wrapped key.
+        let writer = pool(1, options.clone().pragma("secure_delete", "on")).await?;
         migrate(&writer).await?;
         let readers = pool(READERS, options.pragma("query_only", "on")).await?;
         Ok(Self { writer, readers })

@@ -9,7 +9,7 @@ use super::{
     document::Document,
     error::StoreError,
     principals::PrincipalRecord,
-    view::{self, PrincipalEntry, Update},
+    view::{self, Policies, PrincipalEntry, Update},
 };
 use crate::key::{
     Alias, Key,
@@ -48,11 +48,15 @@ impl Change {
     }
 
     /// What the change means for the view; nothing for the kinds that the view does not show.
-    pub(super) fn decode(self) -> Option<Update> {
+    pub(super) fn decode(self, policies: &Policies) -> Option<Update> {
         Some(match self.kind.as_str() {
             Key::KIND => {
                 let (region, id) = self.id.split_once('/')?;
-                Update::Key(region.to_owned(), KeyId::parse(id)?, self.document().and_then(view::compile))
+                Update::Key(
+                    region.to_owned(),
+                    KeyId::parse(id)?,
+                    self.document().and_then(|key| view::compile(key, policies)),
+                )
             }
             Alias::KIND => {
                 let (region, name) = self.id.split_once('/')?;

@@ -13,10 +13,11 @@ use super::{
     ATTEMPTS, ChangeError, Kind, Store, StoreError,
     document::Document,
     driver::{self, Write},
+    heartbeat::bigint,
 };
 use crate::{
-    clock::Timestamp,
-    key::{Alias, Key, grant::Grant, material::Keeping, reference::KeyId, spec::KeySpec},
+    clock::Running,
+    key::{Key, material::Keeping, reference::KeyId, spec::KeySpec},
 };
 
 /// The most intents answered at once.
@@ -36,8 +37,8 @@ pub struct Intent {
     pub spec: KeySpec,
     /// CKA_ID of the object.
     pub cka_id: [u8; 16],
-    /// When it was meant.
-    pub made: Timestamp,
+    /// When it was meant, by running time: a jump of the clock makes nothing old.
+    pub made: Running,
 }
 
 impl Document for Key {
@@ -113,27 +114,6 @@ impl Store {
         Err(StoreError::new(WHAT, Kind::Conflict).into())
     }
 
-    /// Deletes a key, its aliases and its grants; none is an error if it is gone already. Its relatives are told in the same
-    /// transaction. Call it when the key's objects are gone from the HSM. Intents stay: they are about objects that this key
-    /// does not name.
-    ///
-    /// # Errors
-    /// If the store fails.
-    pub async fn delete_key(&self, region: &str, id: KeyId, now: Timestamp) -> Result<(), StoreError> {
-        let name = key_name(region, id);
-        let mut write = self.0.driver.write("delete the key").await?;
-        write.delete_children(Alias::KIND, &name).await?;
-        write.delete_children(Grant::KIND, &name).await?;
-        let mut relatives = write.family(region, id).await?.unwrap_or_default();
-        relatives.remove(region);
-        write.delete(Key::KIND, &name).await?;
-        for Relative { mut key, revision } in relatives.into_values() {
-            key.lose_relative(region, now);
-            write.replace(&key, revision).await?;
-        }
-        self.commit(write).await
-    }
-
     /// Stores the intent to make an object on the HSM; make the object after this answers.
     ///
     /// # Errors
@@ -146,7 +126,7 @@ impl Store {
             .bind(&intent.region)
             .bind(intent.key.to_string())
             .bind(intent.spec.as_str())
-            .bind(intent.made.ms())
+            .bind(bigint(intent.made))
             .execute(write.connection())
             .await
             .map_err(StoreError::sql(WHAT))?;
@@ -172,13 +152,13 @@ impl Store {
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn intents_before(&self, time: Timestamp) -> Result<Vec<Intent>, StoreError> {
+    pub async fn intents_before(&self, time: Running) -> Result<Vec<Intent>, StoreError> {
         const WHAT: &str = "list the intents";
         let mut connection = self.0.driver.reader(WHAT).await?;
         let text =
             "SELECT cka_id, region, key_id, spec, made FROM intents WHERE made < $1 ORDER BY made, cka_id LIMIT $2";
         let rows = sqlx::query(text)
-            .bind(time.ms())
+            .bind(bigint(time))
             .bind(INTENTS)
             .fetch_all(&mut *connection)
             .await
@@ -188,16 +168,16 @@ impl Store {
 }
 
 /// A key as it is stored, among its relatives.
-struct Relative {
-    key: Key,
-    revision: i64,
+pub(super) struct Relative {
+    pub(super) key: Key,
+    pub(super) revision: i64,
 }
 
-type Stored = BTreeMap<String, Relative>;
+pub(super) type Stored = BTreeMap<String, Relative>;
 
 impl Write<'_> {
     /// The key and its relatives; `None` if it is not there.
-    async fn family(&mut self, region: &str, id: KeyId) -> Result<Option<Stored>, StoreError> {
+    pub(super) async fn family(&mut self, region: &str, id: KeyId) -> Result<Option<Stored>, StoreError> {
         let Some(own) = self.relative(region, id).await? else { return Ok(None) };
         let others: Vec<String> = own.key.multi_region.iter().flat_map(|family| family.regions()).cloned().collect();
         let mut family = Stored::from([(region.to_owned(), own)]);
@@ -240,6 +220,7 @@ impl Intent {
         let (Some(cka_id), Some(key), Some(spec)) = (cka_id, KeyId::parse(&key), spec) else {
             return Err(sqlx::Error::Decode("an intent without a key id, a key spec and 16 bytes of CKA_ID".into()));
         };
-        Ok(Self { region: row.try_get("region")?, key, spec, cka_id, made: Timestamp::from_ms(row.try_get("made")?) })
+        let made = u64::try_from(row.try_get::<i64, _>("made")?).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        Ok(Self { region: row.try_get("region")?, key, spec, cka_id, made: Running::from_ms(made) })
     }
 }

@@ -17,9 +17,12 @@ mod error;
 mod feed;
 mod granted;
 mod grants;
+mod heartbeat;
 mod invocations;
 mod keys;
+mod last_usage;
 mod principals;
+mod tombstones;
 mod view;
 
 #[cfg(test)]
@@ -45,6 +48,7 @@ pub use view::{PrincipalEntry, View};
 
 use document::Document;
 use driver::{Driver, Write};
+use view::Policies;
 
 /// How often a change starts again before it gives up. Only another process can get in its way.
 const ATTEMPTS: usize = 16;
@@ -56,6 +60,7 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     driver: Driver,
     view: View,
+    policies: Policies,
     /// The last change that the view has seen. Held while the feed is read, so the view never goes back.
     seen: tokio::sync::Mutex<i64>,
     opened: Instant,
@@ -72,6 +77,7 @@ impl Store {
         let store = Self(Arc::new(Inner {
             driver: Driver::open(path).await?,
             view: View::default(),
+            policies: Policies::default(),
             seen: tokio::sync::Mutex::new(0),
             opened: Instant::now(),
             proven_ms: AtomicU64::new(0),
@@ -98,7 +104,8 @@ impl Store {
             let page = feed::read(&mut connection, *seen).await?;
             let count = page.len();
             *seen = page.last().map_or(*seen, |change| change.seq);
-            self.0.view.apply(page.into_iter().filter_map(feed::Change::decode).collect());
+            let policies = &self.0.policies;
+            self.0.view.apply(page.into_iter().filter_map(|change| change.decode(policies)).collect());
             changed += count;
             if count < feed::PAGE {
                 break;
@@ -106,6 +113,18 @@ impl Store {
         }
         self.proven_at(asked);
         Ok(changed)
+    }
+
+    /// Has nothing left of what was deleted or replaced: the database overwrites it, and the write-ahead log, where it may still
+    /// be, is written back and cut.
+    ///
+    /// # Errors
+    /// If the store fails. Whoever reads just then keeps the log from being cut, which is no error; the next time will do.
+    pub async fn scrub(&self) -> Result<(), StoreError> {
+        const WHAT: &str = "cut the write-ahead log";
+        let mut writer = self.0.driver.writer(WHAT).await?;
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *writer).await.map_err(StoreError::sql(WHAT))?;
+        Ok(())
     }
 
     /// How long ago the view was last proven up to date.

@@ -4,21 +4,28 @@ use std::{
     collections::BTreeMap, error::Error, os::unix::fs::PermissionsExt, path::PathBuf, sync::Mutex, time::Instant,
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
+
 use super::*;
 use crate::{
-    arn::AccountId,
-    clock::Timestamp,
+    access::KeyEntry,
+    arn::{AccountId, Realm},
+    clock::{self, Moment, Running, Timestamp},
     key::{
-        Alias, Key,
+        Alias, Key, Scheduled,
         grant::{Constraints, Grant, GrantId, GrantOperation, Party, Terms},
-        material::{Keeping, Material, MaterialId},
+        material::{Keeping, Material, MaterialId, WrapMechanism},
         reference::KeyId,
+        rotation::Schedule,
         spec::{KeySpec, KeyUsage},
         state::KeyState,
+        tombstone::Tombstone,
     },
     principal::Principal,
 };
 
+/// When keys are deleted.
+const MOMENT: Moment = Moment { now: Timestamp::from_ms(9), running: Running::from_ms(5) };
 const REGION: &str = "eu-west-1";
 const POLICY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"kms:*","Resource":"*"}]}"#;
 const IDENTITY_POLICY: &str =
@@ -45,6 +52,12 @@ impl World {
         Store::open(&self.path()).await.expect("a store")
     }
 
+    /// Deletes a key.
+    async fn delete(&self, id: KeyId) {
+        let deleted = self.store.delete_key(REGION, id, MOMENT, |key, _| Some(tombstone(key))).await;
+        assert_eq!(deleted.expect("asked").expect("there").id, id);
+    }
+
     /// A key that is stored.
     async fn key(&self) -> Key {
         let key = key(id(1));
@@ -69,6 +82,12 @@ fn key(id: KeyId) -> Key {
     key
 }
 
+fn tombstone(key: &Key) -> Tombstone {
+    let account = AccountId::try_from("111122223333".to_owned()).expect("digits");
+    let realm = Realm { partition: "aws".to_owned(), account, region: key.region.clone() };
+    Tombstone::of(key, &[], &realm, Timestamp::from_ms(9))
+}
+
 fn alias(name: &str, target: KeyId) -> Alias {
     let now = Timestamp::from_ms(2);
     Alias { name: format!("alias/{name}"), region: REGION.into(), target, created: now, updated: now }
@@ -91,13 +110,13 @@ fn principal() -> Principal {
     Principal::try_from("arn:aws:iam::111122223333:user/alice".to_owned()).expect("a principal")
 }
 
-fn intent(n: u8, made: i64) -> Intent {
+fn intent(n: u8, made: u64) -> Intent {
     Intent {
         region: REGION.into(),
         key: id(1),
         spec: KeySpec::SymmetricDefault,
         cka_id: [n; 16],
-        made: Timestamp::from_ms(made),
+        made: Running::from_ms(made),
     }
 }
 
@@ -179,7 +198,7 @@ async fn a_key_is_changed_or_refused_or_gone() {
     assert!(matches!(refused, Err(ChangeError::Refused("refused"))));
     assert_eq!(world.store.view().key(REGION, id).expect("there").key.description, "new");
 
-    world.store.delete_key(REGION, id, Timestamp::from_ms(9)).await.expect("deleted");
+    world.delete(id).await;
     let gone = world.store.change_key(REGION, id, describe("late")).await;
     assert!(matches!(gone, Err(ChangeError::NotFound)));
     assert!(world.store.view().key(REGION, id).is_none());
@@ -261,7 +280,7 @@ async fn the_feed_shows_what_the_other_process_did() {
     assert_eq!(other.follow().await.expect("followed"), 2, "one for each document, however often it changed");
     assert_eq!(other.view().key(REGION, id).expect("there").key.description, "2");
 
-    world.store.delete_key(REGION, id, Timestamp::from_ms(9)).await.expect("deleted");
+    world.delete(id).await;
     other.follow().await.expect("followed");
     assert!(other.view().key(REGION, id).is_none());
     assert!(other.view().alias(REGION, "alias/a").is_none());
@@ -355,7 +374,7 @@ async fn a_key_clears_the_intents_of_the_objects_it_names() {
         store.intend(&intent).await.expect("stored");
     }
     assert_eq!(store.intend(&intent(9, 99)).await.expect_err("meant before").kind, Kind::Conflict);
-    let old = |before| async move { store.intents_before(Timestamp::from_ms(before)).await.expect("asked") };
+    let old = |before| async move { store.intents_before(Running::from_ms(before)).await.expect("asked") };
     assert_eq!(old(20).await, [intent(9, 10)]);
 
     // The key names object 9 when it is made, and object 8 after a rotation.
@@ -368,7 +387,7 @@ async fn a_key_clears_the_intents_of_the_objects_it_names() {
     store.change_key(REGION, id(1), rotate).await.expect("changed");
     assert_eq!(old(99).await, [intent(7, 30)]);
 
-    store.delete_key(REGION, id(1), Timestamp::from_ms(9)).await.expect("deleted");
+    world.delete(id(1)).await;
     assert_eq!(old(99).await, [intent(7, 30)], "an object that the key did not name is still to be destroyed");
     store.forget_intent(&intent(7, 30)).await.expect("forgotten");
     assert!(old(99).await.is_empty());
@@ -418,15 +437,62 @@ async fn pages_are_in_order() {
 }
 
 #[tokio::test]
+async fn a_key_gives_way_to_its_tombstone() {
+    let world = World::new().await;
+    let (store, key) = (&world.store, world.key().await);
+    store.insert_alias(&alias("a", key.id), 9).await.expect("asked");
+    assert_eq!(store.delete_key(REGION, key.id, MOMENT, |_, _| None).await.expect("asked"), None, "it was taken back");
+    assert!(store.view().key(REGION, key.id).is_some() && store.view().alias(REGION, "alias/a").is_some());
+
+    world.delete(key.id).await;
+    assert_eq!(
+        store.delete_key(REGION, key.id, MOMENT, |key, _| Some(tombstone(key))).await.expect("asked"),
+        None,
+        "it is gone"
+    );
+    for store in [store.clone(), world.other().await] {
+        assert_eq!(store.unfinished_tombstones().await.expect("asked"), [tombstone(&key)]);
+    }
+    store.finish_tombstone(&tombstone(&key), Timestamp::from_ms(10)).await.expect("finished");
+    assert!(store.unfinished_tombstones().await.expect("asked").is_empty());
+    let finished = Tombstone { remains: Vec::new(), destroyed: Some(Timestamp::from_ms(10)), ..tombstone(&key) };
+    assert_eq!(store.tombstones(None).await.expect("asked"), std::slice::from_ref(&finished));
+    assert!(store.tombstones(Some(&finished)).await.expect("asked").is_empty());
+}
+
+#[tokio::test]
+async fn of_a_deleted_key_no_byte_is_left_in_the_files() {
+    let world = World::new().await;
+    let canary = STANDARD.encode([0xA5; 2000]);
+    let keeping =
+        Keeping::Wrapped { blob: vec![0xA5; 2000], mechanism: WrapMechanism::AesKeyWrapKwp, wrapping_key: vec![1] };
+    let key = Key { materials: vec![Arc::new(material(keeping))], ..key(id(1)) };
+    world.store.insert_key(&key).await.expect("stored");
+    let found = || -> Vec<bool> {
+        let files = std::fs::read_dir(world.path().parent().expect("a directory")).expect("read");
+        let read = |file: std::fs::DirEntry| std::fs::read(file.path()).expect("read");
+        let part = &canary.as_bytes()[..64];
+        files.map(|file| read(file.expect("a file")).windows(64).any(|window| window == part)).collect()
+    };
+    assert!(found().contains(&true), "it is found while it is there");
+    world.store.change_key(REGION, key.id, describe("longer")).await.expect("changed");
+    world.delete(key.id).await;
+    world.store.scrub().await.expect("scrubbed");
+    assert_eq!(found().into_iter().filter(|found| *found).count(), 0);
+}
+
+#[tokio::test]
 async fn keys_are_due_when_their_date_has_come() {
     let world = World::new().await;
     for n in 1..=3 {
         let date = Some(Timestamp::from_ms(i64::from(n) * 100));
-        let key = Key { state: KeyState::PendingDeletion, deletion_date: date, ..key(id(n)) };
+        let scheduled = Some(Scheduled { after: Running::from_ms(5), by: String::new() });
+        let key = Key { state: KeyState::PendingDeletion, deletion_date: date, scheduled, ..key(id(n)) };
         world.store.insert_key(&key).await.expect("stored");
     }
     let due = |now, n| -> Vec<KeyId> {
-        world.store.view().due_for_deletion(Timestamp::from_ms(now), n).iter().map(|entry| entry.key.id).collect()
+        let moment = Moment { now: Timestamp::from_ms(now), running: Running::from_ms(5) };
+        world.store.view().due_for_deletion(moment, n).iter().map(|entry| entry.key.id).collect()
     };
     assert!(due(99, 9).is_empty());
     assert_eq!(due(200, 9), [id(1), id(2)]);
@@ -496,7 +562,7 @@ async fn a_database_of_a_later_version_is_refused() {
     assert_eq!(error.kind, Kind::Schema);
     assert_eq!(
         error.source().map(ToString::to_string).as_deref(),
-        Some("the database has schema version 99; this program supports versions 1 to 2")
+        Some("the database has schema version 99; this program supports versions 1 to 3")
     );
 }
 
@@ -507,11 +573,13 @@ async fn keys_of_the_first_version_are_read() {
     for key in [&plain, &shared] {
         world.store.insert_key(key).await.expect("stored");
     }
+    // The age of an intent was a date.
+    world.store.intend(&intent(7, 1_767_225_600_000)).await.expect("stored");
     raw_write(
         &world.path(),
         "UPDATE documents SET body = json_remove(json_set(body, '$.multi_region', \
          json(CASE WHEN id LIKE '%mrk-%' THEN 'true' ELSE 'false' END)), '$.generations'); \
-         UPDATE schema_version SET version = 1",
+         UPDATE schema_version SET version = 1; DROP TABLE heartbeat; DROP TABLE last_usage",
     );
     let view_of = |store: &Store, id| store.view().key(REGION, id).expect("there").key.clone();
     let store = world.other().await;
@@ -519,6 +587,7 @@ async fn keys_of_the_first_version_are_read() {
     let read = view_of(&store, shared.id);
     assert!(read.is_primary() && read.current_material_id().is_some());
     assert_eq!(read, Key { generations: Vec::new(), ..shared });
+    assert_eq!(store.intents_before(Running::from_ms(1)).await.expect("asked"), [intent(7, 0)]);
 }
 
 #[tokio::test]
@@ -556,12 +625,67 @@ async fn a_change_that_is_dropped_leaves_nothing() {
     world.key().await;
 }
 
+#[tokio::test]
+async fn keys_with_the_same_policy_share_it_and_others_do_not() {
+    let world = World::new().await;
+    for n in 1..=3 {
+        world.store.insert_key(&key(id(n))).await.expect("stored");
+    }
+    let policy = |n| Arc::clone(&world.store.view().key(REGION, id(n)).expect("there").policy);
+    assert!(Arc::ptr_eq(&policy(1), &policy(2)));
+    let other = |key: &mut Key| {
+        key.policy = POLICY.replace("Allow", "Deny");
+        Ok::<(), ()>(())
+    };
+    world.store.change_key(REGION, id(3), other).await.expect("changed");
+    assert!(!Arc::ptr_eq(&policy(1), &policy(3)));
+    let broken = |key: &mut Key| {
+        key.policy = "{".into();
+        Ok::<(), ()>(())
+    };
+    for n in [2, 3] {
+        world.store.change_key(REGION, id(n), broken).await.expect("changed");
+    }
+    assert!(!Arc::ptr_eq(&policy(1), &policy(2)), "one that does not compile is no other's");
+}
+
+#[tokio::test]
+async fn keys_are_found_by_what_is_due_and_no_others() {
+    let world = World::new().await;
+    for n in 1..=9 {
+        world.store.insert_key(&key(id(n))).await.expect("stored");
+    }
+    let at = |now| Moment { now: Timestamp::from_ms(now), running: Running::from_ms(u64::MAX) };
+    let ids = |entries: Vec<Arc<KeyEntry>>| entries.iter().map(|entry| entry.key.id).collect::<Vec<_>>();
+    let change = async |n, change: fn(&mut Key)| {
+        let change = |key: &mut Key| {
+            change(key);
+            Ok::<(), ()>(())
+        };
+        world.store.change_key(REGION, id(n), change).await.expect("changed");
+    };
+    change(4, |key| key.generations[0].valid_to = Some(Timestamp::from_ms(100))).await;
+    change(5, |key| key.schedule = Some(Schedule { period_days: 90, counted_from: Timestamp::from_ms(0) })).await;
+    let rotation = clock::days(90).as_millis().try_into().expect("milliseconds");
+    let view = world.store.view();
+    assert!(ids(view.expired(at(99))).is_empty() && ids(view.due_for_rotation(at(rotation - 1).now)).is_empty());
+    assert_eq!(ids(view.expired(at(100))), [id(4)]);
+    assert_eq!(ids(view.due_for_rotation(at(rotation).now)), [id(5)]);
+    change(4, |key| key.generations[0].valid_to = Some(Timestamp::from_ms(200))).await;
+    change(5, |key| key.schedule = None).await;
+    assert!(ids(view.expired(at(199))).is_empty() && ids(view.due_for_rotation(at(i64::MAX).now)).is_empty());
+    assert_eq!(ids(view.expired(at(200))), [id(4)]);
+    world.delete(id(4)).await;
+    assert!(ids(view.expired(at(i64::MAX))).is_empty());
+}
+
 /// Not a benchmark: it fails only if a read costs what a scan would.
 #[test]
 fn a_read_of_a_large_view_is_short() {
     let view = View::default();
     let ids: Vec<_> = (0..100_000).map(|_| KeyId::random(false)).collect();
-    let update = |id: &KeyId| view::Update::Key(REGION.into(), *id, view::compile(key(*id)));
+    let policies = Policies::default();
+    let update = |id: &KeyId| view::Update::Key(REGION.into(), *id, view::compile(key(*id), &policies));
     view.apply(ids.iter().map(update).collect());
     let begun = Instant::now();
     let found = ids.iter().filter(|id| view.key(REGION, **id).is_some()).count();
@@ -621,7 +745,7 @@ async fn a_deleted_key_takes_its_grants_with_it_everywhere() {
     }
     let other = world.other().await;
     assert_eq!(other.view().count_grants(REGION, key), 3);
-    world.store.delete_key(REGION, key, Timestamp::from_ms(6)).await.expect("deleted");
+    world.delete(key).await;
     other.follow().await.expect("followed");
     for store in [&world.store, &other, &world.other().await] {
         assert_eq!(store.view().count_grants(REGION, key), 0);

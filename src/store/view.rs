@@ -6,13 +6,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak},
 };
 
 use super::{AccessKey, PrincipalRecord, granted::Granted};
 use crate::{
     access::KeyEntry,
-    clock::Timestamp,
+    clock::{Moment, Timestamp},
     error::KmsError,
     key::{
         Alias, Key,
@@ -46,8 +46,10 @@ struct State {
 #[derive(Default)]
 struct Region {
     keys: BTreeMap<KeyId, Arc<KeyEntry>>,
-    /// The keys that are pending deletion, by their date.
-    due: BTreeSet<(Timestamp, KeyId)>,
+    /// The keys that something is to be done with, by its date.
+    deletions: BTreeSet<(Timestamp, KeyId)>,
+    expiries: BTreeSet<(Timestamp, KeyId)>,
+    rotations: BTreeSet<(Timestamp, KeyId)>,
     aliases: BTreeMap<String, Arc<Alias>>,
     aliases_of: HashMap<KeyId, BTreeMap<String, Arc<Alias>>>,
     grants: Granted,
@@ -76,27 +78,29 @@ impl View {
         region.keys.range((start, Bound::Unbounded)).take(n).map(|(_, entry)| Arc::clone(entry)).collect()
     }
 
-    /// At most `n` keys of all regions whose time has come.
-    pub fn due_for_deletion(&self, now: Timestamp, n: usize) -> Vec<Arc<KeyEntry>> {
+    /// The keys of that id in all regions: one, or a multi-Region key and its relatives.
+    pub fn family(&self, id: KeyId) -> Vec<Arc<KeyEntry>> {
+        self.read().regions.values().filter_map(|region| region.keys.get(&id).cloned()).collect()
+    }
+
+    /// At most `n` keys of all regions that are to be deleted now.
+    pub fn due_for_deletion(&self, moment: Moment, n: usize) -> Vec<Arc<KeyEntry>> {
         let state = self.read();
-        let due = state.regions.values().flat_map(|region| {
-            let due = region.due.iter().take_while(|(date, _)| *date <= now);
-            due.filter_map(|(_, id)| region.keys.get(id).cloned())
-        });
-        due.take(n).collect()
+        let due = state.regions.values().flat_map(|region| region.dated(&region.deletions, moment.now));
+        due.filter(|entry| entry.key.is_due_for_deletion(moment)).take(n).cloned().collect()
     }
 
     /// Keys of all regions that have imported material which is not valid any more.
-    pub fn expired(&self, now: Timestamp) -> Vec<Arc<KeyEntry>> {
+    pub fn expired(&self, moment: Moment) -> Vec<Arc<KeyEntry>> {
         let state = self.read();
-        let keys = state.regions.values().flat_map(|region| region.keys.values());
-        keys.filter(|entry| entry.key.expired(now).next().is_some()).cloned().collect()
+        let keys = state.regions.values().flat_map(|region| region.dated(&region.expiries, moment.now));
+        keys.filter(|entry| entry.key.expired(moment).next().is_some()).cloned().collect()
     }
 
     /// Keys of all regions whose next rotation is due.
     pub fn due_for_rotation(&self, now: Timestamp) -> Vec<Arc<KeyEntry>> {
         let state = self.read();
-        let keys = state.regions.values().flat_map(|region| region.keys.values());
+        let keys = state.regions.values().flat_map(|region| region.dated(&region.rotations, now));
         keys.filter(|entry| entry.key.is_due_for_rotation(now)).cloned().collect()
     }
 
@@ -221,13 +225,25 @@ impl State {
 
 impl Region {
     fn put_key(&mut self, id: KeyId, entry: Option<Arc<KeyEntry>>) {
-        if let Some(date) = self.keys.get(&id).and_then(|old| old.key.deletion_date) {
-            self.due.remove(&(date, id));
+        let dates = [&mut self.deletions, &mut self.expiries, &mut self.rotations];
+        let (old, new) = (self.keys.get(&id).map(dates_of), entry.as_ref().map(dates_of));
+        for (dates, old) in dates.into_iter().zip(old.unwrap_or_default()) {
+            old.map(|date| dates.remove(&(date, id)));
         }
-        if let Some(date) = entry.as_ref().and_then(|new| new.key.deletion_date) {
-            self.due.insert((date, id));
+        let dates = [&mut self.deletions, &mut self.expiries, &mut self.rotations];
+        for (dates, new) in dates.into_iter().zip(new.unwrap_or_default()) {
+            new.map(|date| dates.insert((date, id)));
         }
         put(&mut self.keys, id, entry);
+    }
+
+    /// The keys of a list whose date has come.
+    fn dated<'a>(
+        &'a self,
+        dates: &'a BTreeSet<(Timestamp, KeyId)>,
+        now: Timestamp,
+    ) -> impl Iterator<Item = &'a Arc<KeyEntry>> {
+        dates.iter().take_while(move |(date, _)| *date <= now).filter_map(|(_, id)| self.keys.get(id))
     }
 
     fn put_alias(&mut self, name: String, alias: Option<Arc<Alias>>) {
@@ -245,6 +261,12 @@ impl Region {
     }
 }
 
+/// When something is to be done with a key: its deletion, the first expiry, its rotation.
+fn dates_of(entry: &Arc<KeyEntry>) -> [Option<Timestamp>; 3] {
+    let key = &entry.key;
+    [key.deletion_date, key.first_expiry(), key.schedule.map(|schedule| schedule.next())]
+}
+
 fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
     match value {
         Some(value) => map.insert(key, value),
@@ -260,9 +282,35 @@ const DENY_IDENTITY: &str =
     r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"kms:*","Resource":"*"}]}"#;
 
 /// Compiles a key's policy once, for all requests to come. `None` only if not even the denial compiles.
-pub(super) fn compile(key: Key) -> Option<Arc<KeyEntry>> {
-    let policy = or_deny(policy::Document::key_policy, &key.policy, DENY_KEY, &key.id)?;
+pub(super) fn compile(key: Key, policies: &Policies) -> Option<Arc<KeyEntry>> {
+    let policy = match policies.compiled(&key.policy) {
+        Some(policy) => policy,
+        None => Arc::new(or_deny(policy::Document::key_policy, &key.policy, DENY_KEY, &key.id)?),
+    };
     Some(Arc::new(KeyEntry { key, policy }))
+}
+
+/// Key policies that are in use, by their text. Most keys have the same one, and to compile it takes longer than to read a key.
+#[derive(Default)]
+pub(super) struct Policies(Mutex<HashMap<String, Weak<policy::Document>>>);
+
+/// As many that are in no use any more are kept until the next one comes.
+const UNUSED_POLICIES: usize = 1000;
+
+impl Policies {
+    /// The compiled policy; `None` if it does not compile.
+    fn compiled(&self, text: &str) -> Option<Arc<policy::Document>> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(policy) = known.get(text).and_then(Weak::upgrade) {
+            return Some(policy);
+        }
+        let policy = Arc::new(policy::Document::key_policy(text).ok()?);
+        if known.len() % UNUSED_POLICIES == UNUSED_POLICIES - 1 {
+            known.retain(|_, policy| policy.strong_count() > 0);
+        }
+        known.insert(text.to_owned(), Arc::downgrade(&policy));
+        Some(policy)
+    }
 }
 
 impl PrincipalEntry {

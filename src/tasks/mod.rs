@@ -3,8 +3,11 @@
 mod clear_intents;
 mod delete_keys;
 mod expire_material;
+mod finish_deletions;
 mod follow_store;
 mod rotate_keys;
+mod scrub_store;
+mod write_uses;
 
 use std::{sync::Arc, time::Duration};
 
@@ -42,10 +45,9 @@ pub fn start(kms: &Arc<Kms>) {
         let mut ticks = every(SWEEP_EVERY);
         loop {
             ticks.tick().await;
-            report("delete keys", delete_keys::round(&sweeping).await);
-            report("expire material", expire_material::round(&sweeping).await);
-            report("rotate keys", rotate_keys::round(&sweeping).await);
-            report("clear intents", clear_intents::round(&sweeping).await);
+            for (task, outcome) in sweep(&sweeping).await {
+                report(task, outcome);
+            }
         }
     });
 }
@@ -53,14 +55,37 @@ pub fn start(kms: &Arc<Kms>) {
 /// One round of every task.
 ///
 /// # Errors
-/// What the first task that failed answers.
+/// What the first task that failed answers; the others have done their round.
 pub async fn once(kms: &Kms) -> Result<(), KmsError> {
     follow_store::round(kms).await?;
-    delete_keys::round(kms).await?;
-    expire_material::round(kms).await?;
-    rotate_keys::round(kms).await?;
-    clear_intents::round(kms).await?;
-    Ok(())
+    sweep(kms).await.into_iter().try_for_each(|(_, outcome)| outcome.map(drop))
+}
+
+/// What a stop leaves no next round for.
+pub async fn stop(kms: &Kms) {
+    report("write uses", write_uses::round(kms).await);
+    report("count the time", kms.moment().await.map(|_| 0));
+}
+
+/// The name of a task, and how many things its round did.
+type Round = (&'static str, Result<usize, KmsError>);
+
+/// Looks for work that is due. What is done by date is done only while the clock can be believed.
+async fn sweep(kms: &Kms) -> Vec<Round> {
+    let mut rounds = vec![("write uses", write_uses::round(kms).await)];
+    let moment = kms.moment().await.unwrap_or_else(|error| {
+        rounds.push(("count the time", Err(error)));
+        None
+    });
+    if let Some(moment) = moment {
+        rounds.push(("delete keys", delete_keys::round(kms, moment).await));
+        rounds.push(("expire material", expire_material::round(kms, moment).await));
+    }
+    rounds.push(("rotate keys", rotate_keys::round(kms, moment).await));
+    rounds.push(("finish deletions", finish_deletions::round(kms).await));
+    rounds.push(("clear intents", clear_intents::round(kms).await));
+    rounds.push(("scrub the store", scrub_store::round(kms).await));
+    rounds
 }
 
 fn every(period: Duration) -> tokio::time::Interval {

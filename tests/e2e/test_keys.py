@@ -7,6 +7,7 @@ import pytest
 
 import aws
 from aws import ADMINISTRATOR, DELEGATION, constraint, not_authorized, refused, statement
+from server import Server
 
 NOT_IDENTITY = "because no identity-based policy allows the kms:{} action"
 
@@ -424,3 +425,41 @@ def test_a_disabled_access_key_opens_nothing(server, new_principal):
     aws.eventually(shut)
     with refused("UnrecognizedClientException", "The security token included in the request is invalid."):
         kms.list_keys()
+
+
+# GetKeyLastUsage
+
+
+def test_the_last_use_of_a_key_is_the_call_that_used_it(kms, new_key):
+    key = new_key()
+    unused = kms.get_key_last_usage(KeyId=key["KeyId"])
+    assert (unused["KeyId"], unused["KeyLastUsage"]) == (key["Arn"], {})
+    assert unused["TrackingStartDate"] == unused["KeyCreationDate"] == key["CreationDate"]
+    for use in (
+        lambda: kms.encrypt(KeyId=key["Arn"], Plaintext=b"x"),
+        lambda: kms.generate_data_key_without_plaintext(KeyId=key["KeyId"], KeySpec="AES_256"),
+    ):
+        used = use()
+        last = kms.get_key_last_usage(KeyId=key["Arn"])["KeyLastUsage"]
+        assert last["KmsRequestId"] == used["ResponseMetadata"]["RequestId"]
+        assert abs(datetime.now(UTC) - last["Timestamp"]) < timedelta(minutes=1)
+    assert last["Operation"] == "GenerateDataKeyWithoutPlaintext"
+    kms.describe_key(KeyId=key["KeyId"])
+    assert kms.get_key_last_usage(KeyId=key["KeyId"])["KeyLastUsage"] == last
+
+
+def test_the_last_use_is_known_after_a_restart(tmp_path_factory):
+    server = Server(tmp_path_factory.mktemp("uses")).start()
+    kms = aws.client(server.environment)
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    used = kms.encrypt(KeyId=key, Plaintext=b"x")["ResponseMetadata"]["RequestId"]
+    assert server.stop() == 0
+    server.start()
+    try:
+        last = aws.client(server.environment).get_key_last_usage(KeyId=key)["KeyLastUsage"]
+        assert (last["Operation"], last["KmsRequestId"]) == ("Encrypt", used)
+        assert server.cli("clock", "show").startswith("it has run for ")
+        assert server.cli("clock", "confirm") == "the clock was not in doubt\n"
+        assert server.cli("deleted-key", "list") == ""
+    finally:
+        server.stop()

@@ -24,7 +24,8 @@ IMPLEMENTED = set(
     ListKeyPolicies Sign Verify GenerateMac VerifyMac DeriveSharedSecret Encapsulate Decapsulate GenerateDataKeyPair
     GenerateDataKeyPairWithoutPlaintext GetParametersForImport ImportKeyMaterial DeleteImportedKeyMaterial
     EnableKeyRotation DisableKeyRotation GetKeyRotationStatus ListKeyRotations RotateKeyOnDemand ReplicateKey
-    UpdatePrimaryRegion CreateGrant ListGrants ListRetirableGrants RetireGrant RevokeGrant""".split()
+    UpdatePrimaryRegion CreateGrant ListGrants ListRetirableGrants RetireGrant RevokeGrant
+    GetKeyLastUsage""".split()
 )
 ALL_OPERATIONS = set(botocore.session.get_session().get_service_model("kms").operation_names)
 ENCRYPT = {"Plaintext": base64.b64encode(b"attack at dawn").decode()}

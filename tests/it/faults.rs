@@ -14,7 +14,7 @@ pub struct Faults {
     _dir: TempDir,
 }
 
-/// While this is there, calls of one function do not go on to the HSM.
+/// While this is there, calls of one function do not reach the HSM.
 pub struct Hold<'a> {
     faults: &'a Faults,
     rule: RuleId,
@@ -32,6 +32,11 @@ impl Faults {
     /// Holds every call of `function` until the answer is dropped.
     pub fn hold(&self, function: &str) -> Hold<'_> {
         Hold { faults: self, rule: self.control.rule(Rule::on(function).hang()) }
+    }
+
+    /// Has every call of `function` answer this code, and not be done, until the answer is dropped.
+    pub fn refuse(&self, function: &str, code: u64) -> Hold<'_> {
+        Hold { faults: self, rule: self.control.rule(Rule::on(function).answer(code)) }
     }
 
     /// The sessions in which `function` has been called so far, in order.

@@ -5,6 +5,7 @@
 mod architecture;
 mod attestation;
 mod attester;
+mod clock;
 mod configuration;
 mod every_operation;
 mod faults;
@@ -14,6 +15,7 @@ mod oaep;
 mod operations;
 mod properties;
 mod skip;
+mod states;
 mod table;
 mod tokens;
 mod upkeep;

@@ -5,10 +5,23 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Value, json};
 use strongroom::{
     clock::days,
-    key::{material::Keeping as Kept, reference::KeyId},
+    hsm::Hsm,
+    key::{
+        Origin,
+        material::Keeping as Kept,
+        reference::KeyId,
+        spec::{KeySpec, KeyUsage},
+        tombstone::Tombstone,
+    },
+    tasks,
 };
 
-use crate::world::{Keeping, REGION, World, base64};
+use crate::{
+    faults::Faults,
+    operations::import_key_material::{external, parcel},
+    tokens::token,
+    world::{ACCOUNT, Keeping, REGION, START, World, base64, has, with},
+};
 
 const BOTH: [Keeping; 2] = [Keeping::Wrapped, Keeping::Token];
 /// Invocations that are reserved at a time.
@@ -84,6 +97,190 @@ async fn an_object_on_the_hsm_is_destroyed_with_its_key() {
     world.clock.advance(days(7));
     world.work().await;
     assert!(!world.hsm_has(&material).await);
+}
+
+#[tokio::test]
+async fn a_tombstone_says_what_was_deleted_when_and_by_whose_wish() {
+    for keeping in BOTH {
+        let (world, key, _) = doomed(keeping).await;
+        let material = world.material_of(&key);
+        assert_eq!(world.admin.tombstones().await.unwrap(), []);
+        world.clock.advance(days(7));
+        world.work().await;
+        let now = START.plus(days(7));
+        let tombstone = Tombstone {
+            id: KeyId::parse(&key).unwrap(),
+            region: REGION.to_owned(),
+            arn: world.arn_of(&key),
+            spec: KeySpec::SymmetricDefault,
+            usage: KeyUsage::EncryptDecrypt,
+            origin: Origin::AwsKms,
+            created: START,
+            scheduled_by: Some(world.arn.clone()),
+            deleted: now,
+            materials: vec![material.id],
+            remains: Vec::new(),
+            destroyed: Some(now),
+        };
+        assert_eq!(world.admin.tombstones().await.unwrap(), std::slice::from_ref(&tombstone));
+        assert_eq!(
+            strongroom::cli::deleted_keys(&[tombstone]),
+            format!(
+                "{}  2026-01-01T00:00:00Z  2026-01-08T00:00:00Z  destroyed  SYMMETRIC_DEFAULT ENCRYPT_DECRYPT  {}\n",
+                world.arn_of(&key),
+                world.arn
+            )
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_is_in_the_audit_trail_once() {
+    for keeping in BOTH {
+        let (world, key, _) = doomed(keeping).await;
+        world.clock.advance(days(7));
+        world.work().await;
+        world.work().await;
+        let records = world.audit();
+        let deletions: Vec<_> = records.iter().filter(|record| record["eventName"] == "DeleteKey").collect();
+        let [record] = deletions[..] else { panic!("{deletions:?}") };
+        assert_eq!(record["userIdentity"], json!({"accountId": ACCOUNT, "invokedBy": "AWS Internal"}));
+        assert_eq!((&record["eventType"], &record["readOnly"]), (&json!("AwsServiceEvent"), &json!(false)));
+        assert_eq!((&record["eventTime"], &record["awsRegion"]), (&json!("2026-01-08T00:00:00Z"), &json!(REGION)));
+        let arn = world.arn_of(&key);
+        let resource = json!([{"accountId": ACCOUNT, "type": "AWS::KMS::Key", "ARN": arn}]);
+        assert_eq!((&record["resources"], &record["responseElements"]["keyId"]), (&resource, &json!(arn)));
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_gone_at_once_and_its_object_when_the_hsm_lets_it_go() {
+    const CKR_FUNCTION_FAILED: u64 = 6;
+    let (faults, settings) = Faults::before(token());
+    let hsm = Hsm::start(settings).unwrap();
+    let world = World::with(Keeping::Token).await.on_hsm(&hsm).await;
+    let mut doomed = Vec::new();
+    for _ in 0..3 {
+        let key = world.key().await;
+        world.ok("ScheduleKeyDeletion", json!({"KeyId": key, "PendingWindowInDays": 7})).await;
+        doomed.push((world.material_of(&key), key));
+    }
+    world.clock.advance(days(7));
+    let refused = faults.refuse("C_DestroyObject", CKR_FUNCTION_FAILED);
+    assert!(tasks::once(&world.kms).await.is_err());
+    assert!(faults.calls("C_DestroyObject").len() >= doomed.len(), "one that fails holds up no other");
+    for (material, key) in &doomed {
+        assert_eq!(world.call("DescribeKey", json!({"KeyId": key})).await.code(), "NotFoundException");
+        assert_eq!(world.call("CancelKeyDeletion", json!({"KeyId": key})).await.code(), "NotFoundException");
+        assert!(has(&hsm, material).await);
+    }
+    let tombstones = world.admin.tombstones().await.unwrap();
+    assert!(tombstones.iter().all(|tombstone| tombstone.destroyed.is_none() && tombstone.remains.len() == 1));
+    assert!(!world.audit().iter().any(|record| record["eventName"] == "DeleteKey"), "it is not done yet");
+    drop(refused);
+
+    world.work().await;
+    for (material, _) in &doomed {
+        assert!(!has(&hsm, material).await);
+    }
+    assert!(world.admin.tombstones().await.unwrap().iter().all(|tombstone| tombstone.destroyed.is_some()));
+    assert_eq!(world.audit().iter().filter(|record| record["eventName"] == "DeleteKey").count(), 3);
+}
+
+#[tokio::test]
+async fn a_deletion_that_cannot_be_written_down_is_not_finished() {
+    let (world, key, _) = doomed(Keeping::Wrapped).await;
+    let full = strongroom::audit::Trail::open(std::path::Path::new("/dev/full"), false).unwrap();
+    world.clock.advance(days(3));
+    world.work().await;
+    let world = world.on_trail(full).await;
+    world.work().await;
+    world.clock.advance(days(7));
+    assert!(tasks::once(&world.kms).await.is_err());
+    assert_eq!(world.admin.tombstones().await.unwrap()[0].destroyed, None);
+    let world = world.reopened().await;
+    world.work().await;
+    assert!(world.admin.tombstones().await.unwrap()[0].destroyed.is_some());
+    let arn = world.arn_of(&key);
+    let told = |record: &Value| record["eventName"] == "DeleteKey" && record["resources"][0]["ARN"] == arn;
+    assert!(world.audit().iter().any(told));
+}
+
+#[tokio::test]
+async fn a_replica_that_was_made_again_has_two_tombstones_and_takes_nothing_of_its_relatives() {
+    let world = World::with(Keeping::Token).await;
+    let there = world.in_region("eu-other-1");
+    let made = world.ok("CreateKey", json!({"MultiRegion": true})).await;
+    let key = made["KeyMetadata"]["KeyId"].as_str().unwrap();
+    let blob = world.encrypt(key, b"x").await;
+    for _ in 0..2 {
+        world.ok("ReplicateKey", json!({"KeyId": key, "ReplicaRegion": "eu-other-1"})).await;
+        there.ok("ScheduleKeyDeletion", json!({"KeyId": key, "PendingWindowInDays": 7})).await;
+        world.clock.advance(days(7));
+        world.work().await;
+        assert_eq!(there.call("DescribeKey", json!({"KeyId": key})).await.code(), "NotFoundException");
+        world.ok("Decrypt", json!({"CiphertextBlob": blob})).await;
+    }
+    let tombstones = world.admin.tombstones().await.unwrap();
+    assert_eq!(tombstones.iter().map(|tombstone| &tombstone.region).collect::<Vec<_>>(), ["eu-other-1"; 2]);
+    assert!(tombstones.iter().all(|tombstone| tombstone.destroyed.is_some()));
+}
+
+#[tokio::test]
+async fn a_primary_key_waits_for_its_whole_window_after_its_last_replica() {
+    let world = World::new().await;
+    let there = world.in_region("eu-other-1");
+    let made = world.ok("CreateKey", json!({"MultiRegion": true})).await;
+    let key = made["KeyMetadata"]["KeyId"].as_str().unwrap();
+    world.ok("ReplicateKey", json!({"KeyId": key, "ReplicaRegion": "eu-other-1"})).await;
+    for caller in [&*world, &there] {
+        caller.ok("ScheduleKeyDeletion", json!({"KeyId": key, "PendingWindowInDays": 7})).await;
+    }
+    world.clock.advance(days(7));
+    world.work().await;
+    world.clock.jump(i64::try_from(days(8).as_millis()).unwrap());
+    world.work().await;
+    world.admin.confirm_clock().await.unwrap();
+    world.clock.advance(days(7) - Duration::from_millis(1));
+    world.work().await;
+    world.ok("DescribeKey", json!({"KeyId": key})).await;
+    world.clock.advance(Duration::from_millis(1));
+    world.work().await;
+    assert_eq!(world.call("DescribeKey", json!({"KeyId": key})).await.code(), "NotFoundException");
+    let tombstones = world.admin.tombstones().await.unwrap();
+    assert!(tombstones.iter().all(|tombstone| tombstone.scheduled_by.as_deref() == Some(&*world.arn)));
+}
+
+#[tokio::test]
+async fn a_deletion_that_is_taken_back_at_the_last_moment_is_not_begun() {
+    let (world, key, blob) = doomed(Keeping::Token).await;
+    world.clock.advance(days(7));
+    let moment = world.kms.moment().await.unwrap().unwrap();
+    let [due] = &world.kms.keys_due_for_deletion(moment, 9)[..] else { panic!("it is due") };
+    world.ok("CancelKeyDeletion", json!({"KeyId": key})).await;
+    assert!(!world.kms.delete_key(due, moment).await.unwrap());
+    world.ok("EnableKey", json!({"KeyId": key})).await;
+    world.ok("Decrypt", json!({"CiphertextBlob": blob})).await;
+    assert_eq!(world.admin.tombstones().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn material_that_has_expired_is_in_the_audit_trail() {
+    let world = World::new().await;
+    let key = external(&world, KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt).await;
+    let (blob, token) = parcel(&world, &key, &[7; 32]).await;
+    let request = json!({"KeyId": key, "ImportToken": token, "EncryptedKeyMaterial": blob});
+    let valid_to = json!({"ValidTo": START.plus(days(1)).epoch_seconds()});
+    let imported = world.ok("ImportKeyMaterial", with(request, valid_to)).await;
+    world.clock.advance(days(1));
+    world.work().await;
+    world.work().await;
+    let records = world.audit();
+    let of_expiry: Vec<_> = records.iter().filter(|record| record["eventName"] == "DeleteExpiredKeyMaterial").collect();
+    let [record] = of_expiry[..] else { panic!("{of_expiry:?}") };
+    assert_eq!(record["eventType"], "AwsServiceEvent");
+    assert_eq!(record["resources"][0]["ARN"], world.arn_of(&key));
+    assert_eq!(record["serviceEventDetails"], json!({"keyId": key, "keyMaterialId": imported["KeyMaterialId"]}));
 }
 
 #[tokio::test]

@@ -153,3 +153,15 @@ fn many_verbs_at_once_do_not_hurt_the_server() {
     assert_eq!(server.printed(&["principal", "list"]).lines().count(), 5);
     assert_eq!(server.done("ListAliases", &json!({"Limit": 100}))["Aliases"].as_array().unwrap().len(), 50);
 }
+
+#[test]
+fn the_clock_is_shown_and_confirmed() {
+    let server = Server::started();
+    let mut shown = String::new();
+    let counted = within(SOON, || {
+        shown = server.printed(&["clock", "show"]);
+        shown.starts_with("it has run for 0 s since 20")
+    });
+    assert!(counted, "{shown}");
+    assert_eq!(server.printed(&["clock", "confirm"]), "the clock was not in doubt\n");
+}

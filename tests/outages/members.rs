@@ -1,10 +1,18 @@
 //! Two HSMs with one wrapping key, one of which dies and comes back again and again.
 
 use std::{
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
+use strongroom::{
+    hsm::{Command, Kind},
+    key::{
+        material::{Keeping, Material, MaterialId},
+        spec::{KeySpec, KeyUsage},
+    },
+};
 use strongroom_faults::{control::World, rule::Rule};
 
 use crate::{
@@ -75,6 +83,32 @@ fn one_of_two_dies_and_comes_back_and_nothing_fails_that_is_not_tried_again() {
     println!("{times} deaths of one of two HSMs: {} calls, {failed} failed: {:?}", done.len(), codes(&done));
     assert!(failed <= times, "more than those in flight: {:?}", codes(&done));
     rig.faults.iter().for_each(|member| assert_eq!(member.complaints(), Vec::<String>::new()));
+}
+
+/// An object that is said to be on the HSM of that name.
+fn object(member: &str) -> Arc<Material> {
+    let (spec, usage) = (KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt);
+    let keeping = Keeping::Token { cka_id: vec![7; 16], member: Some(member.to_owned()) };
+    Arc::new(Material { id: MaterialId([7; 32]), spec, usage, keeping, public_key: None })
+}
+
+#[test]
+fn an_object_is_not_said_to_be_destroyed_on_an_hsm_that_is_not_there() {
+    let _turn = crate::turn();
+    let rig = rig();
+    let destroy = |member: &str| {
+        let command = Command::Destroy { material: object(member) };
+        rig.runtime.block_on(rig.hsm.call(command, Instant::now() + Duration::from_secs(5))).map_err(|error| error.kind)
+    };
+    let name = rig.hsm.standing()[0].name.clone();
+    assert!(destroy(&name).is_ok());
+    assert_eq!(destroy("taken out of the configuration").err(), Some(Kind::DeviceLost));
+    rig.faults[0].world(World::vanish());
+    let began = Instant::now();
+    while destroy(&name).is_ok() {
+        assert!(began.elapsed() < Duration::from_secs(5));
+    }
+    rig.faults[0].world(World::Return);
 }
 
 #[test]

@@ -13,13 +13,13 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use strongroom::{
     api::{self, Limits, UnderWay},
-    arn::AccountId,
+    arn::{AccountId, Realm},
     audit::Trail,
     authn::Vault,
-    clock::{Clock, SystemClock},
+    clock::{Clock, Moment, Running, SystemClock},
     error::KmsError,
     hsm::{self, Hsm, Launch},
-    key::reference::KeyId,
+    key::{Key, reference::KeyId, tombstone::Tombstone},
     kms::{
         KeyStoreKind, Kms, Machines, Settings,
         admin::{ADMINISTRATOR_POLICY, Admin, Credentials, found},
@@ -129,8 +129,14 @@ impl Rig {
     /// Destroys a key as the task does when its time has come, whatever its state.
     pub fn delete(&self, id: &str) -> Result<(), KmsError> {
         let id = KeyId::parse(id).unwrap();
-        let key = self.store.view().key(REGION, id).unwrap().key.clone();
-        self.runtime.block_on(self.kms.delete_key(&key))
+        let account = AccountId::try_from(ACCOUNT.to_owned()).unwrap();
+        let realm = Realm { partition: "aws".to_owned(), account, region: REGION.to_owned() };
+        self.runtime.block_on(async {
+            let moment = Moment { now: SystemClock.now(), running: Running::default() };
+            let bury = |key: &Key, relatives: &[&Key]| Some(Tombstone::of(key, relatives, &realm, moment.now));
+            let tombstone = self.store.delete_key(REGION, id, moment, bury).await.unwrap().unwrap();
+            self.kms.finish_deletion(&tombstone).await
+        })
     }
 
     /// Asks until it succeeds; after how long, if in time.

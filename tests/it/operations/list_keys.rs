@@ -11,7 +11,7 @@ use strongroom::key::{
 };
 
 use super::{ANY_STATE, About, Kind, MARKER, Subject, may};
-use crate::world::{START, REGION, World};
+use crate::world::{REGION, World};
 
 pub const SUBJECT: Subject = Subject {
     name: "ListKeys",
@@ -114,7 +114,7 @@ async fn a_page_goes_on_where_its_last_key_was_deleted() {
     }
     let all = ids(&world.ok("ListKeys", json!({})).await);
     let first = world.ok("ListKeys", json!({"Limit": 1})).await;
-    world.store.delete_key(REGION, strongroom::key::reference::KeyId::parse(&all[0]).unwrap(), START).await.unwrap();
+    world.delete(&all[0]).await;
     let rest = world.ok("ListKeys", json!({"Marker": first["NextMarker"]})).await;
     assert_eq!(ids(&rest), all[1..]);
 }

@@ -1,0 +1,38 @@
+//! What counts as a use of a key (AWS KMS: KeyLastUsageData), and the last one.
+
+use uuid::Uuid;
+
+use crate::{clock::Timestamp, word::words};
+
+words! {
+    /// An operation that uses a key for cryptography, and so counts.
+    UsingOperation {
+        Decrypt = "Decrypt",
+        DeriveSharedSecret = "DeriveSharedSecret",
+        Encrypt = "Encrypt",
+        GenerateDataKey = "GenerateDataKey",
+        GenerateDataKeyPair = "GenerateDataKeyPair",
+        GenerateDataKeyPairWithoutPlaintext = "GenerateDataKeyPairWithoutPlaintext",
+        GenerateDataKeyWithoutPlaintext = "GenerateDataKeyWithoutPlaintext",
+        GenerateMac = "GenerateMac",
+        ReEncrypt = "ReEncrypt",
+        Sign = "Sign",
+        Verify = "Verify",
+        VerifyMac = "VerifyMac",
+        Encapsulate = "Encapsulate",
+        Decapsulate = "Decapsulate",
+    }
+}
+
+/// A successful use of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Use {
+    /// What it was used for.
+    pub operation: UsingOperation,
+    /// When.
+    pub time: Timestamp,
+    /// The audit record of the call.
+    pub event_id: Uuid,
+    /// The request id of the call.
+    pub request_id: Uuid,
+}

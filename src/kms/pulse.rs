@@ -1,0 +1,100 @@
+//! Running time, and whether the clock can be believed. What it is made of: [`heartbeat`](crate::clock::heartbeat).
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::{
+    clock::{
+        Moment, Running, Timestamp,
+        heartbeat::{Heartbeat, Jump, Reading},
+    },
+    error::KmsError,
+    failure,
+    kms::Kms,
+};
+
+/// The last heartbeat of this process.
+#[derive(Default)]
+pub struct Pulse {
+    last: Mutex<Option<(Reading, Heartbeat)>>,
+    /// Held from the reading of the clocks until it is stored, so that readings are stored in their order.
+    beating: tokio::sync::Mutex<()>,
+}
+
+impl Pulse {
+    fn last(&self) -> MutexGuard<'_, Option<(Reading, Heartbeat)>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The jump that nobody has confirmed, as of the last heartbeat.
+    pub(super) fn jump(&self) -> Option<Jump> {
+        self.last().and_then(|(_, heartbeat)| heartbeat.jump)
+    }
+}
+
+impl Kms {
+    /// Counts the time that has run since the last heartbeat; answers what is due by, if the clock can be believed.
+    ///
+    /// # Errors
+    /// As the store answers.
+    pub async fn moment(&self) -> Result<Option<Moment>, KmsError> {
+        let (Reading { now, .. }, Heartbeat { running, jump, .. }) = self.beat().await?;
+        Ok(jump.is_none().then_some(Moment { now, running }))
+    }
+
+    /// How long the deployment has run. It may be a little more than what is counted when the next heartbeat is stored, so
+    /// what waits from now on waits no shorter.
+    ///
+    /// # Errors
+    /// As the store answers, before the first heartbeat of this process.
+    pub(super) async fn running(&self) -> Result<Running, KmsError> {
+        let (reading, heartbeat) = self.last_beat().await?;
+        Ok(heartbeat.running.plus(self.clock.uptime().saturating_sub(reading.uptime)))
+    }
+
+    /// Since when running time is counted, and uses of keys are.
+    ///
+    /// # Errors
+    /// As [`Self::running`].
+    pub(super) async fn began(&self) -> Result<Timestamp, KmsError> {
+        Ok(self.last_beat().await?.1.began)
+    }
+
+    async fn last_beat(&self) -> Result<(Reading, Heartbeat), KmsError> {
+        let known = *self.pulse.last();
+        match known {
+            Some(known) => Ok(known),
+            None => self.beat().await,
+        }
+    }
+
+    /// One heartbeat.
+    ///
+    /// # Errors
+    /// As the store answers.
+    pub async fn beat(&self) -> Result<(Reading, Heartbeat), KmsError> {
+        let _one_at_a_time = self.pulse.beating.lock().await;
+        let before = *self.pulse.last();
+        let reading = Reading { now: self.clock.now(), uptime: self.clock.uptime() };
+        let next = |last: Option<Heartbeat>| match last {
+            Some(last) => last.next(before.map(|(reading, _)| reading), reading),
+            None => Heartbeat::first(reading.now),
+        };
+        let heartbeat = self.store.beat(next).await.map_err(failure::store)?;
+        tell(before.and_then(|(_, heartbeat)| heartbeat.jump), heartbeat.jump);
+        *self.pulse.last() = Some((reading, heartbeat));
+        Ok((reading, heartbeat))
+    }
+}
+
+/// Says once that the clock is not believed, and once that it is again.
+fn tell(before: Option<Jump>, now: Option<Jump>) {
+    match (before, now) {
+        (None, Some(Jump { from, to })) => tracing::error!(
+            %from, %to,
+            "the clock has jumped: nothing is deleted, expires or rotates until an operator has seen that it is right, and says so \
+             with `strongroom clock confirm`"
+        ),
+        (Some(_), None) => tracing::info!("an operator has confirmed the clock"),
+        _ => {}
+    }
+}

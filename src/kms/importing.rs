@@ -129,9 +129,12 @@ impl Cx<'_> {
         let material = Arc::new(Material { id: name, ..material });
         let take_in = |own: &mut Key, relatives: &mut Family| take_in(own, relatives, &material, arrival, key.arn());
         let taken_in = self.change_family(key, Demand::Import, take_in).await;
-        if let (Err(_), Place::Token { .. }) = (&taken_in, place) {
-            // The intent has the task destroy the object if this cannot.
-            let _ = self.kms.hsm.call(Command::Destroy { material }, deadline).await;
+        match (&taken_in, place) {
+            // If the store cannot say, the object may be the key's all the same; the intent has the task look, when it is known.
+            (Err(refused), Place::Token { .. }) if refused.code != Code::DependencyTimeoutException => {
+                let _ = self.kms.hsm.call(Command::Destroy { material }, deadline).await;
+            }
+            _ => {}
         }
         taken_in.map(|_| name)
     }

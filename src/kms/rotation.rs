@@ -7,6 +7,8 @@ use std::{
     time::Instant,
 };
 
+use serde_json::{Value, json};
+
 use crate::{
     access::Authorized,
     clock::{Moment, Timestamp},
@@ -92,6 +94,7 @@ impl Cx<'_> {
                 may_rotate(stored, now, key.arn())
             })
             .await
+            .map(drop)
     }
 
     /// What a material is to the key: one that waits for rotation may wait for its like in other regions before.
@@ -153,22 +156,34 @@ impl Kms {
         }
         let due = moment.map(|moment| self.store.view().due_for_rotation(moment.now)).unwrap_or_default();
         occasions.extend(due.iter().map(|entry| (entry.key.clone(), Occasion::Due)));
+        let mut outcomes = Vec::new();
         for (key, occasion) in &occasions {
-            self.rotate(Asker::SERVICE, key, *occasion, |_| Ok(())).await?;
-            tracing::info!(key = %key.id, region = key.region, ?occasion, "a key was rotated");
+            outcomes.push(self.rotate_by_itself(key, *occasion).await);
         }
-        Ok(occasions.len())
+        outcomes.into_iter().sum()
+    }
+
+    async fn rotate_by_itself(&self, key: &Key, occasion: Occasion) -> Result<usize, KmsError> {
+        let Some(current) = self.rotate(Asker::SERVICE, key, occasion, |_| Ok(())).await? else { return Ok(0) };
+        tracing::info!(key = %key.id, region = key.region, ?occasion, "a key was rotated");
+        let details = json!({
+            "keyId": key.id, "rotationType": occasion.kind(),
+            "previousKeyMaterialId": key.current_material_id(), "currentKeyMaterialId": current,
+        });
+        let arn = key.arn(&self.realm(&key.region));
+        self.write_event("RotateKey", &key.region, &arn, &Value::Null, &details).await?;
+        Ok(1)
     }
 
     /// Makes new material for a key and its relatives, if the occasion lasts until it is there and `check` has nothing
-    /// against it.
+    /// against it; answers its name, if so.
     async fn rotate(
         &self,
         asker: Asker,
         key: &Key,
         occasion: Occasion,
         check: impl Fn(&Key) -> Result<(), KmsError>,
-    ) -> Result<(), KmsError> {
+    ) -> Result<Option<MaterialId>, KmsError> {
         let now = self.now();
         let place = self.place(key).await?;
         let material = Arc::new(self.generate(asker, key.spec, key.usage, place).await?);
@@ -180,17 +195,17 @@ impl Kms {
             family.values_mut().filter(|_| lasts).for_each(|one| one.rotate(&material, rotation));
             Ok::<(), KmsError>(())
         });
-        let changed = changed.await;
-        let is_taken =
-            changed.as_ref().is_ok_and(|family| family.values().any(|one| one.material(material.id).is_some()));
-        if !is_taken {
-            self.undo(material).await;
-        }
-        match changed {
-            Ok(_) | Err(ChangeError::NotFound) => Ok(()),
-            Err(ChangeError::Refused(error)) => Err(error),
-            Err(ChangeError::Store(error)) => Err(failure::store(error)),
-        }
+        let refused = match changed.await {
+            Ok(family) if family.values().any(|one| one.material(material.id).is_some()) => {
+                return Ok(Some(material.id));
+            }
+            Ok(_) | Err(ChangeError::NotFound) => None,
+            Err(ChangeError::Refused(error)) => Some(error),
+            // It may be the key's all the same. The intent has the task look, when it is known.
+            Err(ChangeError::Store(error)) => return Err(failure::store(error)),
+        };
+        self.undo(material).await;
+        refused.map_or(Ok(None), Err)
     }
 
     /// Destroys material that no key has. If that fails, its intent has the task try again.

@@ -85,7 +85,7 @@ impl Kms {
     }
 
     /// Writes down what the service did to a key of its own accord.
-    async fn write_event(
+    pub(super) async fn write_event(
         &self,
         event_name: &str,
         region: &str,
@@ -98,7 +98,7 @@ impl Kms {
         self.trail.record_service(&event).await.map_err(failure::audit)
     }
 
-    fn realm(&self, region: &str) -> Realm {
+    pub(super) fn realm(&self, region: &str) -> Realm {
         let Settings { partition, account, .. } = &self.settings;
         Realm { partition: partition.clone(), account: account.clone(), region: region.to_owned() }
     }

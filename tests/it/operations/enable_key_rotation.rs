@@ -48,6 +48,11 @@ async fn material_comes_anew_each_period_and_the_old_opens_what_it_sealed() {
         let next = START.plus(days(90 * (rotations + 1))).epoch_seconds();
         assert_eq!(status(&world, &key).await["NextRotationDate"], next);
     }
+    let events = world.audit().into_iter().filter(|record| record["eventName"] == "RotateKey");
+    let details: Vec<Value> = events.map(|record| record["serviceEventDetails"].clone()).collect();
+    assert_eq!(details.len(), 8);
+    let both = (&details[1]["previousKeyMaterialId"], &details[1]["currentKeyMaterialId"]);
+    assert_eq!((both, &details[1]["rotationType"]), ((&json!(seen[1]), &json!(seen[2])), &json!("AUTOMATIC")));
     let opened = world.ok("Decrypt", json!({"CiphertextBlob": blob})).await;
     assert_eq!((&opened["KeyMaterialId"], &opened["Plaintext"]), (&json!(first), &json!("b2YgdGhlIGZpcnN0")));
     let sealed = world.ok("GenerateDataKey", json!({"KeyId": key, "KeySpec": "AES_256"})).await;

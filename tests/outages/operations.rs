@@ -146,10 +146,10 @@ impl Work {
     pub fn stride(&self) -> usize {
         match self.kind {
             Kind::CreateRsaKey | Kind::Sign(_) | Kind::Verify(_) | Kind::GenerateMac | Kind::VerifyMac => 3,
-            Kind::DeriveSharedSecret | Kind::GenerateDataKeyPair | Kind::PrepareImport | Kind::Import => 3,
+            Kind::DeriveSharedSecret | Kind::GenerateDataKeyPair | Kind::Rotate => 3,
             Kind::CreateGrant | Kind::UseToken => 3,
             // Odd, so that the lanes share them.
-            Kind::Start => 15,
+            Kind::Start | Kind::PrepareImport | Kind::Import => 15,
             _ => 1,
         }
     }

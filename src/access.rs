@@ -15,11 +15,12 @@ use crate::{
     key::{
         Key,
         algorithm::Algorithm,
+        custom_store::CustomKeyStore,
         grant::{Facts, Grant, GrantId, GrantOperation},
         material::{Material, MaterialId},
         reference::KeyId,
         spec::{EncryptionAlgorithm, KeyUsage},
-        state::Demand,
+        state::{Demand, KeyState},
     },
     policy::{self, Decision, Document, Reason, Resource},
     principal::{Naming, Principal},
@@ -46,14 +47,15 @@ pub struct Caller {
 /// A key that was found. That is all that can be known of it.
 pub struct Resolved {
     entry: Arc<KeyEntry>,
+    key_store: Option<Arc<CustomKeyStore>>,
     arn: String,
     owner: AccountId,
 }
 
 impl Resolved {
-    /// A key found in `realm`.
-    pub fn new(entry: Arc<KeyEntry>, realm: &Realm) -> Self {
-        Self { arn: entry.key.arn(realm), owner: realm.account.clone(), entry }
+    /// A key found in `realm`, with the custom key store that it is in.
+    pub fn new(entry: Arc<KeyEntry>, key_store: Option<Arc<CustomKeyStore>>, realm: &Realm) -> Self {
+        Self { arn: entry.key.arn(realm), owner: realm.account.clone(), entry, key_store }
     }
 
     /// The key ARN, which the caller named or could have named.
@@ -135,7 +137,7 @@ impl Resolved {
     }
 
     fn authorized(self, grant: Option<GrantId>) -> Authorized {
-        Authorized { entry: self.entry, arn: self.arn, grant }
+        Authorized { entry: self.entry, key_store: self.key_store, arn: self.arn, grant }
     }
 }
 
@@ -167,6 +169,7 @@ fn denied(reason: Reason, request: &policy::Request<'_>) -> KmsError {
 /// A key that the caller may do one action with.
 pub struct Authorized {
     entry: Arc<KeyEntry>,
+    key_store: Option<Arc<CustomKeyStore>>,
     arn: String,
     grant: Option<GrantId>,
 }
@@ -187,12 +190,22 @@ impl Authorized {
         self.grant
     }
 
+    /// The custom key store that it is in, if it is in one.
+    pub fn key_store(&self) -> Option<&CustomKeyStore> {
+        self.key_store.as_deref()
+    }
+
+    /// Its state, which in a custom key store depends on that.
+    pub fn state(&self) -> KeyState {
+        self.key_store().map_or(self.key().state, |key_store| key_store.state_of_key(self.key().state))
+    }
+
     /// Whether the key's state allows what the operation wants.
     ///
     /// # Errors
     /// `DisabledException`, `KMSInvalidStateException`.
     pub fn demand(&self, demand: Demand) -> Result<(), KmsError> {
-        self.key().state.check(demand, &self.arn)
+        self.state().check(demand, &self.arn)
     }
 
     /// Whether state and usage allow `operation` to use the key.
@@ -325,7 +338,7 @@ mod tests {
         let kind = (KeySpec::EccNistP256, KeyUsage::SignVerify);
         let key = Key::new(id(1), REGION, kind, policy.clone(), Timestamp::from_ms(0));
         let policy = Document::key_policy(&policy).expect("a policy");
-        Resolved::new(Arc::new(KeyEntry { key, policy: Arc::new(policy) }), &realm)
+        Resolved::new(Arc::new(KeyEntry { key, policy: Arc::new(policy) }), None, &realm)
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::{
     arn::AccountId,
     attestation::Roots,
     hsm::{self, Isolation, PinSource, TokenSelector},
+    key::custom_store::is_cluster_id,
     kms::{self, KeyStoreKind},
 };
 
@@ -48,6 +49,9 @@ pub struct Config {
     pub audit: Audit,
     /// The HSM.
     pub hsm: Hsm,
+    /// HSMs for custom key stores, whose users' passwords are brought by who makes one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clusters: Vec<Cluster>,
     /// Who may be sent plaintexts instead of the caller.
     #[serde(default)]
     pub attestation: Attestation,
@@ -168,6 +172,28 @@ pub struct Further {
     /// Where the user PIN comes from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pin: Option<PinSource>,
+    /// Environment variables of its worker process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<BTreeMap<String, String>>,
+}
+
+/// An HSM for a custom key store. What it does not say is as for the service's own.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cluster {
+    /// CloudHsmClusterId: `cluster-` and 11 to 16 letters or digits from 2 to 7.
+    pub id: String,
+    /// What it has in common with other clusters that were restored from the same backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<String>,
+    /// The PKCS#11 module.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module: Option<PathBuf>,
+    /// What the module's C_Initialize gets as pReserved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_reserved: Option<String>,
+    /// The token, as an RFC 7512 URI.
+    pub token: String,
     /// Environment variables of its worker process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<BTreeMap<String, String>>,
@@ -311,7 +337,12 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), String> {
-        let names: Vec<_> = self.hsm_settings()?.into_iter().map(|hsm| hsm.name).collect();
+        let clusters = self.cluster_settings()?;
+        if let Some(wrong) = clusters.iter().find(|cluster| !is_cluster_id(&cluster.settings.name)) {
+            return Err(format!("clusters: `{}` is not cluster-[2-7a-zA-Z]{{11,16}}", wrong.settings.name));
+        }
+        let clusters = clusters.into_iter().map(|cluster| cluster.settings);
+        let names: Vec<_> = self.hsm_settings()?.into_iter().chain(clusters).map(|hsm| hsm.name).collect();
         let is_name = |name: &String| !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic());
         if !names.iter().all(is_name) || names.iter().collect::<BTreeSet<_>>().len() != names.len() {
             return Err("hsm: each HSM needs a name of its own, without spaces".to_owned());
@@ -346,9 +377,25 @@ impl Config {
     /// If a token is not named as it should be.
     pub fn hsm_settings(&self) -> Result<Vec<hsm::Settings>, String> {
         let first = self.first_hsm()?;
-        let further = self.hsm.further.iter().map(|further| Self::further_hsm(&first, further));
+        let further = self.hsm.further.iter().map(|further| Self::further_hsm("hsm.further", &first, further));
         let further: Vec<_> = further.collect::<Result<_, _>>()?;
         Ok(std::iter::once(first).chain(further).collect())
+    }
+
+    /// The HSMs for custom key stores.
+    ///
+    /// # Errors
+    /// If a token is not named as it should be.
+    pub fn cluster_settings(&self) -> Result<Vec<hsm::Cluster>, String> {
+        let first = self.first_hsm()?;
+        let cluster = |cluster: &Cluster| {
+            let Cluster { id, backup, module, init_reserved, token, environment } = cluster.clone();
+            let further =
+                Further { name: id, module, init_reserved, token, pin: Some(PinSource::nowhere()), environment };
+            let settings = Self::further_hsm("clusters", &first, &further)?;
+            Ok(hsm::Cluster { settings: hsm::Settings { holds_wrapping_key: false, ..settings }, backup })
+        };
+        self.clusters.iter().map(cluster).collect()
     }
 
     fn first_hsm(&self) -> Result<hsm::Settings, String> {
@@ -360,6 +407,7 @@ impl Config {
             init_reserved: hsm.init_reserved.clone(),
             token,
             pin: hsm.pin.clone(),
+            held_pin: None,
             ledger: self.store.path.with_extension("hsm-logins"),
             environment: hsm.environment.clone(),
             keepalive_ms: hsm.keepalive_ms,
@@ -367,15 +415,16 @@ impl Config {
             sessions: hsm.sessions,
             queue: hsm.queue,
             cached_handles: hsm.cached_handles,
+            holds_wrapping_key: true,
             wrapping_key_label: hsm.wrapping_key_label.clone(),
             allow_raw_rsa: hsm.allow_raw_rsa,
         })
     }
 
-    fn further_hsm(first: &hsm::Settings, further: &Further) -> Result<hsm::Settings, String> {
+    fn further_hsm(place: &str, first: &hsm::Settings, further: &Further) -> Result<hsm::Settings, String> {
         let Further { name, module, init_reserved, token, pin, environment } = further.clone();
         let parsed = TokenSelector::parse_uri(&token);
-        let (token, _) = parsed.map_err(|error| format!("hsm.further: {name}: token: {error}"))?;
+        let (token, _) = parsed.map_err(|error| format!("{place}: {name}: token: {error}"))?;
         let first = first.clone();
         Ok(hsm::Settings {
             name,

@@ -32,7 +32,11 @@ macro_rules! codes {
 
 codes! {
     400:
-        AccessDeniedException AlreadyExistsException ConflictException CustomKeyStoreNotFoundException DisabledException DryRunOperationException
+        AccessDeniedException AlreadyExistsException CloudHsmClusterInUseException
+        CloudHsmClusterInvalidConfigurationException CloudHsmClusterNotActiveException CloudHsmClusterNotFoundException
+        CloudHsmClusterNotRelatedException ConflictException CustomKeyStoreHasCMKsException
+        CustomKeyStoreInvalidStateException CustomKeyStoreNameInUseException CustomKeyStoreNotFoundException
+        DisabledException DryRunOperationException IncorrectTrustAnchorException
         ExpiredImportTokenException IncorrectKeyMaterialException InvalidImportTokenException
         IncompleteSignatureException IncorrectKeyException InvalidAliasNameException InvalidArnException
         InvalidCiphertextException InvalidGrantIdException InvalidGrantTokenException InvalidKeyUsageException

@@ -4,7 +4,8 @@ use crate::{
     attestation::Refusal,
     audit::AuditError,
     error::{Code, KmsError},
-    hsm::{HsmError, Kind},
+    hsm::{HsmError, Kind, LoginRefusal},
+    key::custom_store::ConnectionError,
     store::StoreError,
 };
 
@@ -64,6 +65,23 @@ pub fn hsm_about_ciphertext(error: HsmError) -> KmsError {
         Kind::Rejected => KmsError::bare(Code::InvalidCiphertextException),
         _ => hsm(error),
     }
+}
+
+/// Why a custom key store could not be connected, of an HSM that could not be opened.
+pub fn connection(error: &HsmError) -> ConnectionError {
+    match (error.login_refusal(), error.kind) {
+        (Some(LoginRefusal::WrongPin), _) => ConnectionError::InvalidCredentials,
+        (Some(LoginRefusal::Locked), _) => ConnectionError::UserLockedOut,
+        (Some(LoginRefusal::NoUser), _) => ConnectionError::UserNotFound,
+        (None, _) if error.is_of_no_token() => ConnectionError::ClusterNotFound,
+        (None, Kind::DeviceLost | Kind::Timeout) => ConnectionError::NetworkErrors,
+        (None, _) => ConnectionError::InternalError,
+    }
+}
+
+/// What the caller sees of a cluster that is configured and cannot be found.
+pub fn cluster(id: &str, error: HsmError) -> KmsError {
+    KmsError::new(Code::CloudHsmClusterNotActiveException, format!("{id} is not active.")).because(error)
 }
 
 /// What the caller sees of an attestation document that attests nothing.

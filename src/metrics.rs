@@ -4,7 +4,11 @@
 //! [`Sample`], so no other part of the service knows about metrics.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    collections::BTreeSet,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -96,7 +100,7 @@ struct HsmError {
     code: String,
 }
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+#[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
 struct Member {
     hsm: String,
 }
@@ -104,6 +108,8 @@ struct Member {
 /// The metrics whose values come with a [`Sample`].
 #[derive(Default)]
 struct Sampled {
+    /// The HSMs that are shown.
+    hsms: Mutex<BTreeSet<Member>>,
     up: Family<Member, Gauge>,
     restarts: Family<Member, Counter>,
     queue_depth: Gauge,
@@ -185,6 +191,7 @@ impl Sampled {
         for (gauge, value) in gauges {
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         }
+        self.forget_all_but(hsm.standing.iter().map(|standing| Member { hsm: standing.name.clone() }).collect());
         for HsmStanding { name, up, restarts } in &hsm.standing {
             let member = Member { hsm: name.clone() };
             self.up.get_or_create(&member).set((*up).into());
@@ -197,6 +204,16 @@ impl Sampled {
         }
         self.clock_in_doubt.set(sample.clock_in_doubt.into());
         self.view_age.set(sample.view_age.as_secs_f64());
+    }
+
+    /// An HSM that is not used any more, as that of a custom key store, is neither up nor down.
+    fn forget_all_but(&self, hsms: BTreeSet<Member>) {
+        let mut shown = self.hsms.lock().unwrap_or_else(PoisonError::into_inner);
+        for gone in shown.difference(&hsms) {
+            self.up.remove(gone);
+            self.restarts.remove(gone);
+        }
+        *shown = hsms;
     }
 }
 
@@ -216,6 +233,22 @@ fn histogram() -> Histogram {
 mod tests {
     use super::*;
     use expect_test::expect;
+
+    #[test]
+    fn an_hsm_that_is_not_used_any_more_is_not_shown() {
+        let metrics = Metrics::new();
+        let shown = |names: &[&str]| {
+            let standing = names.iter().map(|name| HsmStanding { name: (*name).into(), up: true, restarts: 2 });
+            let hsm = HsmSample { standing: standing.collect(), ..HsmSample::default() };
+            let text =
+                metrics.render(&Sample { hsm, audit_records: 0, clock_in_doubt: false, view_age: Duration::ZERO });
+            text.lines().filter(|line| line.contains("hsm=")).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let one = ["strongroom_hsm_up{hsm=\"a\"} 1", "strongroom_hsm_restarts_total{hsm=\"a\"} 2"];
+        assert_eq!(shown(&["a", "b"]).len(), 4);
+        assert_eq!(shown(&["a"]), one);
+        assert_eq!(shown(&["b", "a"]).len(), 4);
+    }
 
     #[test]
     fn names_and_values() {

@@ -43,7 +43,7 @@ use crate::{
     config::{Config, Limits, Tls},
     error::Code,
     health,
-    hsm::{self, Hsm, HsmError, Isolation, Kind, Launch, PinSource},
+    hsm::{self, Clusters, Hsm, HsmError, Isolation, Kind, Launch, PinSource},
     kms::{
         Kms, Machines,
         admin::{self, Admin},
@@ -133,17 +133,19 @@ pub fn runtime() -> Result<Runtime, Failure> {
 /// What is missing or wrong, for an operator.
 pub async fn open(config: &Config, launch: Launch) -> Result<Service, Failure> {
     if config.hsm.isolation == Isolation::None {
-        take_environment(&config.hsm_settings().map_err(Failure::new)?)?;
+        take_environment(&all_hsms(config)?)?;
     }
     let settings = config.kms_settings().map_err(Failure::new)?;
     let store = open_store(config).await?;
     let trail = Trail::open(&config.audit.path, config.audit.sync);
     let trail = trail.map_err(|error| Failure::new(format!("{}: {error}", config.audit.path.display())))?;
-    let hsm = keep_hsms(config, launch)?;
+    let launch = (config.hsm.isolation == Isolation::Process).then_some(launch);
+    let hsm = Hsm::open(members(config)?, launch.clone());
+    let clusters = Clusters::new(config.cluster_settings().map_err(Failure::new)?, launch);
     let vault = Vault::new(hsm.clone());
     admin::furnish(&store, &vault, &config.account).await.map_err(Failure::new)?;
     let admin = admin(config, store.clone());
-    let machines = Machines { store, hsm: hsm.clone(), trail, clock: Arc::new(SystemClock) };
+    let machines = Machines { store, hsm: hsm.clone(), clusters, trail, clock: Arc::new(SystemClock) };
     let kms = Arc::new(Kms::new(settings, machines, vault.clone()));
     if hsm.opened(FIRST_WORD).await.is_ok() {
         // An HSM that falters now is asked again in the background.
@@ -168,12 +170,10 @@ impl Service {
     }
 }
 
-fn keep_hsms(config: &Config, launch: Launch) -> Result<Hsm, Failure> {
-    let launch = match config.hsm.isolation {
-        Isolation::Process => Some(launch),
-        Isolation::None => None,
-    };
-    Ok(Hsm::open(members(config)?, launch))
+/// The service's own HSMs, and those for custom key stores.
+fn all_hsms(config: &Config) -> Result<Vec<hsm::Settings>, Failure> {
+    let clusters = config.cluster_settings().map_err(Failure::new)?.into_iter().map(|cluster| cluster.settings);
+    Ok(config.hsm_settings().map_err(Failure::new)?.into_iter().chain(clusters).collect())
 }
 
 /// Gives this process the environment of the HSMs, whose modules will be in it. A process of several threads cannot change its
@@ -216,7 +216,8 @@ pub async fn open_store(config: &Config) -> Result<Store, Failure> {
 /// pipe comes once.
 fn members(config: &Config) -> Result<Vec<hsm::Settings>, Failure> {
     let members = config.hsm_settings().map_err(Failure::new)?;
-    let theirs = members.iter().flat_map(|hsm| hsm.environment.keys().cloned());
+    let all = all_hsms(config)?;
+    let theirs = all.iter().flat_map(|hsm| hsm.environment.keys().cloned());
     let ours = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     refuse_spies(ours.chain(theirs))?;
     with_rereadable_pins(members).map_err(|error| Failure::new(format!("hsm.pin: {error}")))
@@ -284,7 +285,7 @@ pub async fn serve(config: &Config, service: Service, entrance: Entrance, stop: 
         api::Limits { body_bytes: limits.body_bytes, body_timeout: Duration::from_millis(limits.body_timeout_ms) };
     let api = api::router(Arc::clone(&service.kms), api_limits, under_way.clone());
     let app = health::router(Arc::clone(&service.kms)).merge(api);
-    let guests = Guests::new(descriptors::connections(limits.connections, config.hsm.isolation));
+    let guests = Guests::new(descriptors::connections(limits.connections, config.hsm.isolation, config.clusters.len()));
     accept(listener, Connections { app, tls, limits, guests: Arc::clone(&guests) }, stop).await;
     tracing::info!("stopping");
     let drained = async {
@@ -296,7 +297,8 @@ pub async fn serve(config: &Config, service: Service, entrance: Entrance, stop: 
     }
     tasks::stop(&service.kms).await;
     service.hsm.stop();
-    if !service.hsm.stopped(HSM_STOP).await {
+    let closed = service.kms.close_key_stores(HSM_STOP).await;
+    if !service.hsm.stopped(HSM_STOP).await || !closed {
         tracing::warn!("a call to the HSM had not come back when the time to stop was over");
     }
 }

@@ -55,6 +55,12 @@ impl Roots {
     }
 }
 
+/// Whether a text is one certificate in PEM, and nothing else that PEM can hold.
+pub fn is_certificate(pem: &[u8]) -> bool {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    matches!(read.as_deref(), Ok([certificate]) if Certificate::from_der(certificate).is_ok())
+}
+
 fn is_root(der: &CertificateDer<'_>) -> Result<(), String> {
     let parsed = Certificate::from_der(der).map_err(|error| format!("a certificate does not parse: {error}"))?;
     anchor_from_trusted_cert(der).map_err(|error| format!("a certificate cannot be a root: {error}"))?;

@@ -17,7 +17,7 @@ use pkcs1::{ALGORITHM_ID, RsaPublicKeyRef};
 use rustls_pki_types::CertificateDer;
 use spki::SubjectPublicKeyInfoRef;
 
-pub use chain::Roots;
+pub use chain::{Roots, is_certificate};
 pub use cms::ContentKey;
 pub use document::{Measurements, Registers};
 

@@ -1,4 +1,5 @@
-//! Secrets of access keys at rest: sealed in the HSM under the deployment's own material, each bound to its id.
+//! Secrets of access keys and passwords of custom key stores at rest: sealed in the HSM under the deployment's own material, each
+//! bound to its id.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -18,7 +19,26 @@ use crate::{
 
 const IV_BYTES: usize = 12;
 
-/// Seals and opens the secrets of access keys.
+/// What a token is for; one is never taken for the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenKind {
+    /// An import token.
+    Import,
+    /// A grant token.
+    Grant,
+}
+
+impl TokenKind {
+    /// What tokens of this kind are bound to.
+    fn aad(self) -> Vec<u8> {
+        match self {
+            Self::Import => b"strongroom import token".to_vec(),
+            Self::Grant => b"strongroom grant token".to_vec(),
+        }
+    }
+}
+
+/// Seals and opens secrets at rest.
 #[derive(Clone)]
 pub struct Vault {
     hsm: Hsm,
@@ -52,51 +72,34 @@ impl Vault {
     /// As the HSM answers.
     pub async fn seal(&self, id: &str, secret: &SecretText, deadline: Instant) -> Result<Vec<u8>, KmsError> {
         let input = SecretBytes::from(secret.expose().as_bytes().to_vec());
-        let command = Command::Seal { material: self.material()?, aad: aad(id), input };
-        match self.hsm.call(command, deadline).await.map_err(failure::hsm_about_own_key)? {
-            Answer::Sealed(Sealed { iv, ciphertext }) => Ok([&iv[..], &ciphertext].concat()),
-            _ => Err(KmsError::internal("the HSM engine answered another command")),
-        }
+        self.seal_for(aad(ACCESS_KEY, id), input, Asker::SERVICE, deadline).await
     }
 
-    /// Opens what [`Self::seal`] made for access key `id`. Twice: what is made of it is kept for a day, and one wrong answer of
-    /// the HSM would lock its owner out for as long.
+    /// Opens what [`Self::seal`] made for access key `id`.
     ///
     /// # Errors
     /// As the HSM answers; a sealed secret that does not open is a damaged store, not a caller's fault.
     pub async fn open(&self, id: &str, sealed: &[u8], deadline: Instant) -> Result<SecretText, KmsError> {
-        let damaged = || KmsError::internal(format!("the sealed secret of access key {id} is damaged"));
-        let (iv, ciphertext) = sealed.split_first_chunk::<IV_BYTES>().ok_or_else(damaged)?;
-        let material = self.material()?;
-        let command = Command::Open { material, aad: aad(id), iv: *iv, ciphertext: ciphertext.to_vec() };
-        let secret = self.ask(command.clone(), deadline).await?;
-        if !bool::from(secret.expose().ct_eq(self.ask(command, deadline).await?.expose())) {
-            return Err(failure::not_open("the HSM opened the secret of an access key in two ways"));
-        }
-        std::str::from_utf8(secret.expose()).map(|text| SecretText::from(text.to_owned())).map_err(|_| damaged())
+        self.open_for(aad(ACCESS_KEY, id), id, sealed, deadline).await
     }
-}
 
-/// What a token is for; one is never taken for the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TokenKind {
-    /// An import token.
-    Import,
-    /// A grant token.
-    Grant,
-}
-
-impl TokenKind {
-    /// What tokens of this kind are bound to.
-    fn aad(self) -> Vec<u8> {
-        match self {
-            Self::Import => b"strongroom import token".to_vec(),
-            Self::Grant => b"strongroom grant token".to_vec(),
-        }
+    /// Seals the password of custom key store `id`, as [`Self::seal`] does.
+    ///
+    /// # Errors
+    /// As the HSM answers.
+    pub async fn seal_password(&self, id: &str, password: &SecretText, deadline: Instant) -> Result<Vec<u8>, KmsError> {
+        let input = SecretBytes::from(password.expose().as_bytes().to_vec());
+        self.seal_for(aad(KEY_STORE, id), input, Asker::SERVICE, deadline).await
     }
-}
 
-impl Vault {
+    /// Opens what [`Self::seal_password`] made for custom key store `id`.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_password(&self, id: &str, sealed: &[u8], deadline: Instant) -> Result<SecretText, KmsError> {
+        self.open_for(aad(KEY_STORE, id), id, sealed, deadline).await
+    }
+
     /// Seals what a token holds, for whoever hands it back. On behalf of `asker`.
     ///
     /// # Errors
@@ -109,11 +112,7 @@ impl Vault {
         deadline: Instant,
     ) -> Result<Vec<u8>, KmsError> {
         let input = SecretBytes::from(serde_json::to_vec(token).map_err(KmsError::internal)?);
-        let command = Command::Seal { material: self.material()?, aad: kind.aad(), input };
-        match self.hsm.call_for(asker, command, deadline).await.map_err(failure::hsm_about_own_key)? {
-            Answer::Sealed(Sealed { iv, ciphertext }) => Ok([&iv[..], &ciphertext].concat()),
-            _ => Err(KmsError::internal("the HSM engine answered another command")),
-        }
+        self.seal_for(kind.aad(), input, asker, deadline).await
     }
 
     /// Opens what [`Self::seal_token`] made; nothing if it is not that.
@@ -138,6 +137,33 @@ impl Vault {
         }
     }
 
+    async fn seal_for(
+        &self,
+        aad: Vec<u8>,
+        input: SecretBytes,
+        asker: Asker,
+        deadline: Instant,
+    ) -> Result<Vec<u8>, KmsError> {
+        let command = Command::Seal { material: self.material()?, aad, input };
+        match self.hsm.call_for(asker, command, deadline).await.map_err(failure::hsm_about_own_key)? {
+            Answer::Sealed(Sealed { iv, ciphertext }) => Ok([&iv[..], &ciphertext].concat()),
+            _ => Err(KmsError::internal("the HSM engine answered another command")),
+        }
+    }
+
+    /// Opened twice: what is made of it is kept for a day, and one wrong answer of the HSM would lock its owner out for as long.
+    async fn open_for(&self, aad: Vec<u8>, id: &str, sealed: &[u8], deadline: Instant) -> Result<SecretText, KmsError> {
+        let damaged = || KmsError::internal(format!("the sealed secret of {id} is damaged"));
+        let (iv, ciphertext) = sealed.split_first_chunk::<IV_BYTES>().ok_or_else(damaged)?;
+        let material = self.material()?;
+        let command = Command::Open { material, aad, iv: *iv, ciphertext: ciphertext.to_vec() };
+        let secret = self.ask(command.clone(), deadline).await?;
+        if !bool::from(secret.expose().ct_eq(self.ask(command, deadline).await?.expose())) {
+            return Err(failure::not_open("the HSM opened a sealed secret in two ways"));
+        }
+        std::str::from_utf8(secret.expose()).map(|text| SecretText::from(text.to_owned())).map_err(|_| damaged())
+    }
+
     async fn ask(&self, command: Command, deadline: Instant) -> Result<SecretBytes, KmsError> {
         match self.hsm.call(command, deadline).await.map_err(failure::hsm_about_own_key)? {
             Answer::Plaintext(secret) => Ok(secret),
@@ -146,6 +172,12 @@ impl Vault {
     }
 }
 
-fn aad(id: &str) -> Vec<u8> {
-    [b"strongroom access key secret\0", id.as_bytes()].concat()
+/// What the secrets of access keys are bound to, each beside its id.
+const ACCESS_KEY: &[u8] = b"strongroom access key secret\0";
+
+/// What the passwords of custom key stores are bound to, each beside its id.
+const KEY_STORE: &[u8] = b"strongroom key store password\0";
+
+fn aad(kind: &[u8], id: &str) -> Vec<u8> {
+    [kind, id.as_bytes()].concat()
 }

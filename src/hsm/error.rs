@@ -56,7 +56,34 @@ pub enum Kind {
     Misconfigured,
 }
 
+/// Why nobody was let in, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginRefusal {
+    /// The PIN is wrong, or was.
+    WrongPin,
+    /// The user is locked, or would be by one more wrong PIN.
+    Locked,
+    /// There is no user yet.
+    NoUser,
+}
+
 impl HsmError {
+    /// Why nobody was let in, if that is what is the matter.
+    pub fn login_refusal(&self) -> Option<LoginRefusal> {
+        (self.kind == Kind::PinRefused).then_some(match &*self.code {
+            "CKR_PIN_LOCKED" => LoginRefusal::Locked,
+            // Seen on the token before a login was tried.
+            _ if self.function == "C_GetTokenInfo" => LoginRefusal::Locked,
+            "CKR_USER_PIN_NOT_INITIALIZED" => LoginRefusal::NoUser,
+            _ => LoginRefusal::WrongPin,
+        })
+    }
+
+    /// Whether there is no token as the settings name it.
+    pub fn is_of_no_token(&self) -> bool {
+        self.function == NO_TOKEN
+    }
+
     /// An error that the engine itself found.
     pub(super) fn new(kind: Kind, function: &'static str, code: impl Into<Cow<'static, str>>) -> Self {
         Self { function: function.into(), code: code.into(), kind }
@@ -216,6 +243,9 @@ fn kind_of(rv: RvError) -> Kind {
         _ => Kind::Bug,
     }
 }
+
+/// What an error is of that says that no token fits.
+pub(super) const NO_TOKEN: &str = "find token";
 
 const WRONG_ANSWER: &str = "the HSM gave a wrong answer";
 

@@ -82,8 +82,8 @@ impl Link {
     /// Whether the wrapping key, which was there when the engine started, is there no more.
     pub(super) fn has_lost_wrapping_key(&self) -> bool {
         match self {
-            Self::Here(engine) => !engine.has_wrapping_key(),
-            Self::There(process) => process.heard().is_some_and(|report| !report.has_wrapping_key),
+            Self::Here(engine) => engine.lacks_wrapping_key(),
+            Self::There(process) => process.heard().is_some_and(|report| report.lacks_wrapping_key),
         }
     }
 

@@ -11,6 +11,7 @@
 //!
 //! A key store has one or several members: HSMs that hold the same wrapping key, so that each can serve every wrapped key.
 
+mod cluster;
 mod command;
 mod counted;
 mod engine;
@@ -36,12 +37,13 @@ use crate::key::spec::{KeySpec, KeyUsage};
 use link::Link;
 use member::Member;
 
+pub use cluster::{Cluster, Clusters};
 pub use command::{Answer, Asker, Command, Place, Sealed};
 pub use engine::{
     Engine, ErrorCount, Feature, Gauges, IvMaker, Leaves, OaepRoad, Outcome, Profile, TokenFacts, TokenSelector,
     WrappingKeyReport, end_process, init_token, init_wrapping_key,
 };
-pub use error::{HsmError, Kind};
+pub use error::{HsmError, Kind, LoginRefusal};
 pub use join::{Joined, join};
 pub use link::{Isolation, Launch};
 pub use member::Standing;
@@ -89,10 +91,9 @@ impl Hsm {
     /// After `patience`, or as soon as each has failed to open: why none is.
     pub async fn opened(&self, patience: Duration) -> Result<(), HsmError> {
         let until = Instant::now() + patience;
-        while self.members.iter().all(|member| member.link().is_none()) {
-            let refusals: Option<Vec<_>> = self.members.iter().map(|member| member.refusal()).collect();
-            if let Some(first) = refusals.and_then(|all| all.into_iter().next()) {
-                return Err(first);
+        while !self.is_open() {
+            if let Some(refusal) = self.refusal() {
+                return Err(refusal);
             }
             if Instant::now() >= until {
                 return Err(self.away());
@@ -100,6 +101,20 @@ impl Hsm {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         Ok(())
+    }
+
+    /// Whether calls go to one HSM at least.
+    pub fn is_open(&self) -> bool {
+        self.members.iter().any(|member| member.link().is_some())
+    }
+
+    /// Why the first HSM could not be opened, where none is open and each has failed to.
+    pub fn refusal(&self) -> Option<HsmError> {
+        if self.is_open() {
+            return None;
+        }
+        let refusals: Option<Vec<_>> = self.members.iter().map(|member| member.refusal()).collect();
+        refusals?.into_iter().next()
     }
 
     /// Does one command for the service itself, or says why not, by the deadline.

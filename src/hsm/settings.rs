@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::engine::TokenSelector;
-use super::pin::PinSource;
+use super::pin::{HeldPin, PinSource};
 
 /// One HSM of a key store, and how it is used.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -21,6 +22,9 @@ pub struct Settings {
     pub token: TokenSelector,
     /// Where the user PIN comes from.
     pub pin: PinSource,
+    /// What `pin` names, if this process holds it ready; it stays for as long as anybody may look there.
+    #[serde(skip)]
+    pub held_pin: Option<Arc<HeldPin>>,
     /// The file that all who log in to HSMs of this deployment lock while they do, and in which refused PINs are
     /// remembered (see `ledger`).
     pub ledger: PathBuf,
@@ -37,6 +41,8 @@ pub struct Settings {
     pub queue: usize,
     /// Handles that are kept for the next use.
     pub cached_handles: usize,
+    /// Whether it must hold the wrapping key. One that keeps every key as an object of its own need not.
+    pub holds_wrapping_key: bool,
     /// CKA_LABEL of the wrapping key.
     pub wrapping_key_label: String,
     /// Whether RSAES_OAEP_SHA_256 may be un-padded on this host if the HSM does not do it.

@@ -21,6 +21,8 @@ pub enum Step {
         /// The security officer's PIN of the new token.
         so_pin: PinSource,
     },
+    /// Looks whether the token is there, and can be used. Answered by [`StepDone::Seen`].
+    See,
     /// Looks for the wrapping key. Answered by [`StepDone::Found`].
     Look,
     /// Makes the wrapping key, unless it is there. Answered by [`StepDone::Found`].
@@ -61,6 +63,8 @@ pub enum Step {
 pub enum StepDone {
     /// It is done.
     Done,
+    /// Whether it can be used.
+    Seen(bool),
     /// The wrapping key, if there is one.
     Found(Option<WrappingKeyReport>),
     /// What the HSM can do, as JSON.
@@ -74,6 +78,14 @@ pub enum StepDone {
 }
 
 impl StepDone {
+    /// Whether it can be used.
+    ///
+    /// # Errors
+    /// If this is the answer to another step.
+    pub(super) fn seen(self) -> Result<bool, HsmError> {
+        if let Self::Seen(usable) = self { Ok(usable) } else { Err(of_another_step()) }
+    }
+
     /// What was found.
     ///
     /// # Errors
@@ -109,6 +121,7 @@ pub async fn step(launch: &Launch, settings: &Settings, step: Step) -> Result<St
 pub(super) fn perform(settings: Settings, step: Step) -> Result<StepDone, HsmError> {
     match step {
         Step::InitToken { so_pin } => engine::init_token_of(&settings, &so_pin).map(|()| StepDone::Done),
+        Step::See => engine::see(&settings).map(StepDone::Seen),
         Step::Look => engine::look(&settings).map(StepDone::Found),
         Step::Init { sole } => engine::make_wrapping_key(&settings, sole).map(|key| StepDone::Found(Some(key))),
         Step::Probe => probe(settings).map(StepDone::Probed),

@@ -86,15 +86,15 @@ pub(super) enum Response {
 pub(super) struct Report {
     pub(super) gauges: Gauges,
     pub(super) errors: Vec<ErrorCount>,
-    pub(super) has_wrapping_key: bool,
+    pub(super) lacks_wrapping_key: bool,
     /// Memory that the process takes up, in bytes.
     pub(super) resident_bytes: u64,
 }
 
 impl Report {
     pub(super) fn of(engine: &Engine) -> Self {
-        let has_wrapping_key = engine.has_wrapping_key();
-        Self { gauges: engine.gauges(), errors: engine.errors(), has_wrapping_key, resident_bytes: 0 }
+        let lacks_wrapping_key = engine.lacks_wrapping_key();
+        Self { gauges: engine.gauges(), errors: engine.errors(), lacks_wrapping_key, resident_bytes: 0 }
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::custom_store::KeyStoreId;
 use super::spec::{KeySpec, KeyUsage};
 
 /// KeyMaterialId: 32 bytes, 64 lower-case hexadecimal digits in the API. Named by every symmetric ciphertext blob.
@@ -62,6 +63,17 @@ pub struct Material {
     /// The public half of a key pair, as DER SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7).
     #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_base64")]
     pub public_key: Option<Vec<u8>>,
+}
+
+impl Material {
+    /// The same in a custom key store, which alone says what HSM its keys are in: it may move to another that has them, too.
+    #[must_use]
+    pub fn found_by(mut self, key_store: Option<&KeyStoreId>) -> Self {
+        if let (Some(_), Keeping::Token { member, .. }) = (key_store, &mut self.keeping) {
+            *member = None;
+        }
+        self
+    }
 }
 
 /// The two ways to keep material, chosen per key store and recorded per material.

@@ -2,6 +2,7 @@
 
 pub mod algorithm;
 pub mod context;
+pub mod custom_store;
 pub mod grant;
 pub mod material;
 pub mod multi_region;
@@ -22,6 +23,7 @@ use crate::{
     clock::{self, Moment, Running, Timestamp},
     word::words,
 };
+use custom_store::KeyStoreId;
 use material::{Keeping, Material, MaterialId};
 use multi_region::MultiRegion;
 use reference::KeyId;
@@ -84,6 +86,9 @@ pub struct Key {
     pub policy: String,
     /// The materials that are there, in no order that means anything.
     pub materials: Vec<Arc<Material>>,
+    /// The custom key store whose HSM has its materials; none for the service's own HSMs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custom_key_store: Option<KeyStoreId>,
     /// All materials that it ever had for good, oldest first; the last one is current.
     #[serde(default, alias = "imported", skip_serializing_if = "Vec::is_empty")]
     pub generations: Vec<Generation>,
@@ -129,6 +134,7 @@ impl Key {
             tags: Tags::default(),
             policy,
             materials: Vec::new(),
+            custom_key_store: None,
             generations: Vec::new(),
             pending: None,
             schedule: None,
@@ -154,11 +160,16 @@ impl Key {
         self.materials.iter().find(|material| material.id == id)
     }
 
-    /// CurrentKeyMaterialId: symmetric encryption keys only. That of imported material stays when the material goes.
+    /// CurrentKeyMaterialId. That of imported material stays when the material goes.
     pub fn current_material_id(&self) -> Option<MaterialId> {
         let current = self.generations.last().map(|generation| generation.id);
         let current = current.or_else(|| self.current_material().map(|material| material.id));
-        current.filter(|_| self.spec == KeySpec::SymmetricDefault)
+        current.filter(|_| self.names_materials())
+    }
+
+    /// Whether answers name its materials: symmetric encryption keys only, and not those in custom key stores.
+    pub fn names_materials(&self) -> bool {
+        self.spec == KeySpec::SymmetricDefault && self.custom_key_store.is_none()
     }
 
     /// Gives a new key its first material.

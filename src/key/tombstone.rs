@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Key, Origin,
+    custom_store::KeyStoreId,
     material::{Keeping, Material, MaterialId},
     reference::KeyId,
     spec::{KeySpec, KeyUsage},
@@ -35,6 +36,9 @@ pub struct Tombstone {
     pub deleted: Timestamp,
     /// The names of its materials, which ciphertexts name too.
     pub materials: Vec<MaterialId>,
+    /// The custom key store whose HSM had its materials; none for the service's own HSMs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custom_key_store: Option<KeyStoreId>,
     /// What HSMs may still have of it: objects, and handles of what was wrapped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remains: Vec<Arc<Material>>,
@@ -59,6 +63,7 @@ impl Tombstone {
             scheduled_by: key.scheduled.as_ref().map(|scheduled| scheduled.by.clone()),
             deleted: now,
             materials: key.materials.iter().map(|material| material.id).collect(),
+            custom_key_store: key.custom_key_store.clone(),
             remains: remains.map(|material| Arc::new(without_blob(material))).collect(),
             destroyed: None,
         }

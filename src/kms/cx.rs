@@ -102,8 +102,10 @@ impl<'a> Cx<'a> {
 
     /// Finds the key that a ciphertext blob names.
     pub fn resolve_named(&self, id: KeyId) -> Option<Resolved> {
-        let entry = self.kms.store.view().key(&self.realm.region, id)?;
-        Some(self.touch(Resolved::new(entry, &self.realm)))
+        let (view, region) = (self.kms.store.view(), &self.realm.region);
+        let entry = view.key(region, id)?;
+        let key_store = entry.key.custom_key_store.as_ref().and_then(|id| view.key_store(region, id.as_str()));
+        Some(self.touch(Resolved::new(entry, key_store, &self.realm)))
     }
 
     fn find(&self, reference: KeyRef) -> Result<Resolved, KmsError> {

@@ -194,7 +194,7 @@ impl Kms {
         });
         match (taken.await, intent) {
             (Ok(_), Some(intent)) => self.abandon(&intent).await.map(|()| true),
-            (Ok(_), None) => self.destroy(material).await.map(|()| true),
+            (Ok(_), None) => self.destroy(&self.hsm_of(key)?, material).await.map(|()| true),
             (Err(ChangeError::Store(error)), _) => Err(failure::store(error)),
             (Err(ChangeError::Refused(()) | ChangeError::NotFound), Some(intent)) => {
                 self.store.forget_intent(&intent).await.map_err(failure::store)?;
@@ -208,7 +208,8 @@ impl Kms {
         let Keeping::Token { cka_id, .. } = &material.keeping else { return Ok(None) };
         let Ok(cka_id) = cka_id.as_slice().try_into() else { return Ok(None) };
         let made = self.running().await?;
-        Ok(Some(Intent { region: key.region.clone(), key: key.id, spec: key.spec, cka_id, made }))
+        let (region, key_store) = (key.region.clone(), key.custom_key_store.clone());
+        Ok(Some(Intent { region, key: key.id, spec: key.spec, cka_id, key_store, made }))
     }
 }
 

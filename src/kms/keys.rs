@@ -6,7 +6,7 @@ use crate::{
     access::{Authorized, KeyEntry},
     error::{Code, KmsError},
     failure,
-    hsm::{Answer, Asker, Command, Place},
+    hsm::{Answer, Asker, Command, Hsm, Place},
     key::{
         Alias, Key, Origin,
         material::{Material, MaterialId},
@@ -22,51 +22,55 @@ use crate::{
 const MAX_ALIASES_PER_KEY: usize = 50;
 
 impl Kms {
-    /// Makes material for `key` in the HSM, on behalf of `asker`, and stores the key with it.
+    /// Makes material for `key` in its HSM, on behalf of `asker`, and stores the key with it.
     ///
     /// # Errors
     /// `UnsupportedOperationException` if the HSM cannot do what the key spec needs; else as HSM and store answer.
     pub(super) async fn make_key(&self, asker: Asker, mut key: Key) -> Result<Key, KmsError> {
-        let (spec, usage) = (key.spec, key.usage);
+        let (spec, usage, hsm) = (key.spec, key.usage, self.hsm_of(&key)?);
         // What is imported is wrapped, if only to be put where it is kept.
-        let comes_in = key.origin != Origin::External || self.hsm.wraps(spec, usage);
-        if !self.hsm.supports(spec, usage).map_err(failure::hsm)? || !comes_in {
+        let comes_in = key.origin != Origin::External || hsm.wraps(spec, usage);
+        if !hsm.supports(spec, usage).map_err(failure::hsm)? || !comes_in {
             let text = format!("Keys of key spec {spec} and key usage {usage} are not supported by this HSM.");
             return Err(KmsError::new(Code::UnsupportedOperationException, text));
         }
         if key.origin != Origin::External {
             let place = self.place(&key).await?;
-            key.put_first(self.generate(asker, spec, usage, place).await?);
+            let material = self.generate(asker, &hsm, spec, usage, place).await?;
+            key.put_first(material.found_by(key.custom_key_store.as_ref()));
         }
         self.store.insert_key(&key).await.map_err(failure::store)?;
         Ok(key)
     }
 
-    /// Material of a spec, made in the HSM.
+    /// Material of a spec, made in `hsm`.
     pub(super) async fn generate(
         &self,
         asker: Asker,
+        hsm: &Hsm,
         spec: KeySpec,
         usage: KeyUsage,
         place: Place,
     ) -> Result<Material, KmsError> {
         let command = Command::Generate { id: random_material_id()?, spec, usage, place };
         let deadline = Instant::now() + self.settings.generation_deadline;
-        match self.hsm.call_for(asker, command, deadline).await.map_err(failure::hsm_about_new_key)? {
+        match hsm.call_for(asker, command, deadline).await.map_err(failure::hsm_about_new_key)? {
             Answer::Material(material) => Ok(material),
             _ => Err(mismatch()),
         }
     }
 
-    /// Where the key's material goes. An object on the HSM is meant before it is made, so that one whose key was never
+    /// Where the key's material goes. An object on an HSM is meant before it is made, so that one whose key was never
     /// stored can be told from one that is somebody else's.
     pub(super) async fn place(&self, key: &Key) -> Result<Place, KmsError> {
-        // What an HSM does not wrap stays in it, whatever the key store is.
-        if self.settings.keeping == KeyStoreKind::Wrapped && self.hsm.wraps(key.spec, key.usage) {
+        // What an HSM does not wrap stays in it, whatever the key store is; and so does what is in a custom one.
+        let wrapped = self.settings.keeping == KeyStoreKind::Wrapped && key.custom_key_store.is_none();
+        if wrapped && self.hsm.wraps(key.spec, key.usage) {
             return Ok(Place::Wrapped);
         }
         let (cka_id, made) = (random()?, self.running().await?);
-        let intent = Intent { region: key.region.clone(), key: key.id, spec: key.spec, cka_id, made };
+        let (region, key_store) = (key.region.clone(), key.custom_key_store.clone());
+        let intent = Intent { region, key: key.id, spec: key.spec, cka_id, key_store, made };
         self.store.intend(&intent).await.map_err(failure::store)?;
         Ok(Place::Token { cka_id })
     }

@@ -5,10 +5,12 @@
 //! metrics, and cannot leave them out.
 
 pub mod admin;
+mod connections;
 pub mod cx;
 mod granting;
 pub mod importing;
 mod invocations;
+mod key_stores;
 mod keys;
 pub mod multi_region;
 mod padding;
@@ -40,12 +42,13 @@ use crate::{
     clock::{Clock, Timestamp},
     error::{Code, KmsError},
     failure,
-    hsm::Hsm,
+    hsm::{Clusters, Hsm},
     metrics::Metrics,
     operations::{self, Body, Entry, json::Json},
     sigv4::{self, Received},
     store::Store,
 };
+use connections::Connections;
 use cx::Cx;
 use invocations::Invocations;
 use padding::PaddingFailures;
@@ -54,6 +57,8 @@ use readiness::Readiness;
 use record::Record;
 use rotation::Worn;
 use uses::Uses;
+
+pub use key_stores::KeyStoreUpdate;
 
 /// Where the material of new keys is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
@@ -92,6 +97,8 @@ pub struct Machines {
     pub store: Store,
     /// What holds the keys.
     pub hsm: Hsm,
+    /// What holds the keys of custom key stores.
+    pub clusters: Clusters,
     /// What remembers the calls.
     pub trail: Trail,
     /// What tells the time.
@@ -103,6 +110,7 @@ pub struct Kms {
     settings: Settings,
     store: Store,
     hsm: Hsm,
+    connections: Connections,
     trail: Trail,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
@@ -137,7 +145,7 @@ pub struct Reply {
 impl Kms {
     /// The service over its machines; `vault` opens the secrets of access keys.
     pub fn new(settings: Settings, machines: Machines, vault: Vault) -> Self {
-        let Machines { store, hsm, trail, clock } = machines;
+        let Machines { store, hsm, clusters, trail, clock } = machines;
         Self {
             settings,
             authn: Authn::new(store.clone(), vault.clone()),
@@ -149,6 +157,7 @@ impl Kms {
             readiness: Readiness::default(),
             uses: Uses::default(),
             metrics: Metrics::new(),
+            connections: Connections::new(clusters),
             store,
             hsm,
             trail,

@@ -61,6 +61,7 @@ impl Kms {
 
     /// The metrics, in the text format that Prometheus reads.
     pub fn metrics_text(&self) -> String {
+        let standings = self.hsm.standing().into_iter().chain(self.connections.standing());
         let gauges = self.hsm.gauges();
         let errors = self.hsm.errors().into_iter();
         self.metrics.render(&Sample {
@@ -70,7 +71,7 @@ impl Kms {
                 sessions_busy: gauges.sessions_busy as u64,
                 cached_handles: gauges.cached_handles as u64,
                 threads_replaced: gauges.threads_replaced,
-                standing: self.hsm.standing().into_iter().map(standing).collect(),
+                standing: standings.map(standing).collect(),
                 errors: errors.map(|e| HsmErrors { function: e.function, code: e.code, count: e.count }).collect(),
             },
             audit_records: self.trail.records(),

@@ -14,7 +14,7 @@ use crate::{
     clock::{Moment, Timestamp},
     error::{Code, KmsError},
     failure,
-    hsm::{Asker, Command},
+    hsm::{Asker, Command, Hsm},
     key::{
         Key, Origin,
         material::{Material, MaterialId},
@@ -42,9 +42,11 @@ enum Occasion {
 pub struct Worn(Mutex<BTreeSet<(String, KeyId, MaterialId)>>);
 
 impl Worn {
-    /// Notes that the current material of a key is worn.
+    /// Notes that the current material of a key is worn, if it is one that gets another.
     pub fn note(&self, key: &Key, material: MaterialId) {
-        self.lock().insert((key.region.clone(), key.id, material));
+        if key.origin == Origin::AwsKms {
+            self.lock().insert((key.region.clone(), key.id, material));
+        }
     }
 
     fn take(&self) -> BTreeSet<(String, KeyId, MaterialId)> {
@@ -184,9 +186,9 @@ impl Kms {
         occasion: Occasion,
         check: impl Fn(&Key) -> Result<(), KmsError>,
     ) -> Result<Option<MaterialId>, KmsError> {
-        let now = self.now();
+        let (now, hsm) = (self.now(), self.hsm_of(key)?);
         let place = self.place(key).await?;
-        let material = Arc::new(self.generate(asker, key.spec, key.usage, place).await?);
+        let material = Arc::new(self.generate(asker, &hsm, key.spec, key.usage, place).await?);
         let rotation = Rotation { date: now, kind: occasion.kind() };
         let changed = self.store.change_family(&key.region, key.id, |family| {
             let own = family.get(&key.region);
@@ -204,13 +206,13 @@ impl Kms {
             // It may be the key's all the same. The intent has the task look, when it is known.
             Err(ChangeError::Store(error)) => return Err(failure::store(error)),
         };
-        self.undo(material).await;
+        self.undo(&hsm, material).await;
         refused.map_or(Ok(None), Err)
     }
 
     /// Destroys material that no key has. If that fails, its intent has the task try again.
-    async fn undo(&self, material: Arc<Material>) {
+    async fn undo(&self, hsm: &Hsm, material: Arc<Material>) {
         let deadline = Instant::now() + self.settings.generation_deadline;
-        let _ = self.hsm.call(Command::Destroy { material }, deadline).await;
+        let _ = hsm.call(Command::Destroy { material }, deadline).await;
     }
 }

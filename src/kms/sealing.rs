@@ -8,7 +8,7 @@ use crate::{
     error::{Code, KmsError},
     failure,
     hsm::{Answer, Command, Sealed},
-    key::{context::EncryptionContext, material::MaterialId, spec::EncryptionAlgorithm},
+    key::{Key, context::EncryptionContext, custom_store::KeyStoreId, material::MaterialId, spec::EncryptionAlgorithm},
     kms::cx::Cx,
     secret::SecretBytes,
 };
@@ -25,7 +25,7 @@ pub struct DataKey {
 pub struct Opened {
     /// The plaintext.
     pub plaintext: SecretBytes,
-    /// The material it was encrypted under; symmetric keys only.
+    /// The material it was encrypted under, of keys whose materials are named.
     pub material: Option<MaterialId>,
 }
 
@@ -44,7 +44,8 @@ impl Cx<'_> {
             return self.seal(key, context, plaintext, self.deadline()).await;
         }
         let material = Arc::clone(key.material());
-        match self.call(Command::Encrypt { material, algorithm: key.algorithm(), input: plaintext }).await? {
+        let command = Command::Encrypt { material, algorithm: key.algorithm(), input: plaintext };
+        match self.call(key.key(), command).await? {
             Answer::Bytes(ciphertext) => Ok(ciphertext),
             _ => Err(mismatch()),
         }
@@ -61,7 +62,8 @@ impl Cx<'_> {
         let header = self.next_header(key).await?;
         let material = Arc::clone(key.material());
         let command = Command::Seal { material, aad: header.aad(context), input: plaintext };
-        match self.kms.hsm.call_for(self.asker(), command, deadline).await.map_err(failure::hsm)? {
+        let hsm = self.kms.hsm_of(key.key())?;
+        match hsm.call_for(self.asker(), command, deadline).await.map_err(failure::hsm)? {
             Answer::Sealed(sealed) => Ok(blob(header, sealed)),
             _ => Err(mismatch()),
         }
@@ -79,7 +81,8 @@ impl Cx<'_> {
     ) -> Result<DataKey, KmsError> {
         let header = self.next_header(key).await?;
         let material = Arc::clone(key.material());
-        match self.call(Command::SealRandom { material, aad: header.aad(context), len: length }).await? {
+        let command = Command::SealRandom { material, aad: header.aad(context), len: length };
+        match self.call(key.key(), command).await? {
             Answer::SealedRandom { plaintext, sealed } => {
                 Ok(DataKey { plaintext, ciphertext_blob: blob(header, sealed) })
             }
@@ -102,7 +105,8 @@ impl Cx<'_> {
         let material = material.ok_or_else(|| KmsError::bare(Code::InvalidCiphertextException))?;
         let material = Arc::clone(material);
         let command = Command::Open { material, aad: header.aad(context), iv, ciphertext };
-        Ok(Opened { plaintext: self.call_about_ciphertext(command).await?, material: Some(header.material) })
+        let plaintext = self.call_about_ciphertext(key.key(), command).await?;
+        Ok(Opened { plaintext, material: key.key().names_materials().then_some(header.material) })
     }
 
     /// Decrypts a bare RSAES-OAEP ciphertext.
@@ -113,7 +117,7 @@ impl Cx<'_> {
         let (failures, caller, id) = (&self.kms.padding_failures, &self.caller().principal, key.key().id);
         failures.check(caller, id, self.now())?;
         let command = Command::Decrypt { material: Arc::clone(key.material()), algorithm: key.algorithm(), ciphertext };
-        let plaintext = self.call_about_ciphertext(command).await.inspect_err(|error| {
+        let plaintext = self.call_about_ciphertext(key.key(), command).await.inspect_err(|error| {
             if error.code == Code::InvalidCiphertextException {
                 failures.count(caller, id, self.now());
             }
@@ -121,12 +125,15 @@ impl Cx<'_> {
         Ok(Opened { plaintext, material: None })
     }
 
-    /// Random bytes of the HSM; asks for no key, so the caller has been authorized for GenerateRandom alone.
+    /// Random bytes of the HSM, or of that of a custom key store; asks for no key, so the caller has been authorized for
+    /// GenerateRandom alone.
     ///
     /// # Errors
     /// As the HSM answers.
-    pub async fn random(&self, length: usize) -> Result<SecretBytes, KmsError> {
-        match self.call(Command::Random { len: length }).await? {
+    pub async fn random(&self, key_store: Option<&KeyStoreId>, length: usize) -> Result<SecretBytes, KmsError> {
+        let hsm = self.kms.hsm_in(key_store)?;
+        let command = Command::Random { len: length };
+        match hsm.call_for(self.asker(), command, self.deadline()).await.map_err(failure::hsm)? {
             Answer::Plaintext(bytes) => Ok(bytes),
             _ => Err(mismatch()),
         }
@@ -141,12 +148,13 @@ impl Cx<'_> {
         Ok(Header { key: key.key().id, material })
     }
 
-    pub(super) async fn call(&self, command: Command) -> Result<Answer, KmsError> {
-        self.kms.hsm.call_for(self.asker(), command, self.deadline()).await.map_err(failure::hsm)
+    /// A command with material of `key`, to the HSM that has it.
+    pub(super) async fn call(&self, key: &Key, command: Command) -> Result<Answer, KmsError> {
+        self.kms.hsm_of(key)?.call_for(self.asker(), command, self.deadline()).await.map_err(failure::hsm)
     }
 
-    async fn call_about_ciphertext(&self, command: Command) -> Result<SecretBytes, KmsError> {
-        let answer = self.kms.hsm.call_for(self.asker(), command, self.deadline()).await;
+    async fn call_about_ciphertext(&self, key: &Key, command: Command) -> Result<SecretBytes, KmsError> {
+        let answer = self.kms.hsm_of(key)?.call_for(self.asker(), command, self.deadline()).await;
         match answer.map_err(failure::hsm_about_ciphertext)? {
             Answer::Plaintext(plaintext) => Ok(plaintext),
             _ => Err(mismatch()),

@@ -8,6 +8,7 @@ use crate::{
     failure,
     hsm::{Answer, Command, HsmError, Kind},
     key::{
+        Key,
         algorithm::{EncapsulationAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, SigningAlgorithm},
         context::EncryptionContext,
         spec::{EncryptionAlgorithm, KeySpec},
@@ -39,7 +40,7 @@ impl Cx<'_> {
     /// As the HSM answers.
     pub async fn sign(&self, key: &Usable<SigningAlgorithm>, input: Vec<u8>) -> Result<Vec<u8>, KmsError> {
         let command = Command::Sign { material: Arc::clone(key.material()), algorithm: key.algorithm(), input };
-        self.bytes(command).await
+        self.bytes(key.key(), command).await
     }
 
     /// Verifies a signature.
@@ -55,7 +56,7 @@ impl Cx<'_> {
         let (material, algorithm) = (Arc::clone(key.material()), key.algorithm());
         let command = Command::Verify { material, algorithm, input, signature };
         let blames = |_: HsmError| KmsError::bare(Code::KMSInvalidSignatureException);
-        self.judge(command, blames).await.map(drop)
+        self.judge(key.key(), command, blames).await.map(drop)
     }
 
     /// The MAC of a message.
@@ -64,7 +65,7 @@ impl Cx<'_> {
     /// As the HSM answers.
     pub async fn mac(&self, key: &Usable<MacAlgorithm>, message: SecretBytes) -> Result<Vec<u8>, KmsError> {
         let (material, algorithm) = (Arc::clone(key.material()), key.algorithm());
-        self.bytes(Command::Mac { material, algorithm, input: message }).await
+        self.bytes(key.key(), Command::Mac { material, algorithm, input: message }).await
     }
 
     /// Verifies a MAC.
@@ -79,7 +80,7 @@ impl Cx<'_> {
     ) -> Result<(), KmsError> {
         let (material, algorithm) = (Arc::clone(key.material()), key.algorithm());
         let command = Command::VerifyMac { material, algorithm, input: message, mac };
-        self.judge(command, |_| KmsError::bare(Code::KMSInvalidMacException)).await.map(drop)
+        self.judge(key.key(), command, |_| KmsError::bare(Code::KMSInvalidMacException)).await.map(drop)
     }
 
     /// The secret that the key and another's public key come to.
@@ -92,7 +93,7 @@ impl Cx<'_> {
         public_key: Vec<u8>,
     ) -> Result<SecretBytes, KmsError> {
         let command = Command::Agree { material: Arc::clone(key.material()), public_key };
-        self.secret(command, |_| KmsError::bare(Code::ValidationException)).await
+        self.secret(key.key(), command, |_| KmsError::bare(Code::ValidationException)).await
     }
 
     /// A secret for the holder of the private key.
@@ -100,7 +101,7 @@ impl Cx<'_> {
     /// # Errors
     /// As the HSM answers.
     pub async fn encapsulate(&self, key: &Usable<EncapsulationAlgorithm>) -> Result<Encapsulated, KmsError> {
-        match self.call(Command::Encapsulate { material: Arc::clone(key.material()) }).await? {
+        match self.call(key.key(), Command::Encapsulate { material: Arc::clone(key.material()) }).await? {
             Answer::Encapsulated { secret, ciphertext } => Ok(Encapsulated { secret, ciphertext }),
             _ => Err(mismatch()),
         }
@@ -116,7 +117,7 @@ impl Cx<'_> {
         ciphertext: Vec<u8>,
     ) -> Result<SecretBytes, KmsError> {
         let command = Command::Decapsulate { material: Arc::clone(key.material()), ciphertext };
-        self.secret(command, |_| KmsError::bare(Code::InvalidCiphertextException)).await
+        self.secret(key.key(), command, |_| KmsError::bare(Code::InvalidCiphertextException)).await
     }
 
     /// Makes a key pair that is the caller's, and encrypts its private half under `key` as Encrypt does.
@@ -130,7 +131,8 @@ impl Cx<'_> {
         context: &EncryptionContext,
     ) -> Result<(DataKeyPair, Vec<u8>), KmsError> {
         let deadline = Instant::now() + self.kms.settings.generation_deadline;
-        let answer = self.kms.hsm.call_for(self.asker(), Command::GeneratePair { spec }, deadline).await;
+        let pair = Command::GeneratePair { spec };
+        let answer = self.kms.hsm_of(key.key())?.call_for(self.asker(), pair, deadline).await;
         let pair = match answer.map_err(failure::hsm)? {
             Answer::Pair { public_key, private_key } => DataKeyPair { public_key, private_key },
             _ => return Err(mismatch()),
@@ -142,23 +144,28 @@ impl Cx<'_> {
         Ok((pair, sealed))
     }
 
-    async fn bytes(&self, command: Command) -> Result<Vec<u8>, KmsError> {
-        match self.call(command).await? {
+    async fn bytes(&self, key: &Key, command: Command) -> Result<Vec<u8>, KmsError> {
+        match self.call(key, command).await? {
             Answer::Bytes(bytes) => Ok(bytes),
             _ => Err(mismatch()),
         }
     }
 
-    async fn secret(&self, command: Command, blames: fn(HsmError) -> KmsError) -> Result<SecretBytes, KmsError> {
-        match self.judge(command, blames).await? {
+    async fn secret(
+        &self,
+        key: &Key,
+        command: Command,
+        blames: fn(HsmError) -> KmsError,
+    ) -> Result<SecretBytes, KmsError> {
+        match self.judge(key, command, blames).await? {
             Answer::Plaintext(secret) => Ok(secret),
             _ => Err(mismatch()),
         }
     }
 
     /// A command that judges the caller's data: what it rejects is the caller's fault.
-    async fn judge(&self, command: Command, blames: fn(HsmError) -> KmsError) -> Result<Answer, KmsError> {
-        let answer = self.kms.hsm.call_for(self.asker(), command, self.deadline()).await;
+    async fn judge(&self, key: &Key, command: Command, blames: fn(HsmError) -> KmsError) -> Result<Answer, KmsError> {
+        let answer = self.kms.hsm_of(key)?.call_for(self.asker(), command, self.deadline()).await;
         answer.map_err(|error| match error.kind {
             Kind::Rejected => blames(error),
             _ => failure::hsm(error),

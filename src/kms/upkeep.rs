@@ -14,7 +14,7 @@ use crate::{
     clock::Moment,
     error::KmsError,
     failure,
-    hsm::{Command, Kind},
+    hsm::{Command, Hsm, Kind},
     key::{
         Key,
         material::{Keeping, Material, MaterialId},
@@ -63,12 +63,13 @@ impl Kms {
         Ok(buried.is_some())
     }
 
-    /// Deletions of which something is left to do.
+    /// Deletions of which something is left to do. Those in a custom key store wait until its HSM can be reached.
     ///
     /// # Errors
     /// As the store answers.
     pub async fn unfinished_deletions(&self) -> Result<Vec<Tombstone>, KmsError> {
-        self.store.unfinished_tombstones().await.map_err(failure::store)
+        let all = self.store.unfinished_tombstones().await.map_err(failure::store)?;
+        Ok(all.into_iter().filter(|tombstone| self.reaches(tombstone.custom_key_store.as_ref())).collect())
     }
 
     /// Destroys what HSMs have of a key that was deleted, sees that it is gone, and writes that down.
@@ -77,7 +78,7 @@ impl Kms {
     /// As HSM, audit trail and store answer; it can be done again then, and a second record is better than none.
     pub async fn finish_deletion(&self, tombstone: &Tombstone) -> Result<(), KmsError> {
         for material in &tombstone.remains {
-            self.destroy(Arc::clone(material)).await?;
+            self.destroy(&self.hsm_in(tombstone.custom_key_store.as_ref())?, Arc::clone(material)).await?;
         }
         let response = json!({"keyId": tombstone.arn});
         self.write_event("DeleteKey", &tombstone.region, &tombstone.arn, &response, &Value::Null).await?;
@@ -111,13 +112,14 @@ impl Kms {
         self.store.scrub().await.map_err(failure::store)
     }
 
-    /// Intents that are older than `age`.
+    /// Intents that are older than `age`. Those about a custom key store wait until its HSM can be reached.
     ///
     /// # Errors
     /// As the store answers.
     pub async fn intents_older_than(&self, age: Duration) -> Result<Vec<Intent>, KmsError> {
         let time = self.running().await?.minus(age);
-        self.store.intents_before(time).await.map_err(failure::store)
+        let intents = self.store.intents_before(time).await.map_err(failure::store)?;
+        Ok(intents.into_iter().filter(|intent| self.reaches(intent.key_store.as_ref())).collect())
     }
 
     /// Clears up after an abandoned intent: what it may have led to is destroyed, unless a key names it after all.
@@ -172,14 +174,14 @@ impl Kms {
             keeping: Keeping::Token { cka_id: intent.cka_id.to_vec(), member: None },
             public_key: None,
         };
-        self.destroy(Arc::new(material)).await?;
+        self.destroy(&self.hsm_in(intent.key_store.as_ref())?, Arc::new(material)).await?;
         self.store.forget_intent(intent).await.map_err(failure::store)
     }
 
-    /// Destroys material: an object on an HSM, or the handles of what is wrapped. What is not there any more is destroyed.
-    pub(super) async fn destroy(&self, material: Arc<Material>) -> Result<(), KmsError> {
+    /// Destroys material: an object on `hsm`, or the handles of what is wrapped. What is not there any more is destroyed.
+    pub(super) async fn destroy(&self, hsm: &Hsm, material: Arc<Material>) -> Result<(), KmsError> {
         let deadline = Instant::now() + self.settings.generation_deadline;
-        match self.hsm.call(Command::Destroy { material }, deadline).await {
+        match hsm.call(Command::Destroy { material }, deadline).await {
             Ok(_) => Ok(()),
             Err(error) if error.kind == Kind::KeyMissing => Ok(()),
             Err(error) => Err(failure::hsm(error)),

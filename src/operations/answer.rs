@@ -9,6 +9,10 @@ use crate::{clock::Timestamp, secret::SecretBytes};
 #[derive(Serialize)]
 pub struct Nothing;
 
+/// The answer of an operation whose answer has no members: an empty object.
+#[derive(Serialize)]
+pub struct Empty {}
+
 /// Bytes as base64, written straight into the body.
 pub struct Base64<T>(pub T);
 

@@ -1,10 +1,12 @@
 //! CreateKey: <https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateKey.html>.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::{
     Operation,
-    member::{Description, PolicyText, TagList, Text, XksKeyId, request},
+    member::{Description, KeyStoreText, PolicyText, TagList, XksKeyId, request},
     metadata::KeyMetadata,
     policy_text,
 };
@@ -14,6 +16,7 @@ use crate::{
     key::{
         Key, Origin,
         algorithm::{WrappingAlgorithm, WrappingKeySpec},
+        custom_store::CustomKeyStore,
         reference::KeyId,
         spec::{KeySpec, KeyUsage},
         state::KeyState,
@@ -32,7 +35,7 @@ request! {
         customer_master_key_spec: KeySpec = optional "CustomerMasterKeySpec",
         key_spec: KeySpec = optional "KeySpec",
         origin: Origin = optional "Origin",
-        custom_key_store_id: Text<1, 64> = optional "CustomKeyStoreId",
+        custom_key_store_id: KeyStoreText = optional "CustomKeyStoreId",
         bypass_lockout_check: bool = default "BypassPolicyLockoutSafetyCheck",
         tags: TagList = default "Tags",
         multi_region: bool = default "MultiRegion",
@@ -55,7 +58,7 @@ impl Operation for CreateKey {
         let spec = self.spec()?;
         let usage = self.usage(spec)?;
         self.authorize(cx)?;
-        self.check_origin(spec)?;
+        let key_store = self.key_store(cx, spec)?;
         let origin = self.origin.unwrap_or(Origin::AwsKms);
         let id = KeyId::random(self.multi_region);
         let tags = Tags::default().with(&self.tags.0)?;
@@ -65,12 +68,17 @@ impl Operation for CreateKey {
             state: if origin == Origin::External { KeyState::PendingImport } else { KeyState::Enabled },
             description: self.description.0,
             tags,
+            custom_key_store: key_store.as_ref().map(|key_store| key_store.id.clone()),
             ..Key::new(id, &cx.realm().region, (spec, usage), policy, cx.now())
         };
         let key = cx.create_key(key).await?;
         cx.note(key.arn(cx.realm()));
-        Ok(Answer { key_metadata: KeyMetadata::of(&key, cx.realm()) })
+        Ok(Answer { key_metadata: KeyMetadata::of(&key, cx.realm()).kept_in(key_store.as_deref()) })
     }
+}
+
+fn unsupported<T>(text: &str) -> Result<T, KmsError> {
+    Err(KmsError::new(Code::UnsupportedOperationException, text))
 }
 
 /// Whether there is a way for such material to come in.
@@ -110,26 +118,41 @@ impl CreateKey {
         if self.tags.0.is_empty() { Ok(()) } else { cx.authorize(Action::TagResource) }
     }
 
-    /// Material of our own making, or imported: key stores are not offered yet.
-    fn check_origin(&self, spec: KeySpec) -> Result<(), KmsError> {
-        let unsupported = |text: &str| Err(KmsError::new(Code::UnsupportedOperationException, text));
-        match self.origin.unwrap_or(Origin::AwsKms) {
-            Origin::AwsKms if self.custom_key_store_id.is_some() => {
-                Err(KmsError::bare(Code::CustomKeyStoreNotFoundException))
-            }
-            Origin::AwsKms if self.xks_key_id.is_some() => {
-                Err(KmsError::invalid("XksKeyId is not valid for a key of origin AWS_KMS."))
-            }
-            Origin::AwsKms => Ok(()),
-            Origin::External if self.custom_key_store_id.is_some() || self.xks_key_id.is_some() => {
-                Err(KmsError::invalid("A key of origin EXTERNAL is in no custom key store."))
-            }
-            Origin::External if !imports(spec) => {
+    /// The custom key store that the key is to be in; none for material of our own making, or imported.
+    fn key_store(&self, cx: &Cx<'_>, spec: KeySpec) -> Result<Option<Arc<CustomKeyStore>>, KmsError> {
+        let origin = self.origin.unwrap_or(Origin::AwsKms);
+        if self.xks_key_id.is_some() && origin != Origin::ExternalKeyStore {
+            return Err(KmsError::invalid(format!("XksKeyId is not valid for a key of origin {origin}.")));
+        }
+        let named = self.custom_key_store_id.as_ref();
+        match origin {
+            Origin::AwsCloudHsm => self.cluster(cx, spec).map(Some),
+            Origin::ExternalKeyStore => unsupported("External key stores are not supported."),
+            Origin::External if named.is_none() && !imports(spec) => {
                 unsupported(&format!("Key material of key spec {spec} cannot be imported."))
             }
-            Origin::External => Ok(()),
-            Origin::AwsCloudHsm | Origin::ExternalKeyStore => unsupported("Custom key stores are not supported."),
+            Origin::AwsKms | Origin::External => match named {
+                None => Ok(None),
+                Some(id) if origin == Origin::AwsKms && cx.key_store(&id.0).is_err() => {
+                    Err(KmsError::bare(Code::CustomKeyStoreNotFoundException))
+                }
+                Some(_) => Err(KmsError::invalid(format!("A key of origin {origin} is in no custom key store."))),
+            },
         }
+    }
+
+    /// The custom key store of a key that is to be in one.
+    fn cluster(&self, cx: &Cx<'_>, spec: KeySpec) -> Result<Arc<CustomKeyStore>, KmsError> {
+        let Some(id) = &self.custom_key_store_id else {
+            return Err(KmsError::invalid("You must specify a CustomKeyStoreId for a key of origin AWS_CLOUDHSM."));
+        };
+        if spec != KeySpec::SymmetricDefault {
+            return unsupported(&format!("Keys of key spec {spec} cannot be in a custom key store."));
+        }
+        if self.multi_region {
+            return unsupported("Multi-Region keys cannot be in a custom key store.");
+        }
+        cx.connected_key_store(&id.0)
     }
 
     fn policy(&self, cx: &Cx<'_>, id: KeyId) -> Result<String, KmsError> {

@@ -4,6 +4,7 @@ use super::{
     Operation,
     answer::Nothing,
     member::{Int, KeyText, request},
+    wrong_origin,
 };
 use crate::{
     access::Authorized,
@@ -67,9 +68,6 @@ pub fn rotates_by_itself(key: &Authorized) -> Result<(), KmsError> {
 pub fn made_here(key: &Authorized) -> Result<(), KmsError> {
     match key.key().origin {
         Origin::AwsKms => Ok(()),
-        origin => {
-            let text = format!("{} origin is {origin} which is not valid for this operation.", key.arn());
-            Err(KmsError::new(Code::UnsupportedOperationException, text))
-        }
+        origin => Err(wrong_origin(key.arn(), origin)),
     }
 }

@@ -8,8 +8,10 @@ use super::{
     end_dry_run,
     member::{DataKeyPairSpec, GrantTokens, KeyText, request},
     recipient::Recipient,
+    wrong_origin,
 };
 use crate::{
+    access::Usable,
     error::KmsError,
     key::{
         context::EncryptionContext,
@@ -57,6 +59,7 @@ impl Operation for GenerateDataKeyPair {
         let (key, facts) = (cx.resolve(&self.key_id.0)?, Facts::Context(&self.context));
         let key = cx.authorize_use(key, GrantOperation::GenerateDataKeyPair, facts, &self.grant_tokens.0).await?;
         let key = key.usable(Self::NAME, EncryptionAlgorithm::SymmetricDefault)?;
+        makes_pairs(&key)?;
         let addressee = self.recipient.attest(cx).await?;
         end_dry_run(self.dry_run)?;
         let (pair, sealed) = cx.generate_pair(&key, self.pair_spec.key_spec(), &self.context).await?;
@@ -70,5 +73,16 @@ impl Operation for GenerateDataKeyPair {
             key_pair_spec: self.pair_spec,
             key_material_id: addressee.in_clear(key.key().current_material_id()),
         })
+    }
+}
+
+/// Whether data key pairs can be made under the key: not where its HSM is another's.
+///
+/// # Errors
+/// `UnsupportedOperationException`.
+pub fn makes_pairs(key: &Usable) -> Result<(), KmsError> {
+    match key.key().custom_key_store {
+        None => Ok(()),
+        Some(_) => Err(wrong_origin(key.arn(), key.key().origin)),
     }
 }

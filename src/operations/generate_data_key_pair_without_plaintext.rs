@@ -7,6 +7,7 @@ use super::{
     Operation,
     answer::Base64,
     end_dry_run,
+    generate_data_key_pair::makes_pairs,
     member::{DataKeyPairSpec, GrantTokens, KeyText, request},
 };
 use crate::{
@@ -51,6 +52,7 @@ impl Operation for GenerateDataKeyPairWithoutPlaintext {
         let (key, facts) = (cx.resolve(&self.key_id.0)?, Facts::Context(&self.context));
         let key = cx.authorize_use(key, GrantOperation::GenerateDataKeyPairWithoutPlaintext, facts, &self.grant_tokens.0).await?;
         let key = key.usable(Self::NAME, EncryptionAlgorithm::SymmetricDefault)?;
+        makes_pairs(&key)?;
         end_dry_run(self.dry_run)?;
         let (pair, sealed) = cx.generate_pair(&key, self.pair_spec.key_spec(), &self.context).await?;
         Ok(Answer {

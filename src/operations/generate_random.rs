@@ -6,21 +6,16 @@ use super::{
     Operation,
     answer::Base64,
     generate_data_key::NumberOfBytes,
-    member::{Int, Text, request},
+    member::{Int, KeyStoreText, Text, request},
     recipient::Recipient,
 };
-use crate::{
-    action::Action,
-    error::{Code, KmsError},
-    kms::cx::Cx,
-    secret::SecretBytes,
-};
+use crate::{action::Action, error::KmsError, kms::cx::Cx, secret::SecretBytes};
 
 request! {
-    /// Random bytes of the HSM.
+    /// Random bytes of the HSM, or of that of a custom key store.
     GenerateRandom {
         number_of_bytes: NumberOfBytes = optional "NumberOfBytes",
-        custom_key_store_id: Text<1, 64> = optional "CustomKeyStoreId",
+        custom_key_store_id: KeyStoreText = optional "CustomKeyStoreId",
         recipient: Recipient = default "Recipient",
     }
 }
@@ -44,12 +39,11 @@ impl Operation for GenerateRandom {
             return Err(KmsError::invalid("NumberOfBytes is required."));
         };
         cx.authorize(Action::GenerateRandom)?;
-        if self.custom_key_store_id.is_some() {
-            return Err(KmsError::bare(Code::CustomKeyStoreNotFoundException));
-        }
+        let key_store = self.custom_key_store_id.map(|Text(id)| cx.connected_key_store(&id)).transpose()?;
+        let key_store = key_store.as_ref().map(|key_store| &key_store.id);
         let bytes = usize::try_from(bytes).map_err(KmsError::internal)?;
         let addressee = self.recipient.attest(cx).await?;
-        let handed = addressee.hand_over(cx, cx.random(bytes).await?).await?;
+        let handed = addressee.hand_over(cx, cx.random(key_store, bytes).await?).await?;
         Ok(Answer { plaintext: handed.plaintext, ciphertext_for_recipient: handed.for_recipient })
     }
 }

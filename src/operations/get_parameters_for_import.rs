@@ -6,11 +6,12 @@ use super::{
     Operation,
     answer::{Base64, EpochSeconds},
     member::{KeyText, request},
+    wrong_origin,
 };
 use crate::{
     access::Authorized,
     action::Action,
-    error::{Code, KmsError},
+    error::KmsError,
     key::{
         Origin,
         algorithm::{WrappingAlgorithm, WrappingKeySpec},
@@ -70,9 +71,6 @@ impl Operation for GetParametersForImport {
 pub fn imports(key: &Authorized) -> Result<(), KmsError> {
     match key.key().origin {
         Origin::External => Ok(()),
-        origin => {
-            let text = format!("{} origin is {origin} which is not valid for this operation.", key.arn());
-            Err(KmsError::new(Code::UnsupportedOperationException, text))
-        }
+        origin => Err(wrong_origin(key.arn(), origin)),
     }
 }

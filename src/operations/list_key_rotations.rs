@@ -6,6 +6,7 @@ use super::{
     Operation,
     answer::EpochSeconds,
     member::{ExpirationModel, IncludeKeyMaterial, Int, KeyText, Limit1000, Marker, page_request, request},
+    wrong_origin,
 };
 use crate::{
     access::Authorized,
@@ -116,6 +117,7 @@ impl Item {
 pub fn rotatable(key: &Authorized) -> Result<(), KmsError> {
     match key.key().is_rotatable() {
         true => Ok(()),
+        false if key.key().custom_key_store.is_some() => Err(wrong_origin(key.arn(), key.key().origin)),
         false => Err(KmsError::bare(Code::UnsupportedOperationException)),
     }
 }

@@ -23,12 +23,13 @@ use crate::{
             WrappingAlgorithm, WrappingKeySpec,
         },
         context::EncryptionContext,
+        custom_store::{KeyStoreType, is_cluster_id},
         grant::{Constraints, ContextConstraint, GrantId, GrantOperation, Party},
         spec::{EncryptionAlgorithm, KeySpec, KeyUsage},
         tags::Tag,
     },
     page::PageRequest,
-    secret::SecretBytes,
+    secret::{SecretBytes, SecretText},
 };
 
 /// Declares a request: one line per member, which says its type, whether it must be there, and its name on the wire.
@@ -296,6 +297,67 @@ impl AliasText {
     }
 }
 
+/// CustomKeyStoreIdType: the id of a key store, whether it is one or not.
+pub type KeyStoreText = Text<1, 64>;
+
+/// CloudHsmClusterIdType.
+pub struct ClusterId(pub String);
+
+impl Member for ClusterId {
+    fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {
+        let text = string(json, faults)?;
+        length_between(text, 19, 24, path, faults)?;
+        if !is_cluster_id(text) {
+            let pattern = "satisfy regular expression pattern: cluster-[2-7a-zA-Z]{11,16}";
+            return faults.constraint(Some(text), path, pattern);
+        }
+        Some(Self(text.to_owned()))
+    }
+}
+
+/// KeyStorePasswordType. It is repeated to nobody.
+pub struct Password(pub SecretText);
+
+impl Member for Password {
+    fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {
+        let text = string(json, faults)?;
+        match text.chars().count() {
+            0..7 => faults.constraint(None, path, "have length greater than or equal to 7"),
+            7..=32 => Some(Self(SecretText::from(text.to_owned()))),
+            _ => faults.constraint(None, path, "have length less than or equal to 32"),
+        }
+    }
+}
+
+crate::word::words! {
+    /// XksProxyConnectivityType.
+    XksConnectivity {
+        PublicEndpoint = "PUBLIC_ENDPOINT",
+        VpcEndpointService = "VPC_ENDPOINT_SERVICE",
+    }
+}
+
+/// XksProxyAuthenticationCredentialType, which nothing is done with. It is repeated to nobody.
+pub struct XksCredential;
+
+impl Member for XksCredential {
+    fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {
+        if !matches!(json, Json::Map(_)) {
+            return match json {
+                Json::List(_) => not_a_scalar(json, faults),
+                _ => faults.wrong_type("Expected null"),
+            };
+        }
+        let mut member = |name| {
+            let path = Path::Inner(path, name);
+            let Some(value) = json.member(name) else { return faults.missing(&path) };
+            string(value, faults).map(drop)
+        };
+        let (id, secret) = (member("AccessKeyId"), member("RawSecretAccessKey"));
+        id.and(secret).map(|()| Self)
+    }
+}
+
 /// XksKeyIdType.
 pub struct XksKeyId;
 
@@ -516,7 +578,7 @@ crate::word::words! {
 }
 
 word_members!(Action, KeySpec, KeyUsage, EncryptionAlgorithm, Origin, DataKeySpec, DataKeyPairSpec, DryRunModifier);
-word_members!(KeyEncryptionAlgorithm);
+word_members!(KeyEncryptionAlgorithm, KeyStoreType, XksConnectivity);
 
 crate::word::words! {
     /// ExpirationModelType.

@@ -8,6 +8,7 @@ use crate::{
     key::{
         Key, Origin,
         algorithm::{Algorithm, EncapsulationAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, SigningAlgorithm},
+        custom_store::{CustomKeyStore, KeyStoreId},
         material::MaterialId,
         multi_region::MultiRegion,
         spec::{EncryptionAlgorithm, KeySpec, KeyUsage},
@@ -32,6 +33,10 @@ pub struct KeyMetadata {
     #[serde(skip_serializing_if = "Option::is_none")]
     pending_deletion_window_in_days: Option<u16>,
     origin: Origin,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    custom_key_store_id: Option<KeyStoreId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cloud_hsm_cluster_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expiration_model: Option<ExpirationModel>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,6 +82,8 @@ impl KeyMetadata {
             deletion_date: key.deletion_date.map(EpochSeconds),
             pending_deletion_window_in_days: key.pending_window_days,
             origin: key.origin,
+            custom_key_store_id: key.custom_key_store.clone(),
+            cloud_hsm_cluster_id: None,
             expiration_model: expiration_model(key),
             valid_to: key.valid_to().map(EpochSeconds),
             key_manager: "CUSTOMER",
@@ -91,6 +98,16 @@ impl KeyMetadata {
             current_key_material_id: key.current_material_id(),
             arn,
         }
+    }
+
+    /// The same with what is to be said of the key's custom key store, if it is in one.
+    pub fn kept_in(mut self, key_store: Option<&CustomKeyStore>) -> Self {
+        if let Some(key_store) = key_store {
+            self.cloud_hsm_cluster_id = Some(key_store.cluster.clone());
+            self.key_state = key_store.state_of_key(self.key_state);
+            self.enabled = self.key_state == KeyState::Enabled;
+        }
+        self
     }
 }
 

@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     error::{Code, KmsError},
+    key::Origin,
     kms::cx::Cx,
 };
 use json::Json;
@@ -75,7 +76,7 @@ pub fn find(target: &str) -> Option<&'static Entry> {
 
 /// Declares the modules of all operations, and the table.
 macro_rules! operations {
-    (offered: $($module:ident::$operation:ident),+; not_yet: $($name:literal)+) => {
+    ($($module:ident::$operation:ident),+) => {
         $(mod $module;)+
 
         /// Every operation of the API.
@@ -85,69 +86,67 @@ macro_rules! operations {
                 read_only: <$module::$operation as Operation>::READ_ONLY,
                 run: run::<$module::$operation>,
             },)+
-            $(Entry { name: $name, read_only: false, run: not_yet },)+
         ];
-
-        /// The operations that are offered; the others answer `UnsupportedOperationException`.
-        pub static OFFERED: &[&str] = &[$(<$module::$operation as Operation>::NAME),+];
     };
 }
 
 operations! {
-    offered:
-        cancel_key_deletion::CancelKeyDeletion,
-        create_alias::CreateAlias,
-        create_grant::CreateGrant,
-        create_key::CreateKey,
-        decapsulate::Decapsulate,
-        decrypt::Decrypt,
-        delete_alias::DeleteAlias,
-        delete_imported_key_material::DeleteImportedKeyMaterial,
-        derive_shared_secret::DeriveSharedSecret,
-        describe_key::DescribeKey,
-        disable_key::DisableKey,
-        disable_key_rotation::DisableKeyRotation,
-        enable_key::EnableKey,
-        enable_key_rotation::EnableKeyRotation,
-        encapsulate::Encapsulate,
-        encrypt::Encrypt,
-        generate_data_key::GenerateDataKey,
-        generate_data_key_pair::GenerateDataKeyPair,
-        generate_data_key_pair_without_plaintext::GenerateDataKeyPairWithoutPlaintext,
-        generate_data_key_without_plaintext::GenerateDataKeyWithoutPlaintext,
-        generate_mac::GenerateMac,
-        generate_random::GenerateRandom,
-        get_key_last_usage::GetKeyLastUsage,
-        get_key_policy::GetKeyPolicy,
-        get_key_rotation_status::GetKeyRotationStatus,
-        get_parameters_for_import::GetParametersForImport,
-        get_public_key::GetPublicKey,
-        import_key_material::ImportKeyMaterial,
-        list_aliases::ListAliases,
-        list_grants::ListGrants,
-        list_key_policies::ListKeyPolicies,
-        list_key_rotations::ListKeyRotations,
-        list_keys::ListKeys,
-        list_resource_tags::ListResourceTags,
-        list_retirable_grants::ListRetirableGrants,
-        put_key_policy::PutKeyPolicy,
-        re_encrypt::ReEncrypt,
-        replicate_key::ReplicateKey,
-        retire_grant::RetireGrant,
-        revoke_grant::RevokeGrant,
-        rotate_key_on_demand::RotateKeyOnDemand,
-        schedule_key_deletion::ScheduleKeyDeletion,
-        sign::Sign,
-        tag_resource::TagResource,
-        untag_resource::UntagResource,
-        update_alias::UpdateAlias,
-        update_key_description::UpdateKeyDescription,
-        update_primary_region::UpdatePrimaryRegion,
-        verify::Verify,
-        verify_mac::VerifyMac;
-    not_yet:
-        "ConnectCustomKeyStore" "CreateCustomKeyStore" "DeleteCustomKeyStore" "DescribeCustomKeyStores"
-        "DisconnectCustomKeyStore" "UpdateCustomKeyStore"
+    cancel_key_deletion::CancelKeyDeletion,
+    connect_custom_key_store::ConnectCustomKeyStore,
+    create_alias::CreateAlias,
+    create_custom_key_store::CreateCustomKeyStore,
+    create_grant::CreateGrant,
+    create_key::CreateKey,
+    decapsulate::Decapsulate,
+    decrypt::Decrypt,
+    delete_alias::DeleteAlias,
+    delete_custom_key_store::DeleteCustomKeyStore,
+    delete_imported_key_material::DeleteImportedKeyMaterial,
+    derive_shared_secret::DeriveSharedSecret,
+    describe_custom_key_stores::DescribeCustomKeyStores,
+    describe_key::DescribeKey,
+    disable_key::DisableKey,
+    disable_key_rotation::DisableKeyRotation,
+    disconnect_custom_key_store::DisconnectCustomKeyStore,
+    enable_key::EnableKey,
+    enable_key_rotation::EnableKeyRotation,
+    encapsulate::Encapsulate,
+    encrypt::Encrypt,
+    generate_data_key::GenerateDataKey,
+    generate_data_key_pair::GenerateDataKeyPair,
+    generate_data_key_pair_without_plaintext::GenerateDataKeyPairWithoutPlaintext,
+    generate_data_key_without_plaintext::GenerateDataKeyWithoutPlaintext,
+    generate_mac::GenerateMac,
+    generate_random::GenerateRandom,
+    get_key_last_usage::GetKeyLastUsage,
+    get_key_policy::GetKeyPolicy,
+    get_key_rotation_status::GetKeyRotationStatus,
+    get_parameters_for_import::GetParametersForImport,
+    get_public_key::GetPublicKey,
+    import_key_material::ImportKeyMaterial,
+    list_aliases::ListAliases,
+    list_grants::ListGrants,
+    list_key_policies::ListKeyPolicies,
+    list_key_rotations::ListKeyRotations,
+    list_keys::ListKeys,
+    list_resource_tags::ListResourceTags,
+    list_retirable_grants::ListRetirableGrants,
+    put_key_policy::PutKeyPolicy,
+    re_encrypt::ReEncrypt,
+    replicate_key::ReplicateKey,
+    retire_grant::RetireGrant,
+    revoke_grant::RevokeGrant,
+    rotate_key_on_demand::RotateKeyOnDemand,
+    schedule_key_deletion::ScheduleKeyDeletion,
+    sign::Sign,
+    tag_resource::TagResource,
+    untag_resource::UntagResource,
+    update_alias::UpdateAlias,
+    update_custom_key_store::UpdateCustomKeyStore,
+    update_key_description::UpdateKeyDescription,
+    update_primary_region::UpdatePrimaryRegion,
+    verify::Verify,
+    verify_mac::VerifyMac
 }
 
 fn run<'a, O: Operation>(cx: &'a Cx<'a>, body: &Json<'_>) -> Running<'a> {
@@ -155,10 +154,6 @@ fn run<'a, O: Operation>(cx: &'a Cx<'a>, body: &Json<'_>) -> Running<'a> {
     let request = O::read(&mut members);
     let request = members.finish(request);
     Box::pin(async move { write(&request?.run(cx).await?) })
-}
-
-fn not_yet<'a>(_: &'a Cx<'a>, _: &Json<'_>) -> Running<'a> {
-    Box::pin(async { Err(KmsError::bare(Code::UnsupportedOperationException)) })
 }
 
 /// Room for most answers. To wipe a buffer costs as much as it is long.
@@ -199,6 +194,12 @@ fn write(answer: &impl Serialize) -> Result<Body, KmsError> {
         body.clear();
     }
     Ok(body)
+}
+
+/// The refusal of a key because of where its material comes from.
+fn wrong_origin(arn: &str, origin: Origin) -> KmsError {
+    let text = format!("{arn} origin is {origin} which is not valid for this operation.");
+    KmsError::new(Code::UnsupportedOperationException, text)
 }
 
 /// Ends a dry run: everything but the HSM has been asked.

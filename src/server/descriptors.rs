@@ -14,6 +14,10 @@ const RESERVE: usize = 64;
 /// The same where the PKCS#11 module is in this process: a socket or file for each session and each object, if it likes.
 const RESERVE_WITH_MODULE: usize = 256;
 
+/// What is kept for the HSM of each cluster that is configured, on top of that.
+const RESERVE_FOR_CLUSTER: usize = 8;
+const RESERVE_FOR_CLUSTER_WITH_MODULE: usize = RESERVE_WITH_MODULE - RESERVE;
+
 /// Lets this process have as many descriptors as it may: the usual limit is for programs that use select(2).
 ///
 /// # Errors
@@ -23,14 +27,10 @@ pub fn raise_limit() -> io::Result<()> {
     Ok(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)
 }
 
-/// How many connections there may be, of those that were `wanted`.
-pub(super) fn connections(wanted: usize, isolation: Isolation) -> usize {
-    let reserve = match isolation {
-        Isolation::Process => RESERVE,
-        Isolation::None => RESERVE_WITH_MODULE,
-    };
+/// How many connections there may be, of those that were `wanted`, beside so many clusters.
+pub(super) fn connections(wanted: usize, isolation: Isolation, clusters: usize) -> usize {
     let descriptors = getrlimit(Resource::Nofile).current;
-    let connections = within(wanted, descriptors, reserve);
+    let connections = within(wanted, descriptors, reserve(isolation, clusters));
     if connections < wanted {
         tracing::warn!(
             connections,
@@ -42,6 +42,14 @@ pub(super) fn connections(wanted: usize, isolation: Isolation) -> usize {
     connections
 }
 
+/// How many descriptors clients never get.
+fn reserve(isolation: Isolation, clusters: usize) -> usize {
+    match isolation {
+        Isolation::Process => RESERVE + clusters * RESERVE_FOR_CLUSTER,
+        Isolation::None => RESERVE_WITH_MODULE + clusters * RESERVE_FOR_CLUSTER_WITH_MODULE,
+    }
+}
+
 /// As many as are wanted and the descriptors allow, if there is a limit of them; one at least.
 fn within(wanted: usize, descriptors: Option<u64>, reserve: usize) -> usize {
     let descriptors = descriptors.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
@@ -51,6 +59,12 @@ fn within(wanted: usize, descriptors: Option<u64>, reserve: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_cluster_keeps_some_from_clients() {
+        assert_eq!((reserve(Isolation::Process, 0), reserve(Isolation::Process, 3)), (64, 88));
+        assert_eq!((reserve(Isolation::None, 0), reserve(Isolation::None, 1)), (256, 448));
+    }
 
     #[test]
     fn clients_get_what_is_left_and_never_less_than_one() {

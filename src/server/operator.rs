@@ -1,6 +1,6 @@
 //! What an operator orders of the HSMs. Nothing here loads a module or reads a PIN: worker processes do.
 
-use super::{FIRST_WORD, Failure, HSM_STOP, admin, members, open_store};
+use super::{FIRST_WORD, Failure, HSM_STOP, admin, all_hsms, members, open_store};
 use crate::{
     authn::Vault,
     clock::{Clock, SystemClock},
@@ -100,7 +100,7 @@ const NO_OTHER: &str = "a wrapping key is brought from another HSM: the configur
 /// # Errors
 /// If the ledger of logins cannot be read or written.
 pub fn retry_pin(config: &Config, name: Option<&str>) -> Result<String, Failure> {
-    let all = members(config)?;
+    let all = all_hsms(config)?;
     let chosen = match name {
         Some(_) => std::slice::from_ref(one(&all, name)?),
         None => &all,

@@ -17,7 +17,7 @@ use std::{
 use sqlx::{
     ConnectOptions, Connection, Row, Sqlite, SqliteConnection, SqlitePool, Transaction,
     pool::PoolConnection,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
 };
 
 use super::{
@@ -30,7 +30,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const READERS: u32 = 3;
 
 /// Every schema there has been, as the step that leads to it from the one before; the version is the position.
-const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema_1.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
+];
 
 /// The connections to one database.
 pub(super) struct Driver {
@@ -154,6 +159,18 @@ impl<'c> Write<'c> {
             .fetch_all(&mut *self.transaction)
             .await
             .map_err(StoreError::sql(self.what))
+    }
+
+    /// Every document of a kind, by name.
+    pub(super) async fn all<D: Document>(&mut self) -> Result<Vec<D>, StoreError> {
+        let rows = sqlx::query("SELECT id, body FROM documents WHERE kind = $1 ORDER BY id").bind(D::KIND);
+        let rows = rows.fetch_all(&mut *self.transaction).await.map_err(StoreError::sql(self.what))?;
+        let read = |row: &SqliteRow| {
+            let columns = row.try_get("id").and_then(|id| Ok((id, row.try_get("body")?)));
+            let (id, body): (String, String) = columns.map_err(StoreError::sql(self.what))?;
+            D::read(self.what, &id, &body)
+        };
+        rows.iter().map(read).collect()
     }
 
     /// Makes the change durable.

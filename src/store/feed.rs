@@ -13,6 +13,7 @@ use super::{
 };
 use crate::key::{
     Alias, Key,
+    custom_store::CustomKeyStore,
     grant::{Grant, GrantId},
     reference::KeyId,
 };
@@ -67,6 +68,10 @@ impl Change {
                 let (region, key) = key.split_once('/')?;
                 let grant = self.document().map(Arc::new);
                 Update::Grant(region.to_owned(), KeyId::parse(key)?, GrantId::parse(id)?, grant)
+            }
+            CustomKeyStore::KIND => {
+                let (region, id) = self.id.split_once('/')?;
+                Update::KeyStore(region.to_owned(), id.to_owned(), self.document())
             }
             PrincipalRecord::KIND => {
                 let entry = self.document().and_then(PrincipalEntry::compile);

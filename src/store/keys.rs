@@ -14,10 +14,17 @@ use super::{
     document::Document,
     driver::{self, Write},
     heartbeat::bigint,
+    key_stores::key_store_name,
 };
 use crate::{
     clock::Running,
-    key::{Key, material::Keeping, reference::KeyId, spec::KeySpec},
+    key::{
+        Key,
+        custom_store::{CustomKeyStore, KeyStoreId},
+        material::Keeping,
+        reference::KeyId,
+        spec::KeySpec,
+    },
 };
 
 /// The most intents answered at once.
@@ -37,6 +44,8 @@ pub struct Intent {
     pub spec: KeySpec,
     /// CKA_ID of the object.
     pub cka_id: [u8; 16],
+    /// The custom key store whose HSM it is made on; none for the service's own HSMs.
+    pub key_store: Option<KeyStoreId>,
     /// When it was meant, by running time: a jump of the clock makes nothing old.
     pub made: Running,
 }
@@ -46,6 +55,11 @@ impl Document for Key {
 
     fn id(&self) -> String {
         key_name(&self.region, self.id)
+    }
+
+    /// Its custom key store, which cannot go before it.
+    fn parent(&self) -> Option<String> {
+        self.custom_key_store.as_ref().map(|id| key_store_name(&self.region, id.as_str()))
     }
 
     fn fulfils(&self) -> Vec<String> {
@@ -66,10 +80,18 @@ impl Store {
     /// Adds a key, and clears the intents of the objects that it names.
     ///
     /// # Errors
-    /// `Conflict` if there is a key of that id.
+    /// `Conflict` if there is a key of that id, or if its custom key store is gone.
     pub async fn insert_key(&self, key: &Key) -> Result<(), StoreError> {
         const WHAT: &str = "store the key";
-        if self.insert(WHAT, key).await? { Ok(()) } else { Err(StoreError::new(WHAT, Kind::Conflict)) }
+        let mut write = self.0.driver.write(WHAT).await?;
+        let has_home = match key.parent() {
+            Some(key_store) => write.has(CustomKeyStore::KIND, &key_store).await?,
+            None => true,
+        };
+        if !has_home || !write.insert(key).await? {
+            return Err(StoreError::new(WHAT, Kind::Conflict));
+        }
+        self.commit(write).await
     }
 
     /// Changes a key as `change` says, and answers the key as it is then. `change` may run more than once, on what is
@@ -121,15 +143,18 @@ impl Store {
     pub async fn intend(&self, intent: &Intent) -> Result<(), StoreError> {
         const WHAT: &str = "store the intent";
         let mut write = self.0.driver.write(WHAT).await?;
-        sqlx::query("INSERT INTO intents (cka_id, region, key_id, spec, made) VALUES ($1, $2, $3, $4, $5)")
-            .bind(STANDARD.encode(intent.cka_id))
-            .bind(&intent.region)
-            .bind(intent.key.to_string())
-            .bind(intent.spec.as_str())
-            .bind(bigint(intent.made))
-            .execute(write.connection())
-            .await
-            .map_err(StoreError::sql(WHAT))?;
+        sqlx::query(
+            "INSERT INTO intents (cka_id, region, key_id, spec, made, key_store) VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(STANDARD.encode(intent.cka_id))
+        .bind(&intent.region)
+        .bind(intent.key.to_string())
+        .bind(intent.spec.as_str())
+        .bind(bigint(intent.made))
+        .bind(intent.key_store.as_ref().map(KeyStoreId::as_str))
+        .execute(write.connection())
+        .await
+        .map_err(StoreError::sql(WHAT))?;
         write.commit().await
     }
 
@@ -155,8 +180,8 @@ impl Store {
     pub async fn intents_before(&self, time: Running) -> Result<Vec<Intent>, StoreError> {
         const WHAT: &str = "list the intents";
         let mut connection = self.0.driver.reader(WHAT).await?;
-        let text =
-            "SELECT cka_id, region, key_id, spec, made FROM intents WHERE made < $1 ORDER BY made, cka_id LIMIT $2";
+        let text = "SELECT cka_id, region, key_id, spec, made, key_store FROM intents WHERE made < $1 \
+                    ORDER BY made, cka_id LIMIT $2";
         let rows = sqlx::query(text)
             .bind(bigint(time))
             .bind(INTENTS)
@@ -221,6 +246,8 @@ impl Intent {
             return Err(sqlx::Error::Decode("an intent without a key id, a key spec and 16 bytes of CKA_ID".into()));
         };
         let made = u64::try_from(row.try_get::<i64, _>("made")?).map_err(|error| sqlx::Error::Decode(error.into()))?;
-        Ok(Self { region: row.try_get("region")?, key, spec, cka_id, made: Running::from_ms(made) })
+        let (region, made) = (row.try_get("region")?, Running::from_ms(made));
+        let key_store = row.try_get::<Option<String>, _>("key_store")?.map(KeyStoreId::from_stored);
+        Ok(Self { region, key, spec, cka_id, key_store, made })
     }
 }

@@ -116,6 +116,7 @@ fn intent(n: u8, made: u64) -> Intent {
         key: id(1),
         spec: KeySpec::SymmetricDefault,
         cka_id: [n; 16],
+        key_store: None,
         made: Running::from_ms(made),
     }
 }
@@ -562,7 +563,7 @@ async fn a_database_of_a_later_version_is_refused() {
     assert_eq!(error.kind, Kind::Schema);
     assert_eq!(
         error.source().map(ToString::to_string).as_deref(),
-        Some("the database has schema version 99; this program supports versions 1 to 3")
+        Some("the database has schema version 99; this program supports versions 1 to 4")
     );
 }
 
@@ -579,6 +580,7 @@ async fn keys_of_the_first_version_are_read() {
         &world.path(),
         "UPDATE documents SET body = json_remove(json_set(body, '$.multi_region', \
          json(CASE WHEN id LIKE '%mrk-%' THEN 'true' ELSE 'false' END)), '$.generations'); \
+         ALTER TABLE intents DROP COLUMN key_store; \
          UPDATE schema_version SET version = 1; DROP TABLE heartbeat; DROP TABLE last_usage",
     );
     let view_of = |store: &Store, id| store.view().key(REGION, id).expect("there").key.clone();

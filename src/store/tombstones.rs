@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The parent of a tombstone with something left to do, by which it is found.
-const UNFINISHED: &str = "unfinished";
+pub(super) const UNFINISHED: &str = "unfinished";
 const LIST: &str = "list the tombstones";
 /// How many tombstones are read at once.
 const PAGE: i64 = 1000;

@@ -16,6 +16,7 @@ use crate::{
     error::KmsError,
     key::{
         Alias, Key,
+        custom_store::CustomKeyStore,
         grant::{Facts, Grant, GrantId, GrantOperation, Party},
         reference::KeyId,
     },
@@ -53,6 +54,7 @@ struct Region {
     aliases: BTreeMap<String, Arc<Alias>>,
     aliases_of: HashMap<KeyId, BTreeMap<String, Arc<Alias>>>,
     grants: Granted,
+    key_stores: BTreeMap<String, Arc<CustomKeyStore>>,
 }
 
 /// One thing that is new, different, or gone.
@@ -60,6 +62,7 @@ pub(super) enum Update {
     Key(String, KeyId, Option<Arc<KeyEntry>>),
     Alias(String, String, Option<Alias>),
     Grant(String, KeyId, GrantId, Option<Arc<Grant>>),
+    KeyStore(String, String, Option<CustomKeyStore>),
     Principal(String, Option<PrincipalEntry>),
     AccessKey(String, Option<AccessKey>),
 }
@@ -175,6 +178,25 @@ impl View {
         state.regions.get(region).map_or_else(Vec::new, |region| region.grants.retirable_after(retiring, after, n))
     }
 
+    /// The custom key store of that id.
+    pub fn key_store(&self, region: &str, id: &str) -> Option<Arc<CustomKeyStore>> {
+        self.read().regions.get(region)?.key_stores.get(id).cloned()
+    }
+
+    /// The first `n` custom key stores after `after`, by id.
+    pub fn key_stores_after(&self, region: &str, after: Option<&str>, n: usize) -> Vec<Arc<CustomKeyStore>> {
+        let state = self.read();
+        let Some(region) = state.regions.get(region) else { return Vec::new() };
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let page = region.key_stores.range::<str, _>((start, Bound::Unbounded));
+        page.take(n).map(|(_, key_store)| Arc::clone(key_store)).collect()
+    }
+
+    /// Every custom key store of all regions.
+    pub fn key_stores(&self) -> Vec<Arc<CustomKeyStore>> {
+        self.read().regions.values().flat_map(|region| region.key_stores.values().cloned()).collect()
+    }
+
     /// The principal of that ARN.
     pub fn principal(&self, arn: &str) -> Option<Arc<PrincipalEntry>> {
         self.read().principals.get(arn).cloned()
@@ -216,6 +238,9 @@ impl State {
             }
             Update::Grant(region, key, id, grant) => {
                 self.regions.entry(region).or_default().grants.put(key, id, grant);
+            }
+            Update::KeyStore(region, id, key_store) => {
+                put(&mut self.regions.entry(region).or_default().key_stores, id, key_store.map(Arc::new));
             }
             Update::Principal(arn, entry) => put(&mut self.principals, arn, entry.map(Arc::new)),
             Update::AccessKey(id, key) => put(&mut self.access_keys, id, key.map(Arc::new)),

@@ -7,6 +7,7 @@ mod finish_deletions;
 mod follow_store;
 mod rotate_keys;
 mod scrub_store;
+mod tend_key_stores;
 mod write_uses;
 
 use std::{sync::Arc, time::Duration};
@@ -18,6 +19,8 @@ use crate::{error::KmsError, kms::Kms};
 /// How often the store is asked for changes that another process made. A disabled key stops working everywhere
 /// within this time and one read.
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
+/// How often it is seen whether custom key stores are connected that are to be.
+const TEND_EVERY: Duration = Duration::from_millis(250);
 /// How often it is tried to found the deployment.
 const FOUND_EVERY: Duration = Duration::from_secs(1);
 /// How often work that is due is looked for.
@@ -40,6 +43,14 @@ pub fn start(kms: &Arc<Kms>) {
             tokio::time::sleep(FOUND_EVERY).await;
         }
     });
+    let tending = Arc::clone(kms);
+    tokio::spawn(async move {
+        let mut ticks = every(TEND_EVERY);
+        loop {
+            ticks.tick().await;
+            report("tend custom key stores", tend_key_stores::round(&tending).await);
+        }
+    });
     let sweeping = Arc::clone(kms);
     tokio::spawn(async move {
         let mut ticks = every(SWEEP_EVERY);
@@ -58,6 +69,7 @@ pub fn start(kms: &Arc<Kms>) {
 /// What the first task that failed answers; the others have done their round.
 pub async fn once(kms: &Kms) -> Result<(), KmsError> {
     follow_store::round(kms).await?;
+    tend_key_stores::round(kms).await?;
     sweep(kms).await.into_iter().try_for_each(|(_, outcome)| outcome.map(drop))
 }
 

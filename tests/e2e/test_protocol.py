@@ -17,16 +17,6 @@ import aws
 
 CONTENT_TYPE = "application/x-amz-json-1.1"
 TIMEOUT_SECONDS = 20
-IMPLEMENTED = set(
-    """CreateKey DescribeKey ListKeys UpdateKeyDescription EnableKey DisableKey ScheduleKeyDeletion CancelKeyDeletion
-    Encrypt Decrypt ReEncrypt GenerateDataKey GenerateDataKeyWithoutPlaintext GenerateRandom GetPublicKey CreateAlias
-    UpdateAlias DeleteAlias ListAliases TagResource UntagResource ListResourceTags GetKeyPolicy PutKeyPolicy
-    ListKeyPolicies Sign Verify GenerateMac VerifyMac DeriveSharedSecret Encapsulate Decapsulate GenerateDataKeyPair
-    GenerateDataKeyPairWithoutPlaintext GetParametersForImport ImportKeyMaterial DeleteImportedKeyMaterial
-    EnableKeyRotation DisableKeyRotation GetKeyRotationStatus ListKeyRotations RotateKeyOnDemand ReplicateKey
-    UpdatePrimaryRegion CreateGrant ListGrants ListRetirableGrants RetireGrant RevokeGrant
-    GetKeyLastUsage""".split()
-)
 ALL_OPERATIONS = set(botocore.session.get_session().get_service_model("kms").operation_names)
 ENCRYPT = {"Plaintext": base64.b64encode(b"attack at dawn").decode()}
 
@@ -210,14 +200,10 @@ def test_a_signature_of_the_future_is_refused(wire):
 # Operations
 
 
-def test_there_are_56_operations():
-    assert len(ALL_OPERATIONS) == 56 and IMPLEMENTED < ALL_OPERATIONS
-
-
-@pytest.mark.parametrize("operation", sorted(ALL_OPERATIONS - IMPLEMENTED))
-def test_an_operation_of_later_is_unsupported(wire, operation):
+@pytest.mark.parametrize("operation", sorted(ALL_OPERATIONS))
+def test_every_operation_of_the_model_is_offered(wire, operation):
     answer = wire.call(operation)
-    assert (answer.status, answer.error()) == (400, "UnsupportedOperationException")
+    assert answer.status == 200 or answer.error() == "ValidationException"
 
 
 @pytest.mark.parametrize("operation", ["NoSuchThing", "listKeys", "LISTKEYS", "ListKeysX", ""])

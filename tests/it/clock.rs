@@ -213,7 +213,7 @@ async fn an_object_that_is_being_made_is_not_abandoned_because_the_clock_jumps()
     let world = World::with(Keeping::Token).await;
     let key = KeyId::parse(&world.key().await).unwrap();
     let (cka_id, spec) = ([9; 16], KeySpec::SymmetricDefault);
-    let intent = Intent { region: REGION.to_owned(), key, spec, cka_id, made: Running::default() };
+    let intent = Intent { region: REGION.to_owned(), key, spec, cka_id, key_store: None, made: Running::default() };
     world.store.intend(&intent).await.unwrap();
     let intents = || async { world.store.intents_before(Running::from_ms(u64::MAX)).await.unwrap() };
     for jump in [HOUR, -2 * HOUR, 10 * YEAR] {
@@ -236,7 +236,7 @@ async fn an_intent_whose_object_a_key_names_costs_no_object() {
     let (key, spec) = (KeyId::parse(&key).unwrap(), material.spec);
     world
         .store
-        .intend(&Intent { region: REGION.to_owned(), key, spec, cka_id, made: Running::default() })
+        .intend(&Intent { region: REGION.to_owned(), key, spec, cka_id, key_store: None, made: Running::default() })
         .await
         .unwrap();
     world.work().await;

@@ -74,6 +74,32 @@ fn what_a_module_is_told_another_is_not() {
 }
 
 #[test]
+fn a_cluster_is_an_hsm_without_a_pin_and_without_a_wrapping_key() {
+    let cluster = |more: &str| format!("{MINIMAL}\n[[clusters]]\ntoken = \"pkcs11:token=u\"\n{more}");
+    let parsed = Config::parse(&cluster("id = \"cluster-2abcdefghij\"\nbackup = \"b\"")).unwrap();
+    let [cluster_of] = &parsed.cluster_settings().unwrap()[..] else { panic!("not one") };
+    let (settings, first) = (&cluster_of.settings, &parsed.hsm_settings().unwrap()[0]);
+    assert_eq!((&*settings.name, cluster_of.backup.as_deref()), ("cluster-2abcdefghij", Some("b")));
+    assert_eq!((&settings.module, settings.sessions, &settings.ledger), (&first.module, first.sessions, &first.ledger));
+    assert!(first.holds_wrapping_key && !settings.holds_wrapping_key && settings.pin != first.pin);
+    for (more, word) in [
+        ("id = \"cluster-1abcdefghij\"", "cluster-1abcdefghij"),
+        ("id = \"cluster-2abcdefghij\"\npin = { file = \"/p\" }", "pin"),
+        (
+            "id = \"cluster-2abcdefghij\"\n[[clusters]]\nid = \"cluster-2abcdefghij\"\ntoken = \"pkcs11:token=v\"",
+            "name",
+        ),
+        (
+            "id = \"cluster-2abcdefghij\"\n[[clusters]]\nid = \"cluster-3abcdefghij\"\ntoken = \"v\"",
+            "clusters: cluster-3abc",
+        ),
+    ] {
+        let refused = refusal(&cluster(more));
+        assert!(refused.contains(word), "{refused}");
+    }
+}
+
+#[test]
 fn an_unknown_field_is_refused_wherever_it_is() {
     for text in [
         format!("authentication = false\n{MINIMAL}"),

@@ -11,6 +11,7 @@ mod every_operation;
 mod faults;
 mod grants;
 mod hsm;
+mod key_stores;
 mod oaep;
 mod operations;
 mod properties;

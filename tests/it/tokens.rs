@@ -57,6 +57,7 @@ fn settings(label: &str) -> Settings {
         init_reserved: env::var("STRONGROOM_TEST_INIT_RESERVED").ok(),
         token: TokenSelector::labelled(label),
         pin: PinSource::File(pin_file()),
+        held_pin: None,
         ledger: scratch().join(format!("{name}.logins")),
         name,
         environment: BTreeMap::new(),
@@ -65,6 +66,7 @@ fn settings(label: &str) -> Settings {
         sessions: 2,
         queue: 128,
         cached_handles: 16,
+        holds_wrapping_key: true,
         wrapping_key_label: "strongroom wrapping key".to_owned(),
         allow_raw_rsa: true,
     }

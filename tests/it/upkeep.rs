@@ -119,6 +119,7 @@ async fn a_tombstone_says_what_was_deleted_when_and_by_whose_wish() {
             scheduled_by: Some(world.arn.clone()),
             deleted: now,
             materials: vec![material.id],
+            custom_key_store: None,
             remains: Vec::new(),
             destroyed: Some(now),
         };

@@ -34,9 +34,10 @@ use strongroom::{
     audit::Trail,
     authn::Vault,
     clock::{ManualClock, Moment, Running, Timestamp},
-    hsm::{self, Command, Hsm, Place},
+    hsm::{self, Cluster, Clusters, Command, Hsm, PinSource, Place},
     key::{
         Key,
+        custom_store::{ConnectionState, CustomKeyStore, KeyStoreId},
         material::{Material, MaterialId},
         reference::KeyId,
         spec::{KeySpec, KeyUsage},
@@ -54,7 +55,7 @@ use strongroom::{
     tasks,
 };
 
-use crate::tokens::{PIN, secret, token};
+use crate::tokens::{PIN, bare_token, secret, token};
 
 /// The region of every caller who names no other.
 pub const REGION: &str = "eu-test-1";
@@ -62,6 +63,8 @@ pub const REGION: &str = "eu-test-1";
 pub const ACCOUNT: &str = "111122223333";
 /// The longest body.
 pub const BODY_BYTES: usize = 1 << 20;
+/// The cluster that every world knows.
+pub const CLUSTER: &str = "cluster-2abcdefghij";
 /// The beginning of the year 2026, when every world begins.
 pub const START: Timestamp = Timestamp::from_ms(1_767_225_600_000);
 
@@ -76,6 +79,7 @@ pub struct World {
     pub admin: Admin,
     pub clock: Arc<ManualClock>,
     keeping: Keeping,
+    clusters: Clusters,
     vault: Vault,
     dir: TempDir,
     administrator: Caller,
@@ -138,18 +142,26 @@ impl World {
 
     /// A world that keeps its keys so.
     pub async fn with(keeping: Keeping) -> Self {
-        Self::open(tempfile::tempdir().unwrap(), keeping, Arc::new(ManualClock::new(START))).await
+        let clusters = Clusters::new(vec![looked_at(CLUSTER)], None);
+        Self::open(tempfile::tempdir().unwrap(), keeping, clusters, Arc::new(ManualClock::new(START))).await
+    }
+
+    /// A world with these clusters, to which nobody else logs in.
+    pub async fn with_clusters(clusters: Vec<Cluster>) -> Self {
+        let (dir, clusters) = (tempfile::tempdir().unwrap(), Clusters::new(clusters, None));
+        Self::open(dir, Keeping::Wrapped, clusters, Arc::new(ManualClock::new(START))).await
     }
 
     /// The same world after a stop and a start.
     pub async fn reopened(self) -> Self {
-        let Self { dir, keeping, clock, .. } = self;
-        Self::open(dir, keeping, clock).await
+        let clusters = self.clusters.clone();
+        self.reopened_with(clusters).await
     }
 
     /// Another process on the same store, which neither tells the other of its changes.
     pub async fn neighbour(&self) -> Self {
-        Self::open_on(&self.database(), tempfile::tempdir().unwrap(), self.keeping, self.clock.clone()).await
+        let (dir, clusters) = (tempfile::tempdir().unwrap(), self.clusters.clone());
+        Self::open_on(&self.database(), dir, self.keeping, clusters, self.clock.clone()).await
     }
 
     /// The file of the store.
@@ -157,27 +169,41 @@ impl World {
         self.dir.path().join("strongroom.sqlite")
     }
 
-    async fn open(dir: TempDir, keeping: Keeping, clock: Arc<ManualClock>) -> Self {
-        listen_to_the_log();
-        let database = dir.path().join("strongroom.sqlite");
-        Self::open_on(&database, dir, keeping, clock).await
+    /// The same, with other clusters in its configuration.
+    pub async fn reopened_with(self, clusters: Clusters) -> Self {
+        assert!(self.kms.close_key_stores(LONG).await);
+        let Self { dir, keeping, clock, .. } = self;
+        Self::open(dir, keeping, clusters, clock).await
     }
 
-    async fn open_on(database: &Path, dir: TempDir, keeping: Keeping, clock: Arc<ManualClock>) -> Self {
+    async fn open(dir: TempDir, keeping: Keeping, clusters: Clusters, clock: Arc<ManualClock>) -> Self {
+        listen_to_the_log();
+        let database = dir.path().join("strongroom.sqlite");
+        Self::open_on(&database, dir, keeping, clusters, clock).await
+    }
+
+    async fn open_on(
+        database: &Path,
+        dir: TempDir,
+        keeping: Keeping,
+        clusters: Clusters,
+        clock: Arc<ManualClock>,
+    ) -> Self {
         let store = Store::open(database).await.unwrap();
         let vault = Vault::new(hsm().clone());
         found(&store, hsm(), &vault, &account(), START).await.unwrap();
         let admin = Admin::new(store.clone(), account(), "aws".to_owned(), START);
         let audit = dir.path().join("audit.jsonl");
         let trail = Trail::open(&audit, false).unwrap();
-        let machines = Machines { store: store.clone(), hsm: hsm().clone(), trail, clock: clock.clone() };
+        let (hsm, held) = (hsm().clone(), clusters.clone());
+        let machines = Machines { store: store.clone(), hsm, clusters: held, trail, clock: clock.clone() };
         let kms = Arc::new(Kms::new(settings(keeping), machines, vault.clone()));
         let router =
             api::router(kms.clone(), Limits { body_bytes: BODY_BYTES, body_timeout: LONG }, UnderWay::default());
         let read = Mutex::new(fs::read(&audit).unwrap().len());
         let house = House { router, clock: clock.clone(), audit, read, names: Mutex::default() };
         let administrator = administrator(&admin, &vault, house).await;
-        Self { kms, store, admin, clock, keeping, vault, dir, administrator }
+        Self { kms, store, admin, clock, keeping, clusters, vault, dir, administrator }
     }
 
     /// A user whose one policy allows these actions on everything; none for no actions.
@@ -209,6 +235,48 @@ impl World {
     /// One round of the background work.
     pub async fn work(&self) {
         tasks::once(&self.kms).await.unwrap();
+    }
+
+    /// A custom key store of [`CLUSTER`], put into the store past the API; its password opens nothing.
+    pub async fn plant_key_store(&self, state: ConnectionState) -> String {
+        let id = KeyStoreId::random();
+        let key_store = CustomKeyStore {
+            id: id.clone(),
+            region: REGION.to_owned(),
+            name: format!("planted {id}"),
+            cluster: CLUSTER.to_owned(),
+            trust_anchor: trust_anchor().to_owned(),
+            sealed_password: Vec::new(),
+            state,
+            error: None,
+            connection: 1,
+            created: START,
+        };
+        self.store.insert_key_store(&key_store, |_| Ok::<_, std::convert::Infallible>(())).await.unwrap();
+        id.to_string()
+    }
+
+    /// Takes all custom key stores away past the API.
+    pub async fn forget_key_stores(&self) {
+        for key_store in self.store.view().key_stores() {
+            let all = |_: &CustomKeyStore, _: &_| Ok::<_, std::convert::Infallible>(());
+            self.store.delete_key_store(&key_store.region, key_store.id.as_str(), all).await.unwrap();
+        }
+    }
+
+    /// Does background work until no custom key store is on its way from one connection state to another.
+    pub async fn settle(&self) {
+        use ConnectionState::{Connecting, Disconnecting};
+        let begun = Instant::now();
+        loop {
+            self.work().await;
+            let all = self.store.view().key_stores();
+            if !all.iter().any(|key_store| matches!(key_store.state, Connecting | Disconnecting)) {
+                return;
+            }
+            assert!(begun.elapsed() < LONG, "{all:?}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     /// A key that is put into the store past the API, for what the API cannot make (quickly).
@@ -266,7 +334,8 @@ impl World {
     }
 
     async fn with_service(self, trail: Trail, settings: Settings, hsm: &Hsm) -> Self {
-        let machines = Machines { store: self.store.clone(), hsm: hsm.clone(), trail, clock: self.clock.clone() };
+        let (store, clusters, clock) = (self.store.clone(), self.clusters.clone(), self.clock.clone());
+        let machines = Machines { store, hsm: hsm.clone(), clusters, trail, clock };
         let kms = Arc::new(Kms::new(settings, machines, self.vault.clone()));
         let router =
             api::router(kms.clone(), Limits { body_bytes: BODY_BYTES, body_timeout: LONG }, UnderWay::default());
@@ -303,6 +372,12 @@ impl World {
     /// What nobody may be told.
     pub fn secrets(&self) -> [String; 2] {
         [PIN.to_owned(), ADMINISTRATORS_SECRET.to_owned()]
+    }
+
+    /// All that is in the files of the store, as far as it is text.
+    pub fn stored(&self) -> String {
+        let files = ["strongroom.sqlite", "strongroom.sqlite-wal"].map(|name| fs::read(self.dir.path().join(name)));
+        files.into_iter().flatten().map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).collect()
     }
 
     /// Every audit record since the world began.
@@ -433,6 +508,11 @@ impl Caller {
         text(&self.ok("CreateKey", json!({})).await["KeyMetadata"], "KeyId")
     }
 
+    /// How a custom key store is described.
+    pub async fn describe_key_store(&self, id: &str) -> Value {
+        self.ok("DescribeCustomKeyStores", json!({"CustomKeyStoreId": id})).await["CustomKeyStores"][0].clone()
+    }
+
     /// A new alias of a key.
     pub async fn alias(&self, name: &str, key: &str) {
         self.ok("CreateAlias", json!({"AliasName": name, "TargetKeyId": key})).await;
@@ -537,6 +617,7 @@ impl House {
             "NextMarker" => "MARKER".to_owned(),
             "GrantToken" => "TOKEN".to_owned(),
             "GrantId" => "GRANT".to_owned(),
+            "TrustAnchorCertificate" => "PEM".to_owned(),
             "CiphertextBlob"
             | "CiphertextForRecipient"
             | "Plaintext"
@@ -558,6 +639,7 @@ impl House {
         ids.fold(text.to_owned(), |masked, id| match (KeyId::parse(id), MaterialId::parse(id)) {
             (Some(_), _) => masked.replace(id, &self.name(id)),
             (_, Some(_)) => masked.replace(id, "MATERIAL"),
+            _ if id.starts_with("cks-") => masked.replace(id, "KEYSTORE"),
             _ => masked,
         })
     }
@@ -660,6 +742,39 @@ pub async fn has(hsm: &Hsm, material: &Arc<Material>) -> bool {
 pub fn hsm() -> &'static Hsm {
     static HSM: OnceLock<Hsm> = OnceLock::new();
     HSM.get_or_init(|| Hsm::start(hsm::Settings { cached_handles: 512, ..token() }).unwrap())
+}
+
+/// A cluster on a token of its own, to be opened with the PIN.
+pub fn cluster(id: &str) -> Cluster {
+    cluster_on(id, bare_token())
+}
+
+/// The same on this token.
+pub fn cluster_on(id: &str, token: hsm::Settings) -> Cluster {
+    let (name, pin) = (id.to_owned(), PinSource::nowhere());
+    Cluster { settings: hsm::Settings { name, pin, holds_wrapping_key: false, ..token }, backup: None }
+}
+
+/// A cluster for worlds that look at it and do not connect to it; all have the same token.
+pub fn looked_at(id: &str) -> Cluster {
+    static TOKEN: OnceLock<hsm::Settings> = OnceLock::new();
+    cluster_on(id, TOKEN.get_or_init(bare_token).clone())
+}
+
+/// A certificate, PEM.
+pub fn trust_anchor() -> &'static str {
+    static PEM: OnceLock<String> = OnceLock::new();
+    PEM.get_or_init(|| rcgen::generate_simple_self_signed(vec!["cluster".to_owned()]).unwrap().cert.pem())
+}
+
+/// A request that makes a custom key store of [`CLUSTER`].
+pub fn wanted_key_store() -> Value {
+    json!({
+        "CustomKeyStoreName": "ours",
+        "CloudHsmClusterId": CLUSTER,
+        "KeyStorePassword": PIN,
+        "TrustAnchorCertificate": trust_anchor(),
+    })
 }
 
 /// Material of this spec and usage, made once; none for what the HSM cannot make.

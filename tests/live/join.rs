@@ -109,7 +109,8 @@ fn is_object(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "object") && !path.ends_with("token.object")
 }
 
-fn make_token(directory: &Path) {
+/// A token called `rack` in a directory of its own, with the PIN `user-pin`.
+pub fn make_token(directory: &Path) {
     let tokens = directory.join("tokens");
     fs::create_dir_all(&tokens).unwrap();
     let conf = directory.join("softhsm2.conf");

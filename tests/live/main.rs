@@ -8,6 +8,7 @@ mod crash;
 mod descriptors;
 mod hanging;
 mod join;
+mod key_stores;
 mod outage;
 mod overload;
 mod sdk;

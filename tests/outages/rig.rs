@@ -18,7 +18,7 @@ use strongroom::{
     authn::Vault,
     clock::{Clock, Moment, Running, SystemClock},
     error::KmsError,
-    hsm::{self, Hsm, Launch},
+    hsm::{self, Clusters, Hsm, Launch},
     key::{Key, reference::KeyId, tombstone::Tombstone},
     kms::{
         KeyStoreKind, Kms, Machines, Settings,
@@ -247,7 +247,8 @@ async fn service(dir: &Path, hsm: &Hsm, options: &Options) -> (Arc<Kms>, Store, 
     admin.create_principal("administrator", policies).await.unwrap();
     let credentials = admin.create_access_key(&vault, "administrator").await.unwrap();
     let trail = Trail::open(&dir.join("audit.jsonl"), false).unwrap();
-    let machines = Machines { store: store.clone(), hsm: hsm.clone(), trail, clock: Arc::new(SystemClock) };
+    let (hsm, clusters, clock) = (hsm.clone(), Clusters::default(), Arc::new(SystemClock));
+    let machines = Machines { store: store.clone(), hsm, clusters, trail, clock };
     let settings = Settings {
         partition: "aws".to_owned(),
         account,

@@ -77,7 +77,7 @@ use token::Module;
 pub use capability::{Feature, IvMaker, OaepRoad, Outcome, Profile, TokenFacts};
 pub use raw::end_process;
 pub use token::{TokenSelector, init_token};
-pub(super) use token::{init_token_of, so_name};
+pub(super) use token::{init_token_of, see, so_name};
 pub use wrapping::{Leaves, WrappingKeyReport, init_wrapping_key};
 pub(super) use wrapping::{look, make as make_wrapping_key};
 
@@ -258,11 +258,16 @@ impl Engine {
         self.core().has_wrapping_key()
     }
 
-    /// Itself, if the wrapping key is there.
+    /// Whether the wrapping key is not there and should be.
+    pub(super) fn lacks_wrapping_key(&self) -> bool {
+        self.core().settings.holds_wrapping_key && !self.has_wrapping_key()
+    }
+
+    /// Itself, if it lacks no wrapping key.
     pub(super) fn with_wrapping_key(self) -> Result<Self, HsmError> {
-        match self.has_wrapping_key() {
-            true => Ok(self),
-            false => Err(wrapping::no_key(&self.core().settings.wrapping_key_label)),
+        match self.lacks_wrapping_key() {
+            false => Ok(self),
+            true => Err(wrapping::no_key(&self.core().settings.wrapping_key_label)),
         }
     }
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cryptoki::context::Pkcs11;
 use cryptoki::error::{Error, RvError};
+use cryptoki::mechanism::MechanismType;
 use cryptoki::session::{Session, UserType};
 use cryptoki::slot::{Slot, TokenInfo};
 use cryptoki::types::AuthPin;
@@ -18,7 +19,7 @@ use crate::secret::SecretText;
 
 use super::crypto::Line;
 use super::raw::{self, Calls};
-use crate::hsm::error::{HsmError, Kind};
+use crate::hsm::error::{HsmError, Kind, NO_TOKEN};
 use crate::hsm::ledger::Ledger;
 use crate::hsm::pin::PinSource;
 use crate::hsm::settings::Settings;
@@ -141,7 +142,7 @@ impl TokenSelector {
 }
 
 fn no_token(text: impl Into<std::borrow::Cow<'static, str>>) -> HsmError {
-    HsmError::misconfigured("find token", text)
+    HsmError::misconfigured(NO_TOKEN, text)
 }
 
 fn tokens(module: &Module) -> Result<Vec<(Slot, TokenInfo)>, HsmError> {
@@ -246,6 +247,16 @@ pub(super) fn unrefused_pin(settings: &Settings, ledger: &Ledger) -> Result<Secr
 
 fn read_pin(settings: &Settings) -> Result<SecretText, HsmError> {
     settings.pin.read().map_err(|text| HsmError::misconfigured("PIN", format!("hsm.pin: {text}")))
+}
+
+/// Whether the token, which must be there, has a user and does what symmetric keys need, as far as it says. Nobody logs in.
+pub(in crate::hsm) fn see(settings: &Settings) -> Result<bool, HsmError> {
+    let _turn = Ledger::lock(&settings.ledger)?;
+    let module = Module::of(settings)?;
+    let _alone = module.setting_up();
+    let (slot, info) = settings.token.find(&module)?;
+    let mechanisms = module.pkcs11.get_mechanism_list(slot)?;
+    Ok(info.user_pin_initialized() && mechanisms.contains(&MechanismType::AES_GCM))
 }
 
 /// Does one thing with an HSM as its user, and leaves it. `job` also gets the turn at the HSMs: while it keeps that, nobody

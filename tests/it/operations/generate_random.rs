@@ -51,7 +51,7 @@ async fn the_number_is_required_in_words_of_its_own() {
 }
 
 #[tokio::test]
-async fn there_are_no_key_stores_and_without_roots_no_recipients() {
+async fn a_key_store_must_be_there_and_without_roots_there_are_no_recipients() {
     let world = World::new().await;
     let store = json!({"NumberOfBytes": 1, "CustomKeyStoreId": "cks-0123456789abcdef0"});
     world.refuse("GenerateRandom", store, "CustomKeyStoreNotFoundException", "").await;

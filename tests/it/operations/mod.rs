@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 use strongroom::key::{
+    custom_store::ConnectionState,
     spec::{KeySpec, KeyUsage},
     state::KeyState,
 };
@@ -23,14 +24,17 @@ macro_rules! subjects {
 }
 
 subjects! {
-    cancel_key_deletion create_alias create_grant create_key decapsulate decrypt delete_alias delete_imported_key_material
-    derive_shared_secret describe_key
-    disable_key disable_key_rotation enable_key enable_key_rotation encapsulate encrypt generate_data_key generate_data_key_pair
-    generate_data_key_pair_without_plaintext generate_data_key_without_plaintext generate_mac generate_random
-    get_key_last_usage get_key_policy get_key_rotation_status get_parameters_for_import get_public_key import_key_material list_aliases list_grants
+    cancel_key_deletion connect_custom_key_store create_alias create_custom_key_store create_grant create_key decapsulate decrypt
+    delete_alias delete_custom_key_store delete_imported_key_material
+    derive_shared_secret describe_custom_key_stores describe_key
+    disable_key disable_key_rotation disconnect_custom_key_store enable_key enable_key_rotation encapsulate encrypt generate_data_key
+    generate_data_key_pair generate_data_key_pair_without_plaintext generate_data_key_without_plaintext generate_mac generate_random
+    get_key_last_usage get_key_policy get_key_rotation_status get_parameters_for_import get_public_key import_key_material
+    list_aliases list_grants
     list_key_policies list_key_rotations list_keys list_resource_tags list_retirable_grants put_key_policy re_encrypt replicate_key
     retire_grant revoke_grant rotate_key_on_demand
-    schedule_key_deletion sign tag_resource untag_resource update_alias update_key_description update_primary_region verify verify_mac
+    schedule_key_deletion sign tag_resource untag_resource update_alias update_custom_key_store update_key_description
+    update_primary_region verify verify_mac
 }
 
 /// What an operation is, as the facts describe it.
@@ -78,6 +82,10 @@ pub enum Kind {
     Operations,
     /// ServicePrincipalType.
     Service,
+    /// CloudHsmClusterId.
+    Cluster,
+    /// KeyStorePassword.
+    Password,
     /// DryRunModifiers.
     Modifiers,
     Tags,
@@ -179,8 +187,9 @@ pub const CHANGE: States = [0, 0, 3, 3, 0, 0, 0, 0];
 pub const SWITCH: States = [0, 0, 3, 3, 5, 0, 14, 15];
 
 /// What requests are made of: a key, an alias of it, a name for another, and what was made with it: a ciphertext, a signature
-/// or MAC of "a message", a public key, encrypted key material and the token to import it with, a grant.
+/// or MAC of "a message", a public key, encrypted key material and the token to import it with, a grant; a custom key store.
 pub struct Things {
+    pub key_store: String,
     pub token: String,
     pub grant: String,
     pub key: String,
@@ -212,13 +221,29 @@ impl Things {
             "ListGrants" | "RetireGrant" | "RevokeGrant" => create_grant::granted(world, &key, json!({})).await.0,
             _ => String::new(),
         };
+        let key_store = key_store_for(subject.name, world).await;
         let (alias, new_alias) = (format!("alias/thing-{n}"), format!("alias/new-{n}"));
-        let things = Self { alias, new_alias, blob, token, grant, key };
+        let things = Self { key_store, alias, new_alias, blob, token, grant, key };
         world.alias(&things.alias, &things.key).await;
         if subject.about == About::Doomed {
             world.set_state(&things.key, KeyState::PendingDeletion).await;
         }
         things
+    }
+}
+
+/// A custom key store that the operation can be done with; room for one for CreateCustomKeyStore.
+async fn key_store_for(operation: &str, world: &World) -> String {
+    match operation {
+        "CreateCustomKeyStore" => {
+            world.forget_key_stores().await;
+            String::new()
+        }
+        "ConnectCustomKeyStore" | "DeleteCustomKeyStore" | "UpdateCustomKeyStore" => {
+            world.plant_key_store(ConnectionState::Disconnected).await
+        }
+        "DisconnectCustomKeyStore" => world.plant_key_store(ConnectionState::Connected).await,
+        _ => String::new(),
     }
 }
 
@@ -306,7 +331,14 @@ fn wrong_types(kind: Kind) -> Vec<(Value, String)> {
     let scalars =
         |expected: &str| [json!("x"), json!(1), json!(true)].map(|value| (value, expected.to_owned())).to_vec();
     match kind {
-        Kind::Text(..) | Kind::Pattern(..) | Kind::Blob(..) | Kind::Word(..) | Kind::Region | Kind::Service => {
+        Kind::Text(..)
+        | Kind::Pattern(..)
+        | Kind::Blob(..)
+        | Kind::Word(..)
+        | Kind::Region
+        | Kind::Service
+        | Kind::Cluster
+        | Kind::Password => {
             let (_, number, yes, no) = into("a String");
             vec![(json!(1), number), (json!(true), yes), (json!(false), no), list, map]
         }
@@ -430,6 +462,14 @@ fn beyond(kind: Kind) -> Vec<(Value, String)> {
                 .collect()
         }
         Kind::Operations => vec![(json!([]), least(1))],
+        Kind::Cluster => {
+            let pattern = "satisfy regular expression pattern: cluster-[2-7a-zA-Z]{11,16}";
+            let lengths = [("cluster-2222222222", least(19)), ("cluster-22222222222222222", most(24))];
+            let ids = ["cluster-1abcdefghij", "cluster-8abcdefghij", "Cluster-2abcdefghij", "cluster-2abcdefghi-"];
+            let strange = ids.map(|id| (id, pattern.to_owned()));
+            lengths.into_iter().chain(strange).map(|(id, rule)| (json!(id), rule)).collect()
+        }
+        Kind::Password => vec![(json!("x".repeat(6)), least(7)), (json!("x".repeat(33)), most(32))],
         Kind::Texts(max) if max < 1000 => vec![(json!(vec!["x"; max + 1]), most(max))],
         Kind::Region => {
             let strange =
@@ -450,6 +490,8 @@ fn on_bounds(kind: Kind) -> Vec<Value> {
         }
         Kind::Int(min, max) => vec![json!(min), json!(max), json!(max as f64 + 0.9)],
         Kind::Blob(min, max) => vec![json!(base64(&vec![0; min])), json!(base64(&vec![0; max]))],
+        Kind::Cluster => vec![json!("cluster-22222222222"), json!("cluster-Zz77777777777777")],
+        Kind::Password => vec![json!("x".repeat(7)), json!("é".repeat(32))],
         Kind::Word(words) => words.iter().map(|word| json!(word)).collect(),
         Kind::Texts(max) => vec![json!([]), json!(vec!["x"; max.min(1000)])],
         Kind::Service => vec![json!("a.b.c"), json!(format!("a.b.{}", "c".repeat(124)))],
@@ -472,7 +514,7 @@ async fn every_bound_holds_one_beyond_it() {
             let tail = format!(" at '{}' failed to satisfy constraint: Member must {rule}", lower_camel(member.name));
             let (whole, words) = (message.ends_with(&tail), message.contains(&tail) && message.ends_with(']'));
             assert!(whole || (matches!(member.kind, Kind::Word(_)) && words), "{}: {message}", subject.name);
-            let secret = matches!(member.kind, Kind::Blob(..));
+            let secret = matches!(member.kind, Kind::Blob(..) | Kind::Password);
             let shown = message.starts_with("1 validation error detected: Value '");
             let hidden = message.starts_with("1 validation error detected: Value at '");
             assert!(if secret { hidden } else { shown || hidden }, "{message}");

@@ -1,0 +1,74 @@
+//! HSMs beside the service's own: the clusters of custom key stores. They are configured without a PIN, and opened when somebody
+//! brings one.
+
+use std::sync::Arc;
+
+use crate::secret::SecretText;
+
+use super::Hsm;
+use super::error::HsmError;
+use super::link::Launch;
+use super::pin::HeldPin;
+use super::settings::Settings;
+use super::steps::{self, Step};
+
+/// One HSM that waits for its PIN.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    /// The HSM, called by the id of the cluster. Its PIN comes from nowhere.
+    pub settings: Settings,
+    /// What clusters have in common that were restored from one backup, and so hold the same keys.
+    pub backup: Option<String>,
+}
+
+/// All of them, and how they are opened.
+#[derive(Debug, Clone, Default)]
+pub struct Clusters {
+    all: Vec<Cluster>,
+    launch: Option<Launch>,
+}
+
+impl Cluster {
+    /// Whether what is an object on `other` is one here, too.
+    pub fn is_related_to(&self, other: &Self) -> bool {
+        self.settings.name == other.settings.name || (self.backup.is_some() && self.backup == other.backup)
+    }
+}
+
+impl Clusters {
+    /// These HSMs; with `launch` each has a worker process of its own.
+    pub fn new(all: Vec<Cluster>, launch: Option<Launch>) -> Self {
+        Self { all, launch }
+    }
+
+    /// The cluster of that id.
+    pub fn get(&self, id: &str) -> Option<&Cluster> {
+        self.all.iter().find(|cluster| cluster.settings.name == id)
+    }
+
+    /// Opens a cluster with this PIN, as [`Hsm::open`] does. Must be called in a runtime.
+    ///
+    /// # Errors
+    /// If the PIN cannot be held ready for it.
+    pub fn open(&self, cluster: &Cluster, pin: &SecretText) -> Result<Hsm, HsmError> {
+        let held = HeldPin::new(pin).map_err(|error| HsmError::misconfigured("hold the PIN", error.to_string()))?;
+        let settings = Settings { pin: held.source(), held_pin: Some(Arc::new(held)), ..cluster.settings.clone() };
+        Ok(Hsm::open(vec![settings], self.launch.clone()))
+    }
+
+    /// Looks whether a cluster is there; whether it is set up for use, too. Nobody logs in.
+    ///
+    /// # Errors
+    /// Why it is not there.
+    pub async fn look(&self, cluster: &Cluster) -> Result<bool, HsmError> {
+        let settings = cluster.settings.clone();
+        let done = match &self.launch {
+            Some(launch) => steps::step(launch, &settings, Step::See).await?,
+            None => {
+                let seen = tokio::task::spawn_blocking(move || steps::perform(settings, Step::See)).await;
+                seen.map_err(|error| HsmError::misconfigured("look", error.to_string()))??
+            }
+        };
+        done.seen()
+    }
+}

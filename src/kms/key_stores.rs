@@ -1,0 +1,247 @@
+//! What operations do with custom key stores: make, change, list and delete them, and say what is wanted of them. What is wanted
+//! is brought about in `connections`.
+
+use std::sync::Arc;
+
+use crate::{
+    error::{Code, KmsError},
+    failure,
+    hsm::Cluster,
+    key::custom_store::{ConnectionState, CustomKeyStore, KeyStoreId},
+    kms::cx::Cx,
+    secret::SecretText,
+    store::{Around, ChangeError},
+};
+
+/// Custom key stores of one region (AWS KMS: "Resource quotas").
+const MAX_KEY_STORES: usize = 10;
+
+/// What UpdateCustomKeyStore changes.
+#[derive(Default)]
+pub struct KeyStoreUpdate {
+    /// Another name.
+    pub name: Option<String>,
+    /// Another password of the cluster's user.
+    pub password: Option<SecretText>,
+    /// Another cluster, which has the same keys.
+    pub cluster: Option<String>,
+}
+
+impl Cx<'_> {
+    /// The custom key store of that id. The caller has been authorized for what is about key stores.
+    ///
+    /// # Errors
+    /// `CustomKeyStoreNotFoundException`.
+    pub fn key_store(&self, id: &str) -> Result<Arc<CustomKeyStore>, KmsError> {
+        self.kms.store.view().key_store(&self.realm().region, id).ok_or_else(not_found)
+    }
+
+    /// The custom key store of that id, if its HSM may be asked for something.
+    ///
+    /// # Errors
+    /// `CustomKeyStoreNotFoundException`, `CustomKeyStoreInvalidStateException`.
+    pub fn connected_key_store(&self, id: &str) -> Result<Arc<CustomKeyStore>, KmsError> {
+        let key_store = self.key_store(id)?;
+        key_store.demand(ConnectionState::Connected)?;
+        Ok(key_store)
+    }
+
+    /// The next `n` custom key stores of the realm, by id.
+    pub fn key_stores_after(&self, after: Option<&str>, n: usize) -> Vec<Arc<CustomKeyStore>> {
+        self.kms.store.view().key_stores_after(&self.realm().region, after, n)
+    }
+
+    /// Makes a custom key store, which is not connected.
+    ///
+    /// # Errors
+    /// `CustomKeyStoreNameInUseException`, `LimitExceededException`, and of the cluster as [`Self::cluster`]; else as HSM and
+    /// store answer.
+    pub async fn create_key_store(
+        &self,
+        name: String,
+        cluster: String,
+        trust_anchor: String,
+        password: SecretText,
+    ) -> Result<KeyStoreId, KmsError> {
+        self.cluster(&cluster).await?;
+        let id = KeyStoreId::random();
+        let sealed_password = self.kms.vault.seal_password(id.as_str(), &password, self.deadline()).await?;
+        let key_store = CustomKeyStore {
+            id: id.clone(),
+            region: self.realm().region.clone(),
+            name,
+            cluster,
+            trust_anchor,
+            sealed_password,
+            state: ConnectionState::Disconnected,
+            error: None,
+            connection: 0,
+            created: self.now(),
+        };
+        let judge = |around: &Around| {
+            name_is_free(&key_store.region, &key_store.name, around)?;
+            cluster_is_free(&key_store.cluster, around)?;
+            there_is_room(&key_store.region, around)
+        };
+        self.kms.store.insert_key_store(&key_store, judge).await.map_err(refused)?;
+        Ok(id)
+    }
+
+    /// Asks for the connection of a custom key store; it comes about later.
+    ///
+    /// # Errors
+    /// `CustomKeyStoreInvalidStateException`, and of the cluster as [`Self::cluster`]; else as the store answers.
+    pub async fn connect_key_store(&self, id: &str) -> Result<(), KmsError> {
+        let key_store = self.key_store(id)?;
+        CustomKeyStore::clone(&key_store).connect()?;
+        if !key_store.is_wanted() {
+            self.cluster(&key_store.cluster).await?;
+        }
+        self.change_key_store(id, |key_store, _| key_store.connect()).await
+    }
+
+    /// Asks for the end of a connection; it comes about later, but from now on no key of it is used.
+    ///
+    /// # Errors
+    /// `CustomKeyStoreInvalidStateException`; else as the store answers.
+    pub async fn disconnect_key_store(&self, id: &str) -> Result<(), KmsError> {
+        self.change_key_store(id, |key_store, _| key_store.disconnect()).await
+    }
+
+    /// Changes a custom key store. All but the name can be changed only while it is not connected.
+    ///
+    /// # Errors
+    /// `CustomKeyStoreInvalidStateException`, `CustomKeyStoreNameInUseException`, and of the cluster as [`Self::cluster`] and
+    /// `CloudHsmClusterNotRelatedException`; else as HSM and store answer.
+    pub async fn update_key_store(&self, id: &str, update: KeyStoreUpdate) -> Result<(), KmsError> {
+        let KeyStoreUpdate { name, password, cluster } = update;
+        let key_store = self.key_store(id)?;
+        let needs_rest = password.is_some() || cluster.is_some();
+        if needs_rest {
+            key_store.demand(ConnectionState::Disconnected)?;
+        }
+        if let Some(other) = cluster.as_deref().filter(|other| *other != key_store.cluster) {
+            self.cluster(other).await?;
+            self.related(&key_store.cluster, other)?;
+        }
+        let sealed = match &password {
+            Some(password) => Some(self.kms.vault.seal_password(id, password, self.deadline()).await?),
+            None => None,
+        };
+        self.change_key_store(id, |key_store, around| {
+            if needs_rest {
+                key_store.demand(ConnectionState::Disconnected)?;
+            }
+            if let Some(name) = name {
+                name_is_free(&key_store.region, &name, around)?;
+                key_store.name = name;
+            }
+            if let Some(cluster) = cluster.filter(|cluster| *cluster != key_store.cluster) {
+                cluster_is_free(&cluster, around)?;
+                key_store.cluster = cluster;
+            }
+            key_store.sealed_password = sealed.unwrap_or_else(|| std::mem::take(&mut key_store.sealed_password));
+            Ok(())
+        })
+        .await
+    }
+
+    /// Deletes a custom key store.
+    ///
+    /// # Errors
+    /// `CustomKeyStoreInvalidStateException`, `CustomKeyStoreHasCMKsException`; else as the store answers.
+    pub async fn delete_key_store(&self, id: &str) -> Result<(), KmsError> {
+        let judge = |key_store: &CustomKeyStore, around: &Around| {
+            key_store.demand(ConnectionState::Disconnected)?;
+            match around.has_keys {
+                false => Ok(()),
+                true => Err(KmsError::new(Code::CustomKeyStoreHasCMKsException, format!("{id} has KMS keys."))),
+            }
+        };
+        self.kms.store.delete_key_store(&self.realm().region, id, judge).await.map_err(refused)
+    }
+
+    async fn change_key_store(
+        &self,
+        id: &str,
+        change: impl FnOnce(&mut CustomKeyStore, &Around) -> Result<(), KmsError>,
+    ) -> Result<(), KmsError> {
+        self.kms.store.change_key_store(&self.realm().region, id, change).await.map_err(refused)
+    }
+
+    /// Sees that the configuration knows the cluster, that it is there, and that it can hold keys.
+    ///
+    /// # Errors
+    /// `CloudHsmClusterNotFoundException`, `CloudHsmClusterNotActiveException`, `CloudHsmClusterInvalidConfigurationException`.
+    async fn cluster(&self, id: &str) -> Result<(), KmsError> {
+        let cluster = self.known_cluster(id)?;
+        let looked = tokio::time::timeout_at(self.deadline().into(), self.kms.connections.clusters.look(cluster)).await;
+        let looked = looked.map_err(|_| failure::not_open("the cluster did not answer in time"))?;
+        match looked.map_err(|error| failure::cluster(id, error))? {
+            true => Ok(()),
+            false => {
+                let text = format!("{id} has no user that can log in, or does not do AES-GCM.");
+                Err(KmsError::new(Code::CloudHsmClusterInvalidConfigurationException, text))
+            }
+        }
+    }
+
+    fn known_cluster(&self, id: &str) -> Result<&Cluster, KmsError> {
+        self.kms
+            .connections
+            .clusters
+            .get(id)
+            .ok_or_else(|| KmsError::new(Code::CloudHsmClusterNotFoundException, format!("There is no cluster {id}.")))
+    }
+
+    /// Whether the keys of one cluster are in the other, too. Of a cluster that is not configured any more nobody knows.
+    fn related(&self, id: &str, other: &str) -> Result<(), KmsError> {
+        let other = self.known_cluster(other)?;
+        match self.kms.connections.clusters.get(id).is_some_and(|cluster| cluster.is_related_to(other)) {
+            true => Ok(()),
+            false => {
+                let text = format!("{} was not restored from the same backup as {id}.", other.settings.name);
+                Err(KmsError::new(Code::CloudHsmClusterNotRelatedException, text))
+            }
+        }
+    }
+}
+
+/// Whether there is no other key store of this name in the region.
+fn name_is_free(region: &str, name: &str, around: &Around) -> Result<(), KmsError> {
+    if !around.others.iter().any(|other| other.region == region && other.name == name) {
+        return Ok(());
+    }
+    let text = format!("There is a custom key store named {name} already.");
+    Err(KmsError::new(Code::CustomKeyStoreNameInUseException, text))
+}
+
+/// Whether no other key store, of any region, has this cluster.
+fn cluster_is_free(cluster: &str, around: &Around) -> Result<(), KmsError> {
+    if !around.others.iter().any(|other| other.cluster == cluster) {
+        return Ok(());
+    }
+    let text = format!("{cluster} is the cluster of another custom key store.");
+    Err(KmsError::new(Code::CloudHsmClusterInUseException, text))
+}
+
+/// Whether the region may have one more.
+fn there_is_room(region: &str, around: &Around) -> Result<(), KmsError> {
+    if around.others.iter().filter(|other| other.region == region).count() < MAX_KEY_STORES {
+        return Ok(());
+    }
+    let text = format!("There are {MAX_KEY_STORES} custom key stores, which is as many as there can be.");
+    Err(KmsError::new(Code::LimitExceededException, text))
+}
+
+fn not_found() -> KmsError {
+    KmsError::bare(Code::CustomKeyStoreNotFoundException)
+}
+
+fn refused(error: ChangeError<KmsError>) -> KmsError {
+    match error {
+        ChangeError::Refused(error) => error,
+        ChangeError::NotFound => not_found(),
+        ChangeError::Store(error) => failure::store(error),
+    }
+}

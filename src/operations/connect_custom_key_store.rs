@@ -1,0 +1,27 @@
+//! ConnectCustomKeyStore: <https://docs.aws.amazon.com/kms/latest/APIReference/API_ConnectCustomKeyStore.html>.
+
+use super::{
+    Operation,
+    answer::Empty,
+    member::{KeyStoreText, request},
+};
+use crate::{action::Action, error::KmsError, kms::cx::Cx};
+
+request! {
+    /// Has the HSM of a custom key store opened. Answers before it is.
+    ConnectCustomKeyStore {
+        id: KeyStoreText = required "CustomKeyStoreId",
+    }
+}
+
+impl Operation for ConnectCustomKeyStore {
+    const NAME: &'static str = "ConnectCustomKeyStore";
+    const READ_ONLY: bool = false;
+    type Answer = Empty;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Empty, KmsError> {
+        cx.authorize(Action::ConnectCustomKeyStore)?;
+        cx.connect_key_store(&self.id.0).await?;
+        Ok(Empty {})
+    }
+}

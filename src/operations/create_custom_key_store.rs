@@ -1,0 +1,84 @@
+//! CreateCustomKeyStore: <https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateCustomKeyStore.html>.
+
+use serde::Serialize;
+
+use super::{
+    Operation,
+    member::{ClusterId, Password, Text, XksConnectivity, XksCredential, missing, request},
+};
+use crate::{
+    action::Action,
+    attestation,
+    error::{Code, KmsError},
+    key::custom_store::{KeyStoreId, KeyStoreType},
+    kms::cx::Cx,
+};
+
+request! {
+    /// Makes a custom key store: an HSM of the caller's, for keys to be made in.
+    CreateCustomKeyStore {
+        name: KeyStoreName = required "CustomKeyStoreName",
+        cluster: ClusterId = optional "CloudHsmClusterId",
+        trust_anchor: TrustAnchor = optional "TrustAnchorCertificate",
+        password: Password = optional "KeyStorePassword",
+        kind: KeyStoreType = optional "CustomKeyStoreType",
+        uri_endpoint: Text<10, 128> = optional "XksProxyUriEndpoint",
+        uri_path: Text<10, 128> = optional "XksProxyUriPath",
+        vpc_service: Text<20, 64> = optional "XksProxyVpcEndpointServiceName",
+        vpc_service_owner: Text<12, 12> = optional "XksProxyVpcEndpointServiceOwner",
+        credential: XksCredential = optional "XksProxyAuthenticationCredential",
+        connectivity: XksConnectivity = optional "XksProxyConnectivity",
+    }
+}
+
+/// CustomKeyStoreNameType.
+pub type KeyStoreName = Text<1, 256>;
+
+/// TrustAnchorCertificateType.
+type TrustAnchor = Text<1, 5000>;
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Answer {
+    custom_key_store_id: KeyStoreId,
+}
+
+impl Operation for CreateCustomKeyStore {
+    const NAME: &'static str = "CreateCustomKeyStore";
+    const READ_ONLY: bool = false;
+    type Answer = Answer;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+        if self.kind == Some(KeyStoreType::ExternalKeyStore) {
+            cx.authorize(Action::CreateCustomKeyStore)?;
+            let text = "Custom key stores of type EXTERNAL_KEY_STORE are not supported.";
+            return Err(KmsError::new(Code::UnsupportedOperationException, text));
+        }
+        self.refuse_external()?;
+        let missing = |member| KmsError::invalid(missing(member));
+        let ClusterId(cluster) = self.cluster.ok_or_else(|| missing("cloudHsmClusterId"))?;
+        let Text(trust_anchor) = self.trust_anchor.ok_or_else(|| missing("trustAnchorCertificate"))?;
+        let Password(password) = self.password.ok_or_else(|| missing("keyStorePassword"))?;
+        cx.authorize(Action::CreateCustomKeyStore)?;
+        if !attestation::is_certificate(trust_anchor.as_bytes()) {
+            let text = "The trust anchor certificate is not one certificate in PEM.";
+            return Err(KmsError::new(Code::IncorrectTrustAnchorException, text));
+        }
+        let id = cx.create_key_store(self.name.0, cluster, trust_anchor, password).await?;
+        Ok(Answer { custom_key_store_id: id })
+    }
+}
+
+impl CreateCustomKeyStore {
+    /// What is said of an external key store says nothing of a cluster.
+    fn refuse_external(&self) -> Result<(), KmsError> {
+        let texts = self.uri_endpoint.is_some() || self.uri_path.is_some() || self.vpc_service.is_some();
+        let others = self.vpc_service_owner.is_some() || self.credential.is_some() || self.connectivity.is_some();
+        if texts || others { Err(of_external_key_stores()) } else { Ok(()) }
+    }
+}
+
+/// The refusal of members that only external key stores have.
+pub fn of_external_key_stores() -> KmsError {
+    KmsError::invalid("XksProxy members are not valid for a custom key store of type AWS_CLOUDHSM.")
+}

@@ -1,0 +1,27 @@
+//! DeleteCustomKeyStore: <https://docs.aws.amazon.com/kms/latest/APIReference/API_DeleteCustomKeyStore.html>.
+
+use super::{
+    Operation,
+    answer::Empty,
+    member::{KeyStoreText, request},
+};
+use crate::{action::Action, error::KmsError, kms::cx::Cx};
+
+request! {
+    /// Deletes a custom key store that has no keys. Its HSM stays as it is.
+    DeleteCustomKeyStore {
+        id: KeyStoreText = required "CustomKeyStoreId",
+    }
+}
+
+impl Operation for DeleteCustomKeyStore {
+    const NAME: &'static str = "DeleteCustomKeyStore";
+    const READ_ONLY: bool = false;
+    type Answer = Empty;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Empty, KmsError> {
+        cx.authorize(Action::DeleteCustomKeyStore)?;
+        cx.delete_key_store(&self.id.0).await?;
+        Ok(Empty {})
+    }
+}

@@ -1,0 +1,27 @@
+//! DisconnectCustomKeyStore: <https://docs.aws.amazon.com/kms/latest/APIReference/API_DisconnectCustomKeyStore.html>.
+
+use super::{
+    Operation,
+    answer::Empty,
+    member::{KeyStoreText, request},
+};
+use crate::{action::Action, error::KmsError, kms::cx::Cx};
+
+request! {
+    /// Has the HSM of a custom key store closed. Its keys are unavailable from now on.
+    DisconnectCustomKeyStore {
+        id: KeyStoreText = required "CustomKeyStoreId",
+    }
+}
+
+impl Operation for DisconnectCustomKeyStore {
+    const NAME: &'static str = "DisconnectCustomKeyStore";
+    const READ_ONLY: bool = false;
+    type Answer = Empty;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Empty, KmsError> {
+        cx.authorize(Action::DisconnectCustomKeyStore)?;
+        cx.disconnect_key_store(&self.id.0).await?;
+        Ok(Empty {})
+    }
+}

@@ -1,0 +1,52 @@
+//! UpdateCustomKeyStore: <https://docs.aws.amazon.com/kms/latest/APIReference/API_UpdateCustomKeyStore.html>.
+
+use super::{
+    Operation,
+    answer::Empty,
+    create_custom_key_store::{KeyStoreName, of_external_key_stores},
+    member::{ClusterId, KeyStoreText, Password, Text, XksConnectivity, XksCredential, request},
+};
+use crate::{
+    action::Action,
+    error::KmsError,
+    kms::{KeyStoreUpdate, cx::Cx},
+};
+
+request! {
+    /// Changes the name of a custom key store or, while it is not connected, its password or cluster.
+    UpdateCustomKeyStore {
+        id: KeyStoreText = required "CustomKeyStoreId",
+        name: KeyStoreName = optional "NewCustomKeyStoreName",
+        password: Password = optional "KeyStorePassword",
+        cluster: ClusterId = optional "CloudHsmClusterId",
+        uri_endpoint: Text<10, 128> = optional "XksProxyUriEndpoint",
+        uri_path: Text<10, 128> = optional "XksProxyUriPath",
+        vpc_service: Text<20, 64> = optional "XksProxyVpcEndpointServiceName",
+        vpc_service_owner: Text<12, 12> = optional "XksProxyVpcEndpointServiceOwner",
+        credential: XksCredential = optional "XksProxyAuthenticationCredential",
+        connectivity: XksConnectivity = optional "XksProxyConnectivity",
+    }
+}
+
+impl Operation for UpdateCustomKeyStore {
+    const NAME: &'static str = "UpdateCustomKeyStore";
+    const READ_ONLY: bool = false;
+    type Answer = Empty;
+
+    async fn run(self, cx: &Cx<'_>) -> Result<Empty, KmsError> {
+        cx.authorize(Action::UpdateCustomKeyStore)?;
+        cx.key_store(&self.id.0)?;
+        let texts = self.uri_endpoint.is_some() || self.uri_path.is_some() || self.vpc_service.is_some();
+        let others = self.vpc_service_owner.is_some() || self.credential.is_some() || self.connectivity.is_some();
+        if texts || others {
+            return Err(of_external_key_stores());
+        }
+        let update = KeyStoreUpdate {
+            name: self.name.map(|Text(name)| name),
+            password: self.password.map(|Password(password)| password),
+            cluster: self.cluster.map(|ClusterId(cluster)| cluster),
+        };
+        cx.update_key_store(&self.id.0, update).await?;
+        Ok(Empty {})
+    }
+}

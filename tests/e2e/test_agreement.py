@@ -136,3 +136,12 @@ def test_a_pair_is_sealed_by_a_symmetric_key_only(kms, rsa):
 def test_pairs_of_sm2_are_refused(lax, symmetric):
     with refused("UnsupportedOperationException"):
         lax.generate_data_key_pair(KeyId=symmetric["KeyId"], KeyPairSpec="SM2")
+
+
+def test_a_key_that_encapsulates_nothing_says_so(kms, symmetric):
+    """SoftHSM2 has no ML-KEM: no such key can be made, and no other does it."""
+    with refused("UnsupportedOperationException"):
+        kms.create_key(KeySpec="ML_KEM_768", KeyUsage="ENCAPSULATE_DECAPSULATE")
+    for operation, given in [(kms.encapsulate, {}), (kms.decapsulate, {"SharedSecretCiphertextBlob": b"x" * 1088})]:
+        with refused("InvalidKeyUsageException"):
+            operation(KeyId=symmetric["KeyId"], EncapsulationAlgorithm="ML_KEM", **given)

@@ -5,6 +5,7 @@
 
 mod clients;
 mod crash;
+mod deletion;
 mod descriptors;
 mod hanging;
 mod join;

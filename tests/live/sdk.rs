@@ -299,7 +299,8 @@ async fn errors_have_their_types() {
     kms.enable_key().key_id(&key.key_id).send().await.unwrap();
     assert_eq!(kms.decrypt().ciphertext_blob(blob).send().await.unwrap().plaintext, Some(Blob::new("x")));
 
-    let rotate = kms.enable_key_rotation().key_id(&key.key_id).send().await;
+    let rsa = new_rsa_key(&kms).await;
+    let rotate = kms.enable_key_rotation().key_id(&rsa.key_id).send().await;
     assert!(refused(rotate).is_unsupported_operation_exception());
     let too_long = refused(kms.encrypt().key_id(&key.key_id).plaintext(Blob::new(vec![0; 4097])).send().await);
     assert_eq!(too_long.code(), Some("ValidationException"));

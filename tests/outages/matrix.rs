@@ -234,7 +234,12 @@ fn is_asked_for(cell: &str) -> bool {
 /// The functions that an operation calls when nothing fails, in order.
 fn calls(bench: &Bench, work: &Work) -> Vec<String> {
     let faults = bench.rig.faults();
-    let answer = work.perform(bench, || faults.reset_calls());
+    let began = Instant::now();
+    let mut answer = work.perform(bench, || faults.reset_calls());
+    // What befell the HSM last may take another way to mend than that of the probe.
+    while answer.status != 200 && began.elapsed() < 2 * RECOVERY {
+        answer = work.perform(bench, || faults.reset_calls());
+    }
     assert_eq!(answer.status, 200, "{}: {}", work.name, answer.body);
     // What is done after the answer, such as destroying what was evicted, belongs to it.
     thread::sleep(Duration::from_millis(20));

@@ -54,7 +54,7 @@ impl Cx<'_> {
     /// Makes a custom key store, which is not connected.
     ///
     /// # Errors
-    /// `CustomKeyStoreNameInUseException`, `LimitExceededException`, and of the cluster as [`Self::cluster`]; else as HSM and
+    /// `CustomKeyStoreNameInUseException`, `LimitExceededException`, and of the cluster; else as HSM and
     /// store answer.
     pub async fn create_key_store(
         &self,
@@ -90,7 +90,7 @@ impl Cx<'_> {
     /// Asks for the connection of a custom key store; it comes about later.
     ///
     /// # Errors
-    /// `CustomKeyStoreInvalidStateException`, and of the cluster as [`Self::cluster`]; else as the store answers.
+    /// `CustomKeyStoreInvalidStateException`, and of the cluster; else as the store answers.
     pub async fn connect_key_store(&self, id: &str) -> Result<(), KmsError> {
         let key_store = self.key_store(id)?;
         CustomKeyStore::clone(&key_store).connect()?;
@@ -111,7 +111,7 @@ impl Cx<'_> {
     /// Changes a custom key store. All but the name can be changed only while it is not connected.
     ///
     /// # Errors
-    /// `CustomKeyStoreInvalidStateException`, `CustomKeyStoreNameInUseException`, and of the cluster as [`Self::cluster`] and
+    /// `CustomKeyStoreInvalidStateException`, `CustomKeyStoreNameInUseException`, and of the cluster and
     /// `CloudHsmClusterNotRelatedException`; else as HSM and store answer.
     pub async fn update_key_store(&self, id: &str, update: KeyStoreUpdate) -> Result<(), KmsError> {
         let KeyStoreUpdate { name, password, cluster } = update;

@@ -60,7 +60,8 @@ impl Source {
     /// ciphertext of ours at all.
     ///
     /// # Errors
-    /// `InvalidCiphertextException`, `InvalidGrantTokenException`, `IncorrectKeyException` and all that resolving, authorizing and using give.
+    /// `InvalidCiphertextException`, `InvalidGrantTokenException`, `IncorrectKeyException` and all that resolving, authorizing
+    /// and using give.
     pub async fn openable(
         self,
         cx: &Cx<'_>,

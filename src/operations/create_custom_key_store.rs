@@ -54,7 +54,14 @@ impl Operation for CreateCustomKeyStore {
             let text = "Custom key stores of type EXTERNAL_KEY_STORE are not supported.";
             return Err(KmsError::new(Code::UnsupportedOperationException, text));
         }
-        self.refuse_external()?;
+        refuse_external([
+            self.uri_endpoint.is_some(),
+            self.uri_path.is_some(),
+            self.vpc_service.is_some(),
+            self.vpc_service_owner.is_some(),
+            self.credential.is_some(),
+            self.connectivity.is_some(),
+        ])?;
         let missing = |member| KmsError::invalid(missing(member));
         let ClusterId(cluster) = self.cluster.ok_or_else(|| missing("cloudHsmClusterId"))?;
         let Text(trust_anchor) = self.trust_anchor.ok_or_else(|| missing("trustAnchorCertificate"))?;
@@ -69,16 +76,13 @@ impl Operation for CreateCustomKeyStore {
     }
 }
 
-impl CreateCustomKeyStore {
-    /// What is said of an external key store says nothing of a cluster.
-    fn refuse_external(&self) -> Result<(), KmsError> {
-        let texts = self.uri_endpoint.is_some() || self.uri_path.is_some() || self.vpc_service.is_some();
-        let others = self.vpc_service_owner.is_some() || self.credential.is_some() || self.connectivity.is_some();
-        if texts || others { Err(of_external_key_stores()) } else { Ok(()) }
+/// What is said of an external key store says nothing of a cluster: whether each of the XksProxy members is given.
+///
+/// # Errors
+/// `ValidationException` if one is.
+pub fn refuse_external(given: [bool; 6]) -> Result<(), KmsError> {
+    match given.contains(&true) {
+        false => Ok(()),
+        true => Err(KmsError::invalid("XksProxy members are not valid for a custom key store of type AWS_CLOUDHSM.")),
     }
-}
-
-/// The refusal of members that only external key stores have.
-pub fn of_external_key_stores() -> KmsError {
-    KmsError::invalid("XksProxy members are not valid for a custom key store of type AWS_CLOUDHSM.")
 }

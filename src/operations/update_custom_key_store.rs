@@ -3,7 +3,7 @@
 use super::{
     Operation,
     answer::Empty,
-    create_custom_key_store::{KeyStoreName, of_external_key_stores},
+    create_custom_key_store::{KeyStoreName, refuse_external},
     member::{ClusterId, KeyStoreText, Password, Text, XksConnectivity, XksCredential, request},
 };
 use crate::{
@@ -36,11 +36,14 @@ impl Operation for UpdateCustomKeyStore {
     async fn run(self, cx: &Cx<'_>) -> Result<Empty, KmsError> {
         cx.authorize(Action::UpdateCustomKeyStore)?;
         cx.key_store(&self.id.0)?;
-        let texts = self.uri_endpoint.is_some() || self.uri_path.is_some() || self.vpc_service.is_some();
-        let others = self.vpc_service_owner.is_some() || self.credential.is_some() || self.connectivity.is_some();
-        if texts || others {
-            return Err(of_external_key_stores());
-        }
+        refuse_external([
+            self.uri_endpoint.is_some(),
+            self.uri_path.is_some(),
+            self.vpc_service.is_some(),
+            self.vpc_service_owner.is_some(),
+            self.credential.is_some(),
+            self.connectivity.is_some(),
+        ])?;
         let update = KeyStoreUpdate {
             name: self.name.map(|Text(name)| name),
             password: self.password.map(|Password(password)| password),

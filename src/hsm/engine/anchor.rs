@@ -121,8 +121,8 @@ impl Anchor<'_> {
         }
     }
 
-    /// A session that ended in an unknown way takes all handles with it; it is closed before the next is opened. An ambiguous code alone is no such end: a damaged
-    /// blob must not cost everyone their handles.
+    /// A session that ended in an unknown way takes all handles with it; it is closed when its guests have left. An ambiguous
+    /// code alone is no such end: a damaged blob must not cost everyone their handles.
     fn note(&mut self, error: &HsmError) {
         self.core.counts.note(error);
         let is_lost = matches!(error.kind, Kind::SessionLost | Kind::DeviceLost | Kind::Bug);

@@ -180,6 +180,11 @@ impl Authorized {
         &self.entry.key
     }
 
+    /// Its id.
+    pub fn id(&self) -> KeyId {
+        self.key().id
+    }
+
     /// The key ARN.
     pub fn arn(&self) -> &str {
         &self.arn

@@ -6,7 +6,7 @@ use crate::{
     error::{Code, KmsError},
     hsm::{HsmError, Kind, LoginRefusal},
     key::custom_store::ConnectionError,
-    store::StoreError,
+    store::{ChangeError, StoreError},
 };
 
 const THROTTLED: &str = "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls.";
@@ -106,5 +106,19 @@ pub fn store(error: StoreError) -> KmsError {
 
 /// What the caller sees when the audit record could not be written: no record, no answer.
 pub fn audit(error: AuditError) -> KmsError {
-    KmsError::internal(error)
+    KmsError::new(Code::DependencyTimeoutException, TIMED_OUT).because(error)
+}
+
+/// What the caller sees while the audit trail cannot be written: nothing is begun.
+pub fn not_writable(trouble: String) -> KmsError {
+    KmsError::new(Code::DependencyTimeoutException, TIMED_OUT).because(trouble)
+}
+
+/// What the caller sees of a change that was not made.
+pub fn change(error: ChangeError<KmsError>, gone: impl FnOnce() -> KmsError) -> KmsError {
+    match error {
+        ChangeError::Refused(error) => error,
+        ChangeError::NotFound => gone(),
+        ChangeError::Store(error) => store(error),
+    }
 }

@@ -1,5 +1,9 @@
 //! Who is calling, once the signature has proved it.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use serde::{Deserialize, Serialize};
+
 use crate::principal::Principal;
 
 /// The caller of one request. Made only by `authn`.
@@ -9,4 +13,20 @@ pub struct Identity {
     pub principal: Principal,
     /// The id of the access key that signed.
     pub access_key_id: String,
+}
+
+/// For whom something is done, as far as fairness needs to know: a number made of the caller's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Asker(u64);
+
+impl Asker {
+    /// The service itself.
+    pub const SERVICE: Self = Self(0);
+
+    /// The caller of this name.
+    pub fn named(name: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        Self(hasher.finish().max(1))
+    }
 }

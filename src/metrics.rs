@@ -36,6 +36,8 @@ pub struct Sample {
     pub hsm: HsmSample,
     /// Audit records written since the start.
     pub audit_records: u64,
+    /// Whether the audit trail can be written.
+    pub audit_writable: bool,
     /// How long ago the view was last proven up to date.
     pub view_age: Duration,
     /// Whether the clock has jumped and nobody has confirmed it.
@@ -119,6 +121,7 @@ struct Sampled {
     threads_replaced: Counter,
     errors: Family<HsmError, Counter>,
     audit_records: Counter,
+    audit_writable: Gauge,
     view_age: Gauge<f64, AtomicU64>,
     clock_in_doubt: Gauge,
 }
@@ -169,6 +172,8 @@ impl Sampled {
         add("hsm_cached_handles", "Handles of materials in the cache", &sampled.cached_handles);
         let help = "Whether the clock has jumped, so that nothing is deleted, expires or rotates until an operator confirms it";
         add("clock_in_doubt", help, &sampled.clock_in_doubt);
+        let help = "Whether the audit trail can be written; while it cannot, nothing is done";
+        add("audit_writable", help, &sampled.audit_writable);
         let mut add = |name: &str, help: &str, counter: &Counter| registry.register(name, help, counter.clone());
         add("hsm_threads_replaced", "Threads given up because their call did not return", &sampled.threads_replaced);
         add("audit_records", "Audit records written", &sampled.audit_records);
@@ -202,6 +207,7 @@ impl Sampled {
         for HsmErrors { function, code, count } in &hsm.errors {
             set(&self.errors.get_or_create(&HsmError { function: function.clone(), code: code.clone() }), *count);
         }
+        self.audit_writable.set(sample.audit_writable.into());
         self.clock_in_doubt.set(sample.clock_in_doubt.into());
         self.view_age.set(sample.view_age.as_secs_f64());
     }
@@ -240,8 +246,7 @@ mod tests {
         let shown = |names: &[&str]| {
             let standing = names.iter().map(|name| HsmStanding { name: (*name).into(), up: true, restarts: 2 });
             let hsm = HsmSample { standing: standing.collect(), ..HsmSample::default() };
-            let text =
-                metrics.render(&Sample { hsm, audit_records: 0, clock_in_doubt: false, view_age: Duration::ZERO });
+            let text = metrics.render(&Sample { hsm, ..Sample::default() });
             text.lines().filter(|line| line.contains("hsm=")).map(str::to_owned).collect::<Vec<_>>()
         };
         let one = ["strongroom_hsm_up{hsm=\"a\"} 1", "strongroom_hsm_restarts_total{hsm=\"a\"} 2"];
@@ -259,13 +264,15 @@ mod tests {
         let errors = vec![HsmErrors { function: "C_Encrypt".into(), code: "CKR_DEVICE_ERROR".into(), count: 3 }];
         let standing = vec![HsmStanding { name: "a".into(), up: true, restarts: 2 }];
         let hsm = HsmSample { queue_depth: 1, sessions: 8, sessions_busy: 2, errors, standing, ..HsmSample::default() };
-        let sample = Sample { hsm, audit_records: 7, view_age: Duration::from_millis(250), clock_in_doubt: true };
+        let view_age = Duration::from_millis(250);
+        let sample = Sample { hsm, audit_records: 7, audit_writable: true, view_age, clock_in_doubt: true };
         let text = metrics.render(&sample);
         let mut values: Vec<_> =
             text.lines().filter(|line| !line.starts_with("# ") && !line.contains("_bucket")).collect();
         values.sort_unstable();
         expect![[r#"
             strongroom_audit_records_total 7
+            strongroom_audit_writable 1
             strongroom_call_seconds_count{operation="Encrypt"} 3
             strongroom_call_seconds_sum{operation="Encrypt"} 20.0005
             strongroom_calls_total{operation="Encrypt",outcome="AccessDeniedException"} 1

@@ -156,6 +156,8 @@ pub async fn open(config: &Config, launch: Launch) -> Result<Service, Failure> {
     }
     // The HSM may have taken its time: what was read of the store before it is not news any more.
     kms.follow_store().await.map_err(Failure::new)?;
+    // What a process before has changed comes to the trail before anything new.
+    kms.deliver_records().await.map_err(Failure::new)?;
     tasks::start(&kms);
     Ok(Service { kms, admin, vault, hsm })
 }

@@ -97,6 +97,7 @@ impl Deployment {
             seq += 1;
             insert(&mut all, "alias", &format!("{REGION}/{alias}"), Some(&name), seq, &names).await?;
         }
+        sqlx::query("UPDATE feed SET last = $1").bind(seq).execute(&mut *all).await?;
         all.commit().await?;
         Ok(())
     }

@@ -74,16 +74,16 @@ pub struct Failure<'a> {
 
 impl Event<'_> {
     /// The record: one line of JSON, with its newline.
-    pub(super) fn line(&self) -> Result<Vec<u8>, serde_json::Error> {
+    ///
+    /// # Errors
+    /// If it cannot be written as JSON, which would be a defect.
+    pub fn line(&self) -> Result<String, serde_json::Error> {
         line(self)
     }
 }
 
-fn line(record: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
-    let mut line = Vec::with_capacity(1024);
-    serde_json::to_writer(&mut line, record)?;
-    line.push(b'\n');
-    Ok(line)
+fn line(record: &impl Serialize) -> Result<String, serde_json::Error> {
+    serde_json::to_string(record).map(|line| line + "\n")
 }
 
 impl Serialize for Event<'_> {
@@ -145,7 +145,10 @@ pub struct ServiceEvent<'a> {
 
 impl ServiceEvent<'_> {
     /// The record: one line of JSON, with its newline.
-    pub(super) fn line(&self) -> Result<Vec<u8>, serde_json::Error> {
+    ///
+    /// # Errors
+    /// As [`Event::line`].
+    pub fn line(&self) -> Result<String, serde_json::Error> {
         line(self)
     }
 }

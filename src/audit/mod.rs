@@ -4,6 +4,11 @@
 //! been handed to the kernel (or, with `sync`, is on the disk), so a process that dies has written the records of all
 //! the answers it gave.
 //!
+//! A trail that cannot be written says so ([`Trail::trouble`]) and takes nothing new, so that nothing is done of which no record
+//! could be made. What it had taken it keeps and writes as soon as there is room, which it tries again and again.
+//!
+//! Records of changes come from the store, where each is stored with its change ([`Trail::append`]).
+//!
 //! # Who writes
 //!
 //! Whoever finds nobody writing writes its own record at once, on its own thread: an append to the page cache costs a
@@ -18,26 +23,30 @@
 //! beyond what an HSM answers.
 
 mod event;
+mod place;
 mod sink;
 
 #[cfg(test)]
 mod tests;
 
 use std::{
+    collections::HashSet,
     error::Error,
     fmt, io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 pub use event::{Caller, Event, Failure, ServiceEvent};
+use place::Place;
 use sink::Sink;
 
 /// The most bytes of records that wait to be written. Who comes later is refused, not kept.
@@ -46,9 +55,32 @@ const MAX_WAITING_BYTES: usize = 16 << 20;
 /// A write that took longer is not made on a worker of the runtime again until the thread has made a faster one.
 const SLOW: Duration = Duration::from_millis(2);
 
+/// How often a trail that cannot be written is tried.
+const TRY_AGAIN: Duration = Duration::from_millis(100);
+
 /// A record could not be written; the call it is about must not be answered.
 #[derive(Debug)]
-pub struct AuditError(Arc<dyn Error + Send + Sync>);
+pub struct AuditError {
+    cause: Arc<dyn Error + Send + Sync>,
+    kept: bool,
+}
+
+impl AuditError {
+    /// The trail has not taken the record.
+    fn refused(cause: impl Error + Send + Sync + 'static) -> Self {
+        Self { cause: Arc::new(cause), kept: false }
+    }
+
+    /// The same for another record of the same write.
+    fn again(&self) -> Self {
+        Self { cause: Arc::clone(&self.cause), kept: self.kept }
+    }
+
+    /// Whether the trail keeps the record, and writes it as soon as it can.
+    pub fn is_kept(&self) -> bool {
+        self.kept
+    }
+}
 
 impl fmt::Display for AuditError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -58,12 +90,13 @@ impl fmt::Display for AuditError {
 
 impl Error for AuditError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(self.0.as_ref())
+        Some(self.cause.as_ref())
     }
 }
 
 /// The audit trail.
 pub struct Trail {
+    path: PathBuf,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -77,6 +110,10 @@ struct Shared {
     /// Whether each append waits for the disk.
     sync: bool,
     records: AtomicU64,
+    /// Set while the file cannot be written.
+    failing: AtomicBool,
+    /// Why the last write that failed did.
+    trouble: Mutex<String>,
 }
 
 #[derive(Default)]
@@ -110,11 +147,29 @@ impl Trail {
             sink: Mutex::new(Sink::open(path, sync)?),
             sync,
             records: AtomicU64::new(0),
+            failing: AtomicBool::new(false),
+            trouble: Mutex::default(),
         });
         let of_thread = Arc::clone(&shared);
         let thread =
             thread::Builder::new().name("audit".to_owned()).spawn(move || of_thread.write_what_is_handed_over())?;
-        Ok(Self { shared, thread: Some(thread) })
+        // Under one name, however it was called.
+        Ok(Self { path: path.canonicalize()?, shared, thread: Some(thread) })
+    }
+
+    /// What it is known by: the path of its file.
+    pub fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    /// Why it cannot be written, while it cannot. It takes nothing new then.
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.is_failing().then(|| lock(&self.shared.trouble).clone())
+    }
+
+    /// How far it is written. What is appended from now on comes after.
+    pub fn position(&self) -> String {
+        lock(&self.shared.sink).metadata().map(|metadata| Place::of(&metadata).to_text()).unwrap_or_default()
     }
 
     /// Writes a record; answers when it is written.
@@ -122,22 +177,30 @@ impl Trail {
     /// # Errors
     /// If it could not be written, or too many are waiting. The call must not be answered then.
     pub async fn record(&self, event: &Event<'_>) -> Result<(), AuditError> {
-        self.write(event.line()).await
+        self.append(event.line().map_err(AuditError::refused)?.into_bytes()).await
     }
 
-    /// Writes a record of what the service did by itself; answers when it is written.
+    /// Writes lines that are records already; answers when they are written.
     ///
     /// # Errors
-    /// As [`Self::record`].
-    pub async fn record_service(&self, event: &ServiceEvent<'_>) -> Result<(), AuditError> {
-        self.write(event.line()).await
+    /// If they could not be written now; see [`AuditError::is_kept`].
+    pub async fn append(&self, lines: Vec<u8>) -> Result<(), AuditError> {
+        let count = lines.iter().filter(|byte| **byte == b'\n').count();
+        match self.shared.enter(lines)? {
+            Turn::Own(lines) => self.shared.write_own(&lines),
+            Turn::Waiting(written) => written.await.unwrap_or_else(|closed| Err(AuditError::refused(closed))),
+        }?;
+        self.shared.records.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(())
     }
 
-    async fn write(&self, line: Result<Vec<u8>, serde_json::Error>) -> Result<(), AuditError> {
-        let line = line.map_err(|error| AuditError(Arc::new(error)))?;
-        self.append(line).await.inspect(|()| {
-            self.shared.records.fetch_add(1, Ordering::Relaxed);
-        })
+    /// Forces what is written to the disk. It takes as long as the disk does.
+    ///
+    /// # Errors
+    /// If that cannot be done.
+    pub fn sync(&self) -> Result<(), io::Error> {
+        let file = lock(&self.shared.sink).file()?;
+        file.sync_data()
     }
 
     /// How many records were written since the start.
@@ -152,13 +215,14 @@ impl Trail {
     pub fn reopen(&self) -> Result<(), io::Error> {
         lock(&self.shared.sink).reopen()
     }
+}
 
-    async fn append(&self, line: Vec<u8>) -> Result<(), AuditError> {
-        match self.shared.enter(line)? {
-            Turn::Own(line) => self.shared.write_own(&line),
-            Turn::Waiting(written) => written.await.unwrap_or_else(|closed| Err(AuditError(Arc::new(closed)))),
-        }
-    }
+/// Which of these records are in the trail of that name, after a position in it.
+///
+/// # Errors
+/// If its file cannot be read.
+pub fn records_after(trail: &str, position: &str, wanted: &HashSet<Uuid>) -> Result<HashSet<Uuid>, io::Error> {
+    place::records_after(Path::new(trail), Place::parse(position), wanted)
 }
 
 /// What is waiting is written before the trail is gone.
@@ -182,13 +246,16 @@ enum Turn {
 
 impl Shared {
     fn enter(&self, line: Vec<u8>) -> Result<Turn, AuditError> {
+        if self.is_failing() {
+            return Err(AuditError::refused(io::Error::other(lock(&self.trouble).clone())));
+        }
         let mut queue = lock(&self.queue);
         if !queue.writing && !queue.slow && !self.sync {
             queue.writing = true;
             return Ok(Turn::Own(line));
         }
         if queue.waiting.lines.len() + line.len() > MAX_WAITING_BYTES {
-            return Err(AuditError(Arc::new(io::Error::from(io::ErrorKind::StorageFull))));
+            return Err(AuditError::refused(io::Error::from(io::ErrorKind::StorageFull)));
         }
         let (sender, receiver) = oneshot::channel();
         queue.waiting.lines.extend_from_slice(&line);
@@ -203,12 +270,16 @@ impl Shared {
         let (outcome, took) = self.write(line);
         let mut queue = lock(&self.queue);
         queue.slow = took > SLOW;
+        if outcome.is_err() {
+            // The thread tries again.
+            self.work.notify_one();
+        }
         if queue.waiting.callers.is_empty() {
             queue.writing = false;
         } else {
             self.hand_over(&mut queue);
         }
-        outcome.map_err(AuditError)
+        outcome
     }
 
     fn hand_over(&self, queue: &mut Queue) {
@@ -222,7 +293,7 @@ impl Shared {
             let (outcome, took) = self.write(&batch.lines);
             for caller in batch.callers {
                 // A caller that has gone away has its record all the same.
-                drop(caller.send(outcome.clone().map_err(AuditError)));
+                drop(caller.send(outcome.as_ref().copied().map_err(AuditError::again)));
             }
             lock(&self.queue).slow = took > SLOW;
         }
@@ -241,14 +312,38 @@ impl Shared {
             if queue.closed {
                 return None;
             }
-            queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = match self.is_failing() {
+                false => self.work.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                true => self.wait_and_try_again(queue),
+            };
         }
     }
 
-    fn write(&self, lines: &[u8]) -> (Result<(), Arc<dyn Error + Send + Sync>>, Duration) {
+    fn wait_and_try_again<'a>(&'a self, queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
+        let (queue, _) = self.work.wait_timeout(queue, TRY_AGAIN).unwrap_or_else(PoisonError::into_inner);
+        drop(queue);
+        let outcome = lock(&self.sink).catch_up();
+        drop(self.note(outcome));
+        lock(&self.queue)
+    }
+
+    fn write(&self, lines: &[u8]) -> (Result<(), AuditError>, Duration) {
         let begun = Instant::now();
-        let outcome = lock(&self.sink).append(lines).map_err(|error| Arc::new(error) as _);
-        (outcome, begun.elapsed())
+        let outcome = lock(&self.sink).append(lines);
+        (self.note(outcome), begun.elapsed())
+    }
+
+    /// Notes whether the file can be written.
+    fn note(&self, outcome: Result<(), io::Error>) -> Result<(), AuditError> {
+        if let Err(error) = &outcome {
+            *lock(&self.trouble) = error.to_string();
+        }
+        self.failing.store(outcome.is_err(), Ordering::Release);
+        outcome.map_err(|error| AuditError { cause: Arc::new(error), kept: true })
+    }
+
+    fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Acquire)
     }
 }
 

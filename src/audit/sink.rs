@@ -1,10 +1,11 @@
 //! The file that records are appended to.
 //!
-//! A record is a whole line. A line that a crash or a full disk has torn is ended before the next record, so it spoils
-//! itself and nothing else.
+//! A record is a whole line. What cannot be written is kept and comes before all else, from the byte where the file ends, so
+//! no record is lost or written twice while this process lives. A line that a crash has torn is ended before the next
+//! record, so it spoils itself and nothing else.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{File, Metadata, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -15,8 +16,16 @@ pub(super) struct Sink {
     path: PathBuf,
     file: File,
     sync: bool,
-    /// Whether the file ends in the middle of a line.
+    /// Whether the file ends in the middle of a line that is not ours.
     torn: bool,
+    rest: Rest,
+}
+
+/// Lines that could not be written to their end.
+#[derive(Default)]
+struct Rest {
+    lines: Vec<u8>,
+    written: usize,
 }
 
 impl Sink {
@@ -24,37 +33,59 @@ impl Sink {
     /// with the kernel, when [`Self::append`] answers.
     pub(super) fn open(path: &Path, sync: bool) -> Result<Self, io::Error> {
         let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
-        Ok(Self { torn: ends_torn(path)?, path: path.to_owned(), file, sync })
+        Ok(Self { torn: ends_torn(path)?, path: path.to_owned(), file, sync, rest: Rest::default() })
     }
 
-    /// Opens the file anew by its name, which a log rotation may have given to another file.
+    /// Opens the file anew by its name, which a log rotation may have given to another file. A line that was begun in the
+    /// old one is written whole.
     pub(super) fn reopen(&mut self) -> Result<(), io::Error> {
-        *self = Self::open(&self.path, self.sync)?;
+        let fresh = Self::open(&self.path, self.sync)?;
+        let Rest { lines, written } = std::mem::take(&mut self.rest);
+        let line = lines[..written].iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+        *self = Self { rest: Rest { lines, written: line }, ..fresh };
         Ok(())
     }
 
-    /// Appends whole lines.
+    /// Appends whole lines, after what could not be written before. If that fails, they are written the next time.
     pub(super) fn append(&mut self, lines: &[u8]) -> Result<(), io::Error> {
-        if self.torn {
-            self.write(b"\n")?;
-        }
-        self.write(lines)?;
-        if self.sync { self.sync() } else { Ok(()) }
+        self.catch_up().inspect_err(|_| self.rest.lines.extend_from_slice(lines))?;
+        let mut written = 0;
+        self.write(lines, &mut written).inspect_err(|_| self.rest = Rest { lines: lines.to_vec(), written })
     }
 
-    fn write(&mut self, mut bytes: &[u8]) -> Result<(), io::Error> {
-        while let Some(last) = bytes.last() {
-            match self.file.write(bytes) {
+    /// Writes what could not be written before.
+    pub(super) fn catch_up(&mut self) -> Result<(), io::Error> {
+        if self.torn {
+            self.file.write_all(b"\n")?;
+            self.torn = false;
+        }
+        if self.rest.lines.is_empty() {
+            return Ok(());
+        }
+        let Rest { lines, mut written } = std::mem::take(&mut self.rest);
+        self.write(&lines, &mut written).inspect_err(|_| self.rest = Rest { lines, written })
+    }
+
+    /// What the file is, and how long.
+    pub(super) fn metadata(&self) -> Result<Metadata, io::Error> {
+        self.file.metadata()
+    }
+
+    /// The open file, to be forced to the disk while others go on writing.
+    pub(super) fn file(&self) -> Result<File, io::Error> {
+        self.file.try_clone()
+    }
+
+    fn write(&mut self, lines: &[u8], written: &mut usize) -> Result<(), io::Error> {
+        while *written < lines.len() {
+            match self.file.write(&lines[*written..]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => {
-                    self.torn = bytes.get(n - 1).unwrap_or(last) != &b'\n';
-                    bytes = &bytes[n..];
-                }
+                Ok(n) => *written += n,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        if self.sync { self.sync().inspect_err(|_| *written = 0) } else { Ok(()) }
     }
 
     /// The kernel reports a failed write-back once and then forgets it, so the next success would prove nothing for
@@ -75,4 +106,51 @@ fn ends_torn(path: &Path) -> Result<bool, io::Error> {
     file.seek(SeekFrom::End(-1))?;
     file.read_exact(&mut last)?;
     Ok(last != *b"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// A sink whose file is full.
+    fn full(path: &Path) -> Sink {
+        let file = OpenOptions::new().append(true).open("/dev/full").expect("open");
+        Sink { file, ..Sink::open(path, false).expect("open") }
+    }
+
+    fn written(sink: &mut Sink, path: &Path) -> String {
+        sink.file = OpenOptions::new().append(true).open(path).expect("open");
+        sink.catch_up().expect("written");
+        fs::read_to_string(path).expect("text")
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_written_once_and_in_order_when_there_is_room() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("audit.jsonl");
+        let mut sink = full(&path);
+        for line in ["one\n", "two\nthree\n"] {
+            sink.append(line.as_bytes()).expect_err("full");
+        }
+        assert_eq!(written(&mut sink, &path), "one\ntwo\nthree\n");
+        sink.append(b"four\n").expect("written");
+        assert_eq!(written(&mut sink, &path), "one\ntwo\nthree\nfour\n");
+    }
+
+    #[test]
+    fn a_line_goes_on_where_the_file_ends_and_begins_anew_in_another_file() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("audit.jsonl");
+        let mut sink = full(&path);
+        fs::write(&path, "one\ntw").expect("written");
+        sink.rest = Rest { lines: b"one\ntwo\n".to_vec(), written: 6 };
+        assert_eq!(written(&mut sink, &path), "one\ntwo\n");
+        fs::rename(&path, directory.path().join("audit.jsonl.1")).expect("rotated");
+        sink.rest = Rest { lines: b"three\nfour\n".to_vec(), written: 8 };
+        sink.reopen().expect("open");
+        sink.catch_up().expect("written");
+        assert_eq!(fs::read_to_string(&path).expect("text"), "four\n");
+    }
 }

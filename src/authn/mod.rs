@@ -50,8 +50,7 @@ impl Authn {
     /// # Errors
     /// `UnrecognizedClientException`, `InvalidSignatureException`; else as the HSM answers.
     pub async fn identify(&self, claim: &Claim, deadline: Instant) -> Result<(Identity, Vec<Arc<Document>>), KmsError> {
-        let view = self.store.view();
-        let access_key = view.access_key(&claim.access_key_id).filter(|key| key.enabled);
+        let access_key = self.store.view().access_key(&claim.access_key_id).filter(|key| key.enabled);
         // Temporary credentials are not given out here, so whoever brings a token did not get it from us.
         let access_key = access_key.filter(|_| claim.session_token.is_none());
         let Some(access_key) = access_key else {
@@ -61,10 +60,21 @@ impl Authn {
         };
         let signing_key = self.signing_key(claim, &access_key, deadline).await?;
         claim.verify(&signing_key)?;
-        let principal = view.principal(access_key.principal.arn()).ok_or_else(unrecognized)?;
-        let identity =
-            Identity { principal: principal.record.principal.clone(), access_key_id: claim.access_key_id.clone() };
-        Ok((identity, principal.policies.clone()))
+        let identity = Identity { principal: access_key.principal.clone(), access_key_id: claim.access_key_id.clone() };
+        let policies = self.policies_of(&identity)?;
+        Ok((identity, policies))
+    }
+
+    /// The identity policies of a caller who was identified before, as they are now.
+    ///
+    /// # Errors
+    /// `UnrecognizedClientException` if their access key may not sign any more.
+    pub fn policies_of(&self, identity: &Identity) -> Result<Vec<Arc<Document>>, KmsError> {
+        let view = self.store.view();
+        let is_theirs = |key: &Arc<AccessKey>| key.enabled && key.principal == identity.principal;
+        view.access_key(&identity.access_key_id).filter(is_theirs).ok_or_else(unrecognized)?;
+        let principal = view.principal(identity.principal.arn()).ok_or_else(unrecognized)?;
+        Ok(principal.policies.clone())
     }
 
     async fn signing_key(

@@ -2,6 +2,7 @@
 //!
 //! So a command may be queued, dropped, repeated on another session or another HSM, or sent to another process.
 
+pub use crate::identity::Asker;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -329,21 +330,5 @@ impl Command {
             self,
             Self::Generate { place: Place::Token { .. }, .. } | Self::Import { place: Place::Token { .. }, .. }
         )
-    }
-}
-
-/// For whom a command is done, as far as fairness needs to know: a number made of the caller's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Asker(u64);
-
-impl Asker {
-    /// The service itself.
-    pub const SERVICE: Self = Self(0);
-
-    /// The caller of this name.
-    pub fn named(name: &str) -> Self {
-        let mut hasher = std::hash::DefaultHasher::new();
-        std::hash::Hash::hash(name, &mut hasher);
-        Self(std::hash::Hasher::finish(&hasher).max(1))
     }
 }

@@ -20,7 +20,7 @@ use crate::{
         custom_store::{ConnectionError, ConnectionState, CustomKeyStore, KeyStoreId},
     },
     kms::Kms,
-    store::ChangeError,
+    store::{ChangeError, Unrecorded},
 };
 
 /// What came of a connection: nothing yet, or that it is there, or why it failed for good.
@@ -170,11 +170,12 @@ impl Kms {
         Ok(true)
     }
 
-    async fn put(&self, key_store: &CustomKeyStore, change: impl Fn(&mut CustomKeyStore)) -> Result<(), KmsError> {
-        let changed = self.store.change_key_store(&key_store.region, key_store.id.as_str(), |stored, _| {
-            change(stored);
-            Ok::<_, std::convert::Infallible>(())
-        });
+    async fn put(&self, key_store: &CustomKeyStore, change: impl FnOnce(&mut CustomKeyStore)) -> Result<(), KmsError> {
+        let changed =
+            self.store.change_key_store(&Unrecorded, &key_store.region, key_store.id.as_str(), |stored, _| {
+                change(stored);
+                Ok::<_, std::convert::Infallible>(())
+            });
         match changed.await {
             Ok(()) | Err(ChangeError::NotFound) => Ok(()),
             Err(ChangeError::Refused(never)) => match never {},

@@ -1,11 +1,12 @@
 //! One request's view of the service. Operations reach store and HSM through it and by no other way.
 
 use std::{
-    sync::Mutex,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use serde_json::{Map, Value};
+use serde_json::Value;
+use uuid::Uuid;
 
 use crate::{
     access::{self, Caller, Resolved},
@@ -13,37 +14,54 @@ use crate::{
     arn::Realm,
     clock::{Moment, Timestamp},
     error::{Code, KmsError},
-    hsm::Asker,
+    identity::{Asker, Identity},
     key::reference::{KeyId, KeyRef},
-    kms::Kms,
+    kms::{
+        Kms,
+        record::{Notes, Record},
+    },
     policy::Resource,
     principal::Principal,
 };
 
-/// ARNs for the audit record, and ids of keys.
-type Touched = (Vec<String>, Vec<KeyId>);
-
 /// One authenticated request.
 pub struct Cx<'a> {
     pub(super) kms: &'a Kms,
+    record: &'a Record,
+    identity: &'a Identity,
     caller: Caller,
     asker: Asker,
     realm: Realm,
-    now: Timestamp,
     deadline: Instant,
-    touched: Mutex<Touched>,
-    additional: Mutex<Map<String, Value>>,
+    notes: Mutex<Notes>,
 }
 
 impl<'a> Cx<'a> {
-    pub(super) fn new(kms: &'a Kms, caller: Caller, realm: Realm, now: Timestamp, deadline: Instant) -> Self {
+    pub(super) fn new(
+        kms: &'a Kms,
+        record: &'a Record,
+        identity: &'a Identity,
+        (caller, realm): (Caller, Realm),
+        deadline: Instant,
+    ) -> Self {
         let asker = Asker::named(caller.principal.arn());
-        Self { kms, caller, asker, realm, now, deadline, touched: Mutex::default(), additional: Mutex::default() }
+        Self { kms, record, identity, caller, asker, realm, deadline, notes: Mutex::default() }
+    }
+
+    /// The same request, as if it came now: its caller is whom the access key belongs to now, with the policies that they have now.
+    ///
+    /// # Errors
+    /// `UnrecognizedClientException` if the access key may not sign any more.
+    pub(super) fn anew(&self) -> Result<Self, KmsError> {
+        let policies = self.kms.authn.policies_of(self.identity)?;
+        let caller = Caller { principal: self.caller.principal.clone(), policies };
+        let Self { kms, record, identity, deadline, .. } = *self;
+        Ok(Self::new(kms, record, identity, (caller, self.realm.clone()), deadline))
     }
 
     /// When the request came; the same through all of it.
     pub fn now(&self) -> Timestamp {
-        self.now
+        self.record.time
     }
 
     /// When the request came, and how long the deployment had run then.
@@ -51,7 +69,7 @@ impl<'a> Cx<'a> {
     /// # Errors
     /// As the store answers.
     pub async fn moment(&self) -> Result<Moment, KmsError> {
-        Ok(Moment { now: self.now, running: self.kms.running().await? })
+        Ok(Moment { now: self.now(), running: self.kms.running().await? })
     }
 
     /// When it is `date`, if nobody sets the clock.
@@ -59,7 +77,7 @@ impl<'a> Cx<'a> {
     /// # Errors
     /// As the store answers.
     pub async fn moment_at(&self, date: Timestamp) -> Result<Moment, KmsError> {
-        let left = u64::try_from(date.since_ms(self.now)).unwrap_or(0);
+        let left = u64::try_from(date.since_ms(self.now())).unwrap_or(0);
         let Moment { running, .. } = self.moment().await?.plus(Duration::from_millis(left));
         Ok(Moment { now: date, running })
     }
@@ -155,29 +173,47 @@ impl<'a> Cx<'a> {
 
     fn touch(&self, resolved: Resolved) -> Resolved {
         self.note(resolved.arn().to_owned());
-        self.touched.lock().unwrap_or_else(|e| e.into_inner()).1.push(resolved.id());
+        self.notes().keys.push(resolved.id());
         resolved
     }
 
     /// Names a key in the audit record of this request.
     pub fn note(&self, arn: String) {
-        self.touched.lock().unwrap_or_else(|e| e.into_inner()).0.push(arn);
+        self.notes().resources.push(arn);
     }
 
     /// Shows this in the audit record of this request, beside what was asked for.
     pub(super) fn note_more(&self, name: &str, value: Value) {
-        self.additional.lock().unwrap_or_else(|e| e.into_inner()).insert(name.to_owned(), value);
+        self.notes().additional.insert(name.to_owned(), value);
     }
 
-    /// What else the audit record shows.
-    pub(super) fn additional(&self) -> Value {
-        let additional = std::mem::take(&mut *self.additional.lock().unwrap_or_else(|e| e.into_inner()));
-        if additional.is_empty() { Value::Null } else { Value::Object(additional) }
+    /// What the request was about.
+    pub(super) fn into_notes(self) -> Notes {
+        self.notes.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The keys that the audit record names, by their ARNs, and those that were looked up, by their ids.
-    pub(super) fn touched(&self) -> Touched {
-        std::mem::take(&mut self.touched.lock().unwrap_or_else(|e| e.into_inner()))
+    /// What the audit record is known by.
+    pub(super) fn event_id(&self) -> Uuid {
+        self.record.event_id
+    }
+
+    /// The record of this request as one that succeeded, where `decided` is what the decision was about.
+    ///
+    /// # Errors
+    /// If it cannot be written as JSON.
+    pub(super) fn line(&self, decided: Option<&Notes>) -> Result<String, serde_json::Error> {
+        let notes = self.notes().decided(decided.cloned());
+        self.record.line(&self.kms.settings.account, &notes)
+    }
+
+    /// A change is made, or needed none: the request was about what `decided` was.
+    pub(super) fn conclude(&self, decided: Option<Notes>, is_recorded: bool) {
+        let mut notes = self.notes();
+        *notes = Notes { is_recorded: notes.is_recorded || is_recorded, ..notes.decided(decided) };
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets the caller do `action`, which is about no key.

@@ -19,6 +19,7 @@ use crate::{
         reference::KeyId,
     },
     kms::{
+        act::Act,
         cx::Cx,
         keys::{gone, random},
     },
@@ -56,9 +57,43 @@ impl Cx<'_> {
         facts: Facts<'_>,
         tokens: &[String],
     ) -> Result<Authorized, KmsError> {
+        self.open_grant_tokens(tokens).await?;
+        self.authorize_use_now(key, operation, facts)
+    }
+
+    /// The grants that tokens name.
+    ///
+    /// # Errors
+    /// As [`Self::open_grant_token`].
+    pub async fn open_grant_tokens(&self, tokens: &[String]) -> Result<Vec<Arc<Grant>>, KmsError> {
+        let mut grants = Vec::with_capacity(tokens.len());
         for token in tokens {
-            self.open_grant_token(token).await?;
+            grants.push(self.open_grant_token(token).await?);
         }
+        Ok(grants)
+    }
+
+    /// Whether a grant that was found before is still there.
+    ///
+    /// # Errors
+    /// `InvalidGrantTokenException`.
+    pub fn is_there(&self, grant: &Grant) -> Result<(), KmsError> {
+        match self.kms.store.view().grant(&grant.region, grant.key, grant.id) {
+            Some(_) => Ok(()),
+            None => Err(KmsError::bare(Code::InvalidGrantTokenException)),
+        }
+    }
+
+    /// As [`Self::authorize_use`], once the tokens have been opened.
+    ///
+    /// # Errors
+    /// `AccessDeniedException`.
+    pub fn authorize_use_now(
+        &self,
+        key: Resolved,
+        operation: GrantOperation,
+        facts: Facts<'_>,
+    ) -> Result<Authorized, KmsError> {
         let (view, region, id) = (self.kms.store.view(), &self.realm().region, key.id());
         let (caller, request) = (&self.caller().principal, (operation, facts));
         let find = |wanted: &dyn Fn(&Grant) -> bool| view.grant_for(region, id, caller, request, wanted);
@@ -80,19 +115,31 @@ impl Cx<'_> {
         key.authorize_retirement(self.caller(), grant)
     }
 
-    /// Makes a grant; where the key has one of these terms and this name, that one is meant.
+    /// Makes a grant of the key that `may` authorizes; where the key has one of these terms and this name, that one is meant.
     ///
     /// # Errors
-    /// `LimitExceededException`, `NotFoundException` if the key is gone; else as HSM and store answer.
-    pub async fn create_grant(&self, key: &Authorized, terms: Terms) -> Result<NewGrant, KmsError> {
+    /// What `may` refuses; `LimitExceededException`, `NotFoundException` if the key is gone; else as HSM and store answer.
+    pub async fn create_grant(
+        &self,
+        may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,
+        key: &Authorized,
+        terms: Terms,
+    ) -> Result<NewGrant, KmsError> {
         let (region, issuer) = (self.realm().region.clone(), self.caller().principal.account().clone());
         let id = GrantId(random()?);
-        let grant = Grant { id, key: key.key().id, region, terms, created: self.now(), issuer };
+        let grant = Grant { id, key: key.id(), region, terms, created: self.now(), issuer };
         // Sealed first: a grant is not left behind without an answer because the HSM is away.
-        let token = self.seal_grant_token(grant.key, id).await?;
-        match self.kms.store.insert_grant(&grant, MAX_GRANTS_PER_KEY).await.map_err(failure::store)? {
+        let (token, act) = (self.seal_grant_token(grant.key, id).await?, Act::of(self));
+        let judge = || {
+            act.decide(|cx| {
+                cx.note_grant(id);
+                may(cx).map(drop)
+            })
+        };
+        let made = self.kms.store.insert_grant(&act, &grant, MAX_GRANTS_PER_KEY, judge).await;
+        match made.map_err(|error| failure::change(error, || gone(key)))? {
             GrantInsert::Done => {
-                self.note_grant(id);
+                act.conclude();
                 Ok(NewGrant { id, token })
             }
             GrantInsert::There(id) => {
@@ -108,15 +155,32 @@ impl Cx<'_> {
         }
     }
 
-    /// Deletes a grant of `key`.
+    /// Deletes a grant of the key that `may` authorizes.
     ///
     /// # Errors
-    /// `NotFoundException` if it is gone; else as the store answers.
-    pub async fn delete_grant(&self, _of: &Authorized, grant: &Grant) -> Result<(), KmsError> {
-        self.note_grant(grant.id);
-        match self.kms.store.delete_grant(grant).await.map_err(failure::store)? {
-            true => Ok(()),
-            false => Err(no_such_grant(grant.id)),
+    /// What `may` refuses; `NotFoundException` if the grant is gone; else as the store answers.
+    pub async fn delete_grant(
+        &self,
+        may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,
+        grant: &Grant,
+    ) -> Result<(), KmsError> {
+        let act = Act::of(self);
+        let judge = || {
+            act.decide(|cx| {
+                cx.note_grant(grant.id);
+                may(cx).map(drop)
+            })
+        };
+        let deleted = self.kms.store.delete_grant(&act, grant, judge).await;
+        match deleted.map_err(|error| failure::change(error, || no_such_grant(grant.id)))? {
+            true => {
+                act.conclude();
+                Ok(())
+            }
+            false => {
+                self.note_grant(grant.id);
+                Err(no_such_grant(grant.id))
+            }
         }
     }
 

@@ -25,8 +25,8 @@ use crate::{
         spec::KeySpec,
         state::{Demand, KeyState},
     },
-    kms::{Kms, cx::Cx, multi_region::not_primary, sealing::mismatch},
-    store::{ChangeError, Family, Intent},
+    kms::{Kms, act::Act, cx::Cx, multi_region::not_primary, sealing::mismatch},
+    store::{Actor, ChangeError, Family, Intent},
 };
 
 /// How long a token and its wrapping key can be used (AWS KMS: GetParametersForImport).
@@ -100,21 +100,22 @@ impl Cx<'_> {
         }
     }
 
-    /// Takes material into `key`; answers its name.
+    /// Takes material into the key that `may` authorizes; answers its name.
     ///
     /// # Errors
-    /// `InvalidCiphertextException` if it does not unwrap, `IncorrectKeyMaterialException` if it is not of the key spec, not
+    /// What `may` refuses; `InvalidCiphertextException` if it does not unwrap, `IncorrectKeyMaterialException` if it is not of the key spec, not
     /// what was imported before or not as new as it should be; `KMSInvalidStateException` if other new material waits already;
     /// else as HSM and store answer.
     pub async fn import_material(
         &self,
-        key: &Authorized,
+        may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,
         token: ImportToken,
         blob: Vec<u8>,
         arrival: &Arrival,
     ) -> Result<MaterialId, KmsError> {
+        let key = may(self)?;
         let Key { spec, usage, id, .. } = *key.key();
-        let place = self.kms.place(key.key()).await?;
+        let place = self.kms.place(self.asker(), key.key()).await?;
         let (carrier, algorithm) = (Arc::new(token.carrier), token.algorithm);
         let command = Command::Import { carrier, algorithm, blob, spec, usage, place };
         let deadline = Instant::now() + self.kms.settings.generation_deadline;
@@ -128,7 +129,7 @@ impl Cx<'_> {
         let name = material_name(id, &fingerprint);
         let material = Arc::new(Material { id: name, ..material });
         let take_in = |own: &mut Key, relatives: &mut Family| take_in(own, relatives, &material, arrival, key.arn());
-        let taken_in = self.change_family(key, Demand::Import, take_in).await;
+        let taken_in = self.change_family(may, Demand::Import, take_in).await;
         match (&taken_in, place) {
             // If the store cannot say, the object may be the key's all the same; the intent has the task look, when it is known.
             (Err(refused), Place::Token { .. }) if refused.code != Code::DependencyTimeoutException => {
@@ -139,15 +140,16 @@ impl Cx<'_> {
         taken_in.map(|_| name)
     }
 
-    /// Takes the current material, or the one of that name, out of `key` and destroys it; answers its name.
+    /// Takes the current material, or the one of that name, out of the key that `may` authorizes and destroys it; answers its name.
     ///
     /// # Errors
-    /// `NotFoundException` if the key never had that material; else as HSM and store answer.
+    /// What `may` refuses; `NotFoundException` if the key never had that material; else as HSM and store answer.
     pub async fn delete_material(
         &self,
-        key: &Authorized,
+        may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,
         name: Option<MaterialId>,
     ) -> Result<Option<MaterialId>, KmsError> {
+        let (key, act) = (may(self)?, Act::of(self));
         let known = |name: &MaterialId| key.key().all_generations().any(|generation| generation.id == *name);
         if name.is_some_and(|name| !known(&name)) {
             return Err(KmsError::new(Code::NotFoundException, "The key has no such key material."));
@@ -155,52 +157,63 @@ impl Cx<'_> {
         let Some(name) = name.or_else(|| key.key().generations.last().map(|current| current.id)) else {
             return Ok(None);
         };
-        self.kms.remove_material(key.key(), name, |_| true).await?;
+        let must = |_: &Key| act.decide(may).map(|_| true);
+        self.kms.remove_material(&act, key.key(), name, must).await?;
+        act.conclude();
         Ok(Some(name))
     }
 }
 
 impl Kms {
-    /// Takes imported material out of `key`, if it is there and `must` holds of the key when it is done, and destroys what the
+    /// Takes imported material out of `key`, if it is there and `must` says yes of the key as it is then, and destroys what the
     /// HSM has of it; whether it was. That it is meant is stored first, so that a crash leaves no object without its key.
     ///
     /// # Errors
-    /// As HSM and store answer.
+    /// What `must` refuses; as HSM and store answer.
     pub async fn remove_material(
         &self,
+        actor: &impl Actor,
         key: &Key,
         name: MaterialId,
-        must: impl Fn(&Key) -> bool,
+        must: impl FnOnce(&Key) -> Result<bool, KmsError>,
     ) -> Result<bool, KmsError> {
         let Some(material) = key.material(name).map(Arc::clone) else { return Ok(false) };
         let intent = self.intent_to_destroy(key, &material).await?;
         if let Some(intent) = &intent {
-            self.store.intend(intent).await.map_err(failure::store)?;
+            self.store.intend(actor.asker(), intent).await.map_err(failure::store)?;
         }
-        let taken = self.store.change_family(&key.region, key.id, |family| {
-            if !family.get(&key.region).is_some_and(&must) {
-                return Err(());
+        let taken = self.store.change_family(actor, &key.region, key.id, |family| {
+            let own = family.get(&key.region).ok_or(None)?;
+            if !must(own).map_err(Some)? {
+                return Err(None);
             }
-            let waits = key.pending.as_ref().is_some_and(|pending| pending.id == name);
-            // What waits for rotation is given up everywhere if the primary key gives it up.
-            let goes = |one: &&mut Key| one.region == key.region || waits && key.is_primary();
-            for one in family.values_mut().filter(goes) {
-                let pending = one.pending.clone();
-                one.take_material(name);
-                // A replica goes on to wait for what its primary key has.
-                one.pending = one.pending.take().or(pending.filter(|_| !key.is_primary()));
-            }
+            take_out(family, key, name);
             Ok(())
         });
-        match (taken.await, intent) {
-            (Ok(_), Some(intent)) => self.abandon(&intent).await.map(|()| true),
-            (Ok(_), None) => self.destroy(&self.hsm_of(key)?, material).await.map(|()| true),
-            (Err(ChangeError::Store(error)), _) => Err(failure::store(error)),
-            (Err(ChangeError::Refused(()) | ChangeError::NotFound), Some(intent)) => {
-                self.store.forget_intent(&intent).await.map_err(failure::store)?;
-                Ok(false)
+        let refused = match taken.await {
+            Ok(_) => {
+                self.destroy_removed(key, material, intent).await;
+                return Ok(true);
             }
-            (Err(ChangeError::Refused(()) | ChangeError::NotFound), None) => Ok(false),
+            Err(ChangeError::Store(error)) => return Err(failure::store(error)),
+            Err(ChangeError::Refused(refused)) => refused,
+            Err(ChangeError::NotFound) => None,
+        };
+        if let Some(intent) = intent {
+            self.store.forget_intent(&intent).await.map_err(failure::store)?;
+        }
+        refused.map_or(Ok(false), Err)
+    }
+
+    /// Destroys what the HSM has of material that no key has any more. If that cannot be done now, the intent has a task do it.
+    async fn destroy_removed(&self, key: &Key, material: Arc<Material>, intent: Option<Intent>) {
+        let destroyed = match (intent, self.hsm_of(key)) {
+            (Some(intent), _) => self.abandon(&intent).await,
+            (None, Ok(hsm)) => self.destroy(&hsm, material).await,
+            (None, Err(error)) => Err(error),
+        };
+        if let Err(error) = destroyed {
+            tracing::warn!(key = %key.id, cause = ?error.cause(), "removed key material is not destroyed yet");
         }
     }
 
@@ -210,6 +223,18 @@ impl Kms {
         let made = self.running().await?;
         let (region, key_store) = (key.region.clone(), key.custom_key_store.clone());
         Ok(Some(Intent { region, key: key.id, spec: key.spec, cka_id, key_store, made }))
+    }
+}
+
+/// Takes material out of a key; what waits for rotation is given up everywhere if the primary key gives it up.
+fn take_out(family: &mut Family, key: &Key, name: MaterialId) {
+    let waits = key.pending.as_ref().is_some_and(|pending| pending.id == name);
+    let goes = |one: &&mut Key| one.region == key.region || waits && key.is_primary();
+    for one in family.values_mut().filter(goes) {
+        let pending = one.pending.clone();
+        one.take_material(name);
+        // A replica goes on to wait for what its primary key has.
+        one.pending = one.pending.take().or(pending.filter(|_| !key.is_primary()));
     }
 }
 

@@ -8,9 +8,9 @@ use crate::{
     failure,
     hsm::Cluster,
     key::custom_store::{ConnectionState, CustomKeyStore, KeyStoreId},
-    kms::cx::Cx,
+    kms::{act::Act, cx::Cx},
     secret::SecretText,
-    store::{Around, ChangeError},
+    store::Around,
 };
 
 /// Custom key stores of one region (AWS KMS: "Resource quotas").
@@ -51,13 +51,14 @@ impl Cx<'_> {
         self.kms.store.view().key_stores_after(&self.realm().region, after, n)
     }
 
-    /// Makes a custom key store, which is not connected.
+    /// Makes a custom key store, which is not connected, if `may` lets the caller.
     ///
     /// # Errors
-    /// `CustomKeyStoreNameInUseException`, `LimitExceededException`, and of the cluster; else as HSM and
+    /// What `may` refuses; `CustomKeyStoreNameInUseException`, `LimitExceededException`, and of the cluster; else as HSM and
     /// store answer.
     pub async fn create_key_store(
         &self,
+        may: impl Fn(&Cx<'_>) -> Result<(), KmsError>,
         name: String,
         cluster: String,
         trust_anchor: String,
@@ -78,42 +79,59 @@ impl Cx<'_> {
             connection: 0,
             created: self.now(),
         };
+        let act = Act::of(self);
         let judge = |around: &Around| {
+            act.decide(may)?;
             name_is_free(&key_store.region, &key_store.name, around)?;
             cluster_is_free(&key_store.cluster, around)?;
             there_is_room(&key_store.region, around)
         };
-        self.kms.store.insert_key_store(&key_store, judge).await.map_err(refused)?;
+        let made = self.kms.store.insert_key_store(&act, &key_store, judge).await;
+        made.map_err(|error| failure::change(error, not_found))?;
+        act.conclude();
         Ok(id)
     }
 
-    /// Asks for the connection of a custom key store; it comes about later.
+    /// Asks for the connection of a custom key store, if `may` lets the caller; it comes about later.
     ///
     /// # Errors
-    /// `CustomKeyStoreInvalidStateException`, and of the cluster; else as the store answers.
-    pub async fn connect_key_store(&self, id: &str) -> Result<(), KmsError> {
+    /// What `may` refuses; `CustomKeyStoreInvalidStateException`, and of the cluster; else as the store answers.
+    pub async fn connect_key_store(
+        &self,
+        may: impl Fn(&Cx<'_>) -> Result<(), KmsError>,
+        id: &str,
+    ) -> Result<(), KmsError> {
         let key_store = self.key_store(id)?;
         CustomKeyStore::clone(&key_store).connect()?;
         if !key_store.is_wanted() {
             self.cluster(&key_store.cluster).await?;
         }
-        self.change_key_store(id, |key_store, _| key_store.connect()).await
+        self.change_key_store(may, id, |key_store, _| key_store.connect()).await
     }
 
-    /// Asks for the end of a connection; it comes about later, but from now on no key of it is used.
+    /// Asks for the end of a connection, if `may` lets the caller; it comes about later, but from now on no key of it is used.
     ///
     /// # Errors
-    /// `CustomKeyStoreInvalidStateException`; else as the store answers.
-    pub async fn disconnect_key_store(&self, id: &str) -> Result<(), KmsError> {
-        self.change_key_store(id, |key_store, _| key_store.disconnect()).await
+    /// What `may` refuses; `CustomKeyStoreInvalidStateException`; else as the store answers.
+    pub async fn disconnect_key_store(
+        &self,
+        may: impl Fn(&Cx<'_>) -> Result<(), KmsError>,
+        id: &str,
+    ) -> Result<(), KmsError> {
+        self.change_key_store(may, id, |key_store, _| key_store.disconnect()).await
     }
 
-    /// Changes a custom key store. All but the name can be changed only while it is not connected.
+    /// Changes a custom key store, if `may` lets the caller. All but the name can be changed only while it is not connected.
     ///
     /// # Errors
-    /// `CustomKeyStoreInvalidStateException`, `CustomKeyStoreNameInUseException`, and of the cluster and
+    /// What `may` refuses; `CustomKeyStoreInvalidStateException`, `CustomKeyStoreNameInUseException`, and of the cluster and
     /// `CloudHsmClusterNotRelatedException`; else as HSM and store answer.
-    pub async fn update_key_store(&self, id: &str, update: KeyStoreUpdate) -> Result<(), KmsError> {
+    pub async fn update_key_store(
+        &self,
+        may: impl Fn(&Cx<'_>) -> Result<(), KmsError>,
+        id: &str,
+        update: KeyStoreUpdate,
+    ) -> Result<(), KmsError> {
         let KeyStoreUpdate { name, password, cluster } = update;
         let key_store = self.key_store(id)?;
         let needs_rest = password.is_some() || cluster.is_some();
@@ -128,7 +146,7 @@ impl Cx<'_> {
             Some(password) => Some(self.kms.vault.seal_password(id, password, self.deadline()).await?),
             None => None,
         };
-        self.change_key_store(id, |key_store, around| {
+        self.change_key_store(may, id, |key_store, around| {
             if needs_rest {
                 key_store.demand(ConnectionState::Disconnected)?;
             }
@@ -146,27 +164,45 @@ impl Cx<'_> {
         .await
     }
 
-    /// Deletes a custom key store.
+    /// Deletes a custom key store, if `may` lets the caller.
     ///
     /// # Errors
-    /// `CustomKeyStoreInvalidStateException`, `CustomKeyStoreHasCMKsException`; else as the store answers.
-    pub async fn delete_key_store(&self, id: &str) -> Result<(), KmsError> {
+    /// What `may` refuses; `CustomKeyStoreInvalidStateException`, `CustomKeyStoreHasCMKsException`; else as the store answers.
+    pub async fn delete_key_store(
+        &self,
+        may: impl Fn(&Cx<'_>) -> Result<(), KmsError>,
+        id: &str,
+    ) -> Result<(), KmsError> {
+        let act = Act::of(self);
         let judge = |key_store: &CustomKeyStore, around: &Around| {
+            act.decide(may)?;
             key_store.demand(ConnectionState::Disconnected)?;
             match around.has_keys {
                 false => Ok(()),
                 true => Err(KmsError::new(Code::CustomKeyStoreHasCMKsException, format!("{id} has KMS keys."))),
             }
         };
-        self.kms.store.delete_key_store(&self.realm().region, id, judge).await.map_err(refused)
+        let deleted = self.kms.store.delete_key_store(&act, &self.realm().region, id, judge).await;
+        deleted.map_err(|error| failure::change(error, not_found))?;
+        act.conclude();
+        Ok(())
     }
 
     async fn change_key_store(
         &self,
+        may: impl Fn(&Cx<'_>) -> Result<(), KmsError>,
         id: &str,
         change: impl FnOnce(&mut CustomKeyStore, &Around) -> Result<(), KmsError>,
     ) -> Result<(), KmsError> {
-        self.kms.store.change_key_store(&self.realm().region, id, change).await.map_err(refused)
+        let act = Act::of(self);
+        let decided = |key_store: &mut CustomKeyStore, around: &Around| {
+            act.decide(may)?;
+            change(key_store, around)
+        };
+        let changed = self.kms.store.change_key_store(&act, &self.realm().region, id, decided).await;
+        changed.map_err(|error| failure::change(error, not_found))?;
+        act.conclude();
+        Ok(())
     }
 
     /// Sees that the configuration knows the cluster, that it is there, and that it can hold keys.
@@ -236,12 +272,4 @@ fn there_is_room(region: &str, around: &Around) -> Result<(), KmsError> {
 
 fn not_found() -> KmsError {
     KmsError::bare(Code::CustomKeyStoreNotFoundException)
-}
-
-fn refused(error: ChangeError<KmsError>) -> KmsError {
-    match error {
-        ChangeError::Refused(error) => error,
-        ChangeError::NotFound => not_found(),
-        ChangeError::Store(error) => failure::store(error),
-    }
 }

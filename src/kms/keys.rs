@@ -1,4 +1,5 @@
-//! What operations ask of the store. Changes take an [`Authorized`] key: no permission, no change.
+//! What operations ask of the store. Changes take the decision that allows them, which is made in their transaction: see
+//! [`Act`].
 
 use std::{sync::Arc, time::Instant};
 
@@ -6,7 +7,8 @@ use crate::{
     access::{Authorized, KeyEntry},
     error::{Code, KmsError},
     failure,
-    hsm::{Answer, Asker, Command, Hsm, Place},
+    hsm::{Answer, Command, Hsm, Place},
+    identity::Asker,
     key::{
         Alias, Key, Origin,
         material::{Material, MaterialId},
@@ -14,19 +16,25 @@ use crate::{
         spec::{KeySpec, KeyUsage},
         state::Demand,
     },
-    kms::{KeyStoreKind, Kms, cx::Cx, sealing::mismatch},
-    store::{AliasInsert, AliasMove, ChangeError, Family, Intent},
+    kms::{KeyStoreKind, Kms, act::Act, cx::Cx, sealing::mismatch},
+    store::{Actor, AliasInsert, AliasMove, AliasName, ChangeError, Family, Intent},
 };
 
 /// Aliases that one key can have (AWS KMS: "Resource quotas").
 const MAX_ALIASES_PER_KEY: usize = 50;
 
 impl Kms {
-    /// Makes material for `key` in its HSM, on behalf of `asker`, and stores the key with it.
+    /// Makes material for `key` in its HSM, on behalf of `actor`, and stores the key with it, if `judge` still lets it.
     ///
     /// # Errors
-    /// `UnsupportedOperationException` if the HSM cannot do what the key spec needs; else as HSM and store answer.
-    pub(super) async fn make_key(&self, asker: Asker, mut key: Key) -> Result<Key, KmsError> {
+    /// What `judge` refuses; `UnsupportedOperationException` if the HSM cannot do what the key spec needs; else as HSM and
+    /// store answer.
+    pub(super) async fn make_key(
+        &self,
+        actor: &impl Actor,
+        mut key: Key,
+        judge: impl FnOnce() -> Result<(), KmsError>,
+    ) -> Result<Key, KmsError> {
         let (spec, usage, hsm) = (key.spec, key.usage, self.hsm_of(&key)?);
         // What is imported is wrapped, if only to be put where it is kept.
         let comes_in = key.origin != Origin::External || hsm.wraps(spec, usage);
@@ -35,12 +43,21 @@ impl Kms {
             return Err(KmsError::new(Code::UnsupportedOperationException, text));
         }
         if key.origin != Origin::External {
-            let place = self.place(&key).await?;
-            let material = self.generate(asker, &hsm, spec, usage, place).await?;
+            let place = self.place(actor.asker(), &key).await?;
+            let material = self.generate(actor.asker(), &hsm, spec, usage, place).await?;
             key.put_first(material.found_by(key.custom_key_store.as_ref()));
         }
-        self.store.insert_key(&key).await.map_err(failure::store)?;
-        Ok(key)
+        match self.store.insert_key(actor, &key, judge).await {
+            Ok(()) => Ok(key),
+            Err(ChangeError::Refused(refused)) => {
+                for material in key.materials {
+                    self.undo(&hsm, material).await;
+                }
+                Err(refused)
+            }
+            Err(ChangeError::NotFound) => Err(KmsError::internal("a new key was not found")),
+            Err(ChangeError::Store(error)) => Err(failure::store(error)),
+        }
     }
 
     /// Material of a spec, made in `hsm`.
@@ -62,7 +79,7 @@ impl Kms {
 
     /// Where the key's material goes. An object on an HSM is meant before it is made, so that one whose key was never
     /// stored can be told from one that is somebody else's.
-    pub(super) async fn place(&self, key: &Key) -> Result<Place, KmsError> {
+    pub(super) async fn place(&self, asker: Asker, key: &Key) -> Result<Place, KmsError> {
         // What an HSM does not wrap stays in it, whatever the key store is; and so does what is in a custom one.
         let wrapped = self.settings.keeping == KeyStoreKind::Wrapped && key.custom_key_store.is_none();
         if wrapped && self.hsm.wraps(key.spec, key.usage) {
@@ -71,7 +88,7 @@ impl Kms {
         let (cka_id, made) = (random()?, self.running().await?);
         let (region, key_store) = (key.region.clone(), key.custom_key_store.clone());
         let intent = Intent { region, key: key.id, spec: key.spec, cka_id, key_store, made };
-        self.store.intend(&intent).await.map_err(failure::store)?;
+        self.store.intend(asker, &intent).await.map_err(failure::store)?;
         Ok(Place::Token { cka_id })
     }
 }
@@ -89,30 +106,44 @@ pub(super) fn random_material_id() -> Result<MaterialId, KmsError> {
 }
 
 impl Cx<'_> {
-    /// Makes a key. The caller has been authorized for CreateKey, which is about no key yet.
+    /// Makes a key, if `may` lets the caller.
     ///
     /// # Errors
-    /// `UnsupportedOperationException` if the HSM cannot do what the key spec needs; else as HSM and store answer.
-    pub async fn create_key(&self, key: Key) -> Result<Key, KmsError> {
-        self.kms.make_key(self.asker(), key).await
+    /// What `may` refuses; `UnsupportedOperationException` if the HSM cannot do what the key spec needs; else as HSM and
+    /// store answer.
+    pub async fn create_key(&self, may: impl Fn(&Cx<'_>) -> Result<(), KmsError>, key: Key) -> Result<Key, KmsError> {
+        let (act, arn) = (Act::of(self), key.arn(self.realm()));
+        let judge = || {
+            act.decide(|cx| {
+                cx.note(arn);
+                may(cx)
+            })
+        };
+        let key = self.kms.make_key(&act, key, judge).await?;
+        act.conclude();
+        Ok(key)
     }
 
-    /// Changes a key as `change` says, if its state at that moment meets `demand`; answers what it is then.
+    /// Changes a key as `change` says, if `may` lets the caller and its state meets `demand`; answers what it is then.
     ///
     /// # Errors
-    /// As the state table and `change` say; `NotFoundException` if the key is gone; else as the store answers.
+    /// What `may` and `change` refuse, and the state table; `NotFoundException` if the key is gone; else as the store answers.
     pub async fn change(
         &self,
-        key: &Authorized,
+        may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,
         demand: Demand,
-        change: impl Fn(&mut Key) -> Result<(), KmsError>,
+        change: impl FnOnce(&mut Key) -> Result<(), KmsError>,
     ) -> Result<Key, KmsError> {
+        let (key, act) = (may(self)?, Act::of(self));
         let guarded = |stored: &mut Key| {
+            let key = act.decide(&may)?;
             stored.state.check(demand, key.arn())?;
             change(stored)
         };
-        let changed = self.kms.store.change_key(&self.realm().region, key.key().id, guarded).await;
-        changed.map_err(|error| refused(error, key))
+        let changed = self.kms.store.change_key(&act, &self.realm().region, key.id(), guarded).await;
+        let changed = changed.map_err(|error| failure::change(error, || gone(&key)))?;
+        act.conclude();
+        Ok(changed)
     }
 
     /// Changes a key and, beside it, its relatives in other regions, as `change` says, all or none; answers all of them. The
@@ -122,61 +153,93 @@ impl Cx<'_> {
     /// As [`Self::change`].
     pub async fn change_family(
         &self,
-        key: &Authorized,
+        may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,
         demand: Demand,
-        change: impl Fn(&mut Key, &mut Family) -> Result<(), KmsError>,
+        change: impl FnOnce(&mut Key, &mut Family) -> Result<(), KmsError>,
     ) -> Result<Family, KmsError> {
-        let region = &self.realm().region;
-        let changed = self.kms.store.change_family(region, key.key().id, |family| {
-            let mut own = family.remove(region).ok_or_else(|| gone(key))?;
+        let (key, act, region) = (may(self)?, Act::of(self), &self.realm().region);
+        let guarded = |family: &mut Family| {
+            let key = act.decide(&may)?;
+            let mut own = family.remove(region).ok_or_else(|| gone(&key))?;
             own.state.check(demand, key.arn())?;
             change(&mut own, family)?;
             family.insert(region.clone(), own);
             Ok(())
-        });
-        changed.await.map_err(|error| refused(error, key))
+        };
+        let changed = self.kms.store.change_family(&act, region, key.id(), guarded).await;
+        let changed = changed.map_err(|error| failure::change(error, || gone(&key)))?;
+        act.conclude();
+        Ok(changed)
     }
 
-    /// Gives `key` the alias `name`.
+    /// Gives the key that `may` authorizes the alias `name`.
     ///
     /// # Errors
-    /// `AlreadyExistsException`, `LimitExceededException`; else as the store answers.
-    pub async fn create_alias(&self, key: &Authorized, name: String) -> Result<(), KmsError> {
-        let region = self.realm().region.clone();
-        let alias = Alias { name, region, target: key.key().id, created: self.now(), updated: self.now() };
-        match self.kms.store.insert_alias(&alias, MAX_ALIASES_PER_KEY).await.map_err(failure::store)? {
-            AliasInsert::Done => Ok(()),
+    /// What `may` refuses; `AlreadyExistsException`, `LimitExceededException`; else as the store answers.
+    pub async fn create_alias(
+        &self,
+        may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,
+        name: String,
+    ) -> Result<(), KmsError> {
+        let (key, act, region) = (may(self)?, Act::of(self), self.realm().region.clone());
+        let alias = Alias { name, region, target: key.id(), created: self.now(), updated: self.now() };
+        let judge = || act.decide(&may).map(drop);
+        let made = self.kms.store.insert_alias(&act, &alias, MAX_ALIASES_PER_KEY, judge).await;
+        match made.map_err(|error| failure::change(error, || gone(&key)))? {
+            AliasInsert::Done => {
+                act.conclude();
+                Ok(())
+            }
             AliasInsert::NameTaken => {
                 let text = format!("An alias with the name {} already exists", self.realm().arn(&alias.name));
                 Err(KmsError::new(Code::AlreadyExistsException, text))
             }
-            AliasInsert::TooMany => Err(too_many_aliases(key)),
-            AliasInsert::TargetGone => Err(gone(key)),
+            AliasInsert::TooMany => Err(too_many_aliases(&key)),
+            AliasInsert::TargetGone => Err(gone(&key)),
         }
     }
 
-    /// Points the alias `name` at `key`.
+    /// Points the alias `name` at the key that `may` authorizes.
     ///
     /// # Errors
-    /// `NotFoundException`, `LimitExceededException`; else as the store answers.
-    pub async fn move_alias(&self, key: &Authorized, name: &str) -> Result<(), KmsError> {
-        let (region, id) = (&self.realm().region, key.key().id);
-        let moved = self.kms.store.move_alias(region, name, id, self.now(), MAX_ALIASES_PER_KEY).await;
-        match moved.map_err(failure::store)? {
-            AliasMove::Done => Ok(()),
+    /// What `may` refuses; `NotFoundException`, `LimitExceededException`; else as the store answers.
+    pub async fn move_alias(
+        &self,
+        may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,
+        name: &str,
+    ) -> Result<(), KmsError> {
+        let (key, act, region) = (may(self)?, Act::of(self), &self.realm().region);
+        let (alias, target) = (AliasName { region, name }, (key.id(), self.now()));
+        let judge = || act.decide(&may).map(drop);
+        let moved = self.kms.store.move_alias(&act, alias, target, MAX_ALIASES_PER_KEY, judge).await;
+        match moved.map_err(|error| failure::change(error, || gone(&key)))? {
+            AliasMove::Done => {
+                act.conclude();
+                Ok(())
+            }
             AliasMove::NotFound => Err(self.no_such_alias(name)),
-            AliasMove::TooMany => Err(too_many_aliases(key)),
-            AliasMove::TargetGone => Err(gone(key)),
+            AliasMove::TooMany => Err(too_many_aliases(&key)),
+            AliasMove::TargetGone => Err(gone(&key)),
         }
     }
 
-    /// Takes the alias `name` from the key it names.
+    /// Takes the alias `name` from the key it names, which `may` authorizes.
     ///
     /// # Errors
-    /// `NotFoundException` if it is gone; else as the store answers.
-    pub async fn delete_alias(&self, _names: &Authorized, name: &str) -> Result<(), KmsError> {
-        match self.kms.store.delete_alias(&self.realm().region, name).await.map_err(failure::store)? {
-            true => Ok(()),
+    /// What `may` refuses; `NotFoundException` if it is gone; else as the store answers.
+    pub async fn delete_alias(
+        &self,
+        may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,
+        name: &str,
+    ) -> Result<(), KmsError> {
+        let (key, act, region) = (may(self)?, Act::of(self), &self.realm().region);
+        let judge = || act.decide(&may).map(drop);
+        let deleted = self.kms.store.delete_alias(&act, AliasName { region, name }, judge).await;
+        match deleted.map_err(|error| failure::change(error, || gone(&key)))? {
+            true => {
+                act.conclude();
+                Ok(())
+            }
             false => Err(self.no_such_alias(name)),
         }
     }
@@ -189,14 +252,6 @@ impl Cx<'_> {
     /// The next `n` aliases of the realm, or of one key, by name. The caller has been authorized for ListAliases.
     pub fn aliases_after(&self, target: Option<KeyId>, after: Option<&str>, n: usize) -> Vec<Arc<Alias>> {
         self.kms.store.view().aliases_after(&self.realm().region, target, after, n)
-    }
-}
-
-fn refused(error: ChangeError<KmsError>, key: &Authorized) -> KmsError {
-    match error {
-        ChangeError::Refused(error) => error,
-        ChangeError::NotFound => gone(key),
-        ChangeError::Store(error) => failure::store(error),
     }
 }
 

@@ -2,11 +2,13 @@
 //!
 //! [`Kms::perform`] is the only road, and it is the same for every operation: syntax → operation → signature →
 //! freshness of the view → the operation → audit record → answer. An operation adds no authentication, no audit and no
-//! metrics, and cannot leave them out.
+//! metrics, and cannot leave them out. The record of a change is stored with the change, and comes to the trail from there.
 
+mod act;
 pub mod admin;
 mod connections;
 pub mod cx;
+mod delivery;
 mod granting;
 pub mod importing;
 mod invocations;
@@ -43,13 +45,15 @@ use crate::{
     error::{Code, KmsError},
     failure,
     hsm::{Clusters, Hsm},
+    identity::Identity,
     metrics::Metrics,
-    operations::{self, Body, Entry, json::Json},
+    operations::{Body, json::Json},
     sigv4::{self, Received},
-    store::Store,
+    store::{NewRecord, Store},
 };
 use connections::Connections;
 use cx::Cx;
+use delivery::Delivery;
 use invocations::Invocations;
 use padding::PaddingFailures;
 use pulse::Pulse;
@@ -111,7 +115,8 @@ pub struct Kms {
     store: Store,
     hsm: Hsm,
     connections: Connections,
-    trail: Trail,
+    trail: Arc<Trail>,
+    delivery: Delivery,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     authn: Authn,
@@ -160,7 +165,8 @@ impl Kms {
             connections: Connections::new(clusters),
             store,
             hsm,
-            trail,
+            trail: Arc::new(trail),
+            delivery: Delivery::default(),
             clock,
         }
     }
@@ -170,39 +176,39 @@ impl Kms {
         self.clock.now()
     }
 
-    /// Does what `call` asks for, if the caller may, and writes it down.
+    /// Does what `call` asks for, if the caller may, and writes it down. Nothing is begun while nothing can be written down.
     pub async fn perform(&self, call: Call) -> Reply {
         let began = Instant::now();
-        let request_id = Uuid::new_v4();
-        let mut record = Record::new(request_id, self.now());
         let Call { head, body, source_ip } = call;
-        record.operation = operation(&head);
-        let outcome = match body {
-            Ok(body) => self.attempt(&head, &body, began, &mut record).await,
-            Err(error) => Err(error),
+        let mut record = Record::new(self.now(), &head, source_ip);
+        let outcome = match (self.trail.trouble(), body) {
+            (Some(trouble), _) => Err(failure::not_writable(trouble)),
+            (None, Ok(body)) => {
+                let outcome = self.attempt(&head, &body, began, &mut record).await;
+                self.write_down(&record, outcome).await
+            }
+            (None, Err(error)) => self.write_down(&record, Err(error)).await,
         };
-        let outcome = self.write_down(&head, &source_ip, &record, outcome).await;
         if outcome.is_ok() {
             self.uses.note(&record);
         }
         let result = outcome.as_ref().map_or_else(|error| error.code.as_str(), |_| "Success");
         self.metrics.observe_call(record.operation_name(), result, began.elapsed().as_secs_f64());
-        Reply { request_id, outcome }
+        Reply { request_id: record.request_id, outcome }
     }
 
     async fn attempt(&self, head: &Parts, bytes: &Body, began: Instant, record: &mut Record) -> Result<Body, KmsError> {
         let body = Json::object(bytes)?;
         let entry = record.operation.ok_or_else(|| KmsError::bare(Code::UnknownOperationException))?;
         record.parameters(&body);
-        let (caller, realm) = self.identify(head, bytes, began, record).await?;
+        let (identity, caller) = self.identify(head, bytes, began, record).await?;
         if self.store.freshness() > self.settings.staleness {
             let text = "The service cannot tell whether what it knows is up to date.";
             return Err(KmsError::new(Code::ServiceUnavailableException, text));
         }
-        let cx = Cx::new(self, caller, realm, record.time, began + self.settings.deadline);
+        let cx = Cx::new(self, record, &identity, caller, began + self.settings.deadline);
         let outcome = entry.run(&cx, &body).await;
-        (record.resources, record.keys) = cx.touched();
-        record.additional = cx.additional();
+        record.notes = cx.into_notes();
         outcome
     }
 
@@ -213,7 +219,7 @@ impl Kms {
         body: &Body,
         began: Instant,
         record: &mut Record,
-    ) -> Result<(Caller, Realm), KmsError> {
+    ) -> Result<(Identity, (Caller, Realm)), KmsError> {
         let headers: Vec<(&str, &[u8])> =
             head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         let received = Received {
@@ -227,9 +233,9 @@ impl Kms {
         record.claim(&claim);
         let (identity, policies) = self.authn.identify(&claim, began + self.settings.deadline).await?;
         let caller = Caller { principal: identity.principal.clone(), policies };
-        record.identity = Some(identity);
+        record.identity = Some(identity.clone());
         let (partition, account) = (self.settings.partition.clone(), self.settings.account.clone());
-        Ok((caller, Realm { partition, account, region: claim.region }))
+        Ok((identity, (caller, Realm { partition, account, region: claim.region })))
     }
 
     fn serves(&self, region: &str) -> bool {
@@ -239,16 +245,16 @@ impl Kms {
         }
     }
 
-    /// No record, no answer.
-    async fn write_down(
-        &self,
-        head: &Parts,
-        source_ip: &str,
-        record: &Record,
-        outcome: Result<Body, KmsError>,
-    ) -> Result<Body, KmsError> {
+    /// No record, no answer. A record that is stored is there, even if it cannot be brought to the trail now.
+    async fn write_down(&self, record: &Record, outcome: Result<Body, KmsError>) -> Result<Body, KmsError> {
         record.log(&outcome);
-        let written = record.write(&self.trail, head, source_ip, &self.settings, outcome.as_ref().err()).await;
+        if record.notes.is_recorded {
+            if let Err(error) = self.deliver_records().await {
+                tracing::warn!(cause = ?error.cause(), "audit records of changes wait in the store");
+            }
+            return outcome;
+        }
+        let written = record.write(&self.trail, &self.settings.account, outcome.as_ref().err()).await;
         let failed = |error| {
             let error = failure::audit(error);
             tracing::error!(request_id = %record.request_id, cause = ?error.cause(), "no audit record, so no answer");
@@ -257,11 +263,12 @@ impl Kms {
         written.map_err(failed)?;
         outcome
     }
-}
 
-/// The operation that the call names.
-fn operation(head: &Parts) -> Option<&'static Entry> {
-    operations::find(head.headers.get("x-amz-target")?.to_str().ok()?)
+    /// The audit record of a change, for the store.
+    fn new_record(&self, event_id: Uuid, line: String) -> NewRecord {
+        let made = self.pulse.running(self.clock.uptime());
+        NewRecord { event_id, trail: self.trail.name(), position: self.trail.position(), made, line }
+    }
 }
 
 /// RegionType, as far as it keeps a region's name short and plain.

@@ -57,13 +57,17 @@ impl Cx<'_> {
         Ok(resolved)
     }
 
-    /// Puts a replica of `primary` beside it; `own` is what it does not have in common with its relatives.
+    /// Puts a replica of the key that `may` authorizes beside it; `own` is what it does not have in common with its relatives.
     ///
     /// # Errors
-    /// `AlreadyExistsException`; as the state table says; else as the store answers.
-    pub async fn add_replica(&self, primary: &Authorized, own: &Key) -> Result<Key, KmsError> {
+    /// What `may` refuses; `AlreadyExistsException`; as the state table says; else as the store answers.
+    pub async fn add_replica(
+        &self,
+        may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,
+        own: &Key,
+    ) -> Result<Key, KmsError> {
         let region = &own.region;
-        let family = self.change_family(primary, Demand::Replicate, |primary, relatives| {
+        let family = self.change_family(may, Demand::Replicate, |primary, relatives| {
             let family = primary.multi_region.as_mut().ok_or_else(|| not_primary(&own.arn(self.realm())))?;
             if family.regions().any(|taken| taken == region) {
                 let text = format!("There is a key {} in {region} already.", own.id);
@@ -78,14 +82,18 @@ impl Cx<'_> {
         family.remove(region).ok_or_else(|| KmsError::internal("a replica is not among its relatives"))
     }
 
-    /// Makes the replica of `primary` in `region` the primary key.
+    /// Makes the replica in `region` of the key that `may` authorizes the primary key.
     ///
     /// # Errors
-    /// `NotFoundException` if there is none; as the state table says; else as the store answers.
-    pub async fn promote(&self, primary: &Authorized, region: &str) -> Result<(), KmsError> {
-        let promoted = self.change_family(primary, Demand::UpdatePrimary, |own, relatives| {
+    /// What `may` refuses; `NotFoundException` if there is none; as the state table says; else as the store answers.
+    pub async fn promote(
+        &self,
+        may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,
+        region: &str,
+    ) -> Result<(), KmsError> {
+        let promoted = self.change_family(may, Demand::UpdatePrimary, |own, relatives| {
             if !own.multi_region.as_mut().is_some_and(|family| family.promote(region)) {
-                return Err(no_replica(primary, region));
+                return Err(no_replica(&own.arn(self.realm()), region));
             }
             relatives.values_mut().for_each(|one| one.multi_region.clone_from(&own.multi_region));
             Ok(())
@@ -95,6 +103,6 @@ impl Cx<'_> {
 }
 
 /// There is no replica of a key in that region.
-pub fn no_replica(key: &Authorized, region: &str) -> KmsError {
-    KmsError::new(Code::NotFoundException, format!("There is no replica of {} in {region}.", key.arn()))
+pub fn no_replica(arn: &str, region: &str) -> KmsError {
+    KmsError::new(Code::NotFoundException, format!("There is no replica of {arn} in {region}."))
 }

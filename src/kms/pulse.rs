@@ -1,6 +1,9 @@
 //! Running time, and whether the clock can be believed. What it is made of: [`heartbeat`](crate::clock::heartbeat).
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use crate::{
     clock::{
@@ -29,6 +32,12 @@ impl Pulse {
     pub(super) fn jump(&self) -> Option<Jump> {
         self.last().and_then(|(_, heartbeat)| heartbeat.jump)
     }
+
+    /// How long the deployment has run, by the last heartbeat of this process and what has passed since then; nothing before the first.
+    pub(super) fn running(&self, uptime: Duration) -> Running {
+        let since = |reading: Reading| uptime.saturating_sub(reading.uptime);
+        self.last().map_or(Running::default(), |(reading, heartbeat)| heartbeat.running.plus(since(reading)))
+    }
 }
 
 impl Kms {
@@ -47,8 +56,8 @@ impl Kms {
     /// # Errors
     /// As the store answers, before the first heartbeat of this process.
     pub(super) async fn running(&self) -> Result<Running, KmsError> {
-        let (reading, heartbeat) = self.last_beat().await?;
-        Ok(heartbeat.running.plus(self.clock.uptime().saturating_sub(reading.uptime)))
+        self.last_beat().await?;
+        Ok(self.pulse.running(self.clock.uptime()))
     }
 
     /// Since when running time is counted, and uses of keys are.

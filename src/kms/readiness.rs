@@ -14,9 +14,16 @@ use crate::{
 /// How long one known answer of the HSM proves it well.
 const PROOF: Duration = Duration::from_secs(1);
 
-/// The last proof of the HSM.
+/// How long a write proves that the store can be written, and how long one that failed proves that it cannot.
+const PROOF_OF_WRITING: Duration = Duration::from_secs(5);
+const PROOF_OF_FAILURE: Duration = Duration::from_millis(500);
+
+/// The last proofs.
 #[derive(Default)]
-pub struct Readiness(Mutex<Option<Proof>>);
+pub struct Readiness {
+    hsm: Mutex<Option<Proof>>,
+    store: Mutex<Option<Proof>>,
+}
 
 struct Proof {
     at: Instant,
@@ -24,7 +31,7 @@ struct Proof {
 }
 
 impl Kms {
-    /// Whether the HSM gives known answers and the view is up to date.
+    /// Whether the HSM gives known answers, the view is up to date, and store and audit trail can be written.
     ///
     /// # Errors
     /// What is wrong, in words for an operator.
@@ -33,7 +40,26 @@ impl Kms {
         if age > self.settings.staleness {
             return Err(format!("the store has not been read for {} ms", age.as_millis()));
         }
+        if let Some(trouble) = self.trail.trouble() {
+            return Err(format!("the audit trail cannot be written: {trouble}"));
+        }
+        self.store_is_writable().await?;
         self.hsm_answers().await
+    }
+
+    /// One write at a time; many probes do not become a load.
+    async fn store_is_writable(&self) -> Result<(), String> {
+        let mut last = self.readiness.store.lock().await;
+        let lasts = |proof: &&Proof| {
+            let lasts = if proof.result.is_ok() { PROOF_OF_WRITING } else { PROOF_OF_FAILURE };
+            proof.at.elapsed() < lasts
+        };
+        if let Some(proof) = last.as_ref().filter(lasts) {
+            return proof.result.clone();
+        }
+        let result = self.store.prove_writable().await.map_err(|error| format!("the store: {error}"));
+        *last = Some(Proof { at: Instant::now(), result: result.clone() });
+        result
     }
 
     /// What an operator should know of a service that does its work.
@@ -46,7 +72,7 @@ impl Kms {
 
     /// One known-answer operation at a time, each good for [`PROOF`]: many probes do not become a load.
     async fn hsm_answers(&self) -> Result<(), String> {
-        let mut last = self.readiness.0.lock().await;
+        let mut last = self.readiness.hsm.lock().await;
         if let Some(proof) = last.as_ref().filter(|proof| proof.at.elapsed() < PROOF) {
             return proof.result.clone();
         }
@@ -75,6 +101,7 @@ impl Kms {
                 errors: errors.map(|e| HsmErrors { function: e.function, code: e.code, count: e.count }).collect(),
             },
             audit_records: self.trail.records(),
+            audit_writable: self.trail.trouble().is_none(),
             view_age: self.store.freshness(),
             clock_in_doubt: self.pulse.jump().is_some(),
         })

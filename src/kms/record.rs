@@ -9,14 +9,14 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::{
+    arn::AccountId,
     attestation::{Attested, Measurements},
     audit::{AuditError, Caller, Event, Failure, Trail},
     clock::Timestamp,
     error::{Code, KmsError},
     identity::Identity,
     key::reference::KeyId,
-    kms::Settings,
-    operations::{Body, Entry, json::Json},
+    operations::{self, Body, Entry, json::Json},
     sigv4::Claim,
 };
 
@@ -91,34 +91,49 @@ pub struct Record {
     pub time: Timestamp,
     /// Who called, once proved.
     pub identity: Option<Identity>,
-    /// Key ARNs that the call was about.
-    pub resources: Vec<String>,
-    /// The keys of the caller's realm among them.
-    pub keys: Vec<KeyId>,
-    /// Who was attested to get a plaintext instead of the caller, which grant the call was about or allowed by.
-    pub additional: Value,
+    /// What the call was about.
+    pub notes: Notes,
     /// What the call asks for, if it is anything.
     pub operation: Option<&'static Entry>,
     claimed: Option<String>,
     /// The region of the call, once it is known.
     pub region: String,
+    target: String,
+    user_agent: String,
+    source_ip: String,
     parameters: Value,
+}
+
+/// What a call was about.
+#[derive(Debug, Clone, Default)]
+pub struct Notes {
+    /// Key ARNs.
+    pub resources: Vec<String>,
+    /// The keys of the caller's realm among them.
+    pub keys: Vec<KeyId>,
+    /// Who was attested to get a plaintext instead of the caller, which grant the call was about or allowed by.
+    pub additional: Map<String, Value>,
+    /// Whether the record is stored, with what the call has changed.
+    pub is_recorded: bool,
 }
 
 impl Record {
     /// A record of a call that nothing is known of yet.
-    pub fn new(request_id: Uuid, time: Timestamp) -> Self {
+    pub fn new(time: Timestamp, head: &Parts, source_ip: String) -> Self {
+        let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let (target, user_agent) = (header("x-amz-target"), header("user-agent").to_owned());
         Self {
-            request_id,
+            request_id: Uuid::new_v4(),
             event_id: Uuid::new_v4(),
             time,
             identity: None,
-            resources: Vec::new(),
-            keys: Vec::new(),
-            additional: Value::Null,
-            operation: None,
+            notes: Notes::default(),
+            operation: operations::find(target),
             claimed: None,
             region: String::new(),
+            target: target.to_owned(),
+            user_agent,
+            source_ip,
             parameters: Value::Null,
         }
     }
@@ -153,32 +168,45 @@ impl Record {
     }
 
     /// Writes the audit record.
-    pub async fn write(
-        &self,
-        trail: &Trail,
-        head: &Parts,
-        source_ip: &str,
-        settings: &Settings,
-        error: Option<&KmsError>,
-    ) -> Result<(), AuditError> {
-        let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let event = Event {
+    ///
+    /// # Errors
+    /// As the trail answers.
+    pub async fn write(&self, trail: &Trail, account: &AccountId, error: Option<&KmsError>) -> Result<(), AuditError> {
+        let additional = self.notes.additional();
+        trail.record(&self.event(account, &self.notes, &additional, error)).await
+    }
+
+    /// The record of the call as one that succeeded, if `notes` is what it was about.
+    ///
+    /// # Errors
+    /// If it cannot be written as JSON.
+    pub fn line(&self, account: &AccountId, notes: &Notes) -> Result<String, serde_json::Error> {
+        self.event(account, notes, &notes.additional(), None).line()
+    }
+
+    fn event<'a>(
+        &'a self,
+        account: &'a AccountId,
+        notes: &'a Notes,
+        additional: &'a Value,
+        error: Option<&'a KmsError>,
+    ) -> Event<'a> {
+        Event {
             event_id: self.event_id,
             time: self.time,
             request_id: self.request_id,
-            event_name: self.operation.map_or_else(|| header("x-amz-target"), |entry| entry.name),
+            event_name: self.operation.map_or(&self.target, |entry| entry.name),
             region: &self.region,
-            source_ip,
-            user_agent: header("user-agent"),
+            source_ip: &self.source_ip,
+            user_agent: &self.user_agent,
             caller: self.caller(),
             parameters: &self.parameters,
-            resources: &self.resources,
-            account: settings.account.as_str(),
+            resources: &notes.resources,
+            account: account.as_str(),
             read_only: self.operation.is_some_and(|entry| entry.read_only),
-            additional: &self.additional,
+            additional,
             error: error.map(failure),
-        };
-        trail.record(&event).await
+        }
     }
 
     fn caller(&self) -> Caller<'_> {
@@ -187,6 +215,20 @@ impl Record {
             (None, Some(id)) => Caller::Claimed(id),
             (None, None) => Caller::Unknown,
         }
+    }
+}
+
+impl Notes {
+    /// The same, where a later decision was about `decided`.
+    pub fn decided(&self, decided: Option<Self>) -> Self {
+        let Some(mut decided) = decided else { return self.clone() };
+        decided.additional.extend(self.additional.clone());
+        decided
+    }
+
+    /// As `additionalEventData` has it.
+    fn additional(&self) -> Value {
+        if self.additional.is_empty() { Value::Null } else { Value::Object(self.additional.clone()) }
     }
 }
 

@@ -7,14 +7,15 @@ use std::{
     time::Instant,
 };
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     access::Authorized,
     clock::{Moment, Timestamp},
     error::{Code, KmsError},
     failure,
-    hsm::{Asker, Command, Hsm},
+    hsm::{Command, Hsm},
+    identity::Asker,
     key::{
         Key, Origin,
         material::{Material, MaterialId},
@@ -22,8 +23,8 @@ use crate::{
         rotation::{MaterialState, Rotation, RotationType},
         state::Demand,
     },
-    kms::{Kms, cx::Cx},
-    store::{ChangeError, Family},
+    kms::{Kms, act::Act, cx::Cx},
+    store::{Actor, ChangeError, Family},
 };
 
 /// Why a key gets a new material.
@@ -77,26 +78,32 @@ impl Occasion {
 }
 
 impl Cx<'_> {
-    /// Rotates a key now: to new material, or to that which was imported for it.
+    /// Rotates the key that `may` authorizes now: to new material, or to that which was imported for it.
     ///
     /// # Errors
-    /// `LimitExceededException`, `ConflictException`, `KMSInvalidStateException` if no imported material waits; else as HSM and
+    /// What `may` refuses; `LimitExceededException`, `ConflictException`, `KMSInvalidStateException` if no imported material waits; else as HSM and
     /// store answer.
-    pub async fn rotate_on_demand(&self, key: &Authorized) -> Result<(), KmsError> {
-        let now = self.now();
+    pub async fn rotate_on_demand(
+        &self,
+        may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,
+    ) -> Result<(), KmsError> {
+        let (key, now) = (may(self)?, self.now());
         may_rotate(key.key(), now, key.arn())?;
         if key.key().origin == Origin::External {
             let rotation = Rotation { date: now, kind: RotationType::OnDemand };
-            let to_pending = |own: &mut Key, relatives: &mut Family| to_pending(own, relatives, rotation, key);
-            return self.change_family(key, Demand::Rotate, to_pending).await.map(drop);
+            let to_pending = |own: &mut Key, relatives: &mut Family| to_pending(own, relatives, rotation, key.arn());
+            return self.change_family(&may, Demand::Rotate, to_pending).await.map(drop);
         }
-        self.kms
-            .rotate(self.asker(), key.key(), Occasion::Wish, |stored| {
-                stored.state.check(Demand::Rotate, key.arn())?;
-                may_rotate(stored, now, key.arn())
-            })
-            .await
-            .map(drop)
+        let (act, material) = (Act::of(self), self.kms.next_material(self.asker(), key.key()).await?);
+        let check = |stored: &Key| {
+            act.decide(may)?;
+            stored.state.check(Demand::Rotate, key.arn())?;
+            may_rotate(stored, now, key.arn())
+        };
+        if self.kms.rotate(&act, key.key(), Occasion::Wish, &material, check).await? {
+            act.conclude();
+        }
+        Ok(())
     }
 
     /// What a material is to the key: one that waits for rotation may wait for its like in other regions before.
@@ -131,12 +138,12 @@ fn may_rotate(key: &Key, now: Timestamp, arn: &str) -> Result<(), KmsError> {
     Ok(())
 }
 
-fn to_pending(own: &mut Key, relatives: &mut Family, rotation: Rotation, key: &Authorized) -> Result<(), KmsError> {
-    may_rotate(own, rotation.date, key.arn())?;
+fn to_pending(own: &mut Key, relatives: &mut Family, rotation: Rotation, arn: &str) -> Result<(), KmsError> {
+    may_rotate(own, rotation.date, arn)?;
     let waits = own.pending.as_ref().map(|pending| pending.id);
     let is_everywhere = |id| relatives.values().all(|relative| relative.material(id).is_some());
     if !waits.is_some_and(is_everywhere) {
-        let text = format!("No available key material pending rotation for the key: {}.", key.arn());
+        let text = format!("No available key material pending rotation for the key: {arn}.");
         return Err(KmsError::new(Code::KMSInvalidStateException, text));
     }
     for one in std::iter::once(own).chain(relatives.values_mut()) {
@@ -166,52 +173,57 @@ impl Kms {
     }
 
     async fn rotate_by_itself(&self, key: &Key, occasion: Occasion) -> Result<usize, KmsError> {
-        let Some(current) = self.rotate(Asker::SERVICE, key, occasion, |_| Ok(())).await? else { return Ok(0) };
-        tracing::info!(key = %key.id, region = key.region, ?occasion, "a key was rotated");
+        let material = self.next_material(Asker::SERVICE, key).await?;
         let details = json!({
             "keyId": key.id, "rotationType": occasion.kind(),
-            "previousKeyMaterialId": key.current_material_id(), "currentKeyMaterialId": current,
+            "previousKeyMaterialId": key.current_material_id(), "currentKeyMaterialId": material.id,
         });
-        let arn = key.arn(&self.realm(&key.region));
-        self.write_event("RotateKey", &key.region, &arn, &Value::Null, &details).await?;
-        Ok(1)
+        let act = self.by_itself(self.event_about(key, "RotateKey", details));
+        let is_rotated = self.rotate(&act, key, occasion, &material, |_| Ok(())).await?;
+        if is_rotated {
+            tracing::info!(key = %key.id, region = key.region, ?occasion, "a key was rotated");
+        }
+        Ok(usize::from(is_rotated))
     }
 
-    /// Makes new material for a key and its relatives, if the occasion lasts until it is there and `check` has nothing
-    /// against it; answers its name, if so.
+    /// New material for a key.
+    async fn next_material(&self, asker: Asker, key: &Key) -> Result<Arc<Material>, KmsError> {
+        let (hsm, place) = (self.hsm_of(key)?, self.place(asker, key).await?);
+        Ok(Arc::new(self.generate(asker, &hsm, key.spec, key.usage, place).await?))
+    }
+
+    /// Makes `material` the current one of a key and its relatives, if the occasion lasts and `check` has nothing against it;
+    /// whether that was so. If not, it is destroyed.
     async fn rotate(
         &self,
-        asker: Asker,
+        actor: &impl Actor,
         key: &Key,
         occasion: Occasion,
-        check: impl Fn(&Key) -> Result<(), KmsError>,
-    ) -> Result<Option<MaterialId>, KmsError> {
+        material: &Arc<Material>,
+        check: impl FnOnce(&Key) -> Result<(), KmsError>,
+    ) -> Result<bool, KmsError> {
         let (now, hsm) = (self.now(), self.hsm_of(key)?);
-        let place = self.place(key).await?;
-        let material = Arc::new(self.generate(asker, &hsm, key.spec, key.usage, place).await?);
         let rotation = Rotation { date: now, kind: occasion.kind() };
-        let changed = self.store.change_family(&key.region, key.id, |family| {
+        let changed = self.store.change_family(actor, &key.region, key.id, |family| {
             let own = family.get(&key.region);
             let lasts = own.is_some_and(|own| occasion.lasts(own, now));
-            own.map_or(Ok(()), &check)?;
-            family.values_mut().filter(|_| lasts).for_each(|one| one.rotate(&material, rotation));
+            own.map_or(Ok(()), check)?;
+            family.values_mut().filter(|_| lasts).for_each(|one| one.rotate(material, rotation));
             Ok::<(), KmsError>(())
         });
         let refused = match changed.await {
-            Ok(family) if family.values().any(|one| one.material(material.id).is_some()) => {
-                return Ok(Some(material.id));
-            }
+            Ok(family) if family.values().any(|one| one.material(material.id).is_some()) => return Ok(true),
             Ok(_) | Err(ChangeError::NotFound) => None,
             Err(ChangeError::Refused(error)) => Some(error),
             // It may be the key's all the same. The intent has the task look, when it is known.
             Err(ChangeError::Store(error)) => return Err(failure::store(error)),
         };
-        self.undo(&hsm, material).await;
-        refused.map_or(Ok(None), Err)
+        self.undo(&hsm, Arc::clone(material)).await;
+        refused.map_or(Ok(false), Err)
     }
 
     /// Destroys material that no key has. If that fails, its intent has the task try again.
-    async fn undo(&self, hsm: &Hsm, material: Arc<Material>) {
+    pub(super) async fn undo(&self, hsm: &Hsm, material: Arc<Material>) {
         let deadline = Instant::now() + self.settings.generation_deadline;
         let _ = hsm.call(Command::Destroy { material }, deadline).await;
     }

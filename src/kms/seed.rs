@@ -8,7 +8,6 @@ use crate::{
     authn::Vault,
     error::KmsError,
     failure,
-    hsm::Asker,
     key::{
         Alias, Key,
         reference::KeyId,
@@ -22,6 +21,7 @@ use crate::{
     operations::member::AliasText,
     policy::{self, Document},
     secret::SecretText,
+    store::Unrecorded,
 };
 
 /// The content of a seed file.
@@ -100,11 +100,12 @@ impl Kms {
         let (id, aliases) = (seed.id, aliases.collect::<Result<Vec<_>, KmsError>>()?);
         if self.store.view().key(&region, id).is_none() {
             let key = self.seed_key(seed, &region)?;
-            self.make_key(Asker::SERVICE, key).await?;
+            self.make_key(&Unrecorded, key, || Ok(())).await?;
         }
         for name in aliases {
             let alias = Alias { name, region: region.clone(), target: id, created: self.now(), updated: self.now() };
-            self.store.insert_alias(&alias, usize::MAX).await.map_err(failure::store)?;
+            let planted = self.store.insert_alias(&Unrecorded, &alias, usize::MAX, || Ok(())).await;
+            planted.map_err(|error| failure::change(error, || KmsError::internal("a seed's key was not found")))?;
         }
         Ok(())
     }

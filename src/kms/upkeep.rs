@@ -15,14 +15,44 @@ use crate::{
     error::KmsError,
     failure,
     hsm::{Command, Hsm, Kind},
+    identity::Asker,
     key::{
         Key,
         material::{Keeping, Material, MaterialId},
         tombstone::Tombstone,
     },
     kms::{Kms, Settings, admin},
-    store::Intent,
+    store::{Actor, Intent, NewRecord},
 };
+
+/// What the service does to a key of its own accord.
+pub(super) struct ByItself {
+    event_name: &'static str,
+    region: String,
+    arn: String,
+    response: Value,
+    details: Value,
+}
+
+/// A change that the service is about to make of its own accord, and what is written down of it.
+pub(super) struct ActByItself<'a> {
+    kms: &'a Kms,
+    event_id: Uuid,
+    event: ByItself,
+}
+
+impl Actor for ActByItself<'_> {
+    fn asker(&self) -> Asker {
+        Asker::SERVICE
+    }
+
+    fn record(&self) -> Result<Option<NewRecord>, serde_json::Error> {
+        let ByItself { event_name, region, arn, response, details } = &self.event;
+        let (event_id, time, account) = (self.event_id, self.kms.now(), self.kms.settings.account.as_str());
+        let event = ServiceEvent { event_id, time, event_name, region, key: arn, account, response, details };
+        Ok(Some(self.kms.new_record(event_id, event.line()?)))
+    }
+}
 
 impl Kms {
     /// Brings the view up to date; answers how many changes there were.
@@ -31,6 +61,11 @@ impl Kms {
     /// As the store answers.
     pub async fn follow_store(&self) -> Result<usize, KmsError> {
         self.store.follow().await.map_err(failure::store)
+    }
+
+    /// Whether the audit trail can be written.
+    pub fn writes_down(&self) -> bool {
+        self.trail.trouble().is_none()
     }
 
     /// Founds the deployment, unless it is founded.
@@ -81,22 +116,20 @@ impl Kms {
             self.destroy(&self.hsm_in(tombstone.custom_key_store.as_ref())?, Arc::clone(material)).await?;
         }
         let response = json!({"keyId": tombstone.arn});
-        self.write_event("DeleteKey", &tombstone.region, &tombstone.arn, &response, &Value::Null).await?;
-        self.store.finish_tombstone(tombstone, self.now()).await.map_err(failure::store)
+        let (event_name, region, arn) = ("DeleteKey", tombstone.region.clone(), tombstone.arn.clone());
+        let event = ByItself { event_name, region, arn, response, details: Value::Null };
+        let act = self.by_itself(event);
+        self.store.finish_tombstone(&act, tombstone, self.now()).await.map_err(failure::store)
     }
 
-    /// Writes down what the service did to a key of its own accord.
-    pub(super) async fn write_event(
-        &self,
-        event_name: &str,
-        region: &str,
-        key: &str,
-        response: &Value,
-        details: &Value,
-    ) -> Result<(), KmsError> {
-        let (event_id, time, account) = (Uuid::new_v4(), self.now(), self.settings.account.as_str());
-        let event = ServiceEvent { event_id, time, event_name, region, key, account, response, details };
-        self.trail.record_service(&event).await.map_err(failure::audit)
+    /// A change that the service is about to make of its own accord.
+    pub(super) fn by_itself(&self, event: ByItself) -> ActByItself<'_> {
+        ActByItself { kms: self, event_id: Uuid::new_v4(), event }
+    }
+
+    pub(super) fn event_about(&self, key: &Key, event_name: &'static str, details: Value) -> ByItself {
+        let (region, arn) = (key.region.clone(), key.arn(&self.realm(&key.region)));
+        ByItself { event_name, region, arn, response: Value::Null, details }
     }
 
     pub(super) fn realm(&self, region: &str) -> Realm {
@@ -150,14 +183,10 @@ impl Kms {
     }
 
     async fn expire(&self, key: &Key, name: MaterialId, moment: Moment) -> Result<usize, KmsError> {
-        let still = |key: &Key| key.expired(moment).any(|expired| expired == name);
-        if !self.remove_material(key, name, still).await? {
-            return Ok(0);
-        }
-        let (realm, details) = (self.realm(&key.region), json!({"keyId": key.id, "keyMaterialId": name}));
-        let arn = key.arn(&realm);
-        self.write_event("DeleteExpiredKeyMaterial", &key.region, &arn, &Value::Null, &details).await?;
-        Ok(1)
+        let still = |key: &Key| Ok(key.expired(moment).any(|expired| expired == name));
+        let details = json!({"keyId": key.id, "keyMaterialId": name});
+        let act = self.by_itself(self.event_about(key, "DeleteExpiredKeyMaterial", details));
+        self.remove_material(&act, key, name, still).await.map(usize::from)
     }
 
     /// Destroys the object that `intent` may have led to, and forgets the intent.

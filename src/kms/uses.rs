@@ -40,7 +40,7 @@ impl Uses {
     pub(super) fn note(&self, record: &Record) {
         let Some(operation) = UsingOperation::from_word(record.operation_name()) else { return };
         let Record { time, event_id, request_id, .. } = *record;
-        for id in &record.keys {
+        for id in &record.notes.keys {
             let last = Use { operation, time, event_id, request_id };
             self.shard(*id).insert((record.region.clone(), *id), last);
         }

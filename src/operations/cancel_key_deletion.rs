@@ -9,7 +9,10 @@ use super::{
 use crate::{
     action::Action,
     error::KmsError,
-    key::state::{Demand, KeyState},
+    key::{
+        Key,
+        state::{Demand, KeyState},
+    },
     kms::cx::Cx,
 };
 
@@ -32,15 +35,15 @@ impl Operation for CancelKeyDeletion {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::CancelKeyDeletion)?;
-        cx.change(&key, Demand::CancelDeletion, |key| {
+        let may = |cx: &Cx<'_>| cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::CancelKeyDeletion);
+        let change = |key: &mut Key| {
             key.state = if key.lacks_material() { KeyState::PendingImport } else { KeyState::Disabled };
             key.deletion_date = None;
             key.scheduled = None;
             key.pending_window_days = None;
             Ok(())
-        })
-        .await?;
-        Ok(Answer { key_id: key.arn().to_owned() })
+        };
+        let changed = cx.change(may, Demand::CancelDeletion, change).await?;
+        Ok(Answer { key_id: changed.arn(cx.realm()) })
     }
 }

@@ -20,8 +20,9 @@ impl Operation for ConnectCustomKeyStore {
     type Answer = Empty;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Empty, KmsError> {
-        cx.authorize(Action::ConnectCustomKeyStore)?;
-        cx.connect_key_store(&self.id.0).await?;
+        let may = |cx: &Cx<'_>| cx.authorize(Action::ConnectCustomKeyStore);
+        may(cx)?;
+        cx.connect_key_store(may, &self.id.0).await?;
         Ok(Empty {})
     }
 }

@@ -23,10 +23,13 @@ impl Operation for CreateAlias {
 
     async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
         let name = self.name.checked()?;
-        cx.authorize_alias(Action::CreateAlias, &name)?;
-        let key = resolve_target(cx, &self.target.0)?.authorize(cx.caller(), Action::CreateAlias)?;
-        key.demand(Demand::Change)?;
-        cx.create_alias(&key, name).await?;
+        let may = |cx: &Cx<'_>| {
+            cx.authorize_alias(Action::CreateAlias, &name)?;
+            let key = resolve_target(cx, &self.target.0)?.authorize(cx.caller(), Action::CreateAlias)?;
+            key.demand(Demand::Change)?;
+            Ok(key)
+        };
+        cx.create_alias(may, name.clone()).await?;
         Ok(Nothing)
     }
 }

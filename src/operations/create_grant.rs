@@ -55,12 +55,18 @@ impl Operation for CreateGrant {
             name: self.name.map(|GrantName(name)| name),
         };
         make_sense(&terms)?;
-        let (key, facts) = (cx.resolve_key(&self.key_id.0)?, Facts::Child(&terms));
-        let key = cx.authorize_use(key, GrantOperation::CreateGrant, facts, &self.grant_tokens.0).await?;
-        key.demand(Demand::Grant)?;
-        terms.fit(key.key())?;
+        let key = cx.resolve_key(&self.key_id.0)?;
+        let tokens = cx.open_grant_tokens(&self.grant_tokens.0).await?;
+        let may = |cx: &Cx<'_>, key| {
+            tokens.iter().try_for_each(|grant| cx.is_there(grant))?;
+            let key = cx.authorize_use_now(key, GrantOperation::CreateGrant, Facts::Child(&terms))?;
+            key.demand(Demand::Grant)?;
+            terms.fit(key.key())?;
+            Ok(key)
+        };
+        let key = may(cx, key)?;
         end_dry_run(self.dry_run)?;
-        let made = cx.create_grant(&key, terms).await?;
+        let made = cx.create_grant(|cx| may(cx, cx.resolve_key(&self.key_id.0)?), &key, terms.clone()).await?;
         Ok(Answer { grant_token: made.token, grant_id: made.id })
     }
 }

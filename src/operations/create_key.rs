@@ -66,13 +66,16 @@ impl Operation for CreateKey {
         let key = Key {
             origin,
             state: if origin == Origin::External { KeyState::PendingImport } else { KeyState::Enabled },
-            description: self.description.0,
+            description: self.description.0.clone(),
             tags,
             custom_key_store: key_store.as_ref().map(|key_store| key_store.id.clone()),
             ..Key::new(id, &cx.realm().region, (spec, usage), policy, cx.now())
         };
-        let key = cx.create_key(key).await?;
-        cx.note(key.arn(cx.realm()));
+        let may = |cx: &Cx<'_>| {
+            self.authorize(cx)?;
+            self.policy(cx, id).map(drop)
+        };
+        let key = cx.create_key(may, key).await?;
         Ok(Answer { key_metadata: KeyMetadata::of(&key, cx.realm()).kept_in(key_store.as_deref()) })
     }
 }

@@ -21,10 +21,12 @@ impl Operation for DeleteAlias {
 
     async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
         let name = self.name.checked()?;
-        let key = cx.resolve(&name)?;
-        cx.authorize_alias(Action::DeleteAlias, &name)?;
-        let key = key.authorize(cx.caller(), Action::DeleteAlias)?;
-        cx.delete_alias(&key, &name).await?;
+        let may = |cx: &Cx<'_>| {
+            let key = cx.resolve(&name)?;
+            cx.authorize_alias(Action::DeleteAlias, &name)?;
+            key.authorize(cx.caller(), Action::DeleteAlias)
+        };
+        cx.delete_alias(may, &name).await?;
         Ok(Nothing)
     }
 }

@@ -40,11 +40,15 @@ impl Operation for DeleteImportedKeyMaterial {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::DeleteImportedKeyMaterial)?;
-        imports(&key)?;
-        key.demand(Demand::DeleteMaterial)?;
+        let may = |cx: &Cx<'_>| {
+            let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::DeleteImportedKeyMaterial)?;
+            imports(&key)?;
+            key.demand(Demand::DeleteMaterial)?;
+            Ok(key)
+        };
+        let key = may(cx)?;
         let wanted = self.material_id.as_ref().and_then(|MaterialText(text)| MaterialId::parse(text));
-        let deleted = cx.delete_material(&key, wanted).await?;
+        let deleted = cx.delete_material(may, wanted).await?;
         let key_material_id = deleted.filter(|_| key.key().spec == KeySpec::SymmetricDefault);
         Ok(Answer { key_id: key.arn().to_owned(), key_material_id })
     }

@@ -21,9 +21,12 @@ impl Operation for DisableKeyRotation {
     type Answer = Nothing;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
-        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::DisableKeyRotation)?;
-        rotates_by_itself(&key)?;
-        cx.change_family(&key, Demand::ScheduleRotation, |own, relatives| {
+        let may = |cx: &Cx<'_>| {
+            let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::DisableKeyRotation)?;
+            rotates_by_itself(&key)?;
+            Ok(key)
+        };
+        cx.change_family(may, Demand::ScheduleRotation, |own, relatives| {
             own.schedule = None;
             relatives.values_mut().for_each(|one| one.schedule = None);
             Ok(())

@@ -20,8 +20,8 @@ impl Operation for EnableKey {
     type Answer = Nothing;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
-        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::EnableKey)?;
-        cx.change(&key, Demand::Switch, |key| {
+        let may = |cx: &Cx<'_>| cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::EnableKey);
+        cx.change(may, Demand::Switch, |key| {
             key.state = KeyState::Enabled;
             Ok(())
         })

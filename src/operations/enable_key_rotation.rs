@@ -34,9 +34,12 @@ impl Operation for EnableKeyRotation {
 
     async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
         let period_days = self.period_days.and_then(|Int(days)| u32::try_from(days).ok()).unwrap_or(DEFAULT_PERIOD_DAYS);
-        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::EnableKeyRotation)?;
-        rotates_by_itself(&key)?;
-        cx.change_family(&key, Demand::ScheduleRotation, |own, relatives| {
+        let may = |cx: &Cx<'_>| {
+            let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::EnableKeyRotation)?;
+            rotates_by_itself(&key)?;
+            Ok(key)
+        };
+        cx.change_family(may, Demand::ScheduleRotation, |own, relatives| {
             // Another period goes on from where the last one began.
             let counted_from = own.schedule.map_or(cx.now(), |schedule| schedule.counted_from);
             own.schedule = Some(Schedule { period_days, counted_from });

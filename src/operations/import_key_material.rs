@@ -50,10 +50,14 @@ impl Operation for ImportKeyMaterial {
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
         let valid_to = self.expiry(cx.now())?;
-        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::ImportKeyMaterial)?;
-        imports(&key)?;
-        key.demand(Demand::Import)?;
-        self.fits(&key)?;
+        let may = |cx: &Cx<'_>| {
+            let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::ImportKeyMaterial)?;
+            imports(&key)?;
+            key.demand(Demand::Import)?;
+            self.fits(&key)?;
+            Ok(key)
+        };
+        let key = may(cx)?;
         let token = cx.open_import_token(&key, self.token.0.expose()).await?;
         let material = self.material.0.expose().to_vec();
         let arrival = Arrival {
@@ -62,10 +66,10 @@ impl Operation for ImportKeyMaterial {
                 Some(date) => Some(cx.moment_at(date).await?),
                 None => None,
             },
-            description: self.description.map(|MaterialDescription(text)| text),
-            name: self.material_id.and_then(|MaterialText(text)| MaterialId::parse(&text)),
+            description: self.description.as_ref().map(|MaterialDescription(text)| text.clone()),
+            name: self.material_id.as_ref().and_then(|MaterialText(text)| MaterialId::parse(text)),
         };
-        let id = cx.import_material(&key, token, material, &arrival).await?;
+        let id = cx.import_material(may, token, material, &arrival).await?;
         let shown = key.key().spec == KeySpec::SymmetricDefault;
         Ok(Answer { key_id: key.arn().to_owned(), key_material_id: shown.then_some(id) })
     }

@@ -30,9 +30,12 @@ impl Operation for PutKeyPolicy {
 
     async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
         check_name(&self.policy_name.0)?;
-        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::PutKeyPolicy)?;
-        policy_text::check(cx, &self.policy.0, key.arn(), self.bypass_lockout_check)?;
-        cx.change(&key, Demand::Nothing, |key| {
+        let may = |cx: &Cx<'_>| {
+            let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::PutKeyPolicy)?;
+            policy_text::check(cx, &self.policy.0, key.arn(), self.bypass_lockout_check)?;
+            Ok(key)
+        };
+        cx.change(may, Demand::Nothing, |key| {
             key.policy.clone_from(&self.policy.0);
             Ok(())
         })

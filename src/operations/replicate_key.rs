@@ -9,6 +9,7 @@ use super::{
     policy_text,
 };
 use crate::{
+    access::Authorized,
     action::Action,
     arn::Realm,
     error::KmsError,
@@ -49,14 +50,16 @@ impl Operation for ReplicateKey {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        let primary = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::ReplicateKey)?;
-        self.authorize(cx)?;
-        primary.demand(Demand::Replicate)?;
-        family_of(&primary)?;
+        let primary = self.primary(cx)?;
         let there = cx.realm_in(&self.replica_region.0)?;
         let own = self.own_part(cx, primary.key(), &there)?;
-        let replica = cx.add_replica(&primary, &own).await?;
-        cx.note(replica.arn(&there));
+        let may = |cx: &Cx<'_>| {
+            let primary = self.primary(cx)?;
+            self.policy(cx, primary.id(), &there)?;
+            cx.note(own.arn(&there));
+            Ok(primary)
+        };
+        let replica = cx.add_replica(may, &own).await?;
         Ok(Answer {
             replica_policy: replica.policy.clone(),
             replica_tags: replica.tags.as_slice().to_vec(),
@@ -66,6 +69,15 @@ impl Operation for ReplicateKey {
 }
 
 impl ReplicateKey {
+    /// The key that is to have a replica, if the caller may make one.
+    fn primary(&self, cx: &Cx<'_>) -> Result<Authorized, KmsError> {
+        let primary = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::ReplicateKey)?;
+        self.authorize(cx)?;
+        primary.demand(Demand::Replicate)?;
+        family_of(&primary)?;
+        Ok(primary)
+    }
+
     /// In the replica's region a key is made, and perhaps tagged.
     fn authorize(&self, cx: &Cx<'_>) -> Result<(), KmsError> {
         cx.authorize(Action::CreateKey)?;

@@ -32,9 +32,13 @@ impl Operation for RetireGrant {
 
     async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
         let (key, grant) = self.named(cx).await?;
-        let key = cx.authorize_retirement(key, &grant)?;
+        cx.authorize_retirement(key, &grant)?;
         end_dry_run(self.dry_run)?;
-        cx.delete_grant(&key, &grant).await?;
+        let may = |cx: &Cx<'_>| {
+            let key = cx.resolve_named(grant.key).ok_or_else(|| KmsError::bare(Code::InvalidGrantTokenException))?;
+            cx.authorize_retirement(key, &grant)
+        };
+        cx.delete_grant(may, &grant).await?;
         Ok(Nothing)
     }
 }

@@ -23,10 +23,10 @@ impl Operation for RevokeGrant {
     type Answer = Nothing;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
-        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::RevokeGrant)?;
-        let grant = cx.grant(key.key().id, self.grant_id.checked()?).await?;
+        let may = |cx: &Cx<'_>| cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::RevokeGrant);
+        let grant = cx.grant(may(cx)?.id(), self.grant_id.checked()?).await?;
         end_dry_run(self.dry_run)?;
-        cx.delete_grant(&key, &grant).await?;
+        cx.delete_grant(may, &grant).await?;
         Ok(Nothing)
     }
 }

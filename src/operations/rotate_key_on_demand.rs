@@ -33,11 +33,15 @@ impl Operation for RotateKeyOnDemand {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::RotateKeyOnDemand)?;
-        key.demand(Demand::Rotate)?;
-        rotatable(&key)?;
-        demand_primary(&key)?;
-        cx.rotate_on_demand(&key).await?;
-        Ok(Answer { key_id: key.arn().to_owned() })
+        let may = |cx: &Cx<'_>| {
+            let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::RotateKeyOnDemand)?;
+            key.demand(Demand::Rotate)?;
+            rotatable(&key)?;
+            demand_primary(&key)?;
+            Ok(key)
+        };
+        let key_id = may(cx)?.arn().to_owned();
+        cx.rotate_on_demand(may).await?;
+        Ok(Answer { key_id })
     }
 }

@@ -43,16 +43,16 @@ impl Operation for ScheduleKeyDeletion {
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
         let Int(window_days) = self.window_days.unwrap_or(Int(DEFAULT_WINDOW_DAYS));
         let window_days = u16::try_from(window_days).map_err(KmsError::internal)?;
-        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::ScheduleKeyDeletion)?;
+        let may = |cx: &Cx<'_>| cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::ScheduleKeyDeletion);
         let (moment, by) = (cx.moment().await?, cx.caller().principal.arn());
         let changed = cx
-            .change(&key, Demand::ScheduleDeletion, |key| {
+            .change(may, Demand::ScheduleDeletion, |key| {
                 key.schedule_deletion(window_days, moment, by);
                 Ok(())
             })
             .await?;
         Ok(Answer {
-            key_id: key.arn().to_owned(),
+            key_id: changed.arn(cx.realm()),
             deletion_date: changed.deletion_date.map(EpochSeconds),
             key_state: changed.state,
             pending_window_in_days: window_days,

@@ -21,8 +21,8 @@ impl Operation for UntagResource {
     type Answer = Nothing;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
-        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::UntagResource)?;
-        cx.change(&key, Demand::Change, |key| {
+        let may = |cx: &Cx<'_>| cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::UntagResource);
+        cx.change(may, Demand::Change, |key| {
             key.tags = key.tags.without(&self.tag_keys.0)?;
             Ok(())
         })

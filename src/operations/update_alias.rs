@@ -28,13 +28,16 @@ impl Operation for UpdateAlias {
 
     async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
         let name = self.name.checked()?;
-        let old = cx.resolve(&name)?;
-        cx.authorize_alias(Action::UpdateAlias, &name)?;
-        let old = old.authorize(cx.caller(), Action::UpdateAlias)?;
-        let new = resolve_target(cx, &self.target.0)?.authorize(cx.caller(), Action::UpdateAlias)?;
-        new.demand(Demand::Change)?;
-        check_kind(&cx.realm().arn(&name), &old, &new)?;
-        cx.move_alias(&new, &name).await?;
+        let may = |cx: &Cx<'_>| {
+            let old = cx.resolve(&name)?;
+            cx.authorize_alias(Action::UpdateAlias, &name)?;
+            let old = old.authorize(cx.caller(), Action::UpdateAlias)?;
+            let new = resolve_target(cx, &self.target.0)?.authorize(cx.caller(), Action::UpdateAlias)?;
+            new.demand(Demand::Change)?;
+            check_kind(&cx.realm().arn(&name), &old, &new)?;
+            Ok(new)
+        };
+        cx.move_alias(may, &name).await?;
         Ok(Nothing)
     }
 }

@@ -34,7 +34,8 @@ impl Operation for UpdateCustomKeyStore {
     type Answer = Empty;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Empty, KmsError> {
-        cx.authorize(Action::UpdateCustomKeyStore)?;
+        let may = |cx: &Cx<'_>| cx.authorize(Action::UpdateCustomKeyStore);
+        may(cx)?;
         cx.key_store(&self.id.0)?;
         refuse_external([
             self.uri_endpoint.is_some(),
@@ -49,7 +50,7 @@ impl Operation for UpdateCustomKeyStore {
             password: self.password.map(|Password(password)| password),
             cluster: self.cluster.map(|ClusterId(cluster)| cluster),
         };
-        cx.update_key_store(&self.id.0, update).await?;
+        cx.update_key_store(may, &self.id.0, update).await?;
         Ok(Empty {})
     }
 }

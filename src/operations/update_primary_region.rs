@@ -30,14 +30,17 @@ impl Operation for UpdatePrimaryRegion {
 
     async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
         let RegionText(region) = &self.primary_region;
-        let primary = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::UpdatePrimaryRegion)?;
-        primary.demand(Demand::UpdatePrimary)?;
-        if !family_of(&primary)?.replicas.contains(region) {
-            return Err(no_replica(&primary, region));
-        }
-        let replica = cx.resolve_in(&cx.realm_in(region)?, primary.key().id)?;
-        replica.authorize(cx.caller(), Action::UpdatePrimaryRegion)?.demand(Demand::UpdatePrimary)?;
-        cx.promote(&primary, region).await?;
+        let may = |cx: &Cx<'_>| {
+            let primary = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::UpdatePrimaryRegion)?;
+            primary.demand(Demand::UpdatePrimary)?;
+            if !family_of(&primary)?.replicas.contains(region) {
+                return Err(no_replica(primary.arn(), region));
+            }
+            let replica = cx.resolve_in(&cx.realm_in(region)?, primary.id())?;
+            replica.authorize(cx.caller(), Action::UpdatePrimaryRegion)?.demand(Demand::UpdatePrimary)?;
+            Ok(primary)
+        };
+        cx.promote(may, region).await?;
         Ok(Nothing)
     }
 }

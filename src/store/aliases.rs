@@ -1,11 +1,6 @@
 //! Aliases: names for keys, unique in their region.
 
-use super::{
-    Store, StoreError,
-    document::Document,
-    driver::{Write, read},
-    keys::key_name,
-};
+use super::{Actor, ChangeError, Outcome, Store, StoreError, document::Document, driver::Write, keys::key_name};
 use crate::{
     clock::Timestamp,
     key::{Alias, Key, reference::KeyId},
@@ -54,70 +49,100 @@ fn alias_name(region: &str, name: &str) -> String {
 }
 
 impl Store {
-    /// Adds an alias, if its name is free and its key is there and has fewer than `limit_per_key`: all decided in the
+    /// Adds an alias, if `judge` lets it, its name is free and its key is there and has fewer than `limit_per_key`: all decided in the
     /// transaction that writes it.
     ///
     /// # Errors
-    /// If the store fails.
-    pub async fn insert_alias(&self, alias: &Alias, limit_per_key: usize) -> Result<AliasInsert, StoreError> {
-        let mut write = self.0.driver.write("store the alias").await?;
-        if write.has(Alias::KIND, &alias.id()).await? {
-            return Ok(AliasInsert::NameTaken);
-        }
-        match room(&mut write, alias, limit_per_key).await? {
-            Room::Free => {}
-            Room::Full => return Ok(AliasInsert::TooMany),
-            Room::NoKey => return Ok(AliasInsert::TargetGone),
-        }
-        if !write.insert(alias).await? {
-            return Ok(AliasInsert::NameTaken);
-        }
-        self.commit(write).await?;
-        Ok(AliasInsert::Done)
+    /// What `judge` refuses, or if the store fails.
+    pub async fn insert_alias<E>(
+        &self,
+        actor: &impl Actor,
+        alias: &Alias,
+        limit_per_key: usize,
+        judge: impl FnOnce() -> Result<(), E>,
+    ) -> Result<AliasInsert, ChangeError<E>> {
+        let mut write = self.begin("store the alias", actor).await?;
+        let outcome = match judge() {
+            Ok(()) => write.insert_alias(alias, limit_per_key).await.map_err(ChangeError::Store),
+            Err(refused) => Err(ChangeError::Refused(refused)),
+        };
+        self.end(write, actor, outcome).await
     }
 
     /// Points an alias at another key, under the same conditions as [`Self::insert_alias`].
     ///
     /// # Errors
-    /// If the store fails.
-    pub async fn move_alias(
+    /// As [`Self::insert_alias`].
+    pub async fn move_alias<E>(
         &self,
-        region: &str,
-        name: &str,
-        target: KeyId,
-        now: Timestamp,
+        actor: &impl Actor,
+        alias: AliasName<'_>,
+        target: (KeyId, Timestamp),
         limit_per_key: usize,
-    ) -> Result<AliasMove, StoreError> {
-        const WHAT: &str = "move the alias";
-        let id = alias_name(region, name);
-        let mut write = self.0.driver.write(WHAT).await?;
-        let Some(stored) = read(write.connection(), WHAT, Alias::KIND, &id).await? else {
-            return Ok(AliasMove::NotFound);
+        judge: impl FnOnce() -> Result<(), E>,
+    ) -> Result<AliasMove, ChangeError<E>> {
+        let mut write = self.begin("move the alias", actor).await?;
+        let outcome = match judge() {
+            Ok(()) => write.move_alias(alias, target, limit_per_key).await.map_err(ChangeError::Store),
+            Err(refused) => Err(ChangeError::Refused(refused)),
         };
-        let alias = Alias { target, updated: now, ..Alias::read(WHAT, &id, &stored.body)? };
-        match room(&mut write, &alias, limit_per_key).await? {
-            Room::Free => {}
-            Room::Full => return Ok(AliasMove::TooMany),
-            Room::NoKey => return Ok(AliasMove::TargetGone),
-        }
-        if !write.replace(&alias, stored.revision).await? {
-            return Ok(AliasMove::NotFound);
-        }
-        self.commit(write).await?;
-        Ok(AliasMove::Done)
+        self.end(write, actor, outcome).await
     }
 
-    /// Deletes an alias; `false` if there is none.
+    /// Deletes an alias, if `judge` lets it; `false` if there is none.
     ///
     /// # Errors
-    /// If the store fails.
-    pub async fn delete_alias(&self, region: &str, name: &str) -> Result<bool, StoreError> {
-        let mut write = self.0.driver.write("delete the alias").await?;
-        if !write.delete(Alias::KIND, &alias_name(region, name)).await? {
-            return Ok(false);
+    /// What `judge` refuses, or if the store fails.
+    pub async fn delete_alias<E>(
+        &self,
+        actor: &impl Actor,
+        AliasName { region, name }: AliasName<'_>,
+        judge: impl FnOnce() -> Result<(), E>,
+    ) -> Result<bool, ChangeError<E>> {
+        self.delete::<Alias, E>("delete the alias", actor, &alias_name(region, name), judge).await
+    }
+}
+
+/// What an alias is called, and where.
+#[derive(Debug, Clone, Copy)]
+pub struct AliasName<'a> {
+    /// The region.
+    pub region: &'a str,
+    /// The name, which begins with `alias/`.
+    pub name: &'a str,
+}
+
+impl Write {
+    async fn insert_alias(&mut self, alias: &Alias, limit_per_key: usize) -> Result<Outcome<AliasInsert>, StoreError> {
+        if self.has(Alias::KIND, &alias.id()).await? {
+            return Ok(Outcome::Same(AliasInsert::NameTaken));
         }
-        self.commit(write).await?;
-        Ok(true)
+        match room(self, alias, limit_per_key).await? {
+            Room::Free => {}
+            Room::Full => return Ok(Outcome::Same(AliasInsert::TooMany)),
+            Room::NoKey => return Ok(Outcome::Same(AliasInsert::TargetGone)),
+        }
+        self.insert(alias).await?;
+        Ok(Outcome::Changed(AliasInsert::Done))
+    }
+
+    async fn move_alias(
+        &mut self,
+        AliasName { region, name }: AliasName<'_>,
+        (target, updated): (KeyId, Timestamp),
+        limit_per_key: usize,
+    ) -> Result<Outcome<AliasMove>, StoreError> {
+        let Some((alias, revision)) = self.document::<Alias>(&alias_name(region, name)).await? else {
+            return Ok(Outcome::Same(AliasMove::NotFound));
+        };
+        let alias = Alias { target, updated, ..alias };
+        match room(self, &alias, limit_per_key).await? {
+            Room::Free => {}
+            Room::Full => return Ok(Outcome::Same(AliasMove::TooMany)),
+            Room::NoKey => return Ok(Outcome::Same(AliasMove::TargetGone)),
+        }
+        self.replace(&alias, revision).await?;
+        Ok(Outcome::Changed(AliasMove::Done))
     }
 }
 
@@ -128,7 +153,7 @@ enum Room {
     NoKey,
 }
 
-async fn room(write: &mut Write<'_>, alias: &Alias, limit: usize) -> Result<Room, StoreError> {
+async fn room(write: &mut Write, alias: &Alias, limit: usize) -> Result<Room, StoreError> {
     let key = key_name(&alias.region, alias.target);
     if !write.has(Key::KIND, &key).await? {
         return Ok(Room::NoKey);

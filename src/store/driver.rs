@@ -2,8 +2,11 @@
 //!
 //! One connection writes and waits its turn in the process; a few others read. Every write is one transaction that
 //! begins `IMMEDIATE`, so that a second process waits at the door and not in the middle. A commit is on the disk
-//! before it is acknowledged (`synchronous=FULL`), and a transaction that is dropped is rolled back, so a process that
-//! dies anywhere leaves either all of a change or nothing.
+//! before it is acknowledged (`synchronous=FULL`), so a process that dies anywhere leaves either all of a change or nothing.
+//!
+//! The connection is used again only after a transaction that ended in a known way. Whatever else becomes of one (the disk is
+//! full, the file cannot be written, nobody waits for it any more), its connection is closed, which rolls it back, and
+//! the next write opens a new one: nobody has to understand what a fault has left behind.
 //!
 //! The texts use `$1` and `ON CONFLICT`, which SQLite and PostgreSQL both take.
 
@@ -15,7 +18,7 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions, Connection, Row, Sqlite, SqliteConnection, SqlitePool, Transaction,
+    ConnectOptions, Row, Sqlite, SqliteConnection, SqlitePool,
     pool::PoolConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
 };
@@ -24,6 +27,7 @@ use super::{
     document::Document,
     error::{Kind, StoreError},
 };
+use crate::identity::Asker;
 
 /// How long a writer waits for another process, and a question for a connection.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -35,6 +39,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
+    include_str!("schema_5.sql"),
 ];
 
 /// The connections to one database.
@@ -44,9 +49,19 @@ pub(super) struct Driver {
 }
 
 /// One change of the database: all of it or, if it is dropped without [`Write::commit`], nothing.
-pub(super) struct Write<'c> {
+pub(super) struct Write {
     what: &'static str,
-    transaction: Transaction<'c, Sqlite>,
+    connection: PoolConnection<Sqlite>,
+    /// Whether the transaction has ended in a way that is known.
+    ended: bool,
+}
+
+impl Drop for Write {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.connection.close_on_drop();
+        }
+    }
 }
 
 /// A document as it is stored, not yet read.
@@ -84,22 +99,23 @@ impl Driver {
     }
 
     /// Begins a change.
-    pub(super) async fn write(&self, what: &'static str) -> Result<Write<'static>, StoreError> {
-        let begun = self.writer.begin_with("BEGIN IMMEDIATE").await;
-        Ok(Write { what, transaction: begun.map_err(StoreError::sql(what))? })
+    pub(super) async fn write(&self, what: &'static str, _asker: Asker) -> Result<Write, StoreError> {
+        let connection = self.writer(what).await?;
+        let mut write = Write { what, connection, ended: false };
+        write.say("BEGIN IMMEDIATE").await?;
+        Ok(write)
     }
 }
 
-impl<'c> Write<'c> {
-    /// Begins a change on the writer's connection.
-    pub(super) async fn on(connection: &'c mut SqliteConnection, what: &'static str) -> Result<Self, StoreError> {
-        let begun = connection.begin_with("BEGIN IMMEDIATE").await;
-        Ok(Self { what, transaction: begun.map_err(StoreError::sql(what))? })
+impl Write {
+    async fn say(&mut self, text: &'static str) -> Result<(), StoreError> {
+        let said = sqlx::raw_sql(text).execute(&mut *self.connection).await;
+        said.map(drop).map_err(StoreError::sql(self.what))
     }
 
     /// The connection, for the tables that hold no documents.
     pub(super) fn connection(&mut self) -> &mut SqliteConnection {
-        &mut self.transaction
+        &mut self.connection
     }
 
     /// Adds a document; `false` if there is one of its name already.
@@ -114,16 +130,26 @@ impl<'c> Write<'c> {
         Ok(inserted)
     }
 
-    /// Puts a document in the place of `revision`; `false` if that is no longer what is stored.
-    pub(super) async fn replace<D: Document>(&mut self, document: &D, revision: i64) -> Result<bool, StoreError> {
+    /// A document as it is stored, with its revision.
+    pub(super) async fn document<D: Document>(&mut self, id: &str) -> Result<Option<(D, i64)>, StoreError> {
+        let stored = read(&mut self.connection, self.what, D::KIND, id).await?;
+        stored.map(|stored| Ok((D::read(self.what, id, &stored.body)?, stored.revision))).transpose()
+    }
+
+    /// Puts a document in the place of `revision`.
+    ///
+    /// # Errors
+    /// `Conflict` if that is no longer what is stored.
+    pub(super) async fn replace<D: Document>(&mut self, document: &D, revision: i64) -> Result<(), StoreError> {
         let (id, body) = (document.id(), document.body(self.what)?);
         let next = self.note_change(D::KIND, &id).await?;
         let text = "UPDATE documents SET parent = $3, revision = $4, body = $5 \
                     WHERE kind = $1 AND id = $2 AND revision = $6";
         let query = sqlx::query(text).bind(D::KIND).bind(id).bind(document.parent()).bind(next).bind(body);
-        let replaced = self.rows(query.bind(revision)).await? == 1;
-        self.fulfil(document).await?;
-        Ok(replaced)
+        if self.rows(query.bind(revision)).await? != 1 {
+            return Err(StoreError::new(self.what, Kind::Conflict));
+        }
+        self.fulfil(document).await
     }
 
     /// Deletes a document; `false` if there is none.
@@ -133,13 +159,20 @@ impl<'c> Write<'c> {
         self.rows(sqlx::query(text).bind(kind).bind(id)).await.map(|rows| rows == 1)
     }
 
-    /// Deletes all documents of a kind that belong to `parent`, however many there are: two statements.
+    /// Deletes all documents of a kind that belong to `parent`, in a few statements however many there are.
     pub(super) async fn delete_children(&mut self, kind: &'static str, parent: &str) -> Result<(), StoreError> {
+        let count = "SELECT COUNT(*) FROM documents WHERE kind = $1 AND parent = $2";
+        let count: i64 = sqlx::query_scalar(count)
+            .bind(kind)
+            .bind(parent)
+            .fetch_one(&mut *self.connection)
+            .await
+            .map_err(StoreError::sql(self.what))?;
+        let last = self.next_seq(count).await?;
         let note = "INSERT INTO changes (kind, id, seq) \
-                    SELECT kind, id, (SELECT COALESCE(MAX(seq), 0) FROM changes) + ROW_NUMBER() OVER (ORDER BY id) \
-                    FROM documents WHERE kind = $1 AND parent = $2 \
+                    SELECT kind, id, $3 + ROW_NUMBER() OVER (ORDER BY id) FROM documents WHERE kind = $1 AND parent = $2 \
                     ON CONFLICT (kind, id) DO UPDATE SET seq = excluded.seq";
-        self.rows(sqlx::query(note).bind(kind).bind(parent)).await?;
+        self.rows(sqlx::query(note).bind(kind).bind(parent).bind(last - count)).await?;
         let delete = "DELETE FROM documents WHERE kind = $1 AND parent = $2";
         self.rows(sqlx::query(delete).bind(kind).bind(parent)).await?;
         Ok(())
@@ -147,7 +180,7 @@ impl<'c> Write<'c> {
 
     /// Whether there is such a document.
     pub(super) async fn has(&mut self, kind: &'static str, id: &str) -> Result<bool, StoreError> {
-        let found = read(&mut self.transaction, self.what, kind, id).await?;
+        let found = read(&mut self.connection, self.what, kind, id).await?;
         Ok(found.is_some())
     }
 
@@ -156,7 +189,7 @@ impl<'c> Write<'c> {
         sqlx::query_scalar("SELECT id FROM documents WHERE kind = $1 AND parent = $2 ORDER BY id")
             .bind(kind)
             .bind(parent)
-            .fetch_all(&mut *self.transaction)
+            .fetch_all(&mut *self.connection)
             .await
             .map_err(StoreError::sql(self.what))
     }
@@ -164,7 +197,7 @@ impl<'c> Write<'c> {
     /// Every document of a kind, by name.
     pub(super) async fn all<D: Document>(&mut self) -> Result<Vec<D>, StoreError> {
         let rows = sqlx::query("SELECT id, body FROM documents WHERE kind = $1 ORDER BY id").bind(D::KIND);
-        let rows = rows.fetch_all(&mut *self.transaction).await.map_err(StoreError::sql(self.what))?;
+        let rows = rows.fetch_all(&mut *self.connection).await.map_err(StoreError::sql(self.what))?;
         let read = |row: &SqliteRow| {
             let columns = row.try_get("id").and_then(|id| Ok((id, row.try_get("body")?)));
             let (id, body): (String, String) = columns.map_err(StoreError::sql(self.what))?;
@@ -174,23 +207,37 @@ impl<'c> Write<'c> {
     }
 
     /// Makes the change durable.
-    pub(super) async fn commit(self) -> Result<(), StoreError> {
-        self.transaction.commit().await.map_err(StoreError::sql(self.what))
+    pub(super) async fn commit(mut self) -> Result<(), StoreError> {
+        self.say("COMMIT").await?;
+        self.ended = true;
+        Ok(())
+    }
+
+    /// Leaves everything as it was.
+    pub(super) async fn roll_back(mut self) -> Result<(), StoreError> {
+        self.say("ROLLBACK").await?;
+        self.ended = true;
+        Ok(())
     }
 
     /// Writes the change into the feed and answers its number, which is also the document's revision: it grows over
     /// the whole database, so a document that is deleted and made again never shows an old revision.
-    ///
-    /// A database sequence would not do: its numbers become visible out of order, and a reader would step over one.
-    /// One row per document, so the feed is no longer than the documents that ever were.
     async fn note_change(&mut self, kind: &'static str, id: &str) -> Result<i64, StoreError> {
-        let text = "INSERT INTO changes (kind, id, seq) \
-                    VALUES ($1, $2, (SELECT COALESCE(MAX(seq), 0) + 1 FROM changes)) \
-                    ON CONFLICT (kind, id) DO UPDATE SET seq = excluded.seq RETURNING seq";
-        sqlx::query_scalar(text)
-            .bind(kind)
-            .bind(id)
-            .fetch_one(&mut *self.transaction)
+        let seq = self.next_seq(1).await?;
+        let text = "INSERT INTO changes (kind, id, seq) VALUES ($1, $2, $3) \
+                    ON CONFLICT (kind, id) DO UPDATE SET seq = excluded.seq";
+        self.rows(sqlx::query(text).bind(kind).bind(id).bind(seq)).await?;
+        Ok(seq)
+    }
+
+    /// Takes the next `count` numbers and answers the last of them.
+    ///
+    /// A database sequence would not do: its numbers become visible out of order, and a reader would step over one. Whoever
+    /// takes a number holds this row until the transaction ends.
+    pub(super) async fn next_seq(&mut self, count: i64) -> Result<i64, StoreError> {
+        sqlx::query_scalar("UPDATE feed SET last = last + $1 WHERE id = 1 RETURNING last")
+            .bind(count)
+            .fetch_one(&mut *self.connection)
             .await
             .map_err(StoreError::sql(self.what))
     }
@@ -207,7 +254,7 @@ impl<'c> Write<'c> {
         &mut self,
         query: sqlx::query::Query<'_, Sqlite, <Sqlite as sqlx::Database>::Arguments>,
     ) -> Result<u64, StoreError> {
-        let done = query.execute(&mut *self.transaction).await.map_err(StoreError::sql(self.what))?;
+        let done = query.execute(&mut *self.connection).await.map_err(StoreError::sql(self.what))?;
         Ok(done.rows_affected())
     }
 }

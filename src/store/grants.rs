@@ -1,6 +1,6 @@
 //! Grants: documents that belong to a key.
 
-use super::{Kind, Store, StoreError, document::Document, keys::key_name};
+use super::{Actor, ChangeError, Kind, Outcome, Store, StoreError, document::Document, keys::key_name};
 use crate::key::grant::{Grant, GrantId};
 
 /// What came of a new grant.
@@ -29,44 +29,53 @@ impl Document for Grant {
 }
 
 impl Store {
-    /// Adds a grant, if its key is there, has fewer than `limit` and, where the grant has a name, none like it.
+    /// Adds a grant, if `judge` lets it, its key is there, has fewer than `limit` and, where the grant has a name, none like it.
     ///
-    /// Nobody else can write while the transaction is open, so a view that has followed the feed meanwhile shows what is
-    /// stored: it is asked, and its indexes, instead of the database.
+    /// The view shows what is stored, so it is asked, and its indexes, instead of the database.
     ///
     /// # Errors
-    /// If the store fails.
-    pub async fn insert_grant(&self, grant: &Grant, limit: usize) -> Result<GrantInsert, StoreError> {
-        const WHAT: &str = "store the grant";
-        let mut write = self.0.driver.write(WHAT).await?;
-        self.follow().await?;
-        let view = self.view();
-        if view.key(&grant.region, grant.key).is_none() {
-            return Ok(GrantInsert::KeyGone);
-        }
-        if let Some(there) = view.grant_like(grant) {
-            return Ok(GrantInsert::There(there));
-        }
-        if view.count_grants(&grant.region, grant.key) >= limit {
-            return Ok(GrantInsert::TooMany);
-        }
-        if !write.insert(grant).await? {
-            return Err(StoreError::new(WHAT, Kind::Conflict));
-        }
-        self.commit(write).await?;
-        Ok(GrantInsert::Done)
+    /// What `judge` refuses, or if the store fails.
+    pub async fn insert_grant<E>(
+        &self,
+        actor: &impl Actor,
+        grant: &Grant,
+        limit: usize,
+        judge: impl FnOnce() -> Result<(), E>,
+    ) -> Result<GrantInsert, ChangeError<E>> {
+        let mut write = self.begin("store the grant", actor).await?;
+        let outcome = match (judge(), self.room_for(grant, limit)) {
+            (Err(refused), _) => Err(ChangeError::Refused(refused)),
+            (Ok(()), Some(obstacle)) => Ok(Outcome::Same(obstacle)),
+            (Ok(()), None) => match write.insert(grant).await {
+                Ok(true) => Ok(Outcome::Changed(GrantInsert::Done)),
+                Ok(false) => Err(StoreError::new("store the grant", Kind::Conflict).into()),
+                Err(error) => Err(error.into()),
+            },
+        };
+        self.end(write, actor, outcome).await
     }
 
-    /// Deletes a grant; `false` if there is none.
+    fn room_for(&self, grant: &Grant, limit: usize) -> Option<GrantInsert> {
+        let view = self.view();
+        if view.key(&grant.region, grant.key).is_none() {
+            return Some(GrantInsert::KeyGone);
+        }
+        if let Some(there) = view.grant_like(grant) {
+            return Some(GrantInsert::There(there));
+        }
+        (view.count_grants(&grant.region, grant.key) >= limit).then_some(GrantInsert::TooMany)
+    }
+
+    /// Deletes a grant, if `judge` lets it; `false` if there is none.
     ///
     /// # Errors
-    /// If the store fails.
-    pub async fn delete_grant(&self, grant: &Grant) -> Result<bool, StoreError> {
-        let mut write = self.0.driver.write("delete the grant").await?;
-        if !write.delete(Grant::KIND, &grant.id()).await? {
-            return Ok(false);
-        }
-        self.commit(write).await?;
-        Ok(true)
+    /// What `judge` refuses, or if the store fails.
+    pub async fn delete_grant<E>(
+        &self,
+        actor: &impl Actor,
+        grant: &Grant,
+        judge: impl FnOnce() -> Result<(), E>,
+    ) -> Result<bool, ChangeError<E>> {
+        self.delete::<Grant, E>("delete the grant", actor, &grant.id(), judge).await
     }
 }

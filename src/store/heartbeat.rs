@@ -3,9 +3,12 @@
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::{Store, StoreError};
-use crate::clock::{
-    Running, Timestamp,
-    heartbeat::{Heartbeat, Jump},
+use crate::{
+    clock::{
+        Running, Timestamp,
+        heartbeat::{Heartbeat, Jump},
+    },
+    identity::Asker,
 };
 
 impl Store {
@@ -15,7 +18,7 @@ impl Store {
     /// If the store fails; nothing is counted then.
     pub async fn beat(&self, next: impl Fn(Option<Heartbeat>) -> Heartbeat) -> Result<Heartbeat, StoreError> {
         const WHAT: &str = "store the heartbeat";
-        let mut write = self.0.driver.write(WHAT).await?;
+        let mut write = self.0.driver.write(WHAT, Asker::SERVICE).await?;
         let heartbeat = next(read(write.connection(), WHAT).await?);
         put(write.connection(), WHAT, &heartbeat).await?;
         write.commit().await?;
@@ -38,7 +41,7 @@ impl Store {
     /// If the store fails.
     pub async fn confirm_clock(&self) -> Result<Option<Jump>, StoreError> {
         const WHAT: &str = "confirm the clock";
-        let mut write = self.0.driver.write(WHAT).await?;
+        let mut write = self.0.driver.write(WHAT, Asker::SERVICE).await?;
         let Some(heartbeat) = read(write.connection(), WHAT).await? else { return Ok(None) };
         put(write.connection(), WHAT, &Heartbeat { jump: None, ..heartbeat }).await?;
         write.commit().await?;

@@ -1,7 +1,7 @@
 //! How often a material may have been used with a random IV (NIST SP 800-38D section 8.3: at most 2^32 times).
 
 use super::{Kind, Store, StoreError};
-use crate::key::material::MaterialId;
+use crate::{identity::Asker, key::material::MaterialId};
 
 impl Store {
     /// Reserves the next `block` invocations of a material and answers how many are reserved by now, these included:
@@ -13,7 +13,7 @@ impl Store {
     pub async fn reserve_invocations(&self, material: MaterialId, block: u64) -> Result<u64, StoreError> {
         const WHAT: &str = "reserve invocations";
         let block = i64::try_from(block).map_err(|error| StoreError::because(WHAT, Kind::Full, error))?;
-        let mut write = self.0.driver.write(WHAT).await?;
+        let mut write = self.0.driver.write(WHAT, Asker::SERVICE).await?;
         let text = "INSERT INTO invocations (material, reserved) VALUES ($1, $2) \
                     ON CONFLICT (material) DO UPDATE SET reserved = invocations.reserved + excluded.reserved \
                     RETURNING reserved";

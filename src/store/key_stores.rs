@@ -2,16 +2,15 @@
 //! transaction that changes it.
 
 use super::{
-    ChangeError, Kind, Store, StoreError,
-    document::Document,
-    driver::{Write, read},
-    tombstones::UNFINISHED,
+    Actor, ChangeError, Kind, Outcome, Store, StoreError, document::Document, driver::Write, tombstones::UNFINISHED,
 };
 use crate::key::{
     Key,
     custom_store::{CustomKeyStore, KeyStoreId},
     tombstone::Tombstone,
 };
+
+const DELETE: &str = "delete the key store";
 
 /// What there is beside the key store that is changed.
 pub struct Around {
@@ -41,17 +40,13 @@ impl Store {
     /// What `judge` refuses, or if the store fails.
     pub async fn insert_key_store<E>(
         &self,
+        actor: &impl Actor,
         key_store: &CustomKeyStore,
         judge: impl FnOnce(&Around) -> Result<(), E>,
     ) -> Result<(), ChangeError<E>> {
-        const WHAT: &str = "store the key store";
-        let mut write = self.0.driver.write(WHAT).await?;
-        let around = around(&mut write, &key_store.id(), key_store.id.as_str()).await?;
-        judge(&around).map_err(ChangeError::Refused)?;
-        if !write.insert(key_store).await? {
-            return Err(StoreError::new(WHAT, Kind::Conflict).into());
-        }
-        Ok(self.commit(write).await?)
+        let mut write = self.begin("store the key store", actor).await?;
+        let outcome = write.insert_key_store(key_store, judge).await;
+        self.end(write, actor, outcome).await
     }
 
     /// Changes a key store as `change` says.
@@ -60,22 +55,17 @@ impl Store {
     /// What `change` refuses, if there is no such key store, or if the store fails. Nothing is changed then.
     pub async fn change_key_store<E>(
         &self,
+        actor: &impl Actor,
         region: &str,
         id: &str,
         change: impl FnOnce(&mut CustomKeyStore, &Around) -> Result<(), E>,
     ) -> Result<(), ChangeError<E>> {
-        const WHAT: &str = "change the key store";
-        let name = key_store_name(region, id);
-        let mut write = self.0.driver.write(WHAT).await?;
-        let stored = read(write.connection(), WHAT, CustomKeyStore::KIND, &name).await?.ok_or(ChangeError::NotFound)?;
-        let old = CustomKeyStore::read(WHAT, &name, &stored.body)?;
-        let mut new = old.clone();
-        change(&mut new, &around(&mut write, &name, id).await?).map_err(ChangeError::Refused)?;
-        if new == old {
-            return Ok(());
-        }
-        write.replace(&new, stored.revision).await?;
-        Ok(self.commit(write).await?)
+        let mut write = self.begin("change the key store", actor).await?;
+        let outcome = match around(&mut write, &key_store_name(region, id), id).await {
+            Ok(around) => write.change(&key_store_name(region, id), |key_store| change(key_store, &around)).await,
+            Err(error) => Err(error.into()),
+        };
+        self.end(write, actor, outcome).await.map(drop)
     }
 
     /// Deletes a key store, if `judge` lets it, and the intents of objects on its HSM: nobody can get there any more.
@@ -84,23 +74,46 @@ impl Store {
     /// What `judge` refuses, if there is no such key store, or if the store fails.
     pub async fn delete_key_store<E>(
         &self,
+        actor: &impl Actor,
         region: &str,
         id: &str,
         judge: impl FnOnce(&CustomKeyStore, &Around) -> Result<(), E>,
     ) -> Result<(), ChangeError<E>> {
-        const WHAT: &str = "delete the key store";
-        let name = key_store_name(region, id);
-        let mut write = self.0.driver.write(WHAT).await?;
-        let stored = read(write.connection(), WHAT, CustomKeyStore::KIND, &name).await?.ok_or(ChangeError::NotFound)?;
-        let key_store = CustomKeyStore::read(WHAT, &name, &stored.body)?;
-        judge(&key_store, &around(&mut write, &name, id).await?).map_err(ChangeError::Refused)?;
-        forget_intents(&mut write, WHAT, &key_store.id).await?;
-        write.delete(CustomKeyStore::KIND, &name).await?;
-        Ok(self.commit(write).await?)
+        let mut write = self.begin(DELETE, actor).await?;
+        let outcome = write.delete_key_store(&key_store_name(region, id), id, judge).await;
+        self.end(write, actor, outcome).await
     }
 }
 
-async fn around(write: &mut Write<'_>, name: &str, id: &str) -> Result<Around, StoreError> {
+impl Write {
+    async fn insert_key_store<E>(
+        &mut self,
+        key_store: &CustomKeyStore,
+        judge: impl FnOnce(&Around) -> Result<(), E>,
+    ) -> Result<Outcome<()>, ChangeError<E>> {
+        let around = around(self, &key_store.id(), key_store.id.as_str()).await?;
+        judge(&around).map_err(ChangeError::Refused)?;
+        match self.insert(key_store).await? {
+            true => Ok(Outcome::Changed(())),
+            false => Err(StoreError::new("store the key store", Kind::Conflict).into()),
+        }
+    }
+
+    async fn delete_key_store<E>(
+        &mut self,
+        name: &str,
+        id: &str,
+        judge: impl FnOnce(&CustomKeyStore, &Around) -> Result<(), E>,
+    ) -> Result<Outcome<()>, ChangeError<E>> {
+        let (key_store, _) = self.document::<CustomKeyStore>(name).await?.ok_or(ChangeError::NotFound)?;
+        judge(&key_store, &around(self, name, id).await?).map_err(ChangeError::Refused)?;
+        forget_intents(self, DELETE, &key_store.id).await?;
+        self.delete(CustomKeyStore::KIND, name).await?;
+        Ok(Outcome::Changed(()))
+    }
+}
+
+async fn around(write: &mut Write, name: &str, id: &str) -> Result<Around, StoreError> {
     let has_keys = !write.children(Key::KIND, name).await?.is_empty() || has_remains(write, id).await?;
     let all = write.all::<CustomKeyStore>().await?;
     let others = all.into_iter().filter(|other| Document::id(other) != name).collect();
@@ -108,7 +121,7 @@ async fn around(write: &mut Write<'_>, name: &str, id: &str) -> Result<Around, S
 }
 
 /// Whether something of deleted keys may still be on its HSM.
-async fn has_remains(write: &mut Write<'_>, id: &str) -> Result<bool, StoreError> {
+async fn has_remains(write: &mut Write, id: &str) -> Result<bool, StoreError> {
     let text = "SELECT COUNT(*) FROM documents \
                 WHERE kind = $1 AND parent = $2 AND json_extract(body, '$.custom_key_store') = $3";
     let query = sqlx::query_scalar(text).bind(Tombstone::KIND).bind(UNFINISHED).bind(id);
@@ -117,7 +130,7 @@ async fn has_remains(write: &mut Write<'_>, id: &str) -> Result<bool, StoreError
     Ok(count > 0)
 }
 
-async fn forget_intents(write: &mut Write<'_>, what: &'static str, id: &KeyStoreId) -> Result<(), StoreError> {
+async fn forget_intents(write: &mut Write, what: &'static str, id: &KeyStoreId) -> Result<(), StoreError> {
     let query = sqlx::query("DELETE FROM intents WHERE key_store = $1").bind(id.as_str());
     query.execute(write.connection()).await.map(drop).map_err(StoreError::sql(what))
 }

@@ -10,14 +10,12 @@ use sqlx::{Row, sqlite::SqliteRow};
 use std::collections::BTreeMap;
 
 use super::{
-    ATTEMPTS, ChangeError, Kind, Store, StoreError,
-    document::Document,
-    driver::{self, Write},
-    heartbeat::bigint,
+    Actor, ChangeError, Kind, Outcome, Store, StoreError, document::Document, driver::Write, heartbeat::bigint,
     key_stores::key_store_name,
 };
 use crate::{
     clock::Running,
+    identity::Asker,
     key::{
         Key,
         custom_store::{CustomKeyStore, KeyStoreId},
@@ -27,6 +25,7 @@ use crate::{
     },
 };
 
+const INSERT: &str = "store the key";
 /// The most intents answered at once.
 const INTENTS: i64 = 1000;
 
@@ -77,72 +76,63 @@ pub(super) fn key_name(region: &str, id: KeyId) -> String {
 }
 
 impl Store {
-    /// Adds a key, and clears the intents of the objects that it names.
+    /// Adds a key, if `judge` lets it, and clears the intents of the objects that it names.
     ///
     /// # Errors
-    /// `Conflict` if there is a key of that id, or if its custom key store is gone.
-    pub async fn insert_key(&self, key: &Key) -> Result<(), StoreError> {
-        const WHAT: &str = "store the key";
-        let mut write = self.0.driver.write(WHAT).await?;
-        let has_home = match key.parent() {
-            Some(key_store) => write.has(CustomKeyStore::KIND, &key_store).await?,
-            None => true,
+    /// What `judge` refuses; `Conflict` if there is a key of that id, or if its custom key store is gone.
+    pub async fn insert_key<E>(
+        &self,
+        actor: &impl Actor,
+        key: &Key,
+        judge: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), ChangeError<E>> {
+        let mut write = self.begin(INSERT, actor).await?;
+        let outcome = match judge() {
+            Ok(()) => write.insert_key(key).await.map_err(ChangeError::Store),
+            Err(refused) => Err(ChangeError::Refused(refused)),
         };
-        if !has_home || !write.insert(key).await? {
-            return Err(StoreError::new(WHAT, Kind::Conflict));
-        }
-        self.commit(write).await
+        self.end(write, actor, outcome).await
     }
 
-    /// Changes a key as `change` says, and answers the key as it is then. `change` may run more than once, on what is
-    /// stored at that time; it must check there what it relies on. Intents of objects that the key now names are cleared.
+    /// Changes a key as `change` says, and answers the key as it is then. `change` is asked in the transaction: what it relies on,
+    /// it must check there. Intents of objects that the key now names are cleared.
     ///
     /// # Errors
     /// What `change` itself refuses, if there is no such key, or if the store fails. Nothing is changed then.
     pub async fn change_key<E>(
         &self,
+        actor: &impl Actor,
         region: &str,
         id: KeyId,
-        change: impl Fn(&mut Key) -> Result<(), E>,
+        change: impl FnOnce(&mut Key) -> Result<(), E>,
     ) -> Result<Key, ChangeError<E>> {
-        self.change("change the key", &key_name(region, id), change).await
+        self.change("change the key", actor, &key_name(region, id), change).await
     }
 
     /// Changes a key and its relatives in other regions as `change` says, all or none, and answers them as they are then. It
-    /// may put another relative among them, and runs as that of [`Self::change_key`] does.
+    /// may put another relative among them, and is asked as that of [`Self::change_key`] is.
     ///
     /// # Errors
     /// As [`Self::change_key`].
     pub async fn change_family<E>(
         &self,
+        actor: &impl Actor,
         region: &str,
         id: KeyId,
-        change: impl Fn(&mut Family) -> Result<(), E>,
+        change: impl FnOnce(&mut Family) -> Result<(), E>,
     ) -> Result<Family, ChangeError<E>> {
-        const WHAT: &str = "change the key and its relatives";
-        let mut writer = self.0.driver.writer(WHAT).await?;
-        for _ in 0..ATTEMPTS {
-            let mut write = Write::on(&mut writer, WHAT).await?;
-            let old = write.family(region, id).await?.ok_or(ChangeError::NotFound)?;
-            let mut new: Family = old.iter().map(|(region, one)| (region.clone(), one.key.clone())).collect();
-            change(&mut new).map_err(ChangeError::Refused)?;
-            if write.replace_family(&old, &new).await? {
-                write.commit().await?;
-                drop(writer);
-                self.show_own_change().await;
-                return Ok(new);
-            }
-        }
-        Err(StoreError::new(WHAT, Kind::Conflict).into())
+        let mut write = self.begin("change the key and its relatives", actor).await?;
+        let outcome = write.change_family(region, id, change).await;
+        self.end(write, actor, outcome).await
     }
 
     /// Stores the intent to make an object on the HSM; make the object after this answers.
     ///
     /// # Errors
     /// `Conflict` if the CKA_ID was meant before.
-    pub async fn intend(&self, intent: &Intent) -> Result<(), StoreError> {
+    pub async fn intend(&self, asker: Asker, intent: &Intent) -> Result<(), StoreError> {
         const WHAT: &str = "store the intent";
-        let mut write = self.0.driver.write(WHAT).await?;
+        let mut write = self.0.driver.write(WHAT, asker).await?;
         sqlx::query(
             "INSERT INTO intents (cka_id, region, key_id, spec, made, key_store) VALUES ($1, $2, $3, $4, $5, $6)",
         )
@@ -164,7 +154,7 @@ impl Store {
     /// If the store fails.
     pub async fn forget_intent(&self, intent: &Intent) -> Result<(), StoreError> {
         const WHAT: &str = "forget the intent";
-        let mut write = self.0.driver.write(WHAT).await?;
+        let mut write = self.0.driver.write(WHAT, Asker::SERVICE).await?;
         sqlx::query("DELETE FROM intents WHERE cka_id = $1")
             .bind(STANDARD.encode(intent.cka_id))
             .execute(write.connection())
@@ -200,7 +190,7 @@ pub(super) struct Relative {
 
 pub(super) type Stored = BTreeMap<String, Relative>;
 
-impl Write<'_> {
+impl Write {
     /// The key and its relatives; `None` if it is not there.
     pub(super) async fn family(&mut self, region: &str, id: KeyId) -> Result<Option<Stored>, StoreError> {
         let Some(own) = self.relative(region, id).await? else { return Ok(None) };
@@ -215,25 +205,48 @@ impl Write<'_> {
     }
 
     async fn relative(&mut self, region: &str, id: KeyId) -> Result<Option<Relative>, StoreError> {
-        const WHAT: &str = "read the key";
-        let name = key_name(region, id);
-        let Some(stored) = driver::read(self.connection(), WHAT, Key::KIND, &name).await? else { return Ok(None) };
-        Ok(Some(Relative { key: Key::read(WHAT, &name, &stored.body)?, revision: stored.revision }))
+        let found = self.document(&key_name(region, id)).await?;
+        Ok(found.map(|(key, revision)| Relative { key, revision }))
     }
 
-    /// Writes what is different or new; false if somebody was faster.
-    async fn replace_family(&mut self, old: &Stored, new: &Family) -> Result<bool, StoreError> {
-        for (region, key) in new {
-            let is_written = match old.get(region) {
-                Some(before) if before.key == *key => true,
-                Some(before) => self.replace(key, before.revision).await?,
-                None => self.insert(key).await?,
-            };
-            if !is_written {
-                return Ok(false);
-            }
+    async fn insert_key(&mut self, key: &Key) -> Result<Outcome<()>, StoreError> {
+        let has_home = match key.parent() {
+            Some(key_store) => self.has(CustomKeyStore::KIND, &key_store).await?,
+            None => true,
+        };
+        match has_home && self.insert(key).await? {
+            true => Ok(Outcome::Changed(())),
+            false => Err(StoreError::new(INSERT, Kind::Conflict)),
         }
-        Ok(true)
+    }
+
+    async fn change_family<E>(
+        &mut self,
+        region: &str,
+        id: KeyId,
+        change: impl FnOnce(&mut Family) -> Result<(), E>,
+    ) -> Result<Outcome<Family>, ChangeError<E>> {
+        let old = self.family(region, id).await?.ok_or(ChangeError::NotFound)?;
+        let mut new: Family = old.iter().map(|(region, one)| (region.clone(), one.key.clone())).collect();
+        change(&mut new).map_err(ChangeError::Refused)?;
+        match self.replace_family(&old, &new).await? {
+            true => Ok(Outcome::Changed(new)),
+            false => Ok(Outcome::Same(new)),
+        }
+    }
+
+    /// Writes what is different or new; whether anything was.
+    async fn replace_family(&mut self, old: &Stored, new: &Family) -> Result<bool, StoreError> {
+        let mut has_changed = false;
+        for (region, key) in new {
+            match old.get(region) {
+                Some(before) if before.key == *key => continue,
+                Some(before) => self.replace(key, before.revision).await?,
+                None => drop(self.insert(key).await?),
+            }
+            has_changed = true;
+        }
+        Ok(has_changed)
     }
 }
 

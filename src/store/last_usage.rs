@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::{Store, StoreError, document::Document, driver::Write, keys::key_name};
 use crate::{
     clock::Timestamp,
+    identity::Asker,
     key::{
         Key,
         reference::KeyId,
@@ -25,7 +26,7 @@ impl Store {
                     ON CONFLICT (region, key_id) DO UPDATE SET operation = excluded.operation, used = excluded.used, \
                     event_id = excluded.event_id, request_id = excluded.request_id \
                     WHERE excluded.used >= last_usage.used OR last_usage.used > $9";
-        let mut write = self.0.driver.write(WHAT).await?;
+        let mut write = self.0.driver.write(WHAT, Asker::SERVICE).await?;
         for ((region, id), one) in uses {
             sqlx::query(text)
                 .bind(region)
@@ -58,7 +59,7 @@ impl Store {
     }
 }
 
-impl Write<'_> {
+impl Write {
     /// Forgets the last use of a key that is deleted.
     pub(super) async fn forget_uses(&mut self, region: &str, id: KeyId) -> Result<(), StoreError> {
         let query = sqlx::query("DELETE FROM last_usage WHERE region = $1 AND key_id = $2");

@@ -1,10 +1,13 @@
 //! What the KMS remembers, and the questions it asks.
 //!
-//! Everything is a small document with a revision. A change reads the document, applies itself, and writes it back if
-//! the revision is still the one it read; if not, it starts again. Each change is noted in a feed in the same
-//! transaction, and everybody, the writer too, brings the in-memory [`View`] up to date by reading that feed. So there
-//! is one mechanism for the server's own changes, those of the command line and those of another node, and whoever
-//! reads the view pays for no database.
+//! Everything is a small document with a revision. Each change is noted in a feed in the same transaction, and everybody,
+//! the writer too, brings the in-memory [`View`] up to date by reading that feed. So there is one mechanism for the
+//! server's own changes, those of the command line and those of another node, and whoever reads the view pays for no
+//! database.
+//!
+//! A change is decided where it is made: nobody else can write while its transaction is open, and before anything is asked in
+//! it the view has followed the feed, so what the view shows is what is stored. Whoever changes something is an [`Actor`]:
+//! the store takes turns between them, and stores with each change what is to be written down of it.
 //!
 //! A function that answers `Ok` has made its change durable and visible in the view of this process.
 
@@ -23,6 +26,7 @@ mod key_stores;
 mod keys;
 mod last_usage;
 mod principals;
+mod records;
 mod tombstones;
 mod view;
 
@@ -39,21 +43,53 @@ use std::{
 };
 
 pub use access_keys::AccessKey;
-pub use aliases::{AliasInsert, AliasMove};
+pub use aliases::{AliasInsert, AliasMove, AliasName};
 pub use deployment::Deployment;
 pub use error::{ChangeError, Kind, StoreError};
 pub use grants::GrantInsert;
 pub use key_stores::Around;
 pub use keys::{Family, Intent};
 pub use principals::PrincipalRecord;
+pub use records::{NewRecord, StoredRecord};
 pub use view::{PrincipalEntry, View};
 
+use crate::identity::Asker;
 use document::Document;
 use driver::{Driver, Write};
 use view::Policies;
 
-/// How often a change starts again before it gives up. Only another process can get in its way.
-const ATTEMPTS: usize = 16;
+/// Whoever changes something.
+pub trait Actor: Sync {
+    /// Whose turn a change takes.
+    fn asker(&self) -> Asker;
+
+    /// What is written down of a change, stored in its transaction once all is decided; nothing for what leaves no record.
+    ///
+    /// # Errors
+    /// If it cannot be written as JSON. Nothing is changed then.
+    fn record(&self) -> Result<Option<NewRecord>, serde_json::Error>;
+}
+
+/// The service itself, and operators beside it, where nothing is written down.
+pub struct Unrecorded;
+
+impl Actor for Unrecorded {
+    fn asker(&self) -> Asker {
+        Asker::SERVICE
+    }
+
+    fn record(&self) -> Result<Option<NewRecord>, serde_json::Error> {
+        Ok(None)
+    }
+}
+
+/// What a transaction comes to.
+enum Outcome<T> {
+    /// The change is made.
+    Changed(T),
+    /// Nothing is changed, and this is why.
+    Same(T),
+}
 
 /// The store; a clone is another hold on the same one.
 #[derive(Clone)]
@@ -129,6 +165,18 @@ impl Store {
         Ok(())
     }
 
+    /// Sees that the database can be written, by a write that changes nothing.
+    ///
+    /// # Errors
+    /// If it cannot.
+    pub async fn prove_writable(&self) -> Result<(), StoreError> {
+        const WHAT: &str = "write to the database";
+        let mut write = self.0.driver.write(WHAT, Asker::SERVICE).await?;
+        let query = sqlx::query("UPDATE feed SET last = last WHERE id = 1");
+        query.execute(write.connection()).await.map_err(StoreError::sql(WHAT))?;
+        write.commit().await
+    }
+
     /// How long ago the view was last proven up to date.
     pub fn freshness(&self) -> Duration {
         let proven = Duration::from_millis(self.0.proven_ms.load(Ordering::Acquire));
@@ -141,9 +189,50 @@ impl Store {
         self.0.proven_ms.fetch_max(u64::try_from(ms).unwrap_or(u64::MAX), Ordering::AcqRel);
     }
 
-    /// Commits a change and shows it in the view.
-    async fn commit(&self, write: Write<'_>) -> Result<(), StoreError> {
-        write.commit().await?;
+    /// Begins a change: until it ends nobody else writes, and the view shows all that is stored.
+    async fn begin(&self, what: &'static str, actor: &impl Actor) -> Result<Write, StoreError> {
+        let write = self.0.driver.write(what, actor.asker()).await?;
+        self.follow().await?;
+        Ok(write)
+    }
+
+    /// Ends a change: with its record if it was made, and as if it had never begun if not.
+    async fn end<T, E>(
+        &self,
+        write: Write,
+        actor: &impl Actor,
+        outcome: Result<Outcome<T>, ChangeError<E>>,
+    ) -> Result<T, ChangeError<E>> {
+        match outcome {
+            Ok(Outcome::Changed(answer)) => {
+                self.commit(write, actor).await?;
+                Ok(answer)
+            }
+            Ok(Outcome::Same(answer)) => {
+                write.roll_back().await?;
+                Ok(answer)
+            }
+            // Its connection is closed.
+            Err(ChangeError::Store(error)) => Err(ChangeError::Store(error)),
+            Err(refused) => {
+                write.roll_back().await?;
+                Err(refused)
+            }
+        }
+    }
+
+    /// Commits a change with its record and shows it in the view. A commit that fails may have been one all the same; where
+    /// the record is stored, so is the change.
+    async fn commit(&self, mut write: Write, actor: &impl Actor) -> Result<(), StoreError> {
+        let recorded = write.record(actor).await?;
+        match (write.commit().await, recorded) {
+            (Ok(()), _) => {}
+            (Err(error), None) => return Err(error),
+            (Err(error), Some(event_id)) => match self.has_record(event_id).await {
+                Ok(true) => {}
+                Ok(false) | Err(_) => return Err(error),
+            },
+        }
         self.show_own_change().await;
         Ok(())
     }
@@ -156,45 +245,65 @@ impl Store {
         }
     }
 
-    /// Adds one document; `false` if there is one of its name already.
+    /// Adds one document that nobody asks anything about; `false` if there is one of its name already.
     async fn insert<D: Document>(&self, what: &'static str, document: &D) -> Result<bool, StoreError> {
-        let mut write = self.0.driver.write(what).await?;
-        if !write.insert(document).await? {
-            return Ok(false);
+        let mut write = self.begin(what, &Unrecorded).await?;
+        match write.insert(document).await? {
+            true => self.commit(write, &Unrecorded).await.map(|()| true),
+            false => write.roll_back().await.map(|()| false),
         }
-        self.commit(write).await?;
-        Ok(true)
     }
 
-    /// Reads a document, applies `change` and writes it back, starting again if somebody else was faster.
-    ///
-    /// Holding the writer's connection all the while keeps the changes of this process out of each other's way.
+    /// Deletes a document, if `judge` lets it; `false` if there is none.
+    async fn delete<D: Document, E>(
+        &self,
+        what: &'static str,
+        actor: &impl Actor,
+        id: &str,
+        judge: impl FnOnce() -> Result<(), E>,
+    ) -> Result<bool, ChangeError<E>> {
+        let mut write = self.begin(what, actor).await?;
+        let outcome = match judge() {
+            Ok(()) => write.delete(D::KIND, id).await.map_err(ChangeError::Store),
+            Err(refused) => Err(ChangeError::Refused(refused)),
+        };
+        let outcome = outcome.map(|deleted| if deleted { Outcome::Changed(true) } else { Outcome::Same(false) });
+        self.end(write, actor, outcome).await
+    }
+
+    /// Reads a document, applies `change` and writes it back.
     async fn change<D, E>(
         &self,
         what: &'static str,
+        actor: &impl Actor,
         id: &str,
-        change: impl Fn(&mut D) -> Result<(), E>,
+        change: impl FnOnce(&mut D) -> Result<(), E>,
     ) -> Result<D, ChangeError<E>>
     where
         D: Document + Clone + PartialEq,
     {
-        let mut writer = self.0.driver.writer(what).await?;
-        for _ in 0..ATTEMPTS {
-            let stored = driver::read(&mut writer, what, D::KIND, id).await?.ok_or(ChangeError::NotFound)?;
-            let old = D::read(what, id, &stored.body)?;
-            let mut new = old.clone();
-            change(&mut new).map_err(ChangeError::Refused)?;
-            if new == old {
-                return Ok(old);
-            }
-            let mut write = Write::on(&mut writer, what).await?;
-            if write.replace(&new, stored.revision).await? {
-                write.commit().await?;
-                drop(writer);
-                self.show_own_change().await;
-                return Ok(new);
-            }
+        let mut write = self.begin(what, actor).await?;
+        let changed = write.change(id, change).await;
+        self.end(write, actor, changed).await
+    }
+}
+
+impl Write {
+    async fn change<D, E>(
+        &mut self,
+        id: &str,
+        change: impl FnOnce(&mut D) -> Result<(), E>,
+    ) -> Result<Outcome<D>, ChangeError<E>>
+    where
+        D: Document + Clone + PartialEq,
+    {
+        let (old, revision) = self.document::<D>(id).await?.ok_or(ChangeError::NotFound)?;
+        let mut new = old.clone();
+        change(&mut new).map_err(ChangeError::Refused)?;
+        if new == old {
+            return Ok(Outcome::Same(old));
         }
-        Err(StoreError::new(what, Kind::Conflict).into())
+        self.replace(&new, revision).await?;
+        Ok(Outcome::Changed(new))
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ChangeError, Store, StoreError, document::Document};
+use super::{ChangeError, Store, StoreError, Unrecorded, document::Document};
 use crate::{clock::Timestamp, principal::Principal};
 
 /// A principal that this deployment knows, as it is stored.
@@ -53,13 +53,13 @@ impl Store {
         &self,
         what: &'static str,
         id: &str,
-        change: impl Fn(&mut D),
+        change: impl FnOnce(&mut D),
     ) -> Result<bool, StoreError> {
         let change = |document: &mut D| {
             change(document);
             Ok::<(), std::convert::Infallible>(())
         };
-        match self.change(what, id, change).await {
+        match self.change(what, &Unrecorded, id, change).await {
             Ok(_) => Ok(true),
             Err(ChangeError::NotFound) => Ok(false),
             Err(ChangeError::Store(error)) => Err(error),

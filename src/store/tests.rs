@@ -1,8 +1,6 @@
 //! The store against a database in a directory of its own. Two handles on one file stand for two processes.
 
-use std::{
-    collections::BTreeMap, error::Error, os::unix::fs::PermissionsExt, path::PathBuf, sync::Mutex, time::Instant,
-};
+use std::{collections::BTreeMap, error::Error, os::unix::fs::PermissionsExt, path::PathBuf, time::Instant};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
@@ -23,6 +21,11 @@ use crate::{
     },
     principal::Principal,
 };
+
+/// Nobody has anything against a change.
+fn free() -> Result<(), std::convert::Infallible> {
+    Ok(())
+}
 
 /// When keys are deleted.
 const MOMENT: Moment = Moment { now: Timestamp::from_ms(9), running: Running::from_ms(5) };
@@ -61,7 +64,7 @@ impl World {
     /// A key that is stored.
     async fn key(&self) -> Key {
         let key = key(id(1));
-        self.store.insert_key(&key).await.expect("stored");
+        self.store.insert_key(&Unrecorded, &key, free).await.expect("stored");
         key
     }
 }
@@ -146,7 +149,7 @@ async fn a_new_store_finds_everything_again() {
         sealed_secret: vec![0, 255],
     };
     let store = &world.store;
-    assert_eq!(store.insert_alias(&alias("a", key.id), 9).await.expect("asked"), AliasInsert::Done);
+    assert_eq!(store.insert_alias(&Unrecorded, &alias("a", key.id), 9, free).await.expect("asked"), AliasInsert::Done);
     assert!(store.insert_principal(&record).await.expect("asked"));
     assert!(!store.insert_principal(&record).await.expect("asked"), "it is there already");
     assert!(store.attach_policy(principal().arn(), "all", IDENTITY_POLICY).await.expect("asked"));
@@ -185,9 +188,10 @@ async fn the_deployment_is_made_once() {
 async fn a_key_is_changed_or_refused_or_gone() {
     let world = World::new().await;
     let id = world.key().await.id;
-    assert_eq!(world.store.insert_key(&key(id)).await.expect_err("there already").kind, Kind::Conflict);
+    let again = world.store.insert_key(&Unrecorded, &key(id), free).await.expect_err("there already");
+    assert!(matches!(again, ChangeError::Store(error) if error.kind == Kind::Conflict));
 
-    let changed = world.store.change_key(REGION, id, describe("new")).await.expect("changed");
+    let changed = world.store.change_key(&Unrecorded, REGION, id, describe("new")).await.expect("changed");
     assert_eq!(changed.description, "new");
     assert_eq!(world.store.view().key(REGION, id).expect("there").key, changed);
 
@@ -195,52 +199,55 @@ async fn a_key_is_changed_or_refused_or_gone() {
         key.description = "never seen".into();
         Err("refused")
     };
-    let refused = world.store.change_key(REGION, id, refusal).await;
+    let refused = world.store.change_key(&Unrecorded, REGION, id, refusal).await;
     assert!(matches!(refused, Err(ChangeError::Refused("refused"))));
     assert_eq!(world.store.view().key(REGION, id).expect("there").key.description, "new");
 
     world.delete(id).await;
-    let gone = world.store.change_key(REGION, id, describe("late")).await;
+    let gone = world.store.change_key(&Unrecorded, REGION, id, describe("late")).await;
     assert!(matches!(gone, Err(ChangeError::NotFound)));
     assert!(world.store.view().key(REGION, id).is_none());
 }
 
 #[tokio::test]
-async fn a_change_starts_again_when_another_process_was_faster() {
+async fn a_change_is_decided_on_what_is_stored_and_nobody_writes_meanwhile() {
     let world = World::new().await;
-    let id = world.key().await.id;
-    let seen = Mutex::new(Vec::new());
-    // The other process writes while our change is between reading and writing; only the first time.
-    let interfere = |key: &mut Key| {
-        let mut seen = seen.lock().expect("not poisoned");
-        seen.push(key.description.clone());
-        if seen.len() == 1 {
-            raw_write(
-                &world.path(),
-                "UPDATE documents SET revision = revision + 100, body = json_set(body, '$.description', 'theirs')",
-            );
-        }
+    let (id, other) = (world.key().await.id, world.other().await);
+    other.change_key(&Unrecorded, REGION, id, describe("theirs")).await.expect("changed");
+    let shown = || world.store.view().key(REGION, id).expect("there").key.description.clone();
+    assert_eq!(shown(), "", "nobody has followed the feed yet");
+    let changed = world.store.change_key(&Unrecorded, REGION, id, |key| {
+        assert_eq!((shown().as_str(), key.description.as_str()), ("theirs", "theirs"));
+        assert!(!is_writable(&world.path()), "somebody else can write");
         key.description.push_str(" and ours");
         Ok::<(), ()>(())
-    };
-    let changed = world.store.change_key(REGION, id, interfere).await.expect("changed");
-    assert_eq!(changed.description, "theirs and ours");
-    assert_eq!(*seen.lock().expect("not poisoned"), ["", "theirs"]);
+    });
+    assert_eq!(changed.await.expect("changed").description, "theirs and ours");
+    assert!(is_writable(&world.path()));
+}
+
+/// Whether another process can begin a change now.
+fn is_writable(path: &Path) -> bool {
+    outside(path, "BEGIN IMMEDIATE; ROLLBACK", Duration::ZERO).is_ok()
 }
 
 /// One statement from outside, on a thread and runtime of its own.
 fn raw_write(path: &Path, text: &'static str) {
+    outside(path, text, Duration::from_secs(5)).expect("executed");
+}
+
+fn outside(path: &Path, text: &'static str, patience: Duration) -> Result<(), sqlx::Error> {
     let path = path.to_owned();
     let run = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
-            let options = SqliteConnectOptions::new().filename(path);
-            let mut connection = SqliteConnection::connect_with(&options).await.expect("connected");
-            sqlx::raw_sql(text).execute(&mut connection).await.expect("executed");
-        });
+            let options = SqliteConnectOptions::new().filename(path).busy_timeout(patience);
+            let mut connection = SqliteConnection::connect_with(&options).await?;
+            sqlx::raw_sql(text).execute(&mut connection).await.map(drop)
+        })
     };
-    std::thread::spawn(run).join().expect("no panic");
+    std::thread::spawn(run).join().expect("no panic")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -256,7 +263,7 @@ async fn two_processes_lose_no_change() {
                     key.description.push('x');
                     Ok::<(), ()>(())
                 };
-                store.change_key(REGION, id, append).await.expect("changed");
+                store.change_key(&Unrecorded, REGION, id, append).await.expect("changed");
             });
         }
     }
@@ -275,9 +282,9 @@ async fn the_feed_shows_what_the_other_process_did() {
     assert!(other.view().key(REGION, id).is_some());
     assert_eq!(other.follow().await.expect("followed"), 0);
 
-    world.store.insert_alias(&alias("a", id), 9).await.expect("asked");
-    world.store.change_key(REGION, id, describe("1")).await.expect("changed");
-    world.store.change_key(REGION, id, describe("2")).await.expect("changed");
+    world.store.insert_alias(&Unrecorded, &alias("a", id), 9, free).await.expect("asked");
+    world.store.change_key(&Unrecorded, REGION, id, describe("1")).await.expect("changed");
+    world.store.change_key(&Unrecorded, REGION, id, describe("2")).await.expect("changed");
     assert_eq!(other.follow().await.expect("followed"), 2, "one for each document, however often it changed");
     assert_eq!(other.view().key(REGION, id).expect("there").key.description, "2");
 
@@ -325,9 +332,11 @@ async fn aliases_go_to_keys_that_are_there_and_have_room() {
     let first = world.key().await.id;
     let second = id(2);
     let store = &world.store;
-    let insert = |name, target| async move { store.insert_alias(&alias(name, target), 2).await.expect("asked") };
+    let insert = |name, target| async move {
+        store.insert_alias(&Unrecorded, &alias(name, target), 2, free).await.expect("asked")
+    };
     assert_eq!(insert("a", second).await, AliasInsert::TargetGone);
-    store.insert_key(&key(second)).await.expect("stored");
+    store.insert_key(&Unrecorded, &key(second), free).await.expect("stored");
     assert_eq!(insert("a", first).await, AliasInsert::Done);
     assert_eq!(insert("a", second).await, AliasInsert::NameTaken);
     assert_eq!(insert("b", first).await, AliasInsert::Done);
@@ -335,7 +344,12 @@ async fn aliases_go_to_keys_that_are_there_and_have_room() {
     assert_eq!(insert("c", second).await, AliasInsert::Done);
 
     let later = Timestamp::from_ms(9);
-    let go = |name, target| async move { store.move_alias(REGION, name, target, later, 2).await.expect("asked") };
+    let go = |name, target| async move {
+        store
+            .move_alias(&Unrecorded, AliasName { region: REGION, name }, (target, later), 2, free)
+            .await
+            .expect("asked")
+    };
     assert_eq!(go("alias/c", first).await, AliasMove::TooMany);
     assert_eq!(go("alias/a", first).await, AliasMove::Done, "it is there already and takes no more room");
     assert_eq!(go("alias/a", id(3)).await, AliasMove::TargetGone);
@@ -346,8 +360,10 @@ async fn aliases_go_to_keys_that_are_there_and_have_room() {
     assert_eq!((moved.target, moved.created, moved.updated), (second, Timestamp::from_ms(2), later));
     assert_eq!(names(&store.view().aliases_after(REGION, Some(first), None, 9)), ["alias/b"]);
     assert_eq!(names(&store.view().aliases_after(REGION, Some(second), None, 9)), ["alias/a", "alias/c"]);
-    assert!(store.delete_alias(REGION, "alias/a").await.expect("asked"));
-    assert!(!store.delete_alias(REGION, "alias/a").await.expect("asked"));
+    assert!(store.delete_alias(&Unrecorded, AliasName { region: REGION, name: "alias/a" }, free).await.expect("asked"));
+    assert!(
+        !store.delete_alias(&Unrecorded, AliasName { region: REGION, name: "alias/a" }, free).await.expect("asked")
+    );
     assert_eq!(names(&store.view().aliases_after(REGION, None, None, 9)), ["alias/b", "alias/c"]);
 }
 
@@ -359,7 +375,9 @@ async fn names_are_unique_and_limits_hold_when_all_come_at_once() {
     for store in [world.store.clone(), world.other().await] {
         for n in 0..10 {
             let store = store.clone();
-            tasks.spawn(async move { store.insert_alias(&alias(&n.to_string(), target), 5).await.expect("asked") });
+            tasks.spawn(async move {
+                store.insert_alias(&Unrecorded, &alias(&n.to_string(), target), 5, free).await.expect("asked")
+            });
         }
     }
     let outcomes = tasks.join_all().await;
@@ -372,9 +390,9 @@ async fn a_key_clears_the_intents_of_the_objects_it_names() {
     let world = World::new().await;
     let store = &world.store;
     for intent in [intent(9, 10), intent(8, 20), intent(7, 30)] {
-        store.intend(&intent).await.expect("stored");
+        store.intend(Asker::SERVICE, &intent).await.expect("stored");
     }
-    assert_eq!(store.intend(&intent(9, 99)).await.expect_err("meant before").kind, Kind::Conflict);
+    assert_eq!(store.intend(Asker::SERVICE, &intent(9, 99)).await.expect_err("meant before").kind, Kind::Conflict);
     let old = |before| async move { store.intents_before(Running::from_ms(before)).await.expect("asked") };
     assert_eq!(old(20).await, [intent(9, 10)]);
 
@@ -385,7 +403,7 @@ async fn a_key_clears_the_intents_of_the_objects_it_names() {
         key.materials.push(material(Keeping::Token { cka_id: vec![8; 16], member: None }).into());
         Ok::<(), ()>(())
     };
-    store.change_key(REGION, id(1), rotate).await.expect("changed");
+    store.change_key(&Unrecorded, REGION, id(1), rotate).await.expect("changed");
     assert_eq!(old(99).await, [intent(7, 30)]);
 
     world.delete(id(1)).await;
@@ -417,7 +435,7 @@ async fn no_invocation_is_reserved_twice() {
 async fn pages_are_in_order() {
     let world = World::new().await;
     for n in [3, 1, 5, 2, 4] {
-        world.store.insert_key(&key(id(n))).await.expect("stored");
+        world.store.insert_key(&Unrecorded, &key(id(n)), free).await.expect("stored");
     }
     let ids = |after, n| -> Vec<KeyId> {
         world.store.view().keys_after(REGION, after, n).iter().map(|entry| entry.key.id).collect()
@@ -429,7 +447,7 @@ async fn pages_are_in_order() {
     assert!(world.store.view().keys_after("us-east-1", None, 2).is_empty());
 
     for name in ["b", "a", "c"] {
-        world.store.insert_alias(&alias(name, id(1)), 9).await.expect("asked");
+        world.store.insert_alias(&Unrecorded, &alias(name, id(1)), 9, free).await.expect("asked");
     }
     let view = world.store.view();
     assert_eq!(names(&view.aliases_after(REGION, None, None, 2)), ["alias/a", "alias/b"]);
@@ -441,7 +459,7 @@ async fn pages_are_in_order() {
 async fn a_key_gives_way_to_its_tombstone() {
     let world = World::new().await;
     let (store, key) = (&world.store, world.key().await);
-    store.insert_alias(&alias("a", key.id), 9).await.expect("asked");
+    store.insert_alias(&Unrecorded, &alias("a", key.id), 9, free).await.expect("asked");
     assert_eq!(store.delete_key(REGION, key.id, MOMENT, |_, _| None).await.expect("asked"), None, "it was taken back");
     assert!(store.view().key(REGION, key.id).is_some() && store.view().alias(REGION, "alias/a").is_some());
 
@@ -454,7 +472,7 @@ async fn a_key_gives_way_to_its_tombstone() {
     for store in [store.clone(), world.other().await] {
         assert_eq!(store.unfinished_tombstones().await.expect("asked"), [tombstone(&key)]);
     }
-    store.finish_tombstone(&tombstone(&key), Timestamp::from_ms(10)).await.expect("finished");
+    store.finish_tombstone(&Unrecorded, &tombstone(&key), Timestamp::from_ms(10)).await.expect("finished");
     assert!(store.unfinished_tombstones().await.expect("asked").is_empty());
     let finished = Tombstone { remains: Vec::new(), destroyed: Some(Timestamp::from_ms(10)), ..tombstone(&key) };
     assert_eq!(store.tombstones(None).await.expect("asked"), std::slice::from_ref(&finished));
@@ -468,7 +486,7 @@ async fn of_a_deleted_key_no_byte_is_left_in_the_files() {
     let keeping =
         Keeping::Wrapped { blob: vec![0xA5; 2000], mechanism: WrapMechanism::AesKeyWrapKwp, wrapping_key: vec![1] };
     let key = Key { materials: vec![Arc::new(material(keeping))], ..key(id(1)) };
-    world.store.insert_key(&key).await.expect("stored");
+    world.store.insert_key(&Unrecorded, &key, free).await.expect("stored");
     let found = || -> Vec<bool> {
         let files = std::fs::read_dir(world.path().parent().expect("a directory")).expect("read");
         let read = |file: std::fs::DirEntry| std::fs::read(file.path()).expect("read");
@@ -476,7 +494,7 @@ async fn of_a_deleted_key_no_byte_is_left_in_the_files() {
         files.map(|file| read(file.expect("a file")).windows(64).any(|window| window == part)).collect()
     };
     assert!(found().contains(&true), "it is found while it is there");
-    world.store.change_key(REGION, key.id, describe("longer")).await.expect("changed");
+    world.store.change_key(&Unrecorded, REGION, key.id, describe("longer")).await.expect("changed");
     world.delete(key.id).await;
     world.store.scrub().await.expect("scrubbed");
     assert_eq!(found().into_iter().filter(|found| *found).count(), 0);
@@ -489,7 +507,7 @@ async fn keys_are_due_when_their_date_has_come() {
         let date = Some(Timestamp::from_ms(i64::from(n) * 100));
         let scheduled = Some(Scheduled { after: Running::from_ms(5), by: String::new() });
         let key = Key { state: KeyState::PendingDeletion, deletion_date: date, scheduled, ..key(id(n)) };
-        world.store.insert_key(&key).await.expect("stored");
+        world.store.insert_key(&Unrecorded, &key, free).await.expect("stored");
     }
     let due = |now, n| -> Vec<KeyId> {
         let moment = Moment { now: Timestamp::from_ms(now), running: Running::from_ms(5) };
@@ -502,7 +520,7 @@ async fn keys_are_due_when_their_date_has_come() {
         (key.state, key.deletion_date) = (KeyState::Disabled, None);
         Ok::<(), ()>(())
     };
-    world.store.change_key(REGION, id(1), cancel).await.expect("changed");
+    world.store.change_key(&Unrecorded, REGION, id(1), cancel).await.expect("changed");
     assert_eq!(due(999, 9), [id(2), id(3)]);
 }
 
@@ -511,9 +529,9 @@ async fn a_bad_row_stops_only_itself() {
     let world = World::new().await;
     let good = world.key().await.id;
     let unreadable = Key { policy: "{".into(), ..key(id(2)) };
-    world.store.insert_key(&unreadable).await.expect("stored");
-    world.store.insert_key(&key(id(3))).await.expect("stored");
-    world.store.insert_key(&key(id(4))).await.expect("stored");
+    world.store.insert_key(&Unrecorded, &unreadable, free).await.expect("stored");
+    world.store.insert_key(&Unrecorded, &key(id(3)), free).await.expect("stored");
+    world.store.insert_key(&Unrecorded, &key(id(4)), free).await.expect("stored");
     raw_write(&world.path(), "UPDATE documents SET body = '{}' WHERE id LIKE '%03030303'");
     // The body of one key under the name of another.
     raw_write(
@@ -527,7 +545,7 @@ async fn a_bad_row_stops_only_itself() {
     assert!(format!("{:?}", denied.policy).contains("Deny"));
     assert!(store.view().key(REGION, id(3)).is_none());
     assert!(store.view().key(REGION, id(4)).is_none());
-    let error = store.change_key(REGION, id(3), describe("x")).await.expect_err("unreadable");
+    let error = store.change_key(&Unrecorded, REGION, id(3), describe("x")).await.expect_err("unreadable");
     assert!(matches!(error, ChangeError::Store(StoreError { kind: Kind::Corrupt, .. })));
 }
 
@@ -563,7 +581,7 @@ async fn a_database_of_a_later_version_is_refused() {
     assert_eq!(error.kind, Kind::Schema);
     assert_eq!(
         error.source().map(ToString::to_string).as_deref(),
-        Some("the database has schema version 99; this program supports versions 1 to 4")
+        Some("the database has schema version 99; this program supports versions 1 to 5")
     );
 }
 
@@ -572,16 +590,17 @@ async fn keys_of_the_first_version_are_read() {
     let world = World::new().await;
     let (plain, shared) = (key(id(1)), key(KeyId::from_parts(true, [2; 16])));
     for key in [&plain, &shared] {
-        world.store.insert_key(key).await.expect("stored");
+        world.store.insert_key(&Unrecorded, key, free).await.expect("stored");
     }
     // The age of an intent was a date.
-    world.store.intend(&intent(7, 1_767_225_600_000)).await.expect("stored");
+    world.store.intend(Asker::SERVICE, &intent(7, 1_767_225_600_000)).await.expect("stored");
     raw_write(
         &world.path(),
         "UPDATE documents SET body = json_remove(json_set(body, '$.multi_region', \
          json(CASE WHEN id LIKE '%mrk-%' THEN 'true' ELSE 'false' END)), '$.generations'); \
          ALTER TABLE intents DROP COLUMN key_store; \
-         UPDATE schema_version SET version = 1; DROP TABLE heartbeat; DROP TABLE last_usage",
+         UPDATE schema_version SET version = 1; DROP TABLE heartbeat; DROP TABLE last_usage; \
+         DROP TABLE records; DROP TABLE feed; DROP TABLE feed_marks",
     );
     let view_of = |store: &Store, id| store.view().key(REGION, id).expect("there").key.clone();
     let store = world.other().await;
@@ -620,7 +639,7 @@ async fn only_the_owner_may_read_the_files() {
 #[tokio::test]
 async fn a_change_that_is_dropped_leaves_nothing() {
     let world = World::new().await;
-    let mut write = world.store.0.driver.write("be dropped").await.expect("begun");
+    let mut write = world.store.0.driver.write("be dropped", Asker::SERVICE).await.expect("begun");
     assert!(write.insert(&key(id(1))).await.expect("written"));
     drop(write);
     assert!(world.other().await.view().key(REGION, id(1)).is_none());
@@ -631,7 +650,7 @@ async fn a_change_that_is_dropped_leaves_nothing() {
 async fn keys_with_the_same_policy_share_it_and_others_do_not() {
     let world = World::new().await;
     for n in 1..=3 {
-        world.store.insert_key(&key(id(n))).await.expect("stored");
+        world.store.insert_key(&Unrecorded, &key(id(n)), free).await.expect("stored");
     }
     let policy = |n| Arc::clone(&world.store.view().key(REGION, id(n)).expect("there").policy);
     assert!(Arc::ptr_eq(&policy(1), &policy(2)));
@@ -639,14 +658,14 @@ async fn keys_with_the_same_policy_share_it_and_others_do_not() {
         key.policy = POLICY.replace("Allow", "Deny");
         Ok::<(), ()>(())
     };
-    world.store.change_key(REGION, id(3), other).await.expect("changed");
+    world.store.change_key(&Unrecorded, REGION, id(3), other).await.expect("changed");
     assert!(!Arc::ptr_eq(&policy(1), &policy(3)));
     let broken = |key: &mut Key| {
         key.policy = "{".into();
         Ok::<(), ()>(())
     };
     for n in [2, 3] {
-        world.store.change_key(REGION, id(n), broken).await.expect("changed");
+        world.store.change_key(&Unrecorded, REGION, id(n), broken).await.expect("changed");
     }
     assert!(!Arc::ptr_eq(&policy(1), &policy(2)), "one that does not compile is no other's");
 }
@@ -655,7 +674,7 @@ async fn keys_with_the_same_policy_share_it_and_others_do_not() {
 async fn keys_are_found_by_what_is_due_and_no_others() {
     let world = World::new().await;
     for n in 1..=9 {
-        world.store.insert_key(&key(id(n))).await.expect("stored");
+        world.store.insert_key(&Unrecorded, &key(id(n)), free).await.expect("stored");
     }
     let at = |now| Moment { now: Timestamp::from_ms(now), running: Running::from_ms(u64::MAX) };
     let ids = |entries: Vec<Arc<KeyEntry>>| entries.iter().map(|entry| entry.key.id).collect::<Vec<_>>();
@@ -664,7 +683,7 @@ async fn keys_are_found_by_what_is_due_and_no_others() {
             change(key);
             Ok::<(), ()>(())
         };
-        world.store.change_key(REGION, id(n), change).await.expect("changed");
+        world.store.change_key(&Unrecorded, REGION, id(n), change).await.expect("changed");
     };
     change(4, |key| key.generations[0].valid_to = Some(Timestamp::from_ms(100))).await;
     change(5, |key| key.schedule = Some(Schedule { period_days: 90, counted_from: Timestamp::from_ms(0) })).await;
@@ -702,7 +721,7 @@ fn a_read_of_a_large_view_is_short() {
 async fn grants_go_to_keys_that_are_there_and_have_room() {
     let world = World::new().await;
     let store = &world.store;
-    let insert = |grant: Grant| async move { store.insert_grant(&grant, 3).await.expect("asked") };
+    let insert = |grant: Grant| async move { store.insert_grant(&Unrecorded, &grant, 3, free).await.expect("asked") };
     assert_eq!(insert(grant(1, None)).await, GrantInsert::KeyGone);
     let key = world.key().await.id;
     assert_eq!(insert(grant(1, None)).await, GrantInsert::Done);
@@ -711,8 +730,8 @@ async fn grants_go_to_keys_that_are_there_and_have_room() {
     assert_eq!(insert(grant(4, None)).await, GrantInsert::Done);
     assert_eq!(insert(grant(5, None)).await, GrantInsert::TooMany);
     assert_eq!(insert(grant(6, Some("n"))).await, GrantInsert::There(GrantId([2; 32])), "it takes no more room");
-    assert!(store.delete_grant(&grant(4, None)).await.expect("asked"));
-    assert!(!store.delete_grant(&grant(4, None)).await.expect("asked"));
+    assert!(store.delete_grant(&Unrecorded, &grant(4, None), free).await.expect("asked"));
+    assert!(!store.delete_grant(&Unrecorded, &grant(4, None), free).await.expect("asked"));
     assert_eq!(insert(grant(5, None)).await, GrantInsert::Done);
 
     for store in [store.clone(), world.other().await] {
@@ -729,13 +748,22 @@ async fn a_grant_that_another_process_made_counts() {
     let world = World::new().await;
     let key = world.key().await.id;
     let other = world.other().await;
-    assert_eq!(world.store.insert_grant(&grant(1, Some("n")), 1).await.expect("asked"), GrantInsert::Done);
+    assert_eq!(
+        world.store.insert_grant(&Unrecorded, &grant(1, Some("n")), 1, free).await.expect("asked"),
+        GrantInsert::Done
+    );
     // Its view has not seen that yet.
     assert_eq!(other.view().count_grants(REGION, key), 0);
-    assert_eq!(other.insert_grant(&grant(2, Some("n")), 1).await.expect("asked"), GrantInsert::There(GrantId([1; 32])));
-    assert!(other.delete_grant(&grant(1, None)).await.expect("asked"));
-    assert_eq!(world.store.insert_grant(&grant(3, None), 1).await.expect("asked"), GrantInsert::Done);
-    assert_eq!(other.insert_grant(&grant(4, None), 1).await.expect("asked"), GrantInsert::TooMany);
+    assert_eq!(
+        other.insert_grant(&Unrecorded, &grant(2, Some("n")), 1, free).await.expect("asked"),
+        GrantInsert::There(GrantId([1; 32]))
+    );
+    assert!(other.delete_grant(&Unrecorded, &grant(1, None), free).await.expect("asked"));
+    assert_eq!(
+        world.store.insert_grant(&Unrecorded, &grant(3, None), 1, free).await.expect("asked"),
+        GrantInsert::Done
+    );
+    assert_eq!(other.insert_grant(&Unrecorded, &grant(4, None), 1, free).await.expect("asked"), GrantInsert::TooMany);
 }
 
 #[tokio::test]
@@ -743,7 +771,7 @@ async fn a_deleted_key_takes_its_grants_with_it_everywhere() {
     let world = World::new().await;
     let key = world.key().await.id;
     for n in 1..=3 {
-        world.store.insert_grant(&grant(n, None), 9).await.expect("stored");
+        world.store.insert_grant(&Unrecorded, &grant(n, None), 9, free).await.expect("stored");
     }
     let other = world.other().await;
     assert_eq!(other.view().count_grants(REGION, key), 3);
@@ -753,7 +781,10 @@ async fn a_deleted_key_takes_its_grants_with_it_everywhere() {
         assert_eq!(store.view().count_grants(REGION, key), 0);
     }
     // What is gone leaves its row in the feed, and nothing else.
-    assert_eq!(world.store.insert_grant(&grant(1, None), 9).await.expect("asked"), GrantInsert::KeyGone);
+    assert_eq!(
+        world.store.insert_grant(&Unrecorded, &grant(1, None), 9, free).await.expect("asked"),
+        GrantInsert::KeyGone
+    );
 }
 
 #[tokio::test]
@@ -761,7 +792,7 @@ async fn a_grant_that_cannot_be_read_allows_nothing() {
     let world = World::new().await;
     let key = world.key().await.id;
     for n in 1..=3 {
-        world.store.insert_grant(&grant(n, None), 9).await.expect("stored");
+        world.store.insert_grant(&Unrecorded, &grant(n, None), 9, free).await.expect("stored");
     }
     // One without its constraints must not become one that has none.
     raw_write(

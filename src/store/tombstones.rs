@@ -4,8 +4,9 @@
 //! on it, and from then on the key is gone for everybody; what is destroyed after it is what no key names any more.
 
 use super::{
-    ChangeError, Kind, Store, StoreError,
+    Actor, ChangeError, Kind, Store, StoreError, Unrecorded,
     document::Document,
+    driver::Write,
     keys::{Relative, key_name},
 };
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
 
 /// The parent of a tombstone with something left to do, by which it is found.
 pub(super) const UNFINISHED: &str = "unfinished";
+const DELETE: &str = "delete the key";
 const LIST: &str = "list the tombstones";
 /// How many tombstones are read at once.
 const PAGE: i64 = 1000;
@@ -46,39 +48,29 @@ impl Store {
         moment: Moment,
         bury: impl FnOnce(&Key, &[&Key]) -> Option<Tombstone>,
     ) -> Result<Option<Tombstone>, StoreError> {
-        const WHAT: &str = "delete the key";
-        let name = key_name(region, id);
-        let mut write = self.0.driver.write(WHAT).await?;
-        let mut relatives = write.family(region, id).await?.unwrap_or_default();
-        let Some(own) = relatives.remove(region) else { return Ok(None) };
-        let others: Vec<_> = relatives.values().map(|relative| &relative.key).collect();
-        let Some(tombstone) = bury(&own.key, &others) else { return Ok(None) };
-        write.delete_children(Alias::KIND, &name).await?;
-        write.delete_children(Grant::KIND, &name).await?;
-        write.delete(Key::KIND, &name).await?;
-        for Relative { mut key, revision } in relatives.into_values() {
-            key.lose_relative(region, moment);
-            write.replace(&key, revision).await?;
+        let mut write = self.begin(DELETE, &Unrecorded).await?;
+        match write.delete_key(region, id, moment, bury).await? {
+            Some(tombstone) => self.commit(write, &Unrecorded).await.map(|()| Some(tombstone)),
+            None => write.roll_back().await.map(|()| None),
         }
-        write.forget_uses(region, id).await?;
-        if !write.insert(&tombstone).await? {
-            return Err(StoreError::new(WHAT, Kind::Conflict));
-        }
-        self.commit(write).await?;
-        Ok(Some(tombstone))
     }
 
-    /// Notes that nothing is left of a deleted key.
+    /// Notes that nothing is left of a deleted key, with the record of `actor`.
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn finish_tombstone(&self, tombstone: &Tombstone, now: Timestamp) -> Result<(), StoreError> {
+    pub async fn finish_tombstone(
+        &self,
+        actor: &impl Actor,
+        tombstone: &Tombstone,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let finish = |tombstone: &mut Tombstone| {
             tombstone.remains.clear();
             tombstone.destroyed = Some(now);
             Ok::<(), std::convert::Infallible>(())
         };
-        match self.change("finish the tombstone", &tombstone.id(), finish).await {
+        match self.change("finish the tombstone", actor, &tombstone.id(), finish).await {
             Ok(_) | Err(ChangeError::NotFound) => Ok(()),
             Err(ChangeError::Store(error)) => Err(error),
             Err(ChangeError::Refused(never)) => match never {},
@@ -108,6 +100,34 @@ impl Store {
         let mut connection = self.0.driver.reader(LIST).await?;
         let rows: Vec<(String, String)> = query.fetch_all(&mut *connection).await.map_err(StoreError::sql(LIST))?;
         Ok(readable(rows))
+    }
+}
+
+impl Write {
+    async fn delete_key(
+        &mut self,
+        region: &str,
+        id: KeyId,
+        moment: Moment,
+        bury: impl FnOnce(&Key, &[&Key]) -> Option<Tombstone>,
+    ) -> Result<Option<Tombstone>, StoreError> {
+        let name = key_name(region, id);
+        let mut relatives = self.family(region, id).await?.unwrap_or_default();
+        let Some(own) = relatives.remove(region) else { return Ok(None) };
+        let others: Vec<_> = relatives.values().map(|relative| &relative.key).collect();
+        let Some(tombstone) = bury(&own.key, &others) else { return Ok(None) };
+        self.delete_children(Alias::KIND, &name).await?;
+        self.delete_children(Grant::KIND, &name).await?;
+        self.delete(Key::KIND, &name).await?;
+        for Relative { mut key, revision } in relatives.into_values() {
+            key.lose_relative(region, moment);
+            self.replace(&key, revision).await?;
+        }
+        self.forget_uses(region, id).await?;
+        match self.insert(&tombstone).await? {
+            true => Ok(Some(tombstone)),
+            false => Err(StoreError::new(DELETE, Kind::Conflict)),
+        }
     }
 }
 

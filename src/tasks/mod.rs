@@ -1,7 +1,9 @@
 //! Background work: idempotent, without input, by period. A crash anywhere is mended by the next round.
 
+mod adopt_records;
 mod clear_intents;
 mod delete_keys;
+mod deliver_records;
 mod expire_material;
 mod finish_deletions;
 mod follow_store;
@@ -21,6 +23,8 @@ use crate::{error::KmsError, kms::Kms};
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 /// How often it is seen whether custom key stores are connected that are to be.
 const TEND_EVERY: Duration = Duration::from_millis(250);
+/// How often it is seen whether audit records of changes wait in the store. A change brings its own at once, if it can.
+const DELIVER_EVERY: Duration = Duration::from_secs(1);
 /// How often it is tried to found the deployment.
 const FOUND_EVERY: Duration = Duration::from_secs(1);
 /// How often work that is due is looked for.
@@ -51,6 +55,14 @@ pub fn start(kms: &Arc<Kms>) {
             report("tend custom key stores", tend_key_stores::round(&tending).await);
         }
     });
+    let delivering = Arc::clone(kms);
+    tokio::spawn(async move {
+        let mut ticks = every(DELIVER_EVERY);
+        loop {
+            ticks.tick().await;
+            report("deliver audit records", deliver_records::round(&delivering).await);
+        }
+    });
     let sweeping = Arc::clone(kms);
     tokio::spawn(async move {
         let mut ticks = every(SWEEP_EVERY);
@@ -70,13 +82,16 @@ pub fn start(kms: &Arc<Kms>) {
 pub async fn once(kms: &Kms) -> Result<(), KmsError> {
     follow_store::round(kms).await?;
     tend_key_stores::round(kms).await?;
-    sweep(kms).await.into_iter().try_for_each(|(_, outcome)| outcome.map(drop))
+    let swept = sweep(kms).await;
+    deliver_records::round(kms).await?;
+    swept.into_iter().try_for_each(|(_, outcome)| outcome.map(drop))
 }
 
 /// What a stop leaves no next round for.
 pub async fn stop(kms: &Kms) {
     report("write uses", write_uses::round(kms).await);
     report("count the time", kms.moment().await.map(|_| 0));
+    report("deliver audit records", deliver_records::round(kms).await);
 }
 
 /// The name of a task, and how many things its round did.
@@ -84,18 +99,23 @@ type Round = (&'static str, Result<usize, KmsError>);
 
 /// Looks for work that is due. What is done by date is done only while the clock can be believed.
 async fn sweep(kms: &Kms) -> Vec<Round> {
-    let mut rounds = vec![("write uses", write_uses::round(kms).await)];
+    let mut rounds = vec![("deliver audit records", deliver_records::round(kms).await)];
+    rounds.push(("write uses", write_uses::round(kms).await));
     let moment = kms.moment().await.unwrap_or_else(|error| {
         rounds.push(("count the time", Err(error)));
         None
     });
-    if let Some(moment) = moment {
-        rounds.push(("delete keys", delete_keys::round(kms, moment).await));
-        rounds.push(("expire material", expire_material::round(kms, moment).await));
+    // Nothing is done of which no record could be made.
+    if kms.writes_down() {
+        if let Some(moment) = moment {
+            rounds.push(("delete keys", delete_keys::round(kms, moment).await));
+            rounds.push(("expire material", expire_material::round(kms, moment).await));
+        }
+        rounds.push(("rotate keys", rotate_keys::round(kms, moment).await));
+        rounds.push(("finish deletions", finish_deletions::round(kms).await));
     }
-    rounds.push(("rotate keys", rotate_keys::round(kms, moment).await));
-    rounds.push(("finish deletions", finish_deletions::round(kms).await));
     rounds.push(("clear intents", clear_intents::round(kms).await));
+    rounds.push(("adopt audit records", adopt_records::round(kms).await));
     rounds.push(("scrub the store", scrub_store::round(kms).await));
     rounds
 }

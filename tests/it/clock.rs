@@ -5,11 +5,12 @@ use std::time::Duration;
 use serde_json::json;
 use strongroom::{
     clock::{Clock, Running, days},
+    identity::Asker,
     key::{
         reference::KeyId,
         spec::{KeySpec, KeyUsage},
     },
-    store::Intent,
+    store::{Intent, Unrecorded},
 };
 
 use crate::{
@@ -196,7 +197,7 @@ async fn a_deletion_from_before_running_time_was_counted_waits_for_seven_days_of
         key.scheduled = None;
         Ok::<(), ()>(())
     };
-    world.store.change_key(REGION, KeyId::parse(&doomed).unwrap(), forget).await.unwrap();
+    world.store.change_key(&Unrecorded, REGION, KeyId::parse(&doomed).unwrap(), forget).await.unwrap();
     world.clock.jump(8 * DAY);
     world.work().await;
     world.admin.confirm_clock().await.unwrap();
@@ -214,7 +215,7 @@ async fn an_object_that_is_being_made_is_not_abandoned_because_the_clock_jumps()
     let key = KeyId::parse(&world.key().await).unwrap();
     let (cka_id, spec) = ([9; 16], KeySpec::SymmetricDefault);
     let intent = Intent { region: REGION.to_owned(), key, spec, cka_id, key_store: None, made: Running::default() };
-    world.store.intend(&intent).await.unwrap();
+    world.store.intend(Asker::SERVICE, &intent).await.unwrap();
     let intents = || async { world.store.intents_before(Running::from_ms(u64::MAX)).await.unwrap() };
     for jump in [HOUR, -2 * HOUR, 10 * YEAR] {
         world.clock.jump(jump);
@@ -236,7 +237,10 @@ async fn an_intent_whose_object_a_key_names_costs_no_object() {
     let (key, spec) = (KeyId::parse(&key).unwrap(), material.spec);
     world
         .store
-        .intend(&Intent { region: REGION.to_owned(), key, spec, cka_id, key_store: None, made: Running::default() })
+        .intend(
+            Asker::SERVICE,
+            &Intent { region: REGION.to_owned(), key, spec, cka_id, key_store: None, made: Running::default() },
+        )
         .await
         .unwrap();
     world.work().await;

@@ -284,7 +284,8 @@ async fn a_trail_that_cannot_be_written_stops_the_answers() {
     let full = strongroom::audit::Trail::open(Path::new("/dev/full"), false).unwrap();
     let world = World::new().await.on_trail(full).await;
     let answer = world.send(world.letter("GenerateRandom", json!({"NumberOfBytes": 32}).to_string())).await;
-    assert_eq!(answer.refusal(), (500, "KMSInternalException".to_owned(), String::new()));
+    let text = "The system timed out while trying to fulfill the request. You can retry the request.";
+    assert_eq!(answer.refusal(), (500, "DependencyTimeoutException".to_owned(), text.to_owned()));
 }
 
 /// A plaintext as it might be told: as it is, in base64, in hexadecimal.

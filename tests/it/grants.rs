@@ -37,13 +37,14 @@ async fn copy(world: &World, key: &str, count: usize, changes: &str) {
     let text = format!(
         "CREATE TEMP TABLE made AS
             WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})
-            SELECT n, lower(hex(randomblob(32))) AS id, n + (SELECT MAX(seq) FROM changes) AS seq FROM numbers;
+            SELECT n, lower(hex(randomblob(32))) AS id, n + (SELECT last FROM feed) AS seq FROM numbers;
         INSERT INTO documents (kind, id, parent, revision, body)
             SELECT 'grant', '{parent}/' || id, '{parent}', seq,
                 json_set((SELECT body FROM documents WHERE kind = 'grant' AND parent = '{parent}' LIMIT 1),
                     '$.id', id, '$.terms.name', NULL, {changes})
             FROM made;
-        INSERT INTO changes (kind, id, seq) SELECT 'grant', '{parent}/' || id, seq FROM made;"
+        INSERT INTO changes (kind, id, seq) SELECT 'grant', '{parent}/' || id, seq FROM made;
+        UPDATE feed SET last = (SELECT MAX(seq) FROM changes);"
     );
     let options = SqliteConnectOptions::new().filename(world.database());
     let mut connection = SqliteConnection::connect_with(&options).await.unwrap();

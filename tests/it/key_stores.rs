@@ -6,17 +6,19 @@ use serde_json::{Value, json};
 use strongroom::{
     clock::days,
     hsm::Cluster,
+    identity::Asker,
     key::{
         Key,
         material::{Keeping as Kept, Material},
         reference::KeyId,
     },
+    store::Unrecorded,
 };
 
 use crate::{
     faults::Faults,
     tokens::{PIN, bare_token},
-    world::{CLUSTER, REGION, World, base64, cluster, cluster_on, text, wanted_key_store, with},
+    world::{CLUSTER, REGION, World, base64, cluster, cluster_on, insert_key, text, wanted_key_store, with},
 };
 
 /// A world with a custom key store that is connected, and its id.
@@ -65,7 +67,7 @@ async fn unfinished(world: &World) -> Vec<KeyId> {
 
 /// Whether the HSM does not have the material of a key that is not stored any more.
 async fn lacks_material(world: &World, key: &Key) -> bool {
-    world.store.insert_key(key).await.unwrap();
+    insert_key(&world.store, key).await;
     let encrypt = json!({"KeyId": key.id.to_string(), "Plaintext": base64(b"x")});
     let code = world.call("Encrypt", encrypt).await.code();
     world.delete(&key.id.to_string()).await;
@@ -358,11 +360,11 @@ async fn an_object_that_no_key_names_is_destroyed_on_its_hsm() {
             key.materials = materials.to_vec();
             Ok::<_, std::convert::Infallible>(())
         };
-        world.store.change_key(REGION, key_id, change).await.map(drop).unwrap();
+        world.store.change_key(&Unrecorded, REGION, key_id, change).await.map(drop).unwrap();
     };
     // As if CreateKey had ended before it stored the key with its material.
     with_materials(&[]).await;
-    world.store.intend(&intent).await.unwrap();
+    world.store.intend(Asker::SERVICE, &intent).await.unwrap();
     world.clock.advance(days(1));
     disconnect(&world, &id).await;
     world.work().await;
@@ -381,7 +383,7 @@ async fn a_key_is_not_stored_for_a_key_store_that_is_gone() {
     let entry = world.store.view().key(REGION, key_id).unwrap();
     world.delete(&key).await;
     world.forget_key_stores().await;
-    assert!(world.store.insert_key(&entry.key).await.is_err());
+    assert!(world.store.insert_key(&Unrecorded, &entry.key, || Ok::<_, ()>(())).await.is_err());
 }
 
 #[tokio::test]

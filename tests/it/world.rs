@@ -51,7 +51,7 @@ use strongroom::{
     policy::default_key_policy,
     secret::{SecretBytes, SecretText},
     sigv4::{Received, Signer, sign},
-    store::{ChangeError, Store},
+    store::{ChangeError, Store, Unrecorded},
     tasks,
 };
 
@@ -252,7 +252,7 @@ impl World {
             connection: 1,
             created: START,
         };
-        self.store.insert_key_store(&key_store, |_| Ok::<_, std::convert::Infallible>(())).await.unwrap();
+        self.store.insert_key_store(&Unrecorded, &key_store, |_| Ok::<_, std::convert::Infallible>(())).await.unwrap();
         id.to_string()
     }
 
@@ -260,7 +260,7 @@ impl World {
     pub async fn forget_key_stores(&self) {
         for key_store in self.store.view().key_stores() {
             let all = |_: &CustomKeyStore, _: &_| Ok::<_, std::convert::Infallible>(());
-            self.store.delete_key_store(&key_store.region, key_store.id.as_str(), all).await.unwrap();
+            self.store.delete_key_store(&Unrecorded, &key_store.region, key_store.id.as_str(), all).await.unwrap();
         }
     }
 
@@ -282,7 +282,7 @@ impl World {
     /// A key that is put into the store past the API, for what the API cannot make (quickly).
     pub async fn plant(&self, spec: KeySpec, usage: KeyUsage) -> String {
         let key = key(spec, usage, material(spec, usage).await);
-        self.store.insert_key(&key).await.unwrap();
+        insert_key(&self.store, &key).await;
         key.id.to_string()
     }
 
@@ -294,7 +294,7 @@ impl World {
     /// Puts a key into a state past the API.
     pub async fn set_state(&self, key: &str, state: KeyState) {
         let id = KeyId::parse(key).unwrap();
-        let changed = self.store.change_key(REGION, id, |key| {
+        let changed = self.store.change_key(&Unrecorded, REGION, id, |key| {
             key.state = state;
             Ok::<_, std::convert::Infallible>(())
         });
@@ -729,6 +729,11 @@ async fn administrator(admin: &Admin, vault: &Vault, house: House) -> Caller {
         region: REGION.to_owned(),
         secret: made.secret,
     }
+}
+
+/// Stores a key past the API.
+pub async fn insert_key(store: &Store, key: &Key) {
+    store.insert_key(&Unrecorded, key, || Ok::<_, std::convert::Infallible>(())).await.unwrap();
 }
 
 /// Whether an HSM has this symmetric material.

@@ -1,7 +1,7 @@
 //! ConnectCustomKeyStore: <https://docs.aws.amazon.com/kms/latest/APIReference/API_ConnectCustomKeyStore.html>.
 
 use serde_json::json;
-use strongroom::{hsm::Settings, key::custom_store::ConnectionState};
+use strongroom::{hsm::Settings, key::custom_store::ConnectionState, store::Unrecorded};
 
 use super::{ANY_STATE, About, Kind, Subject, must};
 use crate::{
@@ -122,7 +122,7 @@ async fn a_password_is_bound_to_its_key_store() {
         key_store.sealed_password.clone_from(&sealed);
         Ok::<_, std::convert::Infallible>(())
     };
-    world.store.change_key_store(&world.region, &other, swap).await.unwrap();
+    world.store.change_key_store(&Unrecorded, &world.region, &other, swap).await.unwrap();
     assert_eq!(connected(&world, &other).await, ("FAILED".to_owned(), "INTERNAL_ERROR".to_owned()));
 }
 

@@ -1,0 +1,124 @@
+//! Places in the trail: how far it was written at some time, and which records come after.
+//!
+//! A record of a change is stored with the place where the trail ended then. After a crash nobody remembers which of these records
+//! have reached the trail; those that have come after that place, in that file or in the one that has taken its name.
+
+use std::{
+    collections::HashSet,
+    fs::{self, File, Metadata},
+    io::{self, BufRead, BufReader, Seek, SeekFrom},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use uuid::Uuid;
+
+/// Where a file of records ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    device: u64,
+    inode: u64,
+    length: u64,
+}
+
+impl Place {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino(), length: metadata.len() }
+    }
+
+    /// As it is stored: three numbers.
+    pub(super) fn to_text(self) -> String {
+        format!("{} {} {}", self.device, self.inode, self.length)
+    }
+
+    /// Nothing if `text` is no place, which stands for the beginning of the file.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let mut numbers = text.split(' ').map(str::parse);
+        let (device, inode, length) = (numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?);
+        Some(Self { device, inode, length })
+    }
+
+    fn is_in(self, metadata: &Metadata) -> bool {
+        (self.device, self.inode) == (metadata.dev(), metadata.ino())
+    }
+}
+
+/// Which of these records are in the trail at `path`, after `place`. A file that was rotated away is looked for beside it; one
+/// that is nowhere any more has none of them.
+pub(super) fn records_after(path: &Path, place: Option<Place>, wanted: &HashSet<Uuid>) -> io::Result<HashSet<Uuid>> {
+    let mut found = HashSet::new();
+    let begun = place.and_then(|place| rotated(path, place).map(|file| (file, place.length)));
+    if let Some((file, length)) = begun {
+        look_in(&file, length, wanted, &mut found)?;
+    }
+    let current = fs::metadata(path).ok().filter(Metadata::is_file);
+    if let Some(metadata) = current {
+        let from = place.filter(|place| place.is_in(&metadata)).map_or(0, |place| place.length);
+        look_in(path, from, wanted, &mut found)?;
+    }
+    Ok(found)
+}
+
+/// The file of that place, if it has another name by now.
+fn rotated(path: &Path, place: Place) -> Option<PathBuf> {
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let entries = fs::read_dir(directory).ok()?.flatten();
+    let mut others = entries.filter(|entry| Some(entry.file_name().as_os_str()) != path.file_name());
+    let is_it = |metadata: Metadata| metadata.is_file() && place.is_in(&metadata);
+    others.find(|entry| entry.metadata().is_ok_and(is_it)).map(|entry| entry.path())
+}
+
+fn look_in(path: &Path, from: u64, wanted: &HashSet<Uuid>, found: &mut HashSet<Uuid>) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    // A file that was cut is read from its beginning.
+    let from = if file.metadata()?.len() < from { 0 } else { from };
+    file.seek(SeekFrom::Start(from))?;
+    for line in BufReader::new(file).split(b'\n') {
+        found.extend(event_id(&line?).filter(|id| wanted.contains(id)));
+    }
+    Ok(())
+}
+
+/// The name of the record in a line.
+fn event_id(line: &[u8]) -> Option<Uuid> {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        #[serde(rename = "eventID")]
+        event_id: Uuid,
+    }
+    serde_json::from_slice::<Named>(line).ok().map(|named| named.event_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(n: u128) -> String {
+        format!("{{\"eventID\":\"{}\"}}\n", Uuid::from_u128(n))
+    }
+
+    fn found(path: &Path, place: Option<Place>) -> Vec<u128> {
+        let wanted = (1..=9).map(Uuid::from_u128).collect();
+        let mut found: Vec<_> =
+            records_after(path, place, &wanted).expect("read").into_iter().map(|id| id.as_u128()).collect();
+        found.sort_unstable();
+        found
+    }
+
+    #[test]
+    fn records_are_found_after_a_place_also_when_the_file_was_rotated() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("audit.jsonl");
+        assert_eq!(found(&path, None), [0; 0], "there is no file yet");
+        fs::write(&path, line(1)).expect("written");
+        let place = Place::of(&fs::metadata(&path).expect("there"));
+        assert_eq!(Place::parse(&place.to_text()), Some(place));
+        fs::write(&path, [line(1), line(2), "torn".to_owned()].concat()).expect("written");
+        assert_eq!((found(&path, Some(place)), found(&path, None)), (vec![2], vec![1, 2]));
+        fs::rename(&path, directory.path().join("audit.jsonl.1")).expect("rotated");
+        fs::write(&path, line(3)).expect("written");
+        assert_eq!(found(&path, Some(place)), [2, 3]);
+        fs::remove_file(directory.path().join("audit.jsonl.1")).expect("removed");
+        assert_eq!(found(&path, Some(place)), [3]);
+    }
+}

@@ -1,4 +1,4 @@
-//! Enums whose variants are AWS's own words.
+//! AWS's own words: enums whose variants they are, and the names of members.
 
 /// Defines an enum whose variants are AWS's own words, with the text both ways.
 macro_rules! words {
@@ -32,3 +32,9 @@ macro_rules! words {
     };
 }
 pub(crate) use words;
+
+/// The name of a member as AWS's messages and CloudTrail have it: `KeyId` on the wire is `keyId` there.
+pub fn lower_camel(name: &str) -> String {
+    let (first, rest) = name.split_at_checked(1).unwrap_or(("", name));
+    first.to_ascii_lowercase() + rest
+}

@@ -1,7 +1,8 @@
 //! One call as CloudTrail writes it (AWS CloudTrail: "CloudTrail record contents for management, data, and network
 //! activity events").
 //!
-//! What a caller can write into a record is bounded and has no control characters; JSON keeps the rest in its place.
+//! What a caller can write into a record is bounded and has no control characters, tightly where nothing proved who it is;
+//! JSON keeps the rest in its place.
 
 use std::{borrow::Cow, fmt};
 
@@ -15,8 +16,17 @@ use crate::{
     principal::{Kind, Principal},
 };
 
-/// The longest text of a caller that a record repeats, in bytes.
-const MAX_TEXT_BYTES: usize = 1024;
+/// The longest texts that a record repeats, in bytes.
+struct Longest {
+    /// Of what the caller calls itself, its access key or an operation.
+    name: usize,
+    /// Of what the caller was told.
+    message: usize,
+}
+
+const OF_PROVED: Longest = Longest { name: 1024, message: 1024 };
+/// Four names and a message, each character of which needs an escape, and what every record has are less than 2 KiB.
+const OF_UNPROVED: Longest = Longest { name: 96, message: 256 };
 
 /// One call, answered or refused.
 #[derive(Debug, Clone)]
@@ -72,6 +82,15 @@ pub struct Failure<'a> {
     pub message: Option<&'a str>,
 }
 
+impl Caller<'_> {
+    fn longest(&self) -> Longest {
+        match self {
+            Self::Proved(_) => OF_PROVED,
+            Self::Claimed(_) | Self::Unknown => OF_UNPROVED,
+        }
+    }
+}
+
 impl Event<'_> {
     /// The record: one line of JSON, with its newline.
     ///
@@ -89,19 +108,20 @@ fn line(record: &impl Serialize) -> Result<String, serde_json::Error> {
 impl Serialize for Event<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let event = self;
+        let longest = event.caller.longest();
         let mut out = serializer.serialize_struct("Record", 21)?;
         out.serialize_field("eventVersion", "1.11")?;
         out.serialize_field("userIdentity", &event.caller)?;
         out.serialize_field("eventTime", &Shown(event.time))?;
         out.serialize_field("eventSource", "kms.amazonaws.com")?;
-        out.serialize_field("eventName", &clean(event.event_name))?;
-        out.serialize_field("awsRegion", &clean(event.region))?;
-        out.serialize_field("sourceIPAddress", event.source_ip)?;
-        out.serialize_field("userAgent", &clean(event.user_agent))?;
+        out.serialize_field("eventName", &bounded(event.event_name, longest.name))?;
+        out.serialize_field("awsRegion", &bounded(event.region, longest.name))?;
+        out.serialize_field("sourceIPAddress", &bounded(event.source_ip, longest.name))?;
+        out.serialize_field("userAgent", &bounded(event.user_agent, longest.name))?;
         if let Some(failure) = &event.error {
             out.serialize_field("errorCode", error_code(failure.code))?;
             if let Some(message) = failure.message {
-                out.serialize_field("errorMessage", &clean(message))?;
+                out.serialize_field("errorMessage", &bounded(message, longest.message))?;
             }
         }
         out.serialize_field("requestParameters", event.parameters)?;
@@ -197,9 +217,21 @@ fn error_code(code: &str) -> &str {
     if code == "AccessDeniedException" { "AccessDenied" } else { code }
 }
 
-/// A caller's text: at most [`MAX_TEXT_BYTES`], control characters as spaces.
-fn clean(text: &str) -> Cow<'_, str> {
-    let text = &text[..text.floor_char_boundary(MAX_TEXT_BYTES)];
+/// Room for the mark of a text that was cut: "… (1048576 bytes)".
+const MARK_BYTES: usize = 24;
+
+/// A caller's text with control characters as spaces, and in at most `max` bytes: a longer one ends in a mark that says how
+/// long it was.
+pub fn bounded(text: &str, max: usize) -> Cow<'_, str> {
+    if text.len() <= max {
+        return clean(text);
+    }
+    let beginning = clean(&text[..text.floor_char_boundary(max.saturating_sub(MARK_BYTES))]);
+    Cow::Owned(format!("{beginning}… ({} bytes)", text.len()))
+}
+
+/// Control characters as spaces.
+pub(super) fn clean(text: &str) -> Cow<'_, str> {
     if text.contains(char::is_control) { Cow::Owned(text.replace(char::is_control, " ")) } else { Cow::Borrowed(text) }
 }
 
@@ -226,7 +258,7 @@ impl Serialize for Caller<'_> {
             }
             Self::Claimed(access_key_id) => {
                 out.serialize_field("type", "Unknown")?;
-                out.serialize_field("accessKeyId", &clean(access_key_id))?;
+                out.serialize_field("accessKeyId", &bounded(access_key_id, self.longest().name))?;
             }
             Self::Unknown => out.serialize_field("type", "Unknown")?,
         }

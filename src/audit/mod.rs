@@ -23,6 +23,7 @@
 //! beyond what an HSM answers.
 
 mod event;
+mod parameters;
 mod place;
 mod sink;
 
@@ -45,7 +46,8 @@ use std::{
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-pub use event::{Caller, Event, Failure, ServiceEvent};
+pub use event::{Caller, Event, Failure, ServiceEvent, bounded};
+pub use parameters::Parameters;
 use place::Place;
 use sink::Sink;
 

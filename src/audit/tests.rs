@@ -97,18 +97,43 @@ fn what_the_service_does_by_itself_is_cloudtrails_too() {
 #[test]
 fn a_failure_says_what_the_caller_was_told() {
     let failure = Failure { code: "AccessDeniedException", message: Some("no\r\n\u{7}") };
-    let agent = "é".repeat(MAX_TEXT);
-    let event =
-        Event { error: Some(failure), user_agent: &agent, ..event(Caller::Claimed("AKID\nx"), &Value::Null, &[]) };
+    let event = Event { error: Some(failure), ..event(Caller::Claimed("AKID\nx"), &Value::Null, &[]) };
     let line = event.line().expect("JSON");
     let value: Value = serde_json::from_str(&line).expect("JSON");
     assert_eq!(value["errorCode"], "AccessDenied");
     assert_eq!(value["errorMessage"], "no   ");
     assert_eq!(value["userIdentity"], json!({ "type": "Unknown", "accessKeyId": "AKID x" }));
-    assert_eq!(value["userAgent"].as_str().map(str::len), Some(MAX_TEXT));
 }
 
-const MAX_TEXT: usize = 1024;
+#[test]
+fn what_a_caller_writes_is_bounded_and_a_cut_ends_in_a_mark() {
+    let identity = identity("arn:aws:iam::111122223333:root");
+    let text = "é".repeat(10_000);
+    for (caller, longest) in [(Caller::Proved(&identity), 1024), (Caller::Unknown, 96)] {
+        let line = Event { user_agent: &text, ..event(caller, &Value::Null, &[]) }.line().expect("JSON");
+        let value: Value = serde_json::from_str(&line).expect("JSON");
+        let agent = value["userAgent"].as_str().expect("text");
+        assert!(agent.len() <= longest && agent.len() > longest - 12, "{agent}");
+        assert!(agent.starts_with("éé") && agent.ends_with("é… (20000 bytes)"), "{agent}");
+    }
+}
+
+#[test]
+fn the_record_of_a_caller_whom_nothing_proved_is_small_whatever_it_says() {
+    for text in ["\"".repeat(5000), "\u{7}".repeat(5000), "\u{80}é\\".repeat(5000)] {
+        let failure = Failure { code: "CloudHsmClusterInvalidConfigurationException", message: Some(&text) };
+        let event = Event {
+            event_name: &text,
+            region: &text,
+            source_ip: &text,
+            user_agent: &text,
+            error: Some(failure),
+            ..event(Caller::Claimed(&text), &Value::Null, &[])
+        };
+        let length = event.line().expect("JSON").len();
+        assert!(length <= 2048, "{length}");
+    }
+}
 
 #[test]
 fn callers_are_named_as_cloudtrail_names_them() {

@@ -1,7 +1,7 @@
 //! The service: one call from received bytes to an answer, whatever door it came through.
 //!
-//! [`Kms::perform`] is the only road, and it is the same for every operation: syntax → operation → signature →
-//! freshness of the view → the operation → audit record → answer. An operation adds no authentication, no audit and no
+//! [`Kms::perform`] is the only road, and it is the same for every operation: its name → signature → freshness of the view
+//! → its request, read from the body → the operation → audit record → answer. An operation adds no authentication, no audit and no
 //! metrics, and cannot leave them out. The record of a change is stored with the change, and comes to the trail from there.
 
 mod act;
@@ -47,7 +47,7 @@ use crate::{
     hsm::{Clusters, Hsm},
     identity::Identity,
     metrics::Metrics,
-    operations::{Body, json::Json},
+    operations::Body,
     sigv4::{self, Received},
     store::{NewRecord, Store},
 };
@@ -184,7 +184,7 @@ impl Kms {
         let outcome = match (self.trail.trouble(), body) {
             (Some(trouble), _) => Err(failure::not_writable(trouble)),
             (None, Ok(body)) => {
-                let outcome = self.attempt(&head, &body, began, &mut record).await;
+                let outcome = self.attempt(&head, body, began, &mut record).await;
                 self.write_down(&record, outcome).await
             }
             (None, Err(error)) => self.write_down(&record, Err(error)).await,
@@ -197,17 +197,18 @@ impl Kms {
         Reply { request_id: record.request_id, outcome }
     }
 
-    async fn attempt(&self, head: &Parts, bytes: &Body, began: Instant, record: &mut Record) -> Result<Body, KmsError> {
-        let body = Json::object(bytes)?;
+    /// Nothing is read of a body before it is known who sent it, and nothing is kept of it while the operation runs.
+    async fn attempt(&self, head: &Parts, body: Body, began: Instant, record: &mut Record) -> Result<Body, KmsError> {
         let entry = record.operation.ok_or_else(|| KmsError::bare(Code::UnknownOperationException))?;
-        record.parameters(&body);
-        let (identity, caller) = self.identify(head, bytes, began, record).await?;
+        let (identity, caller) = self.identify(head, &body, began, record).await?;
         if self.store.freshness() > self.settings.staleness {
             let text = "The service cannot tell whether what it knows is up to date.";
             return Err(KmsError::new(Code::ServiceUnavailableException, text));
         }
+        let asked = entry.read(&body, &mut record.parameters)?;
+        drop(body);
         let cx = Cx::new(self, record, &identity, caller, began + self.settings.deadline);
-        let outcome = entry.run(&cx, &body).await;
+        let outcome = asked(&cx).await;
         record.notes = cx.into_notes();
         outcome
     }

@@ -1,7 +1,4 @@
 //! What the audit trail and the log say of one call.
-//!
-//! Parameters are recorded by a list of those that may be: whatever is not on it, plaintexts and blobs above all, is
-//! never looked at.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::request::Parts;
@@ -11,75 +8,17 @@ use uuid::Uuid;
 use crate::{
     arn::AccountId,
     attestation::{Attested, Measurements},
-    audit::{AuditError, Caller, Event, Failure, Trail},
+    audit::{AuditError, Caller, Event, Failure, Parameters, Trail, bounded},
     clock::Timestamp,
     error::{Code, KmsError},
     identity::Identity,
     key::reference::KeyId,
-    operations::{self, Body, Entry, json::Json},
+    operations::{self, Body, Entry},
     sigv4::Claim,
 };
 
-/// The members of requests that a record shows, sorted.
-const SHOWN: &[&str] = &[
-    "AliasName",
-    "BypassPolicyLockoutSafetyCheck",
-    "CloudHsmClusterId",
-    "Constraints",
-    "CustomKeyStoreId",
-    "CustomKeyStoreName",
-    "CustomKeyStoreType",
-    "CustomerMasterKeySpec",
-    "Description",
-    "DestinationEncryptionAlgorithm",
-    "DestinationEncryptionContext",
-    "DestinationKeyId",
-    "DryRun",
-    "EncapsulationAlgorithm",
-    "EncryptionAlgorithm",
-    "EncryptionContext",
-    "ExpirationModel",
-    "GrantId",
-    "GranteePrincipal",
-    "GranteeServicePrincipal",
-    "ImportType",
-    "KeyAgreementAlgorithm",
-    "KeyId",
-    "KeyMaterialDescription",
-    "KeyMaterialId",
-    "KeyPairSpec",
-    "KeySpec",
-    "KeyUsage",
-    "Limit",
-    "MacAlgorithm",
-    "Marker",
-    "MessageType",
-    "MultiRegion",
-    "Name",
-    "NewCustomKeyStoreName",
-    "NumberOfBytes",
-    "Operations",
-    "Origin",
-    "PendingWindowInDays",
-    "Policy",
-    "PolicyName",
-    "RetiringPrincipal",
-    "RetiringServicePrincipal",
-    "SigningAlgorithm",
-    "SourceEncryptionAlgorithm",
-    "SourceEncryptionContext",
-    "SourceKeyId",
-    "TagKeys",
-    "Tags",
-    "TargetKeyId",
-    "ValidTo",
-    "WrappingAlgorithm",
-    "WrappingKeySpec",
-];
-/// The longest text of a parameter, in bytes; a longer one is cut.
-const MAX_TEXT_BYTES: usize = 2048;
-/// The most entries of a list or map that are shown.
-const MAX_ENTRIES: usize = 64;
+/// The longest name of an enclave's module that is shown, in bytes; a real one has 50.
+const MAX_MODULE_ID_BYTES: usize = 256;
 
 /// The record of one call, gathered while it is served.
 pub struct Record {
@@ -101,7 +40,8 @@ pub struct Record {
     target: String,
     user_agent: String,
     source_ip: String,
-    parameters: Value,
+    /// What was read of the request, once it is known who asks.
+    pub parameters: Parameters,
 }
 
 /// What a call was about.
@@ -134,13 +74,8 @@ impl Record {
             target: target.to_owned(),
             user_agent,
             source_ip,
-            parameters: Value::Null,
+            parameters: Parameters::default(),
         }
-    }
-
-    /// The call has this body.
-    pub fn parameters(&mut self, body: &Json<'_>) {
-        self.parameters = shown(body);
     }
 
     /// The call says that it is signed so.
@@ -200,7 +135,7 @@ impl Record {
             source_ip: &self.source_ip,
             user_agent: &self.user_agent,
             caller: self.caller(),
-            parameters: &self.parameters,
+            parameters: self.parameters.as_json(),
             resources: &notes.resources,
             account: account.as_str(),
             read_only: self.operation.is_some_and(|entry| entry.read_only),
@@ -253,7 +188,7 @@ pub fn recipient(attested: &Attested) -> Value {
     };
     let measured =
         shown.iter().filter_map(|number| Some((name(number), STANDARD.encode(registers.get(number)?).into())));
-    let module = ("attestationDocumentModuleId".to_owned(), cut(attested.module_id()).into());
+    let module = ("attestationDocumentModuleId".to_owned(), bounded(attested.module_id(), MAX_MODULE_ID_BYTES).into());
     Value::Object(std::iter::once(module).chain(measured).collect())
 }
 
@@ -266,70 +201,4 @@ fn chain(cause: &(dyn std::error::Error + 'static)) -> String {
         next = deeper.source();
     }
     text
-}
-
-fn shown(body: &Json<'_>) -> Value {
-    let Json::Map(members) = body else { return Value::Null };
-    let known = members.iter().filter(|(name, _)| SHOWN.binary_search(&name.as_ref()).is_ok());
-    // The last of several members of one name counts, and `null` is the same as absent.
-    let mut shown = Map::new();
-    for (name, json) in known {
-        match json {
-            Json::Null => shown.remove(&lower_camel(name)),
-            json => shown.insert(lower_camel(name), value(json)),
-        };
-    }
-    if shown.is_empty() { Value::Null } else { Value::Object(shown) }
-}
-
-fn lower_camel(name: &str) -> String {
-    let (first, rest) = name.split_at_checked(1).unwrap_or(("", name));
-    first.to_ascii_lowercase() + rest
-}
-
-fn value(json: &Json<'_>) -> Value {
-    match json {
-        Json::Null => Value::Null,
-        Json::Bool(value) => Value::Bool(*value),
-        Json::Number(number) => whole(*number),
-        Json::Text(text) => Value::String(cut(text).to_owned()),
-        Json::List(items) => items.iter().take(MAX_ENTRIES).map(value).collect(),
-        Json::Map(members) => {
-            members.iter().take(MAX_ENTRIES).map(|(name, json)| (cut(name).to_owned(), value(json))).collect()
-        }
-    }
-}
-
-/// Parameters are whole numbers; they are shown as such.
-fn whole(number: f64) -> Value {
-    if number.fract() == 0.0 && number.abs() < 1e15 { Value::from(number as i64) } else { Value::from(number) }
-}
-
-fn cut(text: &str) -> &str {
-    let mut end = text.len().min(MAX_TEXT_BYTES);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn shown_of(body: &[u8]) -> String {
-        Json::object(body).map(|body| shown(&body).to_string()).unwrap_or_default()
-    }
-
-    #[test]
-    fn members_are_shown_by_a_list_that_is_sorted() {
-        assert!(SHOWN.is_sorted());
-        assert_eq!(shown_of(br#"{"Plaintext":"AA==","KeyId":"k","Limit":7}"#), r#"{"keyId":"k","limit":7}"#);
-        assert_eq!(shown_of(br#"{"Plaintext":"AA=="}"#), "null");
-    }
-
-    #[test]
-    fn the_last_of_two_members_is_shown_and_null_is_absent() {
-        assert_eq!(shown_of(br#"{"KeyId":"a","KeyId":"b","Limit":1,"Limit":null}"#), r#"{"keyId":"b"}"#);
-    }
 }

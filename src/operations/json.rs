@@ -1,15 +1,26 @@
 //! A request body as JSON, borrowed from the bytes received: secrets in it are not copied, and AWS's type errors can be
 //! told from a value, which typed deserialisation could not.
+//!
+//! What the operation does not know is checked for its syntax and not kept, so it costs no memory.
 
-use std::{borrow::Cow, fmt};
+use std::{
+    borrow::Cow,
+    cell::Cell,
+    collections::{BTreeMap, btree_map::Entry},
+    fmt,
+};
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::error::{Code, KmsError};
 
+/// The most values of one request, those in lists and maps included. The largest that mean something are encryption
+/// contexts of ReEncrypt, two of 910 pairs at most; of 8,192 the memory is less than that of the longest body.
+const MAX_VALUES: usize = 8192;
+
 /// A JSON value. Not `Debug`: it may hold a plaintext.
 pub enum Json<'a> {
-    /// `null`: the same as absent.
+    /// `null`.
     Null,
     /// `true` or `false`.
     Bool(bool),
@@ -19,42 +30,148 @@ pub enum Json<'a> {
     Text(Cow<'a, str>),
     /// An array.
     List(Vec<Json<'a>>),
-    /// An object; of two members with one name the last counts.
-    Map(Vec<(Cow<'a, str>, Json<'a>)>),
+    /// An object: no name is in it twice.
+    Map(BTreeMap<Cow<'a, str>, Json<'a>>),
 }
 
 impl<'a> Json<'a> {
-    /// Reads a request body: one JSON object.
-    ///
-    /// # Errors
-    /// `SerializationException`, without a message but for a list, as AWS answers it.
-    pub fn object(body: &'a [u8]) -> Result<Self, KmsError> {
-        match serde_json::from_slice(body) {
-            Ok(object @ Self::Map(_)) => Ok(object),
-            Ok(Self::List(_)) => {
-                Err(KmsError::new(Code::SerializationException, "Start of list found where not expected"))
-            }
-            Ok(_) | Err(_) => Err(KmsError::bare(Code::SerializationException)),
-        }
-    }
-
-    /// The member of an object; absent and `null` are the same.
+    /// The member of a structure; absent and `null` are the same.
     pub fn member(&self, name: &str) -> Option<&Self> {
         let Self::Map(members) = self else { return None };
-        let (_, value) = members.iter().rev().find(|(key, _)| key == name)?;
-        (!matches!(value, Self::Null)).then_some(value)
+        members.get(name).filter(|value| !matches!(value, Self::Null))
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Json<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(JsonVisitor)
+/// A request body: one JSON object, of which the members that its operation knows are kept.
+#[derive(Default)]
+pub struct Object<'a>(Vec<(&'static str, Json<'a>)>);
+
+impl<'a> Object<'a> {
+    /// Reads `body`, of which the members called `known` are kept.
+    ///
+    /// # Errors
+    /// `SerializationException`, without a message but for a list, as AWS answers it; for a name that is twice in one
+    /// object, too: readers of JSON differ on which of the two counts. `ValidationException` for more than
+    /// [`MAX_VALUES`].
+    pub fn read(body: &'a [u8], known: &'static [&'static str]) -> Result<Self, KmsError> {
+        let left = Cell::new(MAX_VALUES + 1);
+        Self::parse(body, Reader { known, left: &left }).map_err(|refused| match (refused, left.get()) {
+            (_, 0) => KmsError::invalid(format!("The request has more than {MAX_VALUES} values.")),
+            (Refused::IsList, _) => {
+                KmsError::new(Code::SerializationException, "Start of list found where not expected")
+            }
+            (Refused::NotJson, _) => KmsError::bare(Code::SerializationException),
+        })
+    }
+
+    fn parse(body: &'a [u8], reader: Reader<'_>) -> Result<Self, Refused> {
+        // What is skipped is not looked at closely: that all is UTF-8 is found out here.
+        let text = str::from_utf8(body).map_err(|_| Refused::NotJson)?;
+        let mut json = serde_json::Deserializer::from_str(text);
+        let read = reader.deserialize(&mut json).map_err(|_| Refused::NotJson)?;
+        json.end().map_err(|_| Refused::NotJson)?;
+        read.ok_or(Refused::IsList)
+    }
+
+    /// The member of that name; absent and `null` are the same.
+    pub fn member(&self, name: &str) -> Option<&Json<'a>> {
+        let (_, value) = self.0.iter().find(|(known, _)| *known == name)?;
+        (!matches!(value, Json::Null)).then_some(value)
     }
 }
 
-struct JsonVisitor;
+enum Refused {
+    IsList,
+    NotJson,
+}
 
-impl<'de> Visitor<'de> for JsonVisitor {
+/// Reads the body itself; `None` for a list.
+#[derive(Clone, Copy)]
+struct Reader<'c> {
+    known: &'static [&'static str],
+    left: &'c Cell<usize>,
+}
+
+impl<'de> DeserializeSeed<'de> for Reader<'_> {
+    type Value = Option<Object<'de>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Reader<'_> {
+    type Value = Option<Object<'de>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        let mut read: Vec<(&str, Json<'_>)> = Vec::new();
+        while let Some(name) = members.next_key_seed(OneOf(self.known))? {
+            let Some(name) = name else {
+                members.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            if read.iter().any(|(earlier, _)| *earlier == name) {
+                return Err(twice());
+            }
+            read.push((name, members.next_value_seed(One(self.left))?));
+        }
+        Ok(Some(Object(read)))
+    }
+}
+
+fn twice<E: Error>() -> E {
+    E::custom("a name is in one object twice")
+}
+
+/// Reads a name; `None` for one that is not known.
+struct OneOf(&'static [&'static str]);
+
+impl<'de> DeserializeSeed<'de> for OneOf {
+    type Value = Option<&'static str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for OneOf {
+    type Value = Option<&'static str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(self.0.iter().find(|known| **known == name).copied())
+    }
+}
+
+/// Reads one value, and counts it and those in it down from what is left.
+#[derive(Clone, Copy)]
+struct One<'c>(&'c Cell<usize>);
+
+impl<'de> DeserializeSeed<'de> for One<'_> {
+    type Value = Json<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json<'de>, D::Error> {
+        self.0.set(self.0.get() - 1);
+        match self.0.get() {
+            0 => Err(D::Error::custom("too many values")),
+            _ => deserializer.deserialize_any(self),
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for One<'_> {
     type Value = Json<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -91,44 +208,42 @@ impl<'de> Visitor<'de> for JsonVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Json<'de>, A::Error> {
         let mut list = Vec::new();
-        while let Some(item) = items.next_element()? {
+        while let Some(item) = items.next_element_seed(self)? {
             list.push(item);
         }
         Ok(Json::List(list))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Json<'de>, A::Error> {
-        let mut map = Vec::new();
-        while let Some((Name(name), value)) = members.next_entry()? {
-            map.push((name, value));
+        let mut map = BTreeMap::new();
+        while let Some(Name(name)) = members.next_key()? {
+            let value = members.next_value_seed(self)?;
+            match map.entry(name) {
+                Entry::Vacant(free) => free.insert(value),
+                Entry::Occupied(_) => return Err(twice()),
+            };
         }
         Ok(Json::Map(map))
     }
 }
 
 /// A member's name, borrowed unless it has escapes. (`Cow` itself always copies.)
-struct Name<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Json::deserialize(deserializer)? {
-            Json::Text(name) => Ok(Self(name)),
-            _ => Err(serde::de::Error::custom("a member's name is a string")),
-        }
-    }
-}
+#[derive(serde::Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const KNOWN: &[&str] = &["a", "b", "c"];
+
     fn refusal(body: &[u8]) -> String {
-        Json::object(body).err().map(|e| e.to_string()).unwrap_or_default()
+        Object::read(body, KNOWN).err().map(|e| e.to_string()).unwrap_or_default()
     }
 
     #[test]
     fn only_an_object_is_a_body() {
-        for body in [&b""[..], b"null", b"1", b"\"x\"", b"{", b"{\"a\":1,}", b"{} x", b"{\"a\":\xff}"] {
+        for body in [&b""[..], b"null", b"1", b"\"x\"", b"{", b"{\"a\":1,}", b"{} x", b"{\"a\":\xff}", b"[", b"[1,]"] {
             assert_eq!(refusal(body), "SerializationException");
         }
         assert_eq!(refusal(b"[]"), "SerializationException: Start of list found where not expected");
@@ -137,10 +252,48 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_two_members_counts_and_null_is_absent() {
-        let body = Json::object(br#"{"a":1,"a":"x","b":null}"#).unwrap_or(Json::Null);
+    fn null_is_absent() {
+        let body = Object::read(br#"{"a":"x","b":null}"#, KNOWN).unwrap_or_default();
         assert!(matches!(body.member("a"), Some(Json::Text(text)) if text == "x"));
         assert!(body.member("b").is_none());
         assert!(body.member("c").is_none());
+    }
+
+    #[test]
+    fn a_name_twice_is_refused_wherever_it_is_known() {
+        for body in [
+            r#"{"a":1,"a":1}"#,
+            r#"{"a":null,"a":1}"#,
+            r#"{"a":1,"\u0061":1}"#,
+            r#"{"a":{"k":"x","k":"y"}}"#,
+            r#"{"a":[{"k":{"l":1,"l":null}}]}"#,
+        ] {
+            assert_eq!(refusal(body.as_bytes()), "SerializationException", "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_kept_and_is_json_all_the_same() {
+        let body = Object::read(br#"{"x":[{"y":1,"y":[2]}],"x":7,"a":true,"":null}"#, KNOWN).unwrap_or_default();
+        assert!(matches!(body.0[..], [("a", Json::Bool(true))]));
+        for body in [
+            &b"{\"x\":[1,]}"[..],
+            b"{\"x\":\"\xff\"}",
+            b"{\"x\":\"\n\"}",
+            b"{\"x\":tru}",
+            b"{\"x\":[}",
+            b"{\"\xff\":1}",
+        ] {
+            assert_eq!(refusal(body), "SerializationException", "{}", body.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn values_have_a_bound_and_those_of_no_member_are_not_counted() {
+        let zeros = |name: &str, n| format!("{{\"{name}\":[{}]}}", vec!["0"; n].join(","));
+        assert_eq!(refusal(zeros("a", MAX_VALUES - 1).as_bytes()), "");
+        let many = "ValidationException: The request has more than 8192 values.";
+        assert_eq!(refusal(zeros("a", MAX_VALUES).as_bytes()), many);
+        assert_eq!(refusal(zeros("x", 500_000).as_bytes()), "");
     }
 }

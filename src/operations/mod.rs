@@ -18,15 +18,19 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::{
+    audit::Parameters,
     error::{Code, KmsError},
     key::Origin,
     kms::cx::Cx,
 };
-use json::Json;
+use json::Object;
 use member::Members;
 
 /// A request that can be read from a body.
 pub trait Request: Sized {
+    /// The names of its members on the wire.
+    const MEMBERS: &'static [&'static str];
+
     /// Reads every member; `None` if a fault was noted.
     fn read(members: &mut Members<'_>) -> Option<Self>;
 }
@@ -47,6 +51,9 @@ pub trait Operation: Request + Send + 'static {
 /// An answer's body; it may hold a plaintext.
 pub type Body = Zeroizing<Vec<u8>>;
 
+/// A request that was read, to be done.
+pub type Asked = Box<dyn for<'a> FnOnce(&'a Cx<'a>) -> Running<'a> + Send>;
+
 type Running<'a> = Pin<Box<dyn Future<Output = Result<Body, KmsError>> + Send + 'a>>;
 
 /// A line of the table.
@@ -55,16 +62,19 @@ pub struct Entry {
     pub name: &'static str,
     /// Whether it changes nothing.
     pub read_only: bool,
-    run: for<'a> fn(&'a Cx<'a>, &Json<'_>) -> Running<'a>,
+    /// The names of its members on the wire.
+    pub members: &'static [&'static str],
+    read: fn(&[u8], &mut Parameters) -> Result<Asked, KmsError>,
 }
 
 impl Entry {
-    /// Reads the request from `body` and does it.
+    /// Reads the request from `body`, of which nothing is needed any more then. What could be read is in `shown`, also of
+    /// a request that is refused.
     ///
     /// # Errors
-    /// Whatever the operation answers.
-    pub async fn run(&self, cx: &Cx<'_>, body: &Json<'_>) -> Result<Body, KmsError> {
-        (self.run)(cx, body).await
+    /// `SerializationException`, `ValidationException`.
+    pub fn read(&self, body: &[u8], shown: &mut Parameters) -> Result<Asked, KmsError> {
+        (self.read)(body, shown)
     }
 }
 
@@ -84,7 +94,8 @@ macro_rules! operations {
             $(Entry {
                 name: <$module::$operation as Operation>::NAME,
                 read_only: <$module::$operation as Operation>::READ_ONLY,
-                run: run::<$module::$operation>,
+                members: <$module::$operation as Request>::MEMBERS,
+                read: read::<$module::$operation>,
             },)+
         ];
     };
@@ -149,11 +160,12 @@ operations! {
     verify_mac::VerifyMac
 }
 
-fn run<'a, O: Operation>(cx: &'a Cx<'a>, body: &Json<'_>) -> Running<'a> {
-    let mut members = Members::of(body);
+fn read<O: Operation>(body: &[u8], shown: &mut Parameters) -> Result<Asked, KmsError> {
+    let body = Object::read(body, O::MEMBERS)?;
+    let mut members = Members::of(&body, shown);
     let request = O::read(&mut members);
-    let request = members.finish(request);
-    Box::pin(async move { write(&request?.run(cx).await?) })
+    let request = members.finish(request)?;
+    Ok(Box::new(move |cx| Box::pin(async move { write(&request.run(cx).await?) })))
 }
 
 /// Room for most answers. To wipe a buffer costs as much as it is long.

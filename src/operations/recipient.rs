@@ -3,10 +3,12 @@
 //! Recipient (read) → [`Recipient::attest`], once the caller is authorized and before the HSM is asked for anything →
 //! [`Addressee::hand_over`]. A Recipient that is there is never ignored: what it does not attest is not answered at all.
 
+use serde_json::Value;
+
 use super::{
     answer::Base64,
     json::Json,
-    member::{Blob, Faults, KeyEncryptionAlgorithm, Member, Path},
+    member::{Blob, Faults, KeyEncryptionAlgorithm, Member, Path, inner_required, structure},
 };
 use crate::{attestation::Attested, error::KmsError, kms::cx::Cx, secret::SecretBytes};
 
@@ -16,21 +18,17 @@ pub struct Recipient(Option<Vec<u8>>);
 
 impl Member for Recipient {
     fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {
-        let Json::Map(members) = json else { return faults.wrong_type("Expected null") };
-        if members.is_empty() {
+        if structure(json, faults)?.is_empty() {
             return Some(Self(None));
         }
-        let algorithm = inner::<KeyEncryptionAlgorithm>(json, path, "KeyEncryptionAlgorithm", faults);
-        let document = inner::<Blob<1, 262_144>>(json, path, "AttestationDocument", faults);
+        let algorithm = inner_required::<KeyEncryptionAlgorithm>(json, path, "KeyEncryptionAlgorithm", faults);
+        let document = inner_required::<Blob<1, 262_144>>(json, path, "AttestationDocument", faults);
         algorithm.and(document).map(|Blob(document)| Self(Some(document.expose().to_vec())))
     }
-}
 
-fn inner<T: Member>(json: &Json<'_>, outer: &Path<'_>, name: &str, faults: &mut Faults) -> Option<T> {
-    let path = Path::Inner(outer, name);
-    match json.member(name) {
-        Some(json) => T::read(json, &path, faults),
-        None => faults.missing(&path),
+    /// The record shows what was attested instead.
+    fn shown(&self) -> Option<Value> {
+        None
     }
 }
 

@@ -47,7 +47,7 @@ impl RetireGrant {
     /// The grant and its key: by a token, or by the id of each.
     async fn named(&self, cx: &Cx<'_>) -> Result<(Resolved, Arc<Grant>), KmsError> {
         match (&self.token, &self.key_id, &self.grant_id) {
-            (Some(Text(token)), None, None) => {
+            (Some(GrantTokenText(token)), None, None) => {
                 let grant = cx.open_grant_token(token).await?;
                 let key = cx.resolve_named(grant.key);
                 Ok((key.ok_or_else(|| KmsError::bare(Code::InvalidGrantTokenException))?, grant))

@@ -1,7 +1,7 @@
 //! What holds for every operation of the table: who may not call it, what is no call at all, and that each call leaves
 //! one audit record and no secret anywhere.
 
-use std::{path::Path, time::Duration};
+use std::{fs::DirEntry, path::Path, time::Duration};
 
 use serde_json::{Value, json};
 use strongroom::operations::TABLE;
@@ -40,8 +40,9 @@ fn every_offered_operation_has_its_tests() {
     tested.sort_unstable();
     offered.sort_unstable();
     assert_eq!(tested, offered);
-    for file in std::fs::read_dir("src/operations").unwrap() {
-        let name = file.unwrap().file_name();
+    let is_file = |file: &DirEntry| file.file_type().unwrap().is_file();
+    for file in std::fs::read_dir("src/operations").unwrap().map(Result::unwrap).filter(is_file) {
+        let name = file.file_name();
         let text = std::fs::read_to_string(Path::new("src/operations").join(&name)).unwrap();
         let tests = Path::new("tests/it/operations").join(&name);
         assert!(!text.contains("\nimpl Operation for") || tests.exists(), "{tests:?} is missing");

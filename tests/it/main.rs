@@ -15,6 +15,7 @@ mod key_stores;
 mod oaep;
 mod operations;
 mod properties;
+mod records;
 mod skip;
 mod states;
 mod table;

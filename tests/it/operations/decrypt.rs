@@ -237,7 +237,6 @@ async fn the_context_must_be_the_same() {
     let blob = sealed_with(&world, json!({"a": "1", "b": "2"})).await;
     let request = |context: Value| json!({"CiphertextBlob": blob, "EncryptionContext": context});
     world.ok("Decrypt", request(json!({"b": "2", "a": "1"}))).await;
-    world.ok("Decrypt", request(json!({"a": "1", "b": "2", "c": null}))).await;
     for context in [
         Value::Null,
         json!({}),
@@ -246,7 +245,7 @@ async fn the_context_must_be_the_same() {
         json!({"a": "2", "b": "1"}),
         json!({"A": "1", "b": "2"}),
         json!({"a": "1", "b": "2 "}),
-        json!({"a1": "", "b": "2"}),
+        json!({"a1": "1", "b": "2"}),
     ] {
         world.refuse("Decrypt", request(context), "InvalidCiphertextException", "").await;
     }

@@ -553,11 +553,22 @@ async fn of_many_broken_constraints_ten_are_told() {
     let world = World::new().await;
     let key = world.key().await;
     for request in
-        [json!({"KeyId": key, "Tags": vec![json!({}); 100_000]}), json!({"KeyId": key, "Tags": [{}, {}, {}, {}, {}]})]
+        [json!({"KeyId": key, "Tags": vec![json!({}); 8000]}), json!({"KeyId": key, "Tags": [{}, {}, {}, {}, {}]})]
     {
         let (status, code, message) = world.call("TagResource", request).await.refusal();
         assert_eq!((status, &*code), (400, "ValidationException"));
         assert!(message.starts_with("10 validation errors detected: ") && message.len() < 2000, "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_of_too_many_values_is_refused_whatever_they_are() {
+    let world = World::new().await;
+    let message = "The request has more than 8192 values.";
+    for (subject, member) in members() {
+        for value in [json!([vec![0; 8192]]), json!({"x": vec![0; 8192]}), json!(vec![vec![0; 90]; 100])] {
+            world.refuse(subject.name, json!({member.name: value}), "ValidationException", message).await;
+        }
     }
 }
 

@@ -1,0 +1,217 @@
+//! Members that are texts.
+
+use serde_json::Value;
+
+use super::{Faults, Member, Path, string};
+use crate::{
+    arn::{AccountId, Arn},
+    error::{Code, KmsError},
+    key::{custom_store::is_cluster_id, grant::Party},
+    operations::json::Json,
+    secret::SecretText,
+};
+
+/// Text of `MIN` to `MAX` characters.
+pub struct Text<const MIN: usize, const MAX: usize>(pub String);
+
+/// KeyIdType: any way to name a key.
+pub type KeyText = Text<1, 2048>;
+/// DescriptionType.
+pub type Description = Text<0, 8192>;
+/// CustomKeyStoreIdType: the id of a key store, whether it is one or not.
+pub type KeyStoreText = Text<1, 64>;
+
+impl<const MIN: usize, const MAX: usize> Member for Text<MIN, MAX> {
+    fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {
+        let text = string(json, faults)?;
+        length_between(text, MIN, MAX, path, faults)?;
+        Some(Self(text.to_owned()))
+    }
+
+    fn shown(&self) -> Option<Value> {
+        Some(self.0.as_str().into())
+    }
+}
+
+impl<const MIN: usize, const MAX: usize> Default for Text<MIN, MAX> {
+    fn default() -> Self {
+        Self(String::new())
+    }
+}
+
+/// Checks length in characters.
+fn length_between(text: &str, min: usize, max: usize, path: &Path<'_>, faults: &mut Faults) -> Option<()> {
+    // A string of n bytes has at most n characters and at least n / 4: most need no counting.
+    let length = if text.len() <= max && text.len() >= 4 * min { text.len() } else { text.chars().count() };
+    if length < min {
+        return faults.constraint(Some(text), path, format_args!("have length greater than or equal to {min}"));
+    }
+    if length > max {
+        return faults.constraint(Some(text), path, format_args!("have length less than or equal to {max}"));
+    }
+    Some(())
+}
+
+/// Declares texts by their length in characters, what else they must be, and the pattern of the model that says so.
+macro_rules! texts {
+    ($($(#[$meta:meta])* $name:ident: $min:literal..=$max:literal, $fits:expr, $pattern:literal;)+) => { $(
+        $(#[$meta])*
+        pub struct $name(pub String);
+
+        impl Member for $name {
+            fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {
+                let text = string(json, faults)?;
+                length_between(text, $min, $max, path, faults)?;
+                let fits: fn(&str) -> bool = $fits;
+                match fits(text) {
+                    true => Some(Self(text.to_owned())),
+                    false => {
+                        let rule = concat!("satisfy regular expression pattern: ", $pattern);
+                        faults.constraint(Some(text), path, rule)
+                    }
+                }
+            }
+
+            fn shown(&self) -> Option<Value> {
+                Some(self.0.as_str().into())
+            }
+        }
+    )+ };
+}
+
+texts! {
+    /// AliasNameType.
+    AliasText: 1..=256, |text| all(text, is_alias_character), "^[a-zA-Z0-9:/_-]+$";
+    /// GrantNameType.
+    GrantName: 1..=256, |text| all(text, is_alias_character), "^[a-zA-Z0-9:/_-]+$";
+    /// CloudHsmClusterIdType.
+    ClusterId: 19..=24, is_cluster_id, "cluster-[2-7a-zA-Z]{11,16}";
+    /// XksKeyIdType.
+    XksKeyId: 1..=128, |text| all(text, |c| c.is_ascii_alphanumeric() || "-_.".contains(c)), "^[a-zA-Z0-9-_.]+$";
+    /// PolicyNameType.
+    PolicyName: 1..=128, |text| all(text, |c| c.is_ascii_alphanumeric() || c == '_'), "[\\w]+";
+    /// PolicyType: the text of a key policy.
+    PolicyText: 1..=131_072, |text| all(text, |c| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{ff}')),
+        "[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+";
+    /// MarkerType.
+    Marker: 1..=1024, |text| all(text, |c| matches!(c, ' '..='\u{ff}')), "[\\u0020-\\u00FF]*";
+    /// KeyMaterialDescriptionType.
+    MaterialDescription: 0..=256,
+        |text| all(text, |c| c.is_ascii_alphanumeric() || c.is_ascii_whitespace() || ":/_.-".contains(c)),
+        "^[a-zA-Z0-9:/_\\s.-]+$";
+    /// RegionType.
+    RegionText: 1..=32, is_region, "^([a-z]+-){2,3}\\d+$";
+    /// BackingKeyIdType: KeyMaterialId.
+    MaterialText: 64..=64, |text| all(text, |c| matches!(c, 'a'..='f' | '0'..='9')), "^[a-f0-9]+$";
+    /// PrincipalIdType.
+    PrincipalText: 1..=256, |text| all(text, |c| c.is_ascii_alphanumeric() || "_+=,.@:/-".contains(c)),
+        "^[\\w+=,.@:/-]+$";
+    /// ServicePrincipalType.
+    ServiceText: 1..=128, is_service, "^([A-Za-z0-9\\-]+)\\.([A-Za-z0-9\\-]+)(\\.[A-Za-z0-9\\-]+)+$";
+    /// GrantConstraintSourceArnType.
+    SourceArn: 20..=512, is_source_arn, "^arn:aws[a-z0-9-]*:[a-z0-9-]+:[a-z0-9-]*:[0-9]{12}:.+$";
+}
+
+fn all(text: &str, allowed: impl Fn(char) -> bool) -> bool {
+    !text.is_empty() && text.chars().all(allowed)
+}
+
+fn is_alias_character(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, ':' | '/' | '_' | '-')
+}
+
+/// Two or three words and a number, with hyphens between.
+fn is_region(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let Some((number, words)) = parts.split_last() else { return false };
+    let is_word = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase());
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    (2..=3).contains(&words.len()) && words.iter().all(is_word) && is_number
+}
+
+/// Three labels or more, with dots between.
+fn is_service(text: &str) -> bool {
+    let label = |label: &str| all(label, |c| c.is_ascii_alphanumeric() || c == '-');
+    text.split('.').count() >= 3 && text.split('.').all(label)
+}
+
+fn is_source_arn(text: &str) -> bool {
+    let plain = |part: &str| part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    Arn::parse(text).is_some_and(|arn| {
+        let account = AccountId::try_from(arn.account.to_owned());
+        arn.partition.starts_with("aws")
+            && account.is_ok()
+            && [arn.partition, arn.service, arn.region].into_iter().all(plain)
+    })
+}
+
+impl AliasText {
+    /// `text` as a request could name it, for a name that comes in no request.
+    ///
+    /// # Errors
+    /// `ValidationException`.
+    pub fn parse(text: String) -> Result<Self, KmsError> {
+        match (1..=256).contains(&text.len()) && text.chars().all(is_alias_character) {
+            true => Ok(Self(text)),
+            false => Err(KmsError::invalid(format!("`{text}` is not a name for an alias"))),
+        }
+    }
+
+    /// The name, if it is one that callers may use.
+    ///
+    /// # Errors
+    /// `ValidationException`; `NotAuthorizedException` for the names that AWS keeps for itself.
+    pub fn checked(self) -> Result<String, KmsError> {
+        let Some(name) = self.0.strip_prefix("alias/") else {
+            return Err(KmsError::invalid(
+                "Alias must start with the prefix \"alias/\". Please see \
+                 https://docs.aws.amazon.com/kms/latest/developerguide/kms-alias.html",
+            ));
+        };
+        match name {
+            "" => Err(KmsError::invalid("Invalid identifier")),
+            _ if name.starts_with("aws/") => Err(KmsError::bare(Code::NotAuthorizedException)),
+            _ if name.contains(':') => {
+                Err(KmsError::invalid(format!("{} contains invalid characters for an alias", self.0)))
+            }
+            _ => Ok(self.0),
+        }
+    }
+}
+
+impl Default for PolicyName {
+    fn default() -> Self {
+        Self("default".to_owned())
+    }
+}
+
+impl PrincipalText {
+    /// The principal, if it is one that a grant can name.
+    ///
+    /// # Errors
+    /// `InvalidArnException`.
+    pub fn checked(&self) -> Result<Party, KmsError> {
+        Party::of_arn(&self.0).ok_or_else(|| {
+            let text = format!("ARN does not refer to a valid principal: {}", self.0);
+            KmsError::new(Code::InvalidArnException, text)
+        })
+    }
+}
+
+/// KeyStorePasswordType. It is repeated to nobody.
+pub struct Password(pub SecretText);
+
+impl Member for Password {
+    fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {
+        let text = string(json, faults)?;
+        match text.chars().count() {
+            0..7 => faults.constraint(None, path, "have length greater than or equal to 7"),
+            7..=32 => Some(Self(SecretText::from(text.to_owned()))),
+            _ => faults.constraint(None, path, "have length less than or equal to 32"),
+        }
+    }
+
+    fn shown(&self) -> Option<Value> {
+        None
+    }
+}

@@ -14,6 +14,7 @@ pub mod importing;
 mod invocations;
 mod key_stores;
 mod keys;
+mod log;
 pub mod multi_region;
 mod padding;
 mod pulse;
@@ -55,6 +56,7 @@ use connections::Connections;
 use cx::Cx;
 use delivery::Delivery;
 use invocations::Invocations;
+use log::Log;
 use padding::PaddingFailures;
 use pulse::Pulse;
 use readiness::Readiness;
@@ -127,6 +129,7 @@ pub struct Kms {
     pulse: Pulse,
     readiness: Readiness,
     uses: Uses,
+    log: Log,
 }
 
 /// One call, as a door received it.
@@ -161,6 +164,7 @@ impl Kms {
             pulse: Pulse::default(),
             readiness: Readiness::default(),
             uses: Uses::default(),
+            log: Log::default(),
             metrics: Metrics::new(),
             connections: Connections::new(clusters),
             store,
@@ -182,7 +186,11 @@ impl Kms {
         let Call { head, body, source_ip } = call;
         let mut record = Record::new(self.now(), &head, source_ip);
         let outcome = match (self.trail.trouble(), body) {
-            (Some(trouble), _) => Err(failure::not_writable(trouble)),
+            (Some(trouble), _) => {
+                let error = failure::not_writable(trouble);
+                self.log.tell(&record, &error);
+                Err(error)
+            }
             (None, Ok(body)) => {
                 let outcome = self.attempt(&head, body, began, &mut record).await;
                 self.write_down(&record, outcome).await
@@ -248,17 +256,19 @@ impl Kms {
 
     /// No record, no answer. A record that is stored is there, even if it cannot be brought to the trail now.
     async fn write_down(&self, record: &Record, outcome: Result<Body, KmsError>) -> Result<Body, KmsError> {
-        record.log(&outcome);
+        if let Err(error) = &outcome {
+            self.log.tell(record, error);
+        }
         if record.notes.is_recorded {
             if let Err(error) = self.deliver_records().await {
-                tracing::warn!(cause = ?error.cause(), "audit records of changes wait in the store");
+                self.log.tell(record, &error);
             }
             return outcome;
         }
         let written = record.write(&self.trail, &self.settings.account, outcome.as_ref().err()).await;
         let failed = |error| {
             let error = failure::audit(error);
-            tracing::error!(request_id = %record.request_id, cause = ?error.cause(), "no audit record, so no answer");
+            self.log.tell(record, &error);
             error
         };
         written.map_err(failed)?;

@@ -1,4 +1,4 @@
-//! What the audit trail and the log say of one call.
+//! What the audit trail says of one call.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::request::Parts;
@@ -13,7 +13,7 @@ use crate::{
     error::{Code, KmsError},
     identity::Identity,
     key::reference::KeyId,
-    operations::{self, Body, Entry},
+    operations::{self, Entry},
     sigv4::Claim,
 };
 
@@ -87,19 +87,6 @@ impl Record {
     /// The operation's name, for metrics; what a caller makes up is not a label.
     pub fn operation_name(&self) -> &'static str {
         self.operation.map_or("Unknown", |entry| entry.name)
-    }
-
-    /// Logs a call that failed for a reason that is not the caller's, with the reason.
-    pub fn log(&self, outcome: &Result<Body, KmsError>) {
-        let Err(error) = outcome else { return };
-        let (request_id, operation, code) = (self.request_id, self.operation_name(), error.code.as_str());
-        match error.cause() {
-            Some(cause) if error.code.status() >= 500 => {
-                tracing::warn!(%request_id, operation, code, cause = %chain(cause), "a call failed");
-            }
-            Some(cause) => tracing::info!(%request_id, operation, code, cause = %chain(cause), "a call was refused"),
-            None => tracing::debug!(%request_id, operation, code, "a call was refused"),
-        }
     }
 
     /// Writes the audit record.
@@ -190,15 +177,4 @@ pub fn recipient(attested: &Attested) -> Value {
         shown.iter().filter_map(|number| Some((name(number), STANDARD.encode(registers.get(number)?).into())));
     let module = ("attestationDocumentModuleId".to_owned(), bounded(attested.module_id(), MAX_MODULE_ID_BYTES).into());
     Value::Object(std::iter::once(module).chain(measured).collect())
-}
-
-fn chain(cause: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = cause.to_string();
-    let mut next = cause.source();
-    while let Some(deeper) = next {
-        text.push_str(": ");
-        text.push_str(&deeper.to_string());
-        next = deeper.source();
-    }
-    text
 }

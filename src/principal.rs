@@ -120,13 +120,18 @@ impl Principal {
     }
 }
 
+/// Whether `text` can name somebody: visible characters of ASCII, as the paths of IAM have; its names have fewer yet.
+pub fn is_plain(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 /// Whether `text` is `arn:…:sts::ACCOUNT:federated-user/NAME`: a principal that AWS knows and we do not issue.
 pub fn is_federated_user(text: &str) -> bool {
     let Some(arn) = Arn::parse(text) else { return false };
     let name = arn.resource.strip_prefix("federated-user/");
     (arn.service, arn.region) == ("sts", "")
         && AccountId::try_from(arn.account.to_owned()).is_ok()
-        && name.is_some_and(|name| !name.is_empty())
+        && name.is_some_and(is_plain)
 }
 
 impl TryFrom<String> for Principal {
@@ -134,7 +139,7 @@ impl TryFrom<String> for Principal {
 
     fn try_from(text: String) -> Result<Self, String> {
         let unknown = || format!("`{text}` is not the ARN of a root, user, role or assumed-role session");
-        let arn = Arn::parse(&text).ok_or_else(unknown)?;
+        let arn = Arn::parse(&text).filter(|_| is_plain(&text)).ok_or_else(unknown)?;
         let account = AccountId::try_from(arn.account.to_owned()).map_err(|_| unknown())?;
         let last = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
         let kind = match (arn.service, arn.region, arn.resource.split_once('/')) {

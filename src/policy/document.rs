@@ -9,7 +9,7 @@ use super::{
     Request, Resource,
     pattern::{self, Actions},
     principal::Element,
-    raw::{Effect, Many, RawDocument, RawPrincipal, RawStatement},
+    raw::{Effect, Many, RawDocument, RawPrincipal, RawStatement, Text},
 };
 use crate::{
     error::{Code, KmsError},
@@ -146,8 +146,8 @@ impl Who {
 
 fn elements(raw: RawPrincipal) -> Result<Vec<Element>, KmsError> {
     let RawPrincipal { aws, service, federated, canonical_user } = raw;
-    let read = |values: Option<Many<String>>, one: fn(&str) -> Option<Element>| {
-        values.into_iter().flat_map(|many| many.0).map(move |text| one(&text))
+    let read = |values: Option<Many<Text>>, one: fn(&str) -> Option<Element>| {
+        values.into_iter().flat_map(|many| many.0).map(move |Text(text)| one(&text))
     };
     let elements: Option<Vec<Element>> = read(aws, Element::aws)
         .chain(read(service, Element::service))
@@ -221,11 +221,12 @@ struct Values {
     inverted: bool,
 }
 
-fn either(plain: Option<Many<String>>, not: Option<Many<String>>, name: &str) -> Result<Option<Values>, KmsError> {
+fn either(plain: Option<Many<Text>>, not: Option<Many<Text>>, name: &str) -> Result<Option<Values>, KmsError> {
+    let list = |many: Many<Text>| many.0.into_iter().map(|Text(text)| text).collect();
     match (plain, not) {
         (Some(_), Some(_)) => Err(malformed(format!("a statement has both `{name}` and `Not{name}`"))),
-        (Some(list), None) => Ok(Some(Values { list: list.0, inverted: false })),
-        (None, Some(list)) => Ok(Some(Values { list: list.0, inverted: true })),
+        (Some(many), None) => Ok(Some(Values { list: list(many), inverted: false })),
+        (None, Some(many)) => Ok(Some(Values { list: list(many), inverted: true })),
         (None, None) => Ok(None),
     }
 }

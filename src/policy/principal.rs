@@ -2,7 +2,7 @@
 
 use crate::{
     arn::AccountId,
-    principal::{Naming, Principal, is_federated_user},
+    principal::{Naming, Principal, is_federated_user, is_plain},
 };
 
 /// One principal that a statement names.
@@ -45,7 +45,7 @@ impl Element {
 
     /// Reads a value of `"Federated"` or `"CanonicalUser"`.
     pub(super) fn foreign(text: &str) -> Option<Self> {
-        (!text.is_empty() && !text.contains(['*', '?'])).then_some(Self::Nobody)
+        (is_plain(text) && !text.contains(['*', '?'])).then_some(Self::Nobody)
     }
 
     /// Whether and how closely this names `caller`.
@@ -116,6 +116,11 @@ mod tests {
             "arn:aws:sts::111122223333:assumed-role/Ops",
             "arn:aws:sts::111122223333:federated-user/",
             "arn:aws:kms:eu-west-1:111122223333:key/k",
+            "arn:aws:iam::111122223333:user/a\u{7}da",
+            "arn:aws:iam::111122223333:role/Ops ",
+            "arn:aws:iam::111122223333:user/\u{e4}da",
+            "arn:aws:sts::111122223333:assumed-role/Ops/mon\nday",
+            "arn:aws:sts::111122223333:federated-user/a\tda",
         ] {
             assert_eq!(Element::aws(bad), None, "{bad}");
         }
@@ -124,5 +129,6 @@ mod tests {
         }
         assert_eq!(Element::service("logs.eu-west-1.amazonaws.com"), Some(Element::Nobody));
         assert_eq!(Element::foreign("*"), None);
+        assert_eq!(Element::foreign("a b"), None);
     }
 }

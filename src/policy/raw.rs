@@ -17,13 +17,30 @@ pub(super) struct RawDocument {
     #[serde(default, deserialize_with = "given")]
     version: Option<Version>,
     #[serde(default, deserialize_with = "given")]
-    id: Option<String>,
+    id: Option<Text>,
     pub(super) statement: Many<RawStatement>,
 }
 
 impl RawDocument {
     pub(super) fn parse(text: &str) -> serde_json::Result<Self> {
         serde_json::from_str::<One<Self>>(text).map(|One(document)| document)
+    }
+}
+
+/// A text of a policy. A control character, which only an escape can bring in, has no meaning in any and would be told as it
+/// is wherever the text is.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Text(pub(super) String);
+
+impl TryFrom<String> for Text {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.chars().find(|c| c.is_control()) {
+            Some(c) => Err(format!("the character {} is not allowed", c.escape_unicode())),
+            None => Ok(Self(text)),
+        }
     }
 }
 
@@ -48,20 +65,20 @@ impl TryFrom<String> for Version {
 #[expect(dead_code, reason = "a statement's id has no influence, and no condition is ever read")]
 pub(super) struct RawStatement {
     #[serde(default, deserialize_with = "given")]
-    sid: Option<String>,
+    sid: Option<Text>,
     pub(super) effect: Effect,
     #[serde(default, deserialize_with = "principal")]
     pub(super) principal: Option<RawPrincipal>,
     #[serde(default, deserialize_with = "principal")]
     pub(super) not_principal: Option<RawPrincipal>,
     #[serde(default, deserialize_with = "given")]
-    pub(super) action: Option<Many<String>>,
+    pub(super) action: Option<Many<Text>>,
     #[serde(default, deserialize_with = "given")]
-    pub(super) not_action: Option<Many<String>>,
+    pub(super) not_action: Option<Many<Text>>,
     #[serde(default, deserialize_with = "given")]
-    pub(super) resource: Option<Many<String>>,
+    pub(super) resource: Option<Many<Text>>,
     #[serde(default, deserialize_with = "given")]
-    pub(super) not_resource: Option<Many<String>>,
+    pub(super) not_resource: Option<Many<Text>>,
     #[serde(default, deserialize_with = "given")]
     condition: Option<Refused>,
 }
@@ -104,13 +121,13 @@ impl<'de> Deserialize<'de> for Refused {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawPrincipal {
     #[serde(default, rename = "AWS", deserialize_with = "given")]
-    pub(super) aws: Option<Many<String>>,
+    pub(super) aws: Option<Many<Text>>,
     #[serde(default, rename = "Service", deserialize_with = "given")]
-    pub(super) service: Option<Many<String>>,
+    pub(super) service: Option<Many<Text>>,
     #[serde(default, rename = "Federated", deserialize_with = "given")]
-    pub(super) federated: Option<Many<String>>,
+    pub(super) federated: Option<Many<Text>>,
     #[serde(default, rename = "CanonicalUser", deserialize_with = "given")]
-    pub(super) canonical_user: Option<Many<String>>,
+    pub(super) canonical_user: Option<Many<Text>>,
 }
 
 fn principal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RawPrincipal>, D::Error> {
@@ -127,7 +144,7 @@ fn principal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RawPri
             if text != "*" {
                 return Err(E::invalid_value(Unexpected::Str(text), &self));
             }
-            Ok(RawPrincipal { aws: Some(Many(vec![text.to_owned()])), ..RawPrincipal::default() })
+            Ok(RawPrincipal { aws: Some(Many(vec![Text(text.to_owned())])), ..RawPrincipal::default() })
         }
 
         fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawPrincipal, A::Error> {

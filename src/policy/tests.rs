@@ -364,6 +364,23 @@ fn what_is_no_key_policy() {
 }
 
 #[test]
+fn no_text_of_a_policy_has_a_control_character() {
+    let whole = r#"{"Version":"2012-10-17","Id":"ID","Statement":[{"Sid":"SID","Effect":"Allow","Principal":{
+        "AWS":"arn:aws:iam::111122223333:user/USER","Service":"logs.SERVICE.com","Federated":"FEDERATED",
+        "CanonicalUser":"CANONICAL"},"Action":"kms:ACTION","Resource":"arn:RESOURCE"}]}"#;
+    assert!(Document::key_policy(whole).is_ok());
+    let places =
+        ["2012-10-17", "ID", "SID", "Allow", "USER", "SERVICE", "FEDERATED", "CANONICAL", "ACTION", "RESOURCE"];
+    for place in places {
+        for escape in [r"\u0000", r"\n", r"\u001b", r"\u007f", r"\u0085"] {
+            let text = whole.replacen(place, &format!("{place}{escape}"), 1);
+            let (code, _) = refused(Document::key_policy(&text), &text);
+            assert_eq!(code, Code::MalformedPolicyDocumentException, "{text}");
+        }
+    }
+}
+
+#[test]
 fn what_is_no_identity_policy() {
     for (statement, expected) in [
         (r#""Effect":"Allow","Principal":"*","Action":"*","Resource":"*""#, "has no `Principal`"),

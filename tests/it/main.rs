@@ -17,6 +17,7 @@ mod operations;
 mod properties;
 mod records;
 mod skip;
+mod spoils;
 mod states;
 mod table;
 mod tokens;

@@ -229,6 +229,9 @@ pub struct Limits {
     pub connections: usize,
     /// Longest request body, in bytes.
     pub body_bytes: usize,
+    /// Memory for the bodies of all requests together, in bytes, without those of up to 16 KiB. One address may take a
+    /// quarter of it.
+    pub all_bodies_bytes: usize,
     /// Time for a request's headers, and for which a connection may be idle, in milliseconds.
     pub header_timeout_ms: u64,
     /// Time for a request's body, and for which a client may leave an answer unread, in milliseconds.
@@ -237,7 +240,13 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 8192, body_bytes: 1024 * 1024, header_timeout_ms: 10_000, body_timeout_ms: 10_000 }
+        Self {
+            connections: 8192,
+            body_bytes: 1024 * 1024,
+            all_bodies_bytes: 64 * 1024 * 1024,
+            header_timeout_ms: 10_000,
+            body_timeout_ms: 10_000,
+        }
     }
 }
 
@@ -360,6 +369,9 @@ impl Config {
             ("hsm.cached_handles", self.hsm.cached_handles),
             ("limits.connections", self.limits.connections),
         ];
+        if self.limits.all_bodies_bytes < self.limits.body_bytes {
+            return Err("limits.all_bodies_bytes: must be at least limits.body_bytes".to_owned());
+        }
         match at_least_one.iter().find(|(_, value)| *value == 0) {
             Some((name, _)) => Err(format!("{name}: must be at least 1")),
             None => Ok(()),

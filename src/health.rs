@@ -8,12 +8,21 @@ use crate::kms::Kms;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+const HEALTH: &str = "/healthz";
+const READINESS: &str = "/readyz";
+const METRICS: &str = "/metrics";
+
+/// Whether a request of this path is the operator's.
+pub fn answers(path: &str) -> bool {
+    [HEALTH, READINESS, METRICS].contains(&path)
+}
+
 /// The door.
 pub fn router(kms: Arc<Kms>) -> Router {
     Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
+        .route(HEALTH, get(|| async { "ok\n" }))
+        .route(READINESS, get(ready))
+        .route(METRICS, get(metrics))
         .with_state(kms)
 }
 

@@ -1,46 +1,30 @@
 //! Puts the service together and serves it: machines → service → doors → connections.
 
+mod connections;
 pub mod descriptors;
+mod entrance;
+mod framed;
 mod guests;
+mod head;
 pub mod operator;
 mod patient;
 
-use std::{
-    error::Error,
-    io,
-    net::SocketAddr,
-    num::NonZero,
-    os::unix::process::CommandExt,
-    path::Path,
-    pin::{Pin, pin},
-    sync::Arc,
-    time::Duration,
-};
+use std::{error::Error, io, num::NonZero, os::unix::process::CommandExt, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body, http::Request};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpSocket, TcpStream},
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
     time::timeout,
 };
-use tokio_rustls::TlsAcceptor;
-use tower_service::Service as _;
 
-use self::{
-    guests::{Guest, Guests, Seat},
-    patient::Patient,
-};
+pub use self::entrance::Entrance;
+use self::{connections::Connections, guests::Guests};
 use crate::{
-    api::{self, Peer, UnderWay},
+    api::{self, UnderWay},
     audit::Trail,
     authn::Vault,
     clock::{Clock, SystemClock},
-    config::{Config, Limits, Tls},
+    config::Config,
     error::Code,
     health,
     hsm::{self, Clusters, Hsm, HsmError, Isolation, Kind, Launch, PinSource},
@@ -52,15 +36,8 @@ use crate::{
     tasks,
 };
 
-/// Longest head of a request, in bytes.
-const MAX_HEAD_BYTES: usize = 32 * 1024;
-/// Connections that wait to be accepted. Beyond, the system drops them, and their clients try again a second later: with
-/// the usual 128 a crowd that comes at once, as after a restart, takes half a minute to come in.
-const BACKLOG: u32 = 4096;
 /// How long a stop waits for requests that are under way.
 const DRAIN: Duration = Duration::from_secs(10);
-/// How long a connection that is closed may take to send what it was about to, if no request is under way.
-const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How long a start waits for an HSM before it goes on without.
 const FIRST_WORD: Duration = Duration::from_secs(3);
 /// How long those wait for an HSM who cannot go on without.
@@ -243,52 +220,21 @@ fn refuse_spies(mut environment: impl Iterator<Item = String>) -> Result<(), Fai
     }
 }
 
-/// Where connections come in.
-pub struct Entrance {
-    listener: TcpListener,
-    address: SocketAddr,
-    tls: Option<TlsAcceptor>,
-}
-
-impl Entrance {
-    /// Binds the address that the configuration names, and reads the certificate if it names one.
-    ///
-    /// # Errors
-    /// If the address is taken or not ours, or TLS cannot be set up.
-    pub async fn open(config: &Config) -> Result<Self, Failure> {
-        let tls = config.tls.as_ref().map(acceptor).transpose()?;
-        let failed = |error| Failure::new(format!("{}: {error}", config.listen));
-        let listener = listen(config.listen).map_err(failed)?;
-        Ok(Self { address: listener.local_addr().map_err(failed)?, listener, tls })
-    }
-
-    /// What clients call it.
-    pub fn url(&self) -> String {
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        format!("{scheme}://{}", self.address)
-    }
-}
-
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // As TcpListener::bind does: what connections of the last start left behind does not keep the address.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
 /// Serves until `stop`, then lets the calls under way finish, also those whose clients are gone.
 pub async fn serve(config: &Config, service: Service, entrance: Entrance, stop: Stop) {
     let limits = config.limits.clone();
     tracing::info!(url = entrance.url(), version = env!("CARGO_PKG_VERSION"), "serving");
     let Entrance { listener, tls, .. } = entrance;
     let under_way = UnderWay::default();
-    let api_limits =
-        api::Limits { body_bytes: limits.body_bytes, body_timeout: Duration::from_millis(limits.body_timeout_ms) };
+    let api_limits = api::Limits {
+        body_bytes: limits.body_bytes,
+        all_bodies_bytes: limits.all_bodies_bytes,
+        body_timeout: Duration::from_millis(limits.body_timeout_ms),
+    };
     let api = api::router(Arc::clone(&service.kms), api_limits, under_way.clone());
     let app = health::router(Arc::clone(&service.kms)).merge(api);
     let guests = Guests::new(descriptors::connections(limits.connections, config.hsm.isolation, config.clusters.len()));
-    accept(listener, Connections { app, tls, limits, guests: Arc::clone(&guests) }, stop).await;
+    Connections { app, tls, limits, guests: Arc::clone(&guests) }.accept(listener, stop).await;
     tracing::info!("stopping");
     let drained = async {
         guests.close().await;
@@ -350,130 +296,4 @@ impl Stop {
             }
         }
     }
-}
-
-/// What every connection needs.
-struct Connections {
-    app: Router,
-    tls: Option<TlsAcceptor>,
-    limits: Limits,
-    guests: Arc<Guests>,
-}
-
-/// Accepts connections until `stop`; those for which there is no room wait in the listener's own queue.
-async fn accept(listener: TcpListener, connections: Connections, mut stop: Stop) {
-    let connections = Arc::new(connections);
-    loop {
-        tokio::select! {
-            () = stop.asked() => return,
-            newcomer = connections.newcomer(&listener) => match newcomer {
-                Ok((stream, peer, seat)) => drop(tokio::spawn(Arc::clone(&connections).welcome(stream, peer, seat))),
-                Err(error) => {
-                    // Out of descriptors, most likely: give those in use time to be closed.
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            },
-        }
-    }
-}
-
-impl Connections {
-    async fn newcomer(&self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr, Seat)> {
-        let (stream, peer) = listener.accept().await?;
-        Ok((stream, peer, self.guests.seat().await))
-    }
-
-    async fn welcome(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, seat: Seat) {
-        // Answers are small and whole: waiting to fill a packet only makes them late.
-        let _ = stream.set_nodelay(true);
-        let stream = Patient::new(stream, Duration::from_millis(self.limits.body_timeout_ms));
-        match &self.tls {
-            None => self.converse(stream, peer, &seat.guest).await,
-            Some(tls) => {
-                let handshake = timeout(self.header_timeout(), tls.accept(stream));
-                let handshake = tokio::select! {
-                    handshake = handshake => handshake,
-                    () = seat.guest.dismissed() => return,
-                };
-                match handshake {
-                    Ok(Ok(stream)) => self.converse(stream, peer, &seat.guest).await,
-                    Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
-                    Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
-                }
-            }
-        }
-        // The room is given back when the descriptor has been.
-        drop(seat);
-    }
-
-    async fn converse<S: AsyncRead + AsyncWrite + Unpin + 'static>(
-        &self,
-        stream: S,
-        peer: SocketAddr,
-        guest: &Arc<Guest>,
-    ) {
-        let (app, asking, address): (_, _, Arc<str>) =
-            (self.app.clone(), Arc::clone(guest), peer.ip().to_string().into());
-        let service = service_fn(move |request: Request<Incoming>| {
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(Peer(Arc::clone(&address)));
-            let (answer, asking) = (app.clone().call(request), Arc::clone(&asking));
-            asking.ask();
-            async move {
-                let answer = answer.await;
-                asking.be_answered(answer.as_ref().is_ok_and(|answer| answer.status().is_success()));
-                answer
-            }
-        });
-        let mut connection = pin!(
-            http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(self.header_timeout())
-                .max_buf_size(MAX_HEAD_BYTES)
-                .serve_connection(TokioIo::new(stream), service)
-        );
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = guest.dismissed() => {
-                connection.as_mut().graceful_shutdown();
-                finished(connection, guest).await
-            }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(%peer, %error, "a connection ended early");
-        }
-    }
-
-    /// Time for a request's head; a connection may be idle as long.
-    fn header_timeout(&self) -> Duration {
-        Duration::from_millis(self.limits.header_timeout_ms)
-    }
-}
-
-/// Lets a connection come to its end: a request that is under way is answered, and nothing else is waited for.
-async fn finished<E>(mut connection: Pin<&mut impl Future<Output = Result<(), E>>>, guest: &Guest) -> Result<(), E> {
-    loop {
-        match timeout(LAST_WORDS, connection.as_mut()).await {
-            Ok(ended) => return ended,
-            Err(_) if guest.is_asking() => {}
-            Err(_) => return Ok(()),
-        }
-    }
-}
-
-fn acceptor(tls: &Tls) -> Result<TlsAcceptor, Failure> {
-    let unreadable = |path: &Path, error| Failure::new(format!("tls: {}: {error}", path.display()));
-    let chain = CertificateDer::pem_file_iter(&tls.certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| unreadable(&tls.certificate, error))?;
-    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| unreadable(&tls.key, error))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(Failure::new)?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|error| Failure::new(format!("tls: {error}")))?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
 }

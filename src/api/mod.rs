@@ -1,41 +1,68 @@
 //! The AWS door: JSON 1.1 over HTTP into the service, and its answers back (AWS JSON 1.1 protocol).
 
-use std::{sync::Arc, time::Duration};
+mod body;
+mod budget;
+
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Router,
-    body::{Body, Bytes, HttpBody},
+    body::{Body, Bytes},
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use http_body_util::BodyExt;
 use serde::Serialize;
 use tokio::sync::RwLock;
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
+use self::budget::Budget;
 use crate::{
     error::{Code, KmsError},
     kms::{Call, Kms, Reply},
 };
 
 const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
-/// How many times the longest body is read of one that is too long.
-const PATIENCE: usize = 4;
 
 /// What a client may take up with one request.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Longest body.
     pub body_bytes: usize,
+    /// Memory for all large bodies together, in bytes.
+    pub all_bodies_bytes: usize,
     /// Time for the body.
     pub body_timeout: Duration,
 }
 
 /// Where a request came from; the accept loop puts it into each request.
-#[derive(Debug, Clone)]
-pub struct Peer(pub Arc<str>);
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub IpAddr);
+
+impl Peer {
+    /// What counts as one client: the address, or the IPv6 network, of which a client may have every address.
+    pub fn network(self) -> IpAddr {
+        match self.0.to_canonical() {
+            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+            address => address,
+        }
+    }
+}
+
+/// Nowhere.
+impl Default for Peer {
+    fn default() -> Self {
+        Self(Ipv6Addr::UNSPECIFIED.into())
+    }
+}
+
+/// That the request proved who sent it, whether or not they got what they asked for; in the extensions of its answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Proved;
 
 /// The calls that are being done, whether or not a client still waits for the answer. Each holds a read lock.
 #[derive(Debug, Clone, Default)]
@@ -52,12 +79,14 @@ impl UnderWay {
 struct Door {
     kms: Arc<Kms>,
     limits: Limits,
+    budget: Arc<Budget>,
     under_way: UnderWay,
 }
 
 /// The door: every path, since clients sign and send whatever path their endpoint URL has.
 pub fn router(kms: Arc<Kms>, limits: Limits, under_way: UnderWay) -> Router {
-    Router::new().fallback(enter).with_state(Door { kms, limits, under_way })
+    let budget = Arc::new(Budget::new(limits.all_bodies_bytes, limits.body_bytes));
+    Router::new().fallback(enter).with_state(Door { kms, limits, budget, under_way })
 }
 
 async fn enter(State(door): State<Door>, request: Request) -> Response {
@@ -68,7 +97,7 @@ async fn enter(State(door): State<Door>, request: Request) -> Response {
         return foreign_content_type();
     }
     let (head, body) = request.into_parts();
-    let body = read(body, door.limits).await;
+    let body = body::read(&door, &head, body).await;
     let source_ip = head.extensions.get::<Peer>().map(|Peer(ip)| ip.to_string()).unwrap_or_default();
     let call = Call { head, body, source_ip };
     // A client that hangs up must not stop a call half way, between what it did and what is written down of it.
@@ -79,8 +108,17 @@ async fn enter(State(door): State<Door>, request: Request) -> Response {
     let reply = reply.await;
     respond(reply.unwrap_or_else(|panicked| {
         let outcome = Err(KmsError::internal(panicked));
-        Reply { request_id: Uuid::new_v4(), outcome }
+        Reply { request_id: Uuid::new_v4(), proved: false, outcome }
     }))
+}
+
+/// The answer to a request that nobody reads, because there is no room for another connection.
+pub fn no_room() -> Response {
+    let text = "There are too many connections. You can retry the request.";
+    let outcome = Err(KmsError::new(Code::ServiceUnavailableException, text));
+    let mut response = respond(Reply { request_id: Uuid::new_v4(), proved: false, outcome });
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// Parameters such as `; charset=utf-8` are tolerated.
@@ -95,39 +133,6 @@ fn foreign_content_type() -> Response {
     (StatusCode::NOT_FOUND, [(header::CONTENT_TYPE, "text/xml")], "<UnknownOperationException/>\n").into_response()
 }
 
-/// The whole body, within its limits. The buffer is wiped when dropped, and made long enough at once, so that it does not
-/// grow and leave copies behind.
-async fn read(body: Body, limits: Limits) -> Result<Zeroizing<Vec<u8>>, KmsError> {
-    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(0).min(limits.body_bytes);
-    let mut whole = Zeroizing::new(Vec::with_capacity(announced));
-    let collected = tokio::time::timeout(limits.body_timeout, collect(body, limits.body_bytes, &mut whole)).await;
-    match collected {
-        Ok(Ok(length)) if length > limits.body_bytes => {
-            let text = format!("The request body is longer than {} bytes.", limits.body_bytes);
-            Err(KmsError::new(Code::RequestEntityTooLargeException, text))
-        }
-        Ok(Ok(_)) => Ok(whole),
-        Ok(Err(_)) => Err(KmsError::bare(Code::SerializationException)),
-        Err(_) => Err(KmsError::new(Code::RequestTimeoutException, "The request body did not arrive in time.")),
-    }
-}
-
-/// Collects a body of up to `limit` bytes and answers its length. Of a longer one some more is read and forgotten, so
-/// that a client that is still sending gets to read the answer.
-async fn collect(mut body: Body, limit: usize, whole: &mut Vec<u8>) -> Result<usize, axum::Error> {
-    let mut length: usize = 0;
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame?.into_data() else { continue };
-        length = length.saturating_add(data.len());
-        if length <= limit {
-            whole.extend_from_slice(&data);
-        } else if length > limit.saturating_mul(PATIENCE) {
-            break;
-        }
-    }
-    Ok(length)
-}
-
 /// The exception as JSON 1.1 carries it. AWS writes the message of a denial with a capital letter.
 #[derive(Serialize)]
 struct Exception<'a> {
@@ -139,7 +144,7 @@ struct Exception<'a> {
     denial: Option<&'a str>,
 }
 
-fn respond(Reply { request_id, outcome }: Reply) -> Response {
+fn respond(Reply { request_id, proved, outcome }: Reply) -> Response {
     let (status, body) = match outcome {
         Ok(body) => (StatusCode::OK, Bytes::from_owner(body)),
         Err(error) => {
@@ -149,6 +154,9 @@ fn respond(Reply { request_id, outcome }: Reply) -> Response {
     };
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
+    if proved {
+        response.extensions_mut().insert(Proved);
+    }
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&request_id.to_string()) {
         headers.insert("x-amzn-requestid", id);
@@ -156,10 +164,6 @@ fn respond(Reply { request_id, outcome }: Reply) -> Response {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
     // Some answers are secrets: nothing on the way may keep them.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate, private"));
-    // What is left of an unread body is not the next request.
-    if matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
     response
 }
 
@@ -168,4 +172,17 @@ fn exception(error: &KmsError) -> Vec<u8> {
     let denied = error.code == Code::AccessDeniedException;
     let (message, denial) = if denied { (None, message) } else { (message, None) };
     serde_json::to_vec(&Exception { code: error.code.as_str(), message, denial }).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_ipv6_network_is_one_client() {
+        let network = |address: &str| Peer(address.parse().unwrap()).network();
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), network("2001:db8:1:2::1"));
+        assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
+        assert_eq!(network("::ffff:10.0.0.1"), network("10.0.0.1"));
+    }
 }

@@ -50,14 +50,10 @@ impl Authn {
     /// # Errors
     /// `UnrecognizedClientException`, `InvalidSignatureException`; else as the HSM answers.
     pub async fn identify(&self, claim: &Claim, deadline: Instant) -> Result<(Identity, Vec<Arc<Document>>), KmsError> {
-        let access_key = self.store.view().access_key(&claim.access_key_id).filter(|key| key.enabled);
-        // Temporary credentials are not given out here, so whoever brings a token did not get it from us.
-        let access_key = access_key.filter(|_| claim.session_token.is_none());
-        let Some(access_key) = access_key else {
+        let access_key = self.access_key(claim).inspect_err(|_| {
             // An unknown access key costs what a known one costs.
             let _ = claim.verify(&self.nobody);
-            return Err(unrecognized());
-        };
+        })?;
         let signing_key = self.signing_key(claim, &access_key, deadline).await?;
         claim.verify(&signing_key)?;
         let identity = Identity { principal: access_key.principal.clone(), access_key_id: claim.access_key_id.clone() };
@@ -75,6 +71,16 @@ impl Authn {
         view.access_key(&identity.access_key_id).filter(is_theirs).ok_or_else(unrecognized)?;
         let principal = view.principal(identity.principal.arn()).ok_or_else(unrecognized)?;
         Ok(principal.policies.clone())
+    }
+
+    /// The access key that `claim` names, proved or not.
+    ///
+    /// # Errors
+    /// `UnrecognizedClientException` if there is none, or it is disabled.
+    pub fn access_key(&self, claim: &Claim) -> Result<Arc<AccessKey>, KmsError> {
+        let access_key = self.store.view().access_key(&claim.access_key_id).filter(|key| key.enabled);
+        // Temporary credentials are not given out here, so whoever brings a token did not get it from us.
+        access_key.filter(|_| claim.session_token.is_none()).ok_or_else(unrecognized)
     }
 
     async fn signing_key(

@@ -17,6 +17,7 @@ mod keys;
 mod log;
 pub mod multi_region;
 mod padding;
+mod payload;
 mod pulse;
 mod readiness;
 mod recipient;
@@ -49,7 +50,7 @@ use crate::{
     identity::Identity,
     metrics::Metrics,
     operations::Body,
-    sigv4::{self, Received},
+    sigv4::{self, Claim, Received},
     store::{NewRecord, Store},
 };
 use connections::Connections;
@@ -65,6 +66,7 @@ use rotation::Worn;
 use uses::Uses;
 
 pub use key_stores::KeyStoreUpdate;
+pub use payload::Payload;
 
 /// Where the material of new keys is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
@@ -137,7 +139,7 @@ pub struct Call {
     /// Method, target, version and headers.
     pub head: Parts,
     /// The body, which may hold a plaintext; or why the door could not take it.
-    pub body: Result<Body, KmsError>,
+    pub body: Result<Payload, KmsError>,
     /// Where it came from.
     pub source_ip: String,
 }
@@ -146,6 +148,8 @@ pub struct Call {
 pub struct Reply {
     /// What the call is known by, here and in the logs.
     pub request_id: Uuid,
+    /// Whether the signature proved who calls.
+    pub proved: bool,
     /// The answer's body, or why there is none.
     pub outcome: Result<Body, KmsError>,
 }
@@ -195,18 +199,39 @@ impl Kms {
                 let outcome = self.attempt(&head, body, began, &mut record).await;
                 self.write_down(&record, outcome).await
             }
-            (None, Err(error)) => self.write_down(&record, Err(error)).await,
+            (None, Err(error)) => {
+                // Whoever says who they are is named in the record, as with any call that proves nothing.
+                let _ = self.claim(&head, &[], &mut record);
+                self.write_down(&record, Err(error)).await
+            }
         };
         if outcome.is_ok() {
             self.uses.note(&record);
         }
         let result = outcome.as_ref().map_or_else(|error| error.code.as_str(), |_| "Success");
         self.metrics.observe_call(record.operation_name(), result, began.elapsed().as_secs_f64());
-        Reply { request_id: record.request_id, outcome }
+        Reply { request_id: record.request_id, proved: record.identity.is_some(), outcome }
+    }
+
+    /// What the head of a call says against it, whatever its body: a door asks before it takes in a long one.
+    ///
+    /// # Errors
+    /// What such a call is answered, if it names no operation, has no valid authentication, or no access key that is enabled.
+    pub fn vouch(&self, head: &Parts) -> Result<(), KmsError> {
+        let mut record = Record::new(self.now(), head, String::new());
+        record.operation.ok_or_else(|| KmsError::bare(Code::UnknownOperationException))?;
+        let claim = self.claim(head, &[], &mut record)?;
+        self.authn.access_key(&claim).map(drop)
     }
 
     /// Nothing is read of a body before it is known who sent it, and nothing is kept of it while the operation runs.
-    async fn attempt(&self, head: &Parts, body: Body, began: Instant, record: &mut Record) -> Result<Body, KmsError> {
+    async fn attempt(
+        &self,
+        head: &Parts,
+        body: Payload,
+        began: Instant,
+        record: &mut Record,
+    ) -> Result<Body, KmsError> {
         let entry = record.operation.ok_or_else(|| KmsError::bare(Code::UnknownOperationException))?;
         let (identity, caller) = self.identify(head, &body, began, record).await?;
         if self.store.freshness() > self.settings.staleness {
@@ -229,6 +254,16 @@ impl Kms {
         began: Instant,
         record: &mut Record,
     ) -> Result<(Identity, (Caller, Realm)), KmsError> {
+        let claim = self.claim(head, body, record)?;
+        let (identity, policies) = self.authn.identify(&claim, began + self.settings.deadline).await?;
+        let caller = Caller { principal: identity.principal.clone(), policies };
+        record.identity = Some(identity.clone());
+        let (partition, account) = (self.settings.partition.clone(), self.settings.account.clone());
+        Ok((identity, (caller, Realm { partition, account, region: claim.region })))
+    }
+
+    /// Who the call says that it is of.
+    fn claim(&self, head: &Parts, body: &[u8], record: &mut Record) -> Result<Claim, KmsError> {
         let headers: Vec<(&str, &[u8])> =
             head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         let received = Received {
@@ -240,11 +275,7 @@ impl Kms {
         };
         let claim = sigv4::claim(&received, record.time, |region| self.serves(region))?;
         record.claim(&claim);
-        let (identity, policies) = self.authn.identify(&claim, began + self.settings.deadline).await?;
-        let caller = Caller { principal: identity.principal.clone(), policies };
-        record.identity = Some(identity.clone());
-        let (partition, account) = (self.settings.partition.clone(), self.settings.account.clone());
-        Ok((identity, (caller, Realm { partition, account, region: claim.region })))
+        Ok(claim)
     }
 
     fn serves(&self, region: &str) -> bool {

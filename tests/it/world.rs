@@ -71,6 +71,7 @@ pub const START: Timestamp = Timestamp::from_ms(1_767_225_600_000);
 const ADMINISTRATOR: &str = "AKIAADMINISTRATOR";
 const ADMINISTRATORS_SECRET: &str = "administrators-secret-access-key-0123456";
 const LONG: Duration = Duration::from_secs(120);
+const LIMITS: Limits = Limits { body_bytes: BODY_BYTES, all_bodies_bytes: 64 * BODY_BYTES, body_timeout: LONG };
 
 /// A service and its administrator.
 pub struct World {
@@ -198,8 +199,7 @@ impl World {
         let (hsm, held) = (hsm().clone(), clusters.clone());
         let machines = Machines { store: store.clone(), hsm, clusters: held, trail, clock: clock.clone() };
         let kms = Arc::new(Kms::new(settings(keeping), machines, vault.clone()));
-        let router =
-            api::router(kms.clone(), Limits { body_bytes: BODY_BYTES, body_timeout: LONG }, UnderWay::default());
+        let router = api::router(kms.clone(), LIMITS, UnderWay::default());
         let read = Mutex::new(fs::read(&audit).unwrap().len());
         let house = House { router, clock: clock.clone(), audit, read, names: Mutex::default() };
         let administrator = administrator(&admin, &vault, house).await;
@@ -337,8 +337,7 @@ impl World {
         let (store, clusters, clock) = (self.store.clone(), self.clusters.clone(), self.clock.clone());
         let machines = Machines { store, hsm: hsm.clone(), clusters, trail, clock };
         let kms = Arc::new(Kms::new(settings, machines, self.vault.clone()));
-        let router =
-            api::router(kms.clone(), Limits { body_bytes: BODY_BYTES, body_timeout: LONG }, UnderWay::default());
+        let router = api::router(kms.clone(), LIMITS, UnderWay::default());
         let audit = self.dir.path().join("audit.jsonl");
         let read = Mutex::new(fs::read(&audit).unwrap().len());
         let house = House { router, clock: self.clock.clone(), audit, read, names: Mutex::default() };

@@ -3,16 +3,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that panics has failed")]
 
+mod bodies;
 mod clients;
 mod crash;
 mod deletion;
 mod descriptors;
 mod hanging;
+mod http;
 mod join;
 mod key_stores;
 mod outage;
 mod overload;
 mod sdk;
+mod seats;
 mod seed;
 mod server;
 mod start;

@@ -1,0 +1,95 @@
+//! The body of a request, within what it may take of memory and time.
+
+use axum::body::{Body, HttpBody};
+use http::request::Parts;
+use http_body_util::BodyExt;
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use super::{Door, Peer, budget::Memory};
+use crate::{
+    error::{Code, KmsError},
+    failure,
+    kms::Payload,
+};
+
+/// A body of up to so many bytes, which nearly every call has, is read of anybody and waits for nothing. A longer one is
+/// read of who names an access key, when there is memory for it.
+const SMALL: usize = 16 * 1024;
+
+/// The whole body.
+///
+/// # Errors
+/// If it is too long, or does not come in time, or nothing vouches for it; what is left of it is unread then.
+pub(super) async fn read(door: &Door, head: &Parts, body: Body) -> Result<Payload, KmsError> {
+    let announced = body.size_hint();
+    let longest = announced.upper().map_or(usize::MAX, |upper| usize::try_from(upper).unwrap_or(usize::MAX));
+    if announced.exact().is_some() && longest > door.limits.body_bytes {
+        return Err(too_long(door));
+    }
+    let mut growing = Growing::new(longest.min(door.limits.body_bytes));
+    if announced.exact().is_some_and(|_| longest > SMALL) {
+        growing.memory = Some(memory(door, head, growing.longest).await?);
+    }
+    let collected = timeout(door.limits.body_timeout, growing.collect(door, head, body)).await;
+    collected.unwrap_or_else(|_| {
+        Err(KmsError::new(Code::RequestTimeoutException, "The request body did not arrive in time."))
+    })?;
+    Ok(growing.whole())
+}
+
+fn too_long(door: &Door) -> KmsError {
+    let text = format!("The request body is longer than {} bytes.", door.limits.body_bytes);
+    KmsError::new(Code::RequestEntityTooLargeException, text)
+}
+
+/// Memory for a large body, if the head says truly that somebody known sends it.
+async fn memory(door: &Door, head: &Parts, bytes: usize) -> Result<Memory, KmsError> {
+    door.kms.vouch(head)?;
+    let peer = head.extensions.get::<Peer>().copied().unwrap_or_default();
+    door.budget.take(peer.network(), bytes).await.ok_or_else(failure::throttled)
+}
+
+/// A body that comes. Its buffer grows with it, and is wiped whenever it is left.
+struct Growing {
+    bytes: Zeroizing<Vec<u8>>,
+    longest: usize,
+    /// For a large one.
+    memory: Option<Memory>,
+}
+
+impl Growing {
+    fn new(longest: usize) -> Self {
+        Self { bytes: Zeroizing::new(Vec::with_capacity(longest.min(SMALL))), longest, memory: None }
+    }
+
+    async fn collect(&mut self, door: &Door, head: &Parts, mut body: Body) -> Result<(), KmsError> {
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| KmsError::bare(Code::SerializationException))?;
+            let Ok(data) = frame.into_data() else { continue };
+            let length = self.bytes.len().saturating_add(data.len());
+            if length > self.longest {
+                return Err(too_long(door));
+            }
+            if length > SMALL && self.memory.is_none() {
+                self.memory = Some(memory(door, head, self.longest).await?);
+            }
+            self.make_room_for(length);
+            self.bytes.extend_from_slice(&data);
+        }
+        Ok(())
+    }
+
+    /// The buffer does not grow by itself, which would leave copies behind.
+    fn make_room_for(&mut self, length: usize) {
+        if length > self.bytes.capacity() {
+            let mut longer = Zeroizing::new(Vec::with_capacity(length.saturating_mul(2).min(self.longest)));
+            longer.extend_from_slice(&self.bytes);
+            self.bytes = longer;
+        }
+    }
+
+    fn whole(self) -> Payload {
+        Payload::new(self.bytes, self.memory)
+    }
+}

@@ -1,0 +1,291 @@
+//! What a request's head must be, more strictly than hyper has it.
+//!
+//! A proxy in front of us and we must never differ on where a request ends, or one of them sees a request that the other
+//! does not (request smuggling, RFC 9112 section 11.2). So whatever can be read in two ways is refused, and the connection
+//! is closed. hyper itself refuses a bad method, control characters, a blank before the colon, and a folded line.
+
+use memchr::memchr;
+
+/// Longest head, in bytes.
+pub(super) const MAX_HEAD_BYTES: usize = 32 * 1024;
+/// Longest request line, in bytes.
+const MAX_REQUEST_LINE_BYTES: usize = 8 * 1024;
+/// The most headers.
+const MAX_HEADERS: usize = 100;
+
+/// Defines the refusals: what each is called in metrics, and its HTTP status.
+macro_rules! refusals {
+    ($($(#[$meta:meta])* $variant:ident => $name:literal $status:literal;)+) => {
+        /// Why a request is not read.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(super) enum Refusal { $($(#[$meta])* $variant),+ }
+
+        impl Refusal {
+            /// What it is called in metrics.
+            pub(super) const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+
+            /// HTTP status.
+            pub(super) const fn status(self) -> u16 {
+                match self { $(Self::$variant => $status),+ }
+            }
+        }
+    };
+}
+
+refusals! {
+    /// Not `METHOD /PATH HTTP/1.1` or `HTTP/1.0`: another form of target, a fragment, another version, another blank.
+    RequestLine => "request_line" 400;
+    /// A request line longer than 8 KiB.
+    LongRequestLine => "long_request_line" 414;
+    /// A head longer than 32 KiB, or of more than a hundred headers.
+    LongHead => "long_head" 431;
+    /// A line that ends with LF and no CR before it.
+    BareLf => "bare_lf" 400;
+    /// A line without a colon.
+    NoColon => "no_colon" 400;
+    /// HTTP/1.1 without Host, or Host twice.
+    Host => "host" 400;
+    /// Content-Length twice, even with the same value, or one that is no number.
+    ContentLength => "content_length" 400;
+    /// Transfer-Encoding twice, or any but `chunked`, or beside Content-Length, or in HTTP/1.0.
+    TransferEncoding => "transfer_encoding" 400;
+}
+
+/// How the body that follows a head ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// After so many bytes.
+    Length(u64),
+    /// With a chunk of no length.
+    Chunked,
+}
+
+/// The length of the head that `bytes` begin with, and what follows it; nothing as long as the head has not come whole.
+pub(super) fn read(bytes: &[u8]) -> Result<Option<(usize, Framing)>, Refusal> {
+    let mut head = Head::default();
+    let mut at = 0;
+    while let Some(line) = next_line(bytes, at)? {
+        at += line.len() + 2;
+        if at > MAX_HEAD_BYTES {
+            return Err(Refusal::LongHead);
+        }
+        if line.is_empty() && head.lines > 0 {
+            return head.framing().map(|framing| Some((at, framing)));
+        }
+        head.take(line)?;
+    }
+    if bytes.len() - at > MAX_REQUEST_LINE_BYTES && head.lines == 0 {
+        return Err(Refusal::LongRequestLine);
+    }
+    if bytes.len() > MAX_HEAD_BYTES { Err(Refusal::LongHead) } else { Ok(None) }
+}
+
+/// The line that begins there, without its end, once that has come.
+fn next_line(bytes: &[u8], at: usize) -> Result<Option<&[u8]>, Refusal> {
+    let rest = bytes.get(at..).unwrap_or_default();
+    let Some(end) = memchr(b'\n', rest) else { return Ok(None) };
+    match rest.split_at(end).0.split_last() {
+        Some((b'\r', line)) => Ok(Some(line)),
+        _ => Err(Refusal::BareLf),
+    }
+}
+
+/// What has been read of a head.
+#[derive(Default)]
+struct Head {
+    lines: usize,
+    is_http_1_1: bool,
+    hosts: usize,
+    length: Option<u64>,
+    is_chunked: bool,
+}
+
+impl Head {
+    fn take(&mut self, line: &[u8]) -> Result<(), Refusal> {
+        self.lines += 1;
+        match self.lines {
+            1 => self.take_request_line(line),
+            lines if lines > MAX_HEADERS + 1 => Err(Refusal::LongHead),
+            _ => self.take_header(line),
+        }
+    }
+
+    fn take_request_line(&mut self, line: &[u8]) -> Result<(), Refusal> {
+        if line.len() > MAX_REQUEST_LINE_BYTES {
+            return Err(Refusal::LongRequestLine);
+        }
+        let mut words = line.split(|byte| *byte == b' ');
+        let (Some(_), Some([b'/', path @ ..]), Some(version), None) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
+            return Err(Refusal::RequestLine);
+        };
+        self.is_http_1_1 = version == b"HTTP/1.1";
+        let is_plain = !path.contains(&b'#') && (self.is_http_1_1 || version == b"HTTP/1.0");
+        if is_plain { Ok(()) } else { Err(Refusal::RequestLine) }
+    }
+
+    fn take_header(&mut self, line: &[u8]) -> Result<(), Refusal> {
+        let colon = memchr(b':', line).ok_or(Refusal::NoColon)?;
+        let (name, value) = line.split_at(colon);
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        let value = || value.get(1..).unwrap_or_default().trim_ascii();
+        // Nearly all headers are none of these, which their length says.
+        match name.len() {
+            4 if is("host") => self.hosts += 1,
+            14 if is("content-length") => self.take_length(value())?,
+            17 if is("transfer-encoding") => self.take_encoding(value())?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn take_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        let digits = str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let length = digits.and_then(|digits| digits.parse().ok()).ok_or(Refusal::ContentLength)?;
+        if self.length.replace(length).is_none() { Ok(()) } else { Err(Refusal::ContentLength) }
+    }
+
+    fn take_encoding(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        let is_first = !std::mem::replace(&mut self.is_chunked, true);
+        if is_first && value.eq_ignore_ascii_case(b"chunked") { Ok(()) } else { Err(Refusal::TransferEncoding) }
+    }
+
+    fn framing(&self) -> Result<Framing, Refusal> {
+        if self.hosts > 1 || self.is_http_1_1 && self.hosts == 0 {
+            return Err(Refusal::Host);
+        }
+        match (self.is_chunked, self.length) {
+            (true, None) if self.is_http_1_1 => Ok(Framing::Chunked),
+            (true, _) => Err(Refusal::TransferEncoding),
+            (false, length) => Ok(Framing::Length(length.unwrap_or(0))),
+        }
+    }
+}
+
+/// The length of the line that says how long a chunk is, and the chunk's; nothing as long as the line has not come whole.
+/// Extensions have no meaning for anybody, and are refused.
+pub(super) fn read_chunk_size(bytes: &[u8]) -> Result<Option<(usize, u64)>, Refusal> {
+    /// As many digits as the longest body has, and more.
+    const MAX_DIGITS: usize = 8;
+    let Some(line) = next_line(bytes, 0)? else {
+        return if bytes.len() > MAX_DIGITS + 1 { Err(Refusal::TransferEncoding) } else { Ok(None) };
+    };
+    let digits = str::from_utf8(line).ok();
+    let digits = digits.filter(|text| text.len() <= MAX_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let size = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    size.map(|size| Some((line.len() + 2, size))).ok_or(Refusal::TransferEncoding)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = "POST / HTTP/1.1\r\n";
+
+    #[track_caller]
+    fn check(head: &str, expected: Result<Framing, Refusal>) {
+        let head = head.replace('\n', "\r\n").replace("\\n", "\n");
+        let read_of = |length: usize| read(&head.as_bytes()[..length]);
+        assert_eq!(read_of(head.len()), expected.map(|framing| Some((head.len(), framing))), "{head:?}");
+        // What comes piece by piece is not judged otherwise, and nothing is passed before its end.
+        for length in 0..head.len() {
+            assert!(
+                matches!(read_of(length), Ok(None)) || read_of(length) == expected.map(|_| None),
+                "{head:?} {length}"
+            );
+        }
+        let followed = [head.as_bytes(), b"GET / HTTP/1.1\n\n"].concat();
+        assert_eq!(read(&followed), expected.map(|framing| Some((head.len(), framing))));
+    }
+
+    #[test]
+    fn what_is_read() {
+        check("GET / HTTP/1.1\nhost: a\n\n", Ok(Framing::Length(0)));
+        check("POST /kms/?a=b HTTP/1.1\nHOST:a\nContent-Length:  17 \n\n", Ok(Framing::Length(17)));
+        check("POST / HTTP/1.1\nHost: a\nTransfer-Encoding: Chunked\n\n", Ok(Framing::Chunked));
+        check("POST / HTTP/1.0\nContent-Length: 0\n\n", Ok(Framing::Length(0)));
+        check("POST / HTTP/1.1\nHost:\nX-Content-Length: 5\n\n", Ok(Framing::Length(0)));
+    }
+
+    #[test]
+    fn what_is_refused() {
+        use Refusal as No;
+        for (head, why) in [
+            ("\n\n", No::RequestLine),
+            ("GET / HTTP/1.1 \nHost: a\n\n", No::RequestLine),
+            ("GET  / HTTP/1.1\nHost: a\n\n", No::RequestLine),
+            ("GET /\nHost: a\n\n", No::RequestLine),
+            ("GET http://a/ HTTP/1.1\nHost: a\n\n", No::RequestLine),
+            ("OPTIONS * HTTP/1.1\nHost: a\n\n", No::RequestLine),
+            ("CONNECT a:80 HTTP/1.1\nHost: a\n\n", No::RequestLine),
+            ("GET /#a HTTP/1.1\nHost: a\n\n", No::RequestLine),
+            ("PRI * HTTP/2.0\n\n", No::RequestLine),
+            ("GET / HTTP/1.2\nHost: a\n\n", No::RequestLine),
+            ("GET / http/1.1\nHost: a\n\n", No::RequestLine),
+            ("GET / HTTP/1.1\nHost: a\nno colon\n\n", No::NoColon),
+            ("GET / HTTP/1.1\n\n", No::Host),
+            ("GET / HTTP/1.1\nHost: a\nhost: a\n\n", No::Host),
+            ("GET / HTTP/1.0\nHost: a\nhost: a\n\n", No::Host),
+            ("POST / HTTP/1.1\nHost: a\nContent-Length: 5\nContent-Length: 5\n\n", No::ContentLength),
+            ("POST / HTTP/1.1\nHost: a\nContent-Length: 5, 5\n\n", No::ContentLength),
+            ("POST / HTTP/1.1\nHost: a\nContent-Length: +5\n\n", No::ContentLength),
+            ("POST / HTTP/1.1\nHost: a\nContent-Length:\n\n", No::ContentLength),
+            ("POST / HTTP/1.1\nHost: a\nContent-Length: 99999999999999999999\n\n", No::ContentLength),
+            ("POST / HTTP/1.1\nHost: a\nTransfer-Encoding: gzip, chunked\n\n", No::TransferEncoding),
+            ("POST / HTTP/1.1\nHost: a\nTransfer-Encoding: identity\n\n", No::TransferEncoding),
+            (
+                "POST / HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\nTransfer-Encoding: chunked\n\n",
+                No::TransferEncoding,
+            ),
+            ("POST / HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\nContent-Length: 5\n\n", No::TransferEncoding),
+            ("POST / HTTP/1.1\nHost: a\nContent-Length: 5\nTransfer-Encoding: chunked\n\n", No::TransferEncoding),
+            ("POST / HTTP/1.0\nTransfer-Encoding: chunked\n\n", No::TransferEncoding),
+            ("GET / HTTP/1.1\\nHost: a\n\n", No::BareLf),
+            ("GET / HTTP/1.1\nHost: a\\n\n", No::BareLf),
+            ("GET / HTTP/1.1\nHost: a\n\\n", No::BareLf),
+        ] {
+            let head = head.replace('\n', "\r\n").replace("\\n", "\n");
+            assert_eq!(read(head.as_bytes()), Err(why), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_long() {
+        let line = |length: usize| format!("GET /{} HTTP/1.1\r\n", "x".repeat(length - 14));
+        let headers = |count: usize| format!("{LINE}{}Host: a\r\n\r\n", "X: y\r\n".repeat(count - 1));
+        let head = |length: usize| format!("{LINE}Host: a\r\nX: {}\r\n\r\n", "y".repeat(length - LINE.len() - 16));
+        assert_eq!(head(MAX_HEAD_BYTES).len(), MAX_HEAD_BYTES);
+        for (fits, longer, why) in [
+            (line(8192) + "Host: a\r\n\r\n", line(8193), Refusal::LongRequestLine),
+            (headers(100), headers(101), Refusal::LongHead),
+            (head(MAX_HEAD_BYTES), head(MAX_HEAD_BYTES + 1), Refusal::LongHead),
+        ] {
+            assert!(matches!(read(fits.as_bytes()), Ok(Some(_))), "{why:?}");
+            assert_eq!(read(longer.as_bytes()), Err(why));
+        }
+        assert_eq!(read(&[b'x'; 8193]), Err(Refusal::LongRequestLine));
+        assert_eq!(read(&[LINE.as_bytes(), &[b'x'; MAX_HEAD_BYTES]].concat()), Err(Refusal::LongHead));
+    }
+
+    #[test]
+    fn sizes_of_chunks() {
+        for (line, expected) in [
+            ("1f\r\nrest", Ok(Some((4, 31)))),
+            ("0\r\n\r\n", Ok(Some((3, 0)))),
+            ("FFFFFFFF\r", Ok(None)),
+            ("", Ok(None)),
+            ("FFFFFFFFF\r\n", Err(Refusal::TransferEncoding)),
+            ("ffffffffff", Err(Refusal::TransferEncoding)),
+            ("5;a=b\r\n", Err(Refusal::TransferEncoding)),
+            ("5 \r\n", Err(Refusal::TransferEncoding)),
+            ("+5\r\n", Err(Refusal::TransferEncoding)),
+            ("\r\n", Err(Refusal::TransferEncoding)),
+            ("5\n", Err(Refusal::BareLf)),
+        ] {
+            assert_eq!(read_chunk_size(line.as_bytes()), expected, "{line:?}");
+        }
+    }
+}

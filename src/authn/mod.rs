@@ -1,48 +1,35 @@
 //! Who calls: a Signature Version 4 claim against the access keys of the store.
 //!
-//! The secret of an access key is sealed under a key in the HSM. It is opened once per access key, day and region, to
-//! derive the signing key, which is cached; a warm request asks neither store nor HSM.
+//! The secret of an access key is sealed under a key in the HSM. It is opened once per access key and day; a warm request
+//! asks neither store nor HSM.
 
+mod signing_keys;
 mod vault;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
+use self::signing_keys::SigningKeys;
 pub use self::vault::{TokenKind, Vault};
 use crate::{
     error::{Code, KmsError},
     identity::Identity,
     policy::Document,
-    sigv4::{Claim, SigningKey},
+    sigv4::{Claim, DateKey},
     store::{AccessKey, Store},
 };
-
-/// The most signing keys that are kept; beyond, all are dropped and derived again.
-const MAX_SIGNING_KEYS: usize = 10_000;
 
 /// Finds out who calls.
 pub struct Authn {
     store: Store,
     vault: Vault,
-    signing_keys: Mutex<HashMap<Scope, Arc<SigningKey>>>,
-    nobody: SigningKey,
-}
-
-/// What a signing key is derived for.
-#[derive(PartialEq, Eq, Hash)]
-struct Scope {
-    access_key_id: String,
-    date: String,
-    region: String,
+    signing_keys: SigningKeys,
+    nobody: DateKey,
 }
 
 impl Authn {
     /// Authentication against the access keys in `store`, whose secrets `vault` opens.
     pub fn new(store: Store, vault: Vault) -> Self {
-        Self { store, vault, signing_keys: Mutex::default(), nobody: SigningKey::for_nobody() }
+        Self { store, vault, signing_keys: SigningKeys::default(), nobody: DateKey::of_nobody() }
     }
 
     /// The caller that `claim` is about and their identity policies, if the signature proves it.
@@ -51,11 +38,11 @@ impl Authn {
     /// `UnrecognizedClientException`, `InvalidSignatureException`; else as the HSM answers.
     pub async fn identify(&self, claim: &Claim, deadline: Instant) -> Result<(Identity, Vec<Arc<Document>>), KmsError> {
         let access_key = self.access_key(claim).inspect_err(|_| {
+            self.signing_keys.forget(&claim.access_key_id);
             // An unknown access key costs what a known one costs.
-            let _ = claim.verify(&self.nobody);
+            let _ = claim.verify(&self.nobody.signing_key(&claim.region));
         })?;
-        let signing_key = self.signing_key(claim, &access_key, deadline).await?;
-        claim.verify(&signing_key)?;
+        self.verify(claim, &access_key, deadline).await?;
         let identity = Identity { principal: access_key.principal.clone(), access_key_id: claim.access_key_id.clone() };
         let policies = self.policies_of(&identity)?;
         Ok((identity, policies))
@@ -83,26 +70,21 @@ impl Authn {
         access_key.filter(|_| claim.session_token.is_none()).ok_or_else(unrecognized)
     }
 
-    async fn signing_key(
-        &self,
-        claim: &Claim,
-        access_key: &AccessKey,
-        deadline: Instant,
-    ) -> Result<Arc<SigningKey>, KmsError> {
-        let Claim { access_key_id, date, region, .. } = claim;
-        let scope = Scope { access_key_id: access_key_id.clone(), date: date.clone(), region: region.clone() };
-        let known = self.signing_keys.lock().unwrap_or_else(|e| e.into_inner()).get(&scope).map(Arc::clone);
-        if let Some(known) = known {
-            return Ok(known);
+    /// Whether the secret of `access_key` made the signature.
+    async fn verify(&self, claim: &Claim, access_key: &AccessKey, deadline: Instant) -> Result<(), KmsError> {
+        let day = self.signing_keys.day(&access_key.id, &claim.date);
+        if let Some(signing_key) = day.of_region(&claim.region) {
+            return claim.verify(&signing_key);
         }
-        let secret = self.vault.open(&access_key.id, &access_key.sealed_secret, deadline).await?;
-        let derived = Arc::new(SigningKey::derive(&secret, date, region));
-        let mut keys = self.signing_keys.lock().unwrap_or_else(|e| e.into_inner());
-        if keys.len() >= MAX_SIGNING_KEYS {
-            keys.clear();
-        }
-        keys.insert(scope, Arc::clone(&derived));
-        Ok(derived)
+        let derive = || async {
+            let secret = self.vault.open(&access_key.id, &access_key.sealed_secret, deadline).await?;
+            Ok::<_, KmsError>(DateKey::derive(&secret, &claim.date))
+        };
+        let signing_key = Arc::new(day.key.get_or_try_init(derive).await?.signing_key(&claim.region));
+        claim.verify(&signing_key)?;
+        // Not before: whoever cannot sign could fill it with regions that nobody uses.
+        day.keep(&claim.region, signing_key);
+        Ok(())
     }
 }
 

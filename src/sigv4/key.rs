@@ -7,33 +7,46 @@ use zeroize::Zeroizing;
 use super::{SERVICE, TERMINATOR};
 use crate::secret::SecretText;
 
-/// A signing key. Secret for its day: no `Debug`, and overwritten with zeros when dropped.
+/// What every signing key of a day is made of. Secret for its day: no `Debug`, and overwritten with zeros when dropped.
+pub struct DateKey {
+    bytes: Zeroizing<[u8; 32]>,
+    is_somebodys: bool,
+}
+
+/// A signing key. Secret for its day, like [`DateKey`].
 pub struct SigningKey {
     bytes: Zeroizing<[u8; 32]>,
     is_somebodys: bool,
 }
 
-impl SigningKey {
-    /// The key of `secret` for a day (`YYYYMMDD`) and a region.
-    pub fn derive(secret: &SecretText, date: &str, region: &str) -> Self {
-        Self::derive_for(SERVICE, secret, date, region)
-    }
-
-    pub(super) fn derive_for(service: &str, secret: &SecretText, date: &str, region: &str) -> Self {
+impl DateKey {
+    /// Of `secret`, for a day (`YYYYMMDD`).
+    pub fn derive(secret: &SecretText, date: &str) -> Self {
         let secret = Zeroizing::new(["AWS4".as_bytes(), secret.expose().as_bytes()].concat());
-        let mut bytes = mac(&secret, date);
-        for part in [region, service, TERMINATOR] {
-            bytes = mac(bytes.as_slice(), part);
-        }
-        Self { bytes, is_somebodys: true }
+        Self { bytes: mac(&secret, date), is_somebodys: true }
     }
 
-    /// A key to verify with where there is none, so that an unknown access key costs what a wrong signature costs.
-    /// No signature passes it, not even one that is made with its bytes.
-    pub fn for_nobody() -> Self {
+    /// One to verify with where there is none, so that an unknown access key costs what a wrong signature costs. No
+    /// signature passes a key of it, not even one that is made with its bytes.
+    pub fn of_nobody() -> Self {
         Self { bytes: Zeroizing::new([0; 32]), is_somebodys: false }
     }
 
+    /// The signing key of a region.
+    pub fn signing_key(&self, region: &str) -> SigningKey {
+        self.signing_key_for(SERVICE, region)
+    }
+
+    pub(super) fn signing_key_for(&self, service: &str, region: &str) -> SigningKey {
+        let mut bytes = self.bytes.clone();
+        for part in [region, service, TERMINATOR] {
+            bytes = mac(bytes.as_slice(), part);
+        }
+        SigningKey { bytes, is_somebodys: self.is_somebodys }
+    }
+}
+
+impl SigningKey {
     pub(super) fn is_somebodys(&self) -> bool {
         self.is_somebodys
     }

@@ -17,7 +17,7 @@ use std::{borrow::Cow, fmt};
 
 use subtle::{Choice, ConstantTimeEq};
 
-pub use self::key::SigningKey;
+pub use self::key::{DateKey, SigningKey};
 use self::{
     header::{Authorization, incomplete, signed_names},
     scope::Scope,
@@ -250,7 +250,7 @@ fn sign_for(service: &str, request: &Received<'_>, signer: &Signer<'_>, at: Time
     names.sort_unstable();
     names.dedup();
     let canonical_request = canonical::request(request, &names, &canonical::hash(request.body));
-    let key = SigningKey::derive_for(service, secret, day, region);
+    let key = DateKey::derive(secret, day).signing_key_for(service, region);
     let signature = canonical::hex(&key.sign(&canonical::string_to_sign(&date, &scope, &canonical_request)));
     let (algorithm, names) = (header::ALGORITHM, names.join(";"));
     format!("{algorithm} Credential={access_key_id}/{scope}, SignedHeaders={names}, Signature={signature}")

@@ -70,7 +70,7 @@ impl Parts {
 
     fn verify(&self) -> Result<Claim, KmsError> {
         let claim = self.claim()?;
-        claim.verify(&SigningKey::derive(&secret(), &claim.date, &claim.region)).map(|()| claim)
+        claim.verify(&DateKey::derive(&secret(), &claim.date).signing_key(&claim.region)).map(|()| claim)
     }
 
     /// Asserts that the request is refused so.
@@ -260,14 +260,14 @@ fn row_13_the_signature() {
     let parts = Parts::signed(&[HOST, TYPE, TARGET, DATED]);
     let claim = parts.claim().expect("well formed");
     assert_eq!((claim.access_key_id.as_str(), claim.date.as_str()), ("AKIDEXAMPLE", "20260821"));
-    assert!(claim.verify(&SigningKey::derive(&secret(), &claim.date, REGION)).is_ok());
+    assert!(claim.verify(&DateKey::derive(&secret(), &claim.date).signing_key(REGION)).is_ok());
     let other = SecretText::from("another secret".to_owned());
     for key in [
-        SigningKey::derive(&other, &claim.date, REGION),
-        SigningKey::derive(&secret(), "20260820", REGION),
-        SigningKey::derive(&secret(), &claim.date, "eu-west-1"),
-        SigningKey::derive_for("s3", &secret(), &claim.date, REGION),
-        SigningKey::for_nobody(),
+        DateKey::derive(&other, &claim.date).signing_key(REGION),
+        DateKey::derive(&secret(), "20260820").signing_key(REGION),
+        DateKey::derive(&secret(), &claim.date).signing_key("eu-west-1"),
+        DateKey::derive(&secret(), &claim.date).signing_key_for("s3", REGION),
+        DateKey::of_nobody().signing_key(REGION),
     ] {
         let error = claim.verify(&key).expect_err("another key");
         assert_eq!((error.code, error.message.as_deref()), (Code::InvalidSignatureException, Some(MISMATCH)));
@@ -277,8 +277,8 @@ fn row_13_the_signature() {
 #[test]
 fn nobodys_key_refuses_what_is_signed_with_its_own_bytes() {
     let mut claim = Parts::signed(&[HOST, TYPE, TARGET, DATED]).claim().expect("well formed");
-    claim.signature = Some(SigningKey::for_nobody().sign(&claim.string_to_sign));
-    assert!(claim.verify(&SigningKey::for_nobody()).is_err());
+    claim.signature = Some(DateKey::of_nobody().signing_key(REGION).sign(&claim.string_to_sign));
+    assert!(claim.verify(&DateKey::of_nobody().signing_key(REGION)).is_err());
 }
 
 #[test]

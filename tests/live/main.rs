@@ -18,6 +18,7 @@ mod sdk;
 mod seats;
 mod seed;
 mod server;
+mod signatures;
 mod start;
 mod stopping;
 mod tls;

@@ -172,9 +172,14 @@ impl Server {
 
     /// SIGKILL for a worker process.
     pub fn kill_worker(&self) {
+        self.signal_workers(rustix::process::Signal::KILL);
+    }
+
+    /// A signal for the worker processes.
+    pub fn signal_workers(&self, signal: rustix::process::Signal) {
         for pid in self.workers() {
             let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            let _ = rustix::process::kill_process(pid, signal);
         }
     }
 

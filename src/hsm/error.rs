@@ -32,7 +32,8 @@ pub enum Kind {
     Unsupported,
     /// The queue is full, or the token has no session left.
     Busy,
-    /// The deadline passed.
+    /// The deadline passed, wherever the command was by then: it says nothing of the HSM. A call that does not return is told by
+    /// the engine itself.
     Timeout,
     /// The session is gone or in an unknown state; another session may do the same call.
     SessionLost,

@@ -10,7 +10,7 @@ use tokio::time::sleep_until;
 use super::command::{Asker, Command};
 use super::engine::Profile;
 use super::error::HsmError;
-use super::link::{FAREWELL, Link};
+use super::link::{FAREWELL, Hangs, Link};
 use super::member::Member;
 use super::recovery::{self, Act, Event, State};
 use super::wire::Report;
@@ -45,6 +45,7 @@ pub(super) struct Keeper {
     state: State,
     /// The engine that runs, also while no calls go to it.
     running: Option<Arc<Link>>,
+    hangs: Option<Hangs>,
     /// Memory of its process when it was new; 0 until it is known.
     size_when_new: u64,
     /// Whether a successor is being started, and until when none is to be.
@@ -62,7 +63,15 @@ enum Successor {
 impl Keeper {
     pub(super) fn new(member: Arc<Member>) -> Self {
         let state = State::Starting { failures: 0 };
-        Self { member, state, running: None, size_when_new: 0, successor: Successor::None, kept_alive: Instant::now() }
+        Self {
+            member,
+            state,
+            running: None,
+            hangs: None,
+            size_when_new: 0,
+            successor: Successor::None,
+            kept_alive: Instant::now(),
+        }
     }
 
     pub(super) async fn keep(mut self, mut news: mpsc::UnboundedReceiver<News>) {
@@ -70,14 +79,15 @@ impl Keeper {
         let mut looks = tokio::time::interval(LOOK_EVERY);
         loop {
             let running = self.running.clone();
-            let due = self.state.due();
+            let (due, keepalive) = (self.state.due(), self.keepalive_due());
             tokio::select! {
                 () = self.member.stopping.notified() => break,
                 Some(news) = news.recv() => self.take(news),
                 () = ended(running.as_deref()) => self.lose(),
+                calls = more_hang(self.hangs.as_mut()) => self.doubt(calls),
                 () = until(due) => self.on(Event::Due),
                 _ = looks.tick() => self.look(),
-                () = until(self.keepalive_due()) => self.begin_keepalive(),
+                () = until(keepalive) => self.begin_keepalive(),
             }
         }
         self.member.admit(None);
@@ -109,6 +119,7 @@ impl Keeper {
     /// Takes the engine that runs out of service.
     fn take_running(&mut self) -> Option<Arc<Link>> {
         let link = self.running.take()?;
+        self.hangs = None;
         self.member.past().keep(&link.report());
         Some(link)
     }
@@ -116,6 +127,7 @@ impl Keeper {
     fn install(&mut self, link: Link, profile: Profile) {
         self.member.put_profile(profile);
         self.size_when_new = 0;
+        self.hangs = Some(link.hangs());
         self.running = Some(Arc::new(link));
     }
 
@@ -124,6 +136,12 @@ impl Keeper {
         self.take_running();
         self.member.note_trouble("its worker process has ended");
         self.on(Event::Ended);
+    }
+
+    /// So many more calls do not return.
+    fn doubt(&mut self, calls: u64) {
+        self.member.suspect(true);
+        self.on(Event::Hung(calls));
     }
 
     /// One step of the state machine, and what follows from it.
@@ -149,8 +167,10 @@ impl Keeper {
         match (before.is_well(), self.state.is_well()) {
             (false, true) => tracing::info!(hsm, "the HSM is well; calls go to it"),
             (true, false) => {
-                if let Event::Failed(kind) = event {
-                    self.member.note_trouble(format!("calls to it fail ({kind:?})"));
+                match event {
+                    Event::Failed(kind) => self.member.note_trouble(format!("calls to it fail ({kind:?})")),
+                    Event::Hung(_) => self.member.note_trouble("calls to it do not return"),
+                    _ => {}
                 }
                 tracing::warn!(hsm, trouble = self.member.trouble(), "no calls go to the HSM until it is well again");
             }
@@ -290,6 +310,13 @@ async fn is_well_again(link: &Link) -> bool {
 async fn ended(link: Option<&Link>) {
     match link {
         Some(link) => link.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn more_hang(hangs: Option<&mut Hangs>) -> u64 {
+    match hangs {
+        Some(hangs) => hangs.more().await,
         None => std::future::pending().await,
     }
 }

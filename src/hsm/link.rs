@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::command::{Answer, Asker, Command};
 use super::engine::{Engine, Profile};
@@ -37,6 +38,28 @@ pub struct Launch {
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<String>,
+}
+
+/// Watches for calls that do not return.
+pub(super) struct Hangs {
+    all: watch::Receiver<u64>,
+    seen: u64,
+}
+
+impl Hangs {
+    pub(super) fn new(all: watch::Receiver<u64>) -> Self {
+        Self { all, seen: 0 }
+    }
+
+    /// Waits until there are more; how many.
+    pub(super) async fn more(&mut self) -> u64 {
+        let seen = self.seen;
+        match self.all.wait_for(|all| *all > seen).await.map(|all| *all) {
+            Ok(all) => all - std::mem::replace(&mut self.seen, all),
+            // The engine is gone.
+            Err(_) => std::future::pending().await,
+        }
+    }
 }
 
 /// An engine that runs.
@@ -77,6 +100,14 @@ impl Link {
             Self::Here(engine) => Report::of(engine),
             Self::There(process) => process.report(),
         }
+    }
+
+    /// What there is to say against the HSM that no call answers.
+    pub(super) fn hangs(&self) -> Hangs {
+        Hangs::new(match self {
+            Self::Here(engine) => engine.hangs(),
+            Self::There(process) => process.hangs(),
+        })
     }
 
     /// Whether the wrapping key, which was there when the engine started, is there no more.

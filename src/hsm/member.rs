@@ -159,17 +159,19 @@ impl Member {
 
     /// Tells the keeper what became of a call, if that is news.
     fn hear(&self, failure: Option<Kind>) {
-        match failure.filter(|kind| recovery::is_strike(*kind)) {
-            Some(kind) => {
-                self.is_suspect.store(true, Ordering::Relaxed);
-                self.tell(News::Event(Event::Failed(kind)));
-            }
-            None if self.is_suspect.load(Ordering::Relaxed) => {
-                self.is_suspect.store(false, Ordering::Relaxed);
-                self.tell(News::Event(Event::Answered));
+        match recovery::news_of(failure) {
+            Some(Event::Answered) if !self.is_suspect.load(Ordering::Relaxed) => {}
+            Some(event) => {
+                self.suspect(event != Event::Answered);
+                self.tell(News::Event(event));
             }
             None => {}
         }
+    }
+
+    /// Notes whether something was heard that speaks against the HSM.
+    pub(super) fn suspect(&self, is_suspect: bool) {
+        self.is_suspect.store(is_suspect, Ordering::Relaxed);
     }
 
     pub(super) fn tell(&self, news: News) {

@@ -23,7 +23,7 @@ use super::command::{Answer, Asker, Command};
 use super::engine::{Engine, Profile};
 use super::error::{HsmError, Kind};
 use super::ledger::Ledger;
-use super::link::{FAREWELL, Launch};
+use super::link::{FAREWELL, Hangs, Launch};
 use super::settings::Settings;
 use super::steps::{self, Step, StepDone};
 use super::wire::{Call, CallRef, Inbox, Port, Report, Request, RequestRef, Response};
@@ -46,6 +46,7 @@ pub(super) struct WorkerProcess {
     pending: Mutex<Pending>,
     next: AtomicU64,
     report: Mutex<(Instant, Report)>,
+    hangs: watch::Sender<u64>,
     /// Asks the keeper to kill the process.
     kill: mpsc::Sender<()>,
     /// Whether the process has ended.
@@ -81,6 +82,7 @@ impl WorkerProcess {
             pending: Mutex::new(Some(HashMap::new())),
             next: AtomicU64::new(0),
             report: Mutex::new((Instant::now(), Report::default())),
+            hangs: watch::Sender::new(0),
             kill,
             over,
         });
@@ -113,6 +115,10 @@ impl WorkerProcess {
     /// The last report, if there was one.
     pub(super) fn heard(&self) -> Option<Report> {
         Some(self.report()).filter(|report| report.resident_bytes != 0)
+    }
+
+    pub(super) fn hangs(&self) -> watch::Receiver<u64> {
+        self.hangs.subscribe()
     }
 
     pub(super) fn silence(&self) -> Duration {
@@ -163,6 +169,7 @@ impl WorkerProcess {
                 }
             }
             Response::Report(report) => {
+                self.hangs.send_replace(report.gauges.threads_replaced);
                 *self.report.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), report);
             }
             Response::Started(_) | Response::Stepped(_) => {}
@@ -373,10 +380,14 @@ fn perform(engine: &Engine, port: &Arc<Port>, call: Call, under_way: Arc<()>) {
     });
 }
 
+/// Says how the worker is, by period and whenever a call does not return.
 async fn report(engine: Engine, port: Arc<Port>) {
-    let mut ticks = tokio::time::interval(REPORT_EVERY);
+    let (mut ticks, mut hangs) = (tokio::time::interval(REPORT_EVERY), Hangs::new(engine.hangs()));
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = hangs.more() => {}
+        }
         let report = Report { resident_bytes: resident_bytes(), ..Report::of(&engine) };
         if port.send(&Response::Report(report)).is_err() {
             return;

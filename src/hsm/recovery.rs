@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use super::error::Kind;
 
 /// Failures in a row, with no success in between, that open the breaker.
-const STRIKES: u32 = 3;
+const STRIKES: u64 = 3;
 
 /// The first pause before a sick or ended member is tried again, and the longest.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
@@ -36,7 +36,7 @@ pub(super) enum State {
     /// Its engine is being started.
     Starting { failures: u32 },
     /// Calls go to it.
-    Well { since: Instant, strikes: u32, failures: u32 },
+    Well { since: Instant, strikes: u64, failures: u32 },
     /// The breaker is open: calls go elsewhere or fail at once. A known answer is asked for at this time.
     Sick { until: Instant, failures: u32 },
     /// The known answer is being asked for.
@@ -58,6 +58,8 @@ pub(super) enum Event {
     Answered,
     /// A call failed in this way.
     Failed(Kind),
+    /// So many more calls have not returned when they should have.
+    Hung(u64),
     /// The known answer came, or did not.
     Probed(bool),
     /// The engine's process has ended.
@@ -107,7 +109,24 @@ impl State {
 /// Whether an error speaks against the HSM, as opposed to the caller, the key, or our own queue.
 pub(super) fn is_strike(kind: Kind) -> bool {
     use Kind::*;
-    matches!(kind, SessionLost | LoggedOut | DeviceLost | PinRefused | Ambiguous | Timeout | Misconfigured)
+    matches!(kind, SessionLost | LoggedOut | DeviceLost | PinRefused | Ambiguous | Misconfigured)
+}
+
+/// What the end of a call tells of the HSM: nothing, if it may never have been asked.
+pub(super) fn news_of(failure: Option<Kind>) -> Option<Event> {
+    match failure {
+        Some(Kind::Timeout | Kind::Busy) => None,
+        Some(kind) if is_strike(kind) => Some(Event::Failed(kind)),
+        Some(_) | None => Some(Event::Answered),
+    }
+}
+
+fn strikes_of(event: Event) -> u64 {
+    match event {
+        Event::Hung(calls) => calls,
+        Event::Failed(kind) => is_strike(kind).into(),
+        _ => 0,
+    }
 }
 
 /// What becomes of `state` at `now`; `jitter` is from 0 to 1.
@@ -124,10 +143,12 @@ pub(super) fn next(state: State, event: Event, now: Instant, jitter: f64) -> (St
         (State::Starting { .. }, Event::NotStarted(_) | Event::Ended | Event::Mute) => down,
 
         (State::Well { .. }, Event::Failed(Kind::PinRefused) | Event::Keyless) => start(failures),
-        (State::Well { since, strikes, failures }, Event::Failed(kind)) if is_strike(kind) => match strikes + 1 {
-            STRIKES.. => sick(self::State::failures(&state, now)),
-            strikes => (State::Well { since, strikes, failures }, Act::Nothing),
-        },
+        (State::Well { since, strikes, failures: before }, Event::Failed(_) | Event::Hung(_)) => {
+            match strikes + strikes_of(event) {
+                STRIKES.. => sick(failures),
+                strikes => (State::Well { since, strikes, failures: before }, Act::Nothing),
+            }
+        }
         (State::Well { since, failures, .. }, Event::Answered) => {
             (State::Well { since, strikes: 0, failures }, Act::Nothing)
         }
@@ -204,8 +225,8 @@ mod tests {
     fn the_breaker_opens_after_failures_in_a_row_and_no_others() {
         let mut member = Driven::well();
         for _ in 0..10 {
-            member.on(Event::Failed(Kind::Timeout));
-            member.on(Event::Failed(Kind::DeviceLost));
+            member.on(Event::Failed(Kind::SessionLost));
+            member.on(Event::Hung(1));
             member.on(Event::Answered);
         }
         assert!(member.state.is_well());
@@ -214,6 +235,25 @@ mod tests {
         }
         assert!(member.state.is_well());
         member.sicken();
+    }
+
+    #[test]
+    fn late_in_the_queue_is_neither_for_the_hsm_nor_against_it() {
+        assert_eq!([Kind::Timeout, Kind::Busy].map(|kind| news_of(Some(kind))), [None, None]);
+        assert_eq!(news_of(Some(Kind::DeviceLost)), Some(Event::Failed(Kind::DeviceLost)));
+        assert_eq!([None, Some(Kind::Rejected)].map(news_of), [Some(Event::Answered); 2]);
+    }
+
+    #[test]
+    fn calls_that_do_not_return_open_the_breaker_one_by_one_or_at_once() {
+        for hung in [[1, 1, 1], [2, 0, 1], [0, 0, 8]] {
+            let mut member = Driven::well();
+            for calls in hung {
+                assert!(member.state.is_well(), "{hung:?}");
+                assert_eq!(member.on(Event::Hung(calls)), Act::Nothing);
+            }
+            assert!(!member.state.is_well(), "{hung:?}");
+        }
     }
 
     #[test]
@@ -293,7 +333,7 @@ mod tests {
             assert!(member.state.is_well());
         }
         member.sicken();
-        for late in [Event::Answered, Event::Failed(Kind::Timeout), Event::Probed(true), Event::Started] {
+        for late in [Event::Answered, Event::Hung(1), Event::Probed(true), Event::Started] {
             assert_eq!(member.on(late), Act::Nothing);
             assert!(matches!(member.state, State::Sick { .. }));
         }

@@ -15,6 +15,7 @@ mod members;
 #[path = "../it/oaep.rs"]
 mod oaep;
 mod operations;
+mod overload;
 mod pins;
 mod rig;
 #[path = "../it/tokens.rs"]

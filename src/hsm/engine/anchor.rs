@@ -17,6 +17,7 @@ use super::objects::Loaded;
 use super::pool::{Lane, Shift};
 use super::wrapping;
 use crate::hsm::error::{HsmError, Kind};
+use crate::hsm::ledger::Ledger;
 
 /// How long a new session waits for the guests of the last, who as a rule are out within a call.
 const FAREWELL: Duration = Duration::from_millis(50);
@@ -40,6 +41,8 @@ pub(super) enum Errand {
 
 struct Anchor<'a> {
     core: &'a Core,
+    lane: &'a Lane,
+    shift: Shift,
     /// `None` until it has been opened anew.
     home: Option<Home>,
     /// Those of ended logins that somebody was still in.
@@ -49,7 +52,7 @@ struct Anchor<'a> {
 /// Runs errands until it is told to stop or has been replaced.
 pub(super) fn serve(core: &Core, lane: &Lane, shift: Shift, errands: &Receiver<Errand>, session: Option<Session>) {
     let home = session.map(|session| Home { session, door: core.door() });
-    let mut anchor = Anchor { core, home, left: Vec::new() };
+    let mut anchor = Anchor { core, lane, shift, home, left: Vec::new() };
     while let Some(errand) = anchor.next(errands) {
         let now = Instant::now();
         let (want, deadline) = match &errand {
@@ -197,7 +200,10 @@ impl Anchor<'_> {
         if self.home.is_none() {
             self.close_left(FAREWELL);
             let home = Home::new(self.core.insist_on_session(deadline)?, self.core.epoch());
-            self.core.enter(&home)?;
+            let turn = || Ledger::lock(&self.core.settings.ledger);
+            // Until then others log in, to other HSMs perhaps.
+            let ledger = self.lane.aside(self.core, self.shift, deadline, turn)?;
+            self.core.enter(&home, ledger)?;
             self.home = Some(home);
         }
         Ok(())

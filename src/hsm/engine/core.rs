@@ -11,6 +11,7 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
 use cryptoki::slot::Slot;
+use tokio::sync::watch;
 
 use super::ErrorCount;
 use super::capability::Profile;
@@ -67,7 +68,7 @@ pub(super) struct Counts {
     /// Calls that ended after their deadline.
     pub(super) late: AtomicU64,
     /// Threads that were given up because a call did not return, so far.
-    pub(super) replaced: AtomicU64,
+    pub(super) replaced: watch::Sender<u64>,
     /// Those of them that are still in their call.
     pub(super) lost: AtomicU64,
 }
@@ -183,10 +184,9 @@ impl Core {
         self.handles.reset();
     }
 
-    /// Logs in with the session of `home` and makes what comes with a login. The epoch that it ends must have been ended
-    /// before.
-    pub(super) fn enter(&self, home: &Home) -> Result<(), HsmError> {
-        let mut ledger = Ledger::lock(&self.settings.ledger)?;
+    /// Logs in with the session of `home`, whose turn `ledger` says it is, and makes what comes with a login. The epoch that it
+    /// ends must have been ended before.
+    pub(super) fn enter(&self, home: &Home, mut ledger: Ledger) -> Result<(), HsmError> {
         token::log_in(&self.module, self.slot, &home.session, &self.settings, &mut ledger)?;
         drop(ledger);
         let entered = Standing::take(home, &self.module, &self.settings, self.profile.allowed);

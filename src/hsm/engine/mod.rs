@@ -58,6 +58,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use cryptoki::session::Session;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::hsm::command::{Answer, Asker, Command};
 use crate::hsm::error::HsmError;
@@ -241,7 +242,7 @@ impl Engine {
             queue_depth: self.inner.waiting.len(),
             sessions: workers().filter(|lane| !lane.lacks_session()).count(),
             sessions_busy: workers().filter(|lane| lane.is_busy()).count(),
-            threads_replaced: counts.replaced.load(Ordering::Relaxed),
+            threads_replaced: *counts.replaced.borrow(),
             cached_handles: self.core().handles.len(),
             calls_late: counts.late.load(Ordering::Relaxed),
             threads_lost: counts.lost.load(Ordering::Relaxed),
@@ -251,6 +252,12 @@ impl Engine {
     /// Every code but CKR_OK that the HSM has answered to a command, and how often.
     pub fn errors(&self) -> Vec<ErrorCount> {
         self.core().counts.errors()
+    }
+
+    /// How many calls have not returned so far, so that their threads were given up: what there is to say against the HSM that
+    /// no call answers.
+    pub(super) fn hangs(&self) -> watch::Receiver<u64> {
+        self.core().counts.replaced.subscribe()
     }
 
     /// Whether the wrapping key is there, without which nothing can be wrapped or unwrapped.

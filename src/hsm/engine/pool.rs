@@ -141,6 +141,19 @@ impl Lane {
         true
     }
 
+    /// Waits for something that is not the HSM's to give, which the watch must not take for a call.
+    pub(super) fn aside<T>(&self, core: &Core, shift: Shift, deadline: Instant, wait: impl FnOnce() -> T) -> T {
+        let is_ours = || self.generation.load(Ordering::Acquire) == shift.0;
+        if is_ours() {
+            self.busy_until.store(0, Ordering::Release);
+        }
+        let waited = wait();
+        if is_ours() {
+            self.begin(core, Instant::now(), deadline);
+        }
+        waited
+    }
+
     pub(super) fn is_busy(&self) -> bool {
         self.busy_until.load(Ordering::Relaxed) != 0
     }
@@ -208,9 +221,9 @@ impl Lane {
         }
         tracing::error!(lane = self.name, "a call to the HSM does not return; its thread is given up");
         counts.lost.fetch_add(1, Ordering::Relaxed);
-        counts.replaced.fetch_add(1, Ordering::Relaxed);
         self.generation.fetch_add(1, Ordering::AcqRel);
         self.busy_until.store(0, Ordering::Release);
+        counts.replaced.send_modify(|replaced| *replaced += 1);
         if let Duty::Anchor(_) = self.duty {
             core.end_epoch();
         }

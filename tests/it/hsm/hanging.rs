@@ -159,3 +159,20 @@ async fn a_stop_does_not_wait_for_a_call_that_hangs() {
     drop(hold);
     assert!(hsm.wait_until_stopped(Duration::from_secs(5)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_the_turn_to_log_in_does_not_hang() {
+    let settings = token();
+    let hsm = Hsm::start(settings.clone()).unwrap();
+    let key = aes(&hsm).await;
+    // As while somebody logs in to another HSM of the deployment.
+    let turn = std::fs::File::open(&settings.ledger).unwrap();
+    turn.lock().unwrap();
+    assert_eq!(kind(hsm.call(Command::Renew, after(200)).await), Kind::Timeout);
+    // A call of the anchor that lasted so long would be given up.
+    let began = Instant::now();
+    until("the anchor would be given up", || began.elapsed() > Duration::from_millis(2500)).await;
+    assert_eq!(hsm.gauges().threads_replaced, 0);
+    drop(turn);
+    assert!(seal(&hsm, &key, b"after").await.is_ok());
+}

@@ -67,6 +67,15 @@ pub fn hsm_about_ciphertext(error: HsmError) -> KmsError {
     }
 }
 
+/// As [`hsm_about_new_key`], where the HSM was given the material: it may not unwrap, or not be of the key spec.
+pub fn hsm_about_import(error: HsmError) -> KmsError {
+    match error.kind {
+        Kind::Rejected => KmsError::bare(Code::InvalidCiphertextException).because(error),
+        Kind::Unfit => KmsError::bare(Code::IncorrectKeyMaterialException).because(error),
+        _ => hsm_about_new_key(error),
+    }
+}
+
 /// Why a custom key store could not be connected, of an HSM that could not be opened.
 pub fn connection(error: &HsmError) -> ConnectionError {
     match (error.login_refusal(), error.kind) {

@@ -15,7 +15,7 @@ use crate::{
     clock::{Moment, Timestamp},
     error::{Code, KmsError},
     failure,
-    hsm::{Answer, Command, Kind, Place},
+    hsm::{Answer, Command, Place},
     key::{
         Key,
         algorithm::WrappingAlgorithm,
@@ -105,7 +105,7 @@ impl Cx<'_> {
     /// # Errors
     /// What `may` refuses; `InvalidCiphertextException` if it does not unwrap, `IncorrectKeyMaterialException` if it is not of the key spec, not
     /// what was imported before or not as new as it should be; `KMSInvalidStateException` if other new material waits already;
-    /// else as HSM and store answer.
+    /// `ThrottlingException` for a caller who fails too often; else as HSM and store answer.
     pub async fn import_material(
         &self,
         may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,
@@ -115,16 +115,13 @@ impl Cx<'_> {
     ) -> Result<MaterialId, KmsError> {
         let key = may(self)?;
         let Key { spec, usage, id, .. } = *key.key();
+        let deadline = Instant::now() + self.kms.settings.generation_deadline;
+        let attempt = self.attempt(id, deadline).await?;
         let place = self.kms.place(self.asker(), key.key()).await?;
         let (carrier, algorithm) = (Arc::new(token.carrier), token.algorithm);
         let command = Command::Import { carrier, algorithm, blob, spec, usage, place };
-        let deadline = Instant::now() + self.kms.settings.generation_deadline;
         let answer = self.kms.hsm.call_for(self.asker(), command, deadline).await;
-        let answer = answer.map_err(|error| match error.kind {
-            Kind::Rejected => KmsError::bare(Code::InvalidCiphertextException).because(error),
-            Kind::Unfit => KmsError::bare(Code::IncorrectKeyMaterialException).because(error),
-            _ => failure::hsm_about_new_key(error),
-        })?;
+        let answer = attempt.conclude(answer.map_err(failure::hsm_about_import))?;
         let Answer::Imported { material, fingerprint } = answer else { return Err(mismatch()) };
         let name = material_name(id, &fingerprint);
         let material = Arc::new(Material { id: name, ..material });

@@ -114,14 +114,9 @@ impl Cx<'_> {
     /// # Errors
     /// As [`Self::open`]; `ThrottlingException` for a caller who fails too often.
     pub async fn decrypt_rsa(&self, key: &Usable, ciphertext: Vec<u8>) -> Result<Opened, KmsError> {
-        let (failures, caller, id) = (&self.kms.padding_failures, &self.caller().principal, key.key().id);
-        failures.check(caller, id, self.now())?;
+        let attempt = self.attempt(key.key().id, self.deadline()).await?;
         let command = Command::Decrypt { material: Arc::clone(key.material()), algorithm: key.algorithm(), ciphertext };
-        let plaintext = self.call_about_ciphertext(key.key(), command).await.inspect_err(|error| {
-            if error.code == Code::InvalidCiphertextException {
-                failures.count(caller, id, self.now());
-            }
-        })?;
+        let plaintext = attempt.conclude(self.call_about_ciphertext(key.key(), command).await)?;
         Ok(Opened { plaintext, material: None })
     }
 

@@ -594,8 +594,10 @@ impl House {
     fn new_records(&self) -> Vec<Value> {
         let mut read = lock(&self.read);
         let file = fs::read(&self.audit).unwrap();
-        let new = records(&file[*read..]);
-        *read = file.len();
+        // What is just being written ends later.
+        let whole = file.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1).max(*read);
+        let new = records(&file[*read..whole]);
+        *read = whole;
         new
     }
 

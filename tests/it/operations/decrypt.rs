@@ -1,6 +1,6 @@
 //! Decrypt: <https://docs.aws.amazon.com/kms/latest/APIReference/API_Decrypt.html>.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use expect_test::expect;
@@ -18,7 +18,7 @@ use crate::{
     attester::{Attester, Laptop, REGISTER},
     skip::skip,
     tokens::token,
-    world::{Answer, Keeping, World, base64, blob_of, with},
+    world::{Answer, Caller, Keeping, World, base64, blob_of, text, with},
 };
 
 pub const SUBJECT: Subject = Subject {
@@ -202,6 +202,36 @@ async fn who_fails_a_hundred_times_in_a_minute_must_wait() {
     other.refuse("Decrypt", request.clone(), "InvalidCiphertextException", "").await;
     world.clock.advance(Duration::from_secs(60));
     world.refuse("Decrypt", request, "InvalidCiphertextException", "").await;
+}
+
+/// How often each exception came of as many calls at once; success has no name.
+async fn at_once(caller: &Caller, calls: usize, request: &Value) -> BTreeMap<String, usize> {
+    let calls: Vec<_> = (0..calls)
+        .map(|_| {
+            let (caller, letter) = (caller.clone(), caller.letter("Decrypt", request.to_string()));
+            tokio::spawn(async move { caller.send(letter).await.code() })
+        })
+        .collect();
+    let mut codes = BTreeMap::new();
+    for call in calls {
+        *codes.entry(call.await.unwrap()).or_default() += 1;
+    }
+    codes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_all_at_once_fails_no_more_often_and_who_does_not_fail_is_not_limited() {
+    let world = World::new().await;
+    let caller = world.as_user(&["kms:Decrypt"]).await;
+    let (key, algorithm) = (world.rsa().await, "RSAES_OAEP_SHA_1");
+    let request = json!({"KeyId": key, "Plaintext": base64(b"at dawn"), "EncryptionAlgorithm": algorithm});
+    let blob = text(&world.ok("Encrypt", request).await, "CiphertextBlob");
+    let good = json!({"KeyId": key, "CiphertextBlob": blob, "EncryptionAlgorithm": algorithm});
+    let bad = with(good.clone(), json!({"CiphertextBlob": base64(&[9; 256])}));
+
+    assert_eq!(at_once(&caller, 1000, &good).await, [(String::new(), 1000)].into());
+    let expected = [("InvalidCiphertextException", 100), ("ThrottlingException", 700)];
+    assert_eq!(at_once(&caller, 800, &bad).await, expected.map(|(code, count)| (code.to_owned(), count)).into());
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ use strongroom::{
 use super::{About, KEY, Kind, Names, States, Subject, may, must};
 use crate::oaep::oaep;
 use crate::skip::skip_in_part;
-use crate::world::{Caller, Keeping, World, base64, hsm, text, with};
+use crate::world::{Caller, Keeping, World, base64, hsm, logged, text, with};
 
 const STATES: States = [0, 0, 3, 3, 0, 0, 14, 0];
 
@@ -428,4 +428,23 @@ async fn a_disabled_key_stays_so_and_a_cancelled_deletion_remembers_what_is_miss
     let (blob, token) = parcel(&world, &key, &[7; 32]).await;
     world.ok("ImportKeyMaterial", request(&key, &token, &blob)).await;
     assert_eq!(state().await, "Disabled");
+}
+
+#[tokio::test]
+async fn what_does_not_unwrap_a_hundred_times_in_a_minute_is_not_tried_again() {
+    let world = World::new().await;
+    for algorithm in ["RSAES_OAEP_SHA_1", "RSA_AES_KEY_WRAP_SHA_256"] {
+        let key = external(&world, KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt).await;
+        let (blob, token) = parcel_by(&world, &key, algorithm, &[7; 32]).await;
+        let good = request(&key, &token, &blob);
+        let bad = with(good.clone(), json!({"EncryptedKeyMaterial": base64(&[9; 256 + 40])}));
+        for _ in 0..100 {
+            world.refuse("ImportKeyMaterial", bad.clone(), "InvalidCiphertextException", "").await;
+        }
+        let too_often = "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls.";
+        world.refuse("ImportKeyMaterial", good.clone(), "ThrottlingException", too_often).await;
+        assert!(logged("this may be an attack on the padding"));
+        world.clock.advance(Duration::from_secs(60));
+        world.ok("ImportKeyMaterial", good).await;
+    }
 }

@@ -6,11 +6,12 @@
 //! Policies decide first. Where they do not allow, and none denies, a grant of the key may: see
 //! [`Resolved::authorize_use`].
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use crate::{
     action::Action,
     arn::{AccountId, Realm},
+    clock::Timestamp,
     error::{Code, KmsError},
     key::{
         Key,
@@ -33,6 +34,17 @@ pub struct KeyEntry {
     pub key: Key,
     /// Its policy, which keys with the same text share.
     pub policy: Arc<Document>,
+}
+
+impl KeyEntry {
+    /// The same as it is at this date: see [`Key::at`].
+    pub fn at(self: Arc<Self>, now: Timestamp) -> Arc<Self> {
+        match self.key.at(now) {
+            Cow::Borrowed(_) => {}
+            Cow::Owned(key) => return Arc::new(Self { key, policy: Arc::clone(&self.policy) }),
+        }
+        self
+    }
 }
 
 /// Who asks, and what identity policies give them.
@@ -299,12 +311,9 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::{
-        clock::Timestamp,
-        key::{
-            grant::{Constraints, Party, Terms},
-            spec::KeySpec,
-        },
+    use crate::key::{
+        grant::{Constraints, Party, Terms},
+        spec::KeySpec,
     };
 
     const REGION: &str = "eu-test-1";

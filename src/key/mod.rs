@@ -14,6 +14,7 @@ pub mod tags;
 pub mod tombstone;
 pub mod usage;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -160,6 +161,11 @@ impl Key {
         self.materials.iter().find(|material| material.id == id)
     }
 
+    /// Whether this material is there.
+    pub fn has(&self, id: MaterialId) -> bool {
+        self.material(id).is_some()
+    }
+
     /// CurrentKeyMaterialId. That of imported material stays when the material goes.
     pub fn current_material_id(&self) -> Option<MaterialId> {
         let current = self.generations.last().map(|generation| generation.id);
@@ -196,30 +202,43 @@ impl Key {
 
     /// Whether a material is missing that was imported once, or has never come.
     pub fn lacks_material(&self) -> bool {
-        let is_missing = |generation: &Generation| self.material(generation.id).is_none();
+        let is_missing = |generation: &Generation| !self.has(generation.id);
         self.origin == Origin::External && (self.generations.is_empty() || self.generations.iter().any(is_missing))
+    }
+
+    /// The key as it is at this date: imported material whose time is over is as good as gone, whoever is yet to destroy it.
+    pub fn at(&self, now: Timestamp) -> Cow<'_, Self> {
+        let over: Vec<_> = self.there().filter(|one| one.is_over(now)).map(|generation| generation.id).collect();
+        let mut key = Cow::Borrowed(self);
+        for id in over {
+            key.to_mut().take_material(id);
+        }
+        key
+    }
+
+    /// Its generations whose material is there, that which waits for rotation among them.
+    fn there(&self) -> impl Iterator<Item = &Generation> {
+        self.all_generations().filter(|generation| self.has(generation.id))
     }
 
     /// When the first of its imported materials that are there for good goes by itself.
     pub fn valid_to(&self) -> Option<Timestamp> {
-        let there = self.generations.iter().filter(|generation| self.material(generation.id).is_some());
+        let there = self.generations.iter().filter(|generation| self.has(generation.id));
         there.filter_map(|generation| generation.valid_to).min()
     }
 
     /// When the first of its materials that are there goes by itself, that which waits for rotation among them.
     pub fn first_expiry(&self) -> Option<Timestamp> {
-        let there = self.all_generations().filter(|generation| self.material(generation.id).is_some());
-        there.filter_map(|generation| generation.valid_to).min()
+        self.there().filter_map(|generation| generation.valid_to).min()
     }
 
-    /// The imported materials that are there and are not valid any more, by the date and by running time.
+    /// The imported materials that are to be destroyed: by the date, which alone ends their use, and by running time.
     pub fn expired(&self, moment: Moment) -> impl Iterator<Item = MaterialId> {
         let is_over = move |generation: &&Generation| {
             let running = generation.valid_after.unwrap_or(UNCOUNTED);
             generation.valid_to.is_some_and(|now| Moment { now, running }.has_come(moment))
         };
-        let over = self.all_generations().filter(is_over).map(|generation| generation.id);
-        over.filter(|id| self.material(*id).is_some())
+        self.there().filter(is_over).map(|generation| generation.id)
     }
 
     /// Takes a material out; answers it, and the state follows. An operator's deletion, or its time has come.

@@ -80,6 +80,11 @@ impl Generation {
     pub fn of(id: MaterialId) -> Self {
         Self { id, rotation: None, valid_to: None, valid_after: None, description: None }
     }
+
+    /// Whether its material may not be used any more.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.valid_to.is_some_and(|valid_to| valid_to <= now)
+    }
 }
 
 impl Schedule {

@@ -125,7 +125,15 @@ impl Cx<'_> {
         let Answer::Imported { material, fingerprint } = answer else { return Err(mismatch()) };
         let name = material_name(id, &fingerprint);
         let material = Arc::new(Material { id: name, ..material });
-        let take_in = |own: &mut Key, relatives: &mut Family| take_in(own, relatives, &material, arrival, key.arn());
+        let now = self.now();
+        let take_in = |own: &mut Key, relatives: &mut Family| {
+            own.state = own.at(now).state;
+            take_in(own, relatives, &material, arrival, key.arn())?;
+            if own.state == KeyState::PendingImport && !own.at(now).lacks_material() {
+                own.state = KeyState::Enabled;
+            }
+            Ok(())
+        };
         let taken_in = self.change_family(may, Demand::Import, take_in).await;
         match (&taken_in, place) {
             // If the store cannot say, the object may be the key's all the same; the intent has the task look, when it is known.
@@ -147,15 +155,18 @@ impl Cx<'_> {
         name: Option<MaterialId>,
     ) -> Result<Option<MaterialId>, KmsError> {
         let (key, act) = (may(self)?, Act::of(self));
-        let known = |name: &MaterialId| key.key().all_generations().any(|generation| generation.id == *name);
+        // Material whose time is over may still be there, to be destroyed.
+        let stored = self.kms.store.view().key(&self.realm().region, key.id());
+        let stored = stored.as_ref().map_or(key.key(), |entry| &entry.key);
+        let known = |name: &MaterialId| stored.all_generations().any(|generation| generation.id == *name);
         if name.is_some_and(|name| !known(&name)) {
             return Err(KmsError::new(Code::NotFoundException, "The key has no such key material."));
         }
-        let Some(name) = name.or_else(|| key.key().generations.last().map(|current| current.id)) else {
+        let Some(name) = name.or_else(|| stored.generations.last().map(|current| current.id)) else {
             return Ok(None);
         };
         let must = |_: &Key| act.decide(may).map(|_| true);
-        self.kms.remove_material(&act, key.key(), name, must).await?;
+        self.kms.remove_material(&act, stored, name, must).await?;
         act.conclude();
         Ok(Some(name))
     }
@@ -259,9 +270,6 @@ fn take_in(
     }
     if key.material(material.id).is_none() {
         key.materials.push(Arc::clone(material));
-    }
-    if key.state == KeyState::PendingImport && !key.lacks_material() {
-        key.state = KeyState::Enabled;
     }
     Ok(())
 }

@@ -137,7 +137,7 @@ impl Cx<'_> {
         let (key, act) = (may(self)?, Act::of(self));
         let guarded = |stored: &mut Key| {
             let key = act.decide(&may)?;
-            stored.state.check(demand, key.arn())?;
+            stored.at(self.now()).state.check(demand, key.arn())?;
             change(stored)
         };
         let changed = self.kms.store.change_key(&act, &self.realm().region, key.id(), guarded).await;
@@ -161,7 +161,7 @@ impl Cx<'_> {
         let guarded = |family: &mut Family| {
             let key = act.decide(&may)?;
             let mut own = family.remove(region).ok_or_else(|| gone(&key))?;
-            own.state.check(demand, key.arn())?;
+            own.at(self.now()).state.check(demand, key.arn())?;
             change(&mut own, family)?;
             family.insert(region.clone(), own);
             Ok(())

@@ -52,7 +52,7 @@ impl Cx<'_> {
             let arn = realm.arn(format_args!("key/{id}"));
             KmsError::new(Code::NotFoundException, format!("Key '{arn}' does not exist"))
         })?;
-        let resolved = Resolved::new(entry, None, realm);
+        let resolved = Resolved::new(entry.at(self.now()), None, realm);
         self.note(resolved.arn().to_owned());
         Ok(resolved)
     }

@@ -113,7 +113,7 @@ impl Cx<'_> {
         let regions = key.multi_region.iter().flat_map(|family| family.regions());
         let mut relatives = regions.filter_map(|region| view.key(region, key.id));
         match state {
-            MaterialState::PendingRotation if relatives.any(|entry| entry.key.material(material).is_none()) => {
+            MaterialState::PendingRotation if relatives.any(|entry| !entry.key.at(self.now()).has(material)) => {
                 MaterialState::PendingMultiRegionImportAndRotation
             }
             state => state,
@@ -139,9 +139,10 @@ fn may_rotate(key: &Key, now: Timestamp, arn: &str) -> Result<(), KmsError> {
 }
 
 fn to_pending(own: &mut Key, relatives: &mut Family, rotation: Rotation, arn: &str) -> Result<(), KmsError> {
-    may_rotate(own, rotation.date, arn)?;
-    let waits = own.pending.as_ref().map(|pending| pending.id);
-    let is_everywhere = |id| relatives.values().all(|relative| relative.material(id).is_some());
+    let now = rotation.date;
+    may_rotate(own, now, arn)?;
+    let waits = own.at(now).pending.as_ref().map(|pending| pending.id);
+    let is_everywhere = |id| relatives.values().all(|relative| relative.at(now).has(id));
     if !waits.is_some_and(is_everywhere) {
         let text = format!("No available key material pending rotation for the key: {arn}.");
         return Err(KmsError::new(Code::KMSInvalidStateException, text));
@@ -212,7 +213,7 @@ impl Kms {
             Ok::<(), KmsError>(())
         });
         let refused = match changed.await {
-            Ok(family) if family.values().any(|one| one.material(material.id).is_some()) => return Ok(true),
+            Ok(family) if family.values().any(|one| one.has(material.id)) => return Ok(true),
             Ok(_) | Err(ChangeError::NotFound) => None,
             Err(ChangeError::Refused(error)) => Some(error),
             // It may be the key's all the same. The intent has the task look, when it is known.

@@ -37,7 +37,7 @@ impl Operation for CancelKeyDeletion {
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
         let may = |cx: &Cx<'_>| cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::CancelKeyDeletion);
         let change = |key: &mut Key| {
-            key.state = if key.lacks_material() { KeyState::PendingImport } else { KeyState::Disabled };
+            key.state = if key.at(cx.now()).lacks_material() { KeyState::PendingImport } else { KeyState::Disabled };
             key.deletion_date = None;
             key.scheduled = None;
             key.pending_window_days = None;

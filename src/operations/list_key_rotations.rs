@@ -91,7 +91,7 @@ impl Operation for ListKeyRotations {
 
 impl Item {
     fn of(generation: &Generation, key: &Key, cx: &Cx<'_>) -> Self {
-        let is_there = key.material(generation.id).is_some();
+        let is_there = key.has(generation.id);
         let imported = (key.origin == Origin::External).then_some(generation);
         Self {
             key_id: key.id.to_string(),

@@ -9,6 +9,7 @@ use strongroom::{
     key::{
         reference::KeyId,
         spec::{KeySpec, KeyUsage},
+        state::KeyState,
     },
     store::{Intent, Unrecorded},
 };
@@ -68,9 +69,12 @@ async fn state(world: &World, key: &str) -> String {
     }
 }
 
+/// What is answered of the one and stored of the other: its material is of no use by the date alone, and destroyed by both.
 async fn states(world: &World, doomed: &str, external: &str) -> [String; 2] {
     world.work().await;
-    [state(world, doomed).await, state(world, external).await]
+    let stored = world.store.view().key(REGION, KeyId::parse(external).unwrap()).unwrap();
+    assert_eq!(stored.key.materials.is_empty(), stored.key.state == KeyState::PendingImport);
+    [state(world, doomed).await, stored.key.state.to_string()]
 }
 
 #[tokio::test]

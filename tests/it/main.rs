@@ -8,6 +8,7 @@ mod attester;
 mod clock;
 mod configuration;
 mod every_operation;
+mod expiry;
 mod faults;
 mod grants;
 mod hsm;

@@ -2,7 +2,10 @@
 //! operation takes beside, and keys of a kind that it does not take. A refusal is told exactly, and changes nothing.
 
 use serde_json::{Value, json};
-use strongroom::key::{Key, reference::KeyId, state::KeyState, usage::UsingOperation};
+use strongroom::{
+    clock::Clock,
+    key::{Key, reference::KeyId, state::KeyState, usage::UsingOperation},
+};
 
 use crate::{
     operations::{About, STATES, States, Subject, Things, USE, state_refusal, subjects},
@@ -138,6 +141,25 @@ async fn every_operation_in_every_state() {
     }
     println!("{} cells of the key-state table", table.cells);
     assert!(table.cells >= 8 * 40, "{}", table.cells);
+}
+
+/// Material whose time is over by the date is of no more use than none, although it is still there.
+#[tokio::test]
+async fn a_key_of_which_a_material_is_over_is_refused_as_one_that_awaits_it() {
+    let mut table = Table { world: World::new().await, cells: 0 };
+    let pending_import = STATES.iter().position(|state| *state == KeyState::PendingImport).unwrap();
+    for subject in subjects().filter(|subject| subject.states[pending_import] != 0) {
+        for state in [KeyState::Enabled, KeyState::Disabled] {
+            let (key, request) = Asked::AsItIs(subject).ask(&table.world).await;
+            table.world.set_state(&key, state).await;
+            let now = table.world.clock.now();
+            table.world.change_key(&key, |key| key.generations[0].valid_to = Some(now)).await;
+            let refusal = state_refusal(subject.states[pending_import], "KEY");
+            table.cell(&format!("{}, {state}", subject.name), subject.name, &key, request, Some(refusal)).await;
+        }
+    }
+    println!("{} cells of keys whose material is over", table.cells);
+    assert!(table.cells >= 2 * 20, "{}", table.cells);
 }
 
 #[tokio::test]

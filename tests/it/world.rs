@@ -293,9 +293,14 @@ impl World {
 
     /// Puts a key into a state past the API.
     pub async fn set_state(&self, key: &str, state: KeyState) {
+        self.change_key(key, |key| key.state = state).await;
+    }
+
+    /// Changes a key past the API.
+    pub async fn change_key(&self, key: &str, change: impl Fn(&mut Key)) {
         let id = KeyId::parse(key).unwrap();
         let changed = self.store.change_key(&Unrecorded, REGION, id, |key| {
-            key.state = state;
+            change(key);
             Ok::<_, std::convert::Infallible>(())
         });
         assert!(!matches!(changed.await, Err(ChangeError::NotFound | ChangeError::Store(_))), "{key}");

@@ -6,7 +6,7 @@ use crate::{
     error::{Code, KmsError},
     hsm::{HsmError, Kind, LoginRefusal},
     key::custom_store::ConnectionError,
-    store::{ChangeError, StoreError},
+    store::{self, ChangeError, StoreError},
 };
 
 const THROTTLED: &str = "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls.";
@@ -110,6 +110,9 @@ pub fn throttled() -> KmsError {
 
 /// What the caller sees of a failed question to the store.
 pub fn store(error: StoreError) -> KmsError {
+    if error.kind == store::Kind::Busy {
+        return throttled().because(error);
+    }
     KmsError::new(Code::DependencyTimeoutException, TIMED_OUT).because(error)
 }
 

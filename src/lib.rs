@@ -10,7 +10,7 @@
 //! | service: what a KMS does | [`kms`] [`operations`] [`authn`] [`tasks`] `failure` |
 //! | machines: owners of a resource | [`store`] [`hsm`] [`audit`] [`metrics`] |
 //! | decisions: pure functions | [`policy`] [`access`] [`sigv4`] [`attestation`] |
-//! | words: values and their rules | [`error`] [`arn`] [`action`] [`principal`] [`identity`] [`secret`] [`clock`] [`page`] [`envelope`] [`key`] |
+//! | words: values and their rules | [`error`] [`arn`] [`action`] [`principal`] [`identity`] [`secret`] [`clock`] [`page`] [`envelope`] [`key`] `turns` |
 //!
 //! Follow one Encrypt: [`api`] reads the request and hands it to [`kms::Kms::perform`], which has [`authn`] prove the
 //! caller and finds the operation in [`operations`]; the operation resolves the key, has [`access`] authorize it and
@@ -45,4 +45,5 @@ pub mod server;
 pub mod sigv4;
 pub mod store;
 pub mod tasks;
+mod turns;
 mod word;

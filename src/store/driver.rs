@@ -26,12 +26,18 @@ use sqlx::{
 use super::{
     document::Document,
     error::{Kind, StoreError},
+    writing::{Turn, Writing},
 };
 use crate::identity::Asker;
 
 /// How long a writer waits for another process, and a question for a connection.
 const PATIENCE: Duration = Duration::from_secs(5);
 const READERS: u32 = 3;
+/// How long a change waits for its turn.
+const WAIT: Duration = Duration::from_secs(10);
+
+/// The connection that writes.
+pub(super) type Writer = PoolConnection<Sqlite>;
 
 /// Every schema there has been, as the step that leads to it from the one before; the version is the position.
 const MIGRATIONS: &[&str] = &[
@@ -44,6 +50,7 @@ const MIGRATIONS: &[&str] = &[
 
 /// The connections to one database.
 pub(super) struct Driver {
+    writing: Writing,
     writer: SqlitePool,
     readers: SqlitePool,
 }
@@ -51,9 +58,11 @@ pub(super) struct Driver {
 /// One change of the database: all of it or, if it is dropped without [`Write::commit`], nothing.
 pub(super) struct Write {
     what: &'static str,
-    connection: PoolConnection<Sqlite>,
+    connection: Writer,
     /// Whether the transaction has ended in a way that is known.
     ended: bool,
+    /// Passes on after the connection has been given back.
+    _turn: Turn,
 }
 
 impl Drop for Write {
@@ -85,7 +94,7 @@ impl Driver {
         let writer = pool(1, options.clone().pragma("secure_delete", "on")).await?;
         migrate(&writer).await?;
         let readers = pool(READERS, options.pragma("query_only", "on")).await?;
-        Ok(Self { writer, readers })
+        Ok(Self { writing: Writing::default(), writer, readers })
     }
 
     /// A connection that reads what is committed.
@@ -93,15 +102,21 @@ impl Driver {
         self.readers.acquire().await.map_err(StoreError::sql(what))
     }
 
-    /// The connection that writes. Whoever holds it is the only writer of this process.
-    pub(super) async fn writer(&self, what: &'static str) -> Result<PoolConnection<Sqlite>, StoreError> {
-        self.writer.acquire().await.map_err(StoreError::sql(what))
+    /// The connection that writes, when it is the turn of `asker`. Whoever holds it is the only writer of this process.
+    pub(super) async fn writer(&self, what: &'static str, asker: Asker) -> Result<(Turn, Writer), StoreError> {
+        let turn = self.writing.turn(asker, WAIT).await.ok_or_else(|| StoreError::new(what, Kind::Busy))?;
+        Ok((turn, self.writer.acquire().await.map_err(StoreError::sql(what))?))
+    }
+
+    /// How many write or wait for it.
+    pub(super) fn writers(&self) -> usize {
+        self.writing.len()
     }
 
     /// Begins a change.
-    pub(super) async fn write(&self, what: &'static str, _asker: Asker) -> Result<Write, StoreError> {
-        let connection = self.writer(what).await?;
-        let mut write = Write { what, connection, ended: false };
+    pub(super) async fn write(&self, what: &'static str, asker: Asker) -> Result<Write, StoreError> {
+        let (turn, connection) = self.writer(what, asker).await?;
+        let mut write = Write { what, connection, ended: false, _turn: turn };
         write.say("BEGIN IMMEDIATE").await?;
         Ok(write)
     }

@@ -9,6 +9,8 @@ pub enum Kind {
     Conflict,
     /// The database did not answer in time, or not at all; nothing is known to have been written.
     Unavailable,
+    /// More is to be written than there is time for; nothing was written.
+    Busy,
     /// There is no room left; nothing was written.
     Full,
     /// What is stored cannot be read.
@@ -74,6 +76,7 @@ impl fmt::Display for StoreError {
         let why = match self.kind {
             Kind::Conflict => "it was changed by somebody else",
             Kind::Unavailable => "the database is not available",
+            Kind::Busy => "more is to be written than there is time for",
             Kind::Full => "there is no room left for the database",
             Kind::Corrupt => "what is stored cannot be read",
             Kind::Schema => "the database has a schema that this version does not support",

@@ -29,6 +29,7 @@ mod principals;
 mod records;
 mod tombstones;
 mod view;
+mod writing;
 
 #[cfg(test)]
 mod tests;
@@ -160,7 +161,7 @@ impl Store {
     /// If the store fails. Whoever reads just then keeps the log from being cut, which is no error; the next time will do.
     pub async fn scrub(&self) -> Result<(), StoreError> {
         const WHAT: &str = "cut the write-ahead log";
-        let mut writer = self.0.driver.writer(WHAT).await?;
+        let (_turn, mut writer) = self.0.driver.writer(WHAT, Asker::SERVICE).await?;
         sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *writer).await.map_err(StoreError::sql(WHAT))?;
         Ok(())
     }
@@ -175,6 +176,11 @@ impl Store {
         let query = sqlx::query("UPDATE feed SET last = last WHERE id = 1");
         query.execute(write.connection()).await.map_err(StoreError::sql(WHAT))?;
         write.commit().await
+    }
+
+    /// How many changes are being made or wait for their turn.
+    pub fn writers(&self) -> usize {
+        self.0.driver.writers()
     }
 
     /// How long ago the view was last proven up to date.

@@ -10,7 +10,20 @@ const LAYERS: [(&str, &[&str]); 6] = [
     ("decisions", &["policy", "access", "sigv4", "attestation"]),
     (
         "words",
-        &["error", "arn", "action", "principal", "identity", "secret", "clock", "page", "envelope", "key", "word"],
+        &[
+            "error",
+            "arn",
+            "action",
+            "principal",
+            "identity",
+            "secret",
+            "clock",
+            "page",
+            "envelope",
+            "key",
+            "turns",
+            "word",
+        ],
     ),
 ];
 

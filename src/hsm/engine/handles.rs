@@ -19,9 +19,9 @@ use crate::key::material::{Material, MaterialId};
 use super::anchor::Errand;
 use super::home::Door;
 use super::proof::Believed;
-use super::turns::{Class, Turns, Waiting};
 use crate::hsm::command::Asker;
 use crate::hsm::error::{HsmError, Kind};
+use crate::turns::{Class, Turns, Waiting};
 
 /// What a handle is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -44,7 +44,6 @@ mod templates;
 mod token;
 mod trials;
 mod trust;
-mod turns;
 mod uri;
 mod worker;
 mod wrapping;

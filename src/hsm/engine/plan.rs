@@ -6,7 +6,7 @@ use crate::hsm::command::{Command, Place};
 use crate::key::material::{Keeping, Material, MaterialId};
 
 use super::handles::{Half, HandleId};
-use super::turns::Class;
+use crate::turns::Class;
 
 /// Which threads do a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

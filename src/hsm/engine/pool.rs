@@ -18,10 +18,10 @@ use super::core::Core;
 use super::handles::Lease;
 use super::post::Reply;
 use super::queue::Queue;
-use super::turns::{Class, Waiting};
 use super::worker;
 use crate::hsm::command::{Asker, Command};
 use crate::hsm::error::HsmError;
+use crate::turns::{Class, Waiting};
 
 /// A call is not given up before it has lasted this long, however near its deadline it began: under load, calls begin late,
 /// and giving threads up would make it worse.

@@ -15,7 +15,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::pool::Job;
-use super::turns::{Class, Turns, Usual};
+use crate::turns::{Class, Turns, Usual};
 
 /// As many commands may wait for one worker in a short call before another is woken.
 const PER_BUSY_WORKER: usize = 2;

@@ -1,5 +1,5 @@
-//! Who is next. Askers take turns, and what one asks for is done in its order; so however many commands one sends, another
-//! waits for one of them at each turn.
+//! Who is next, at an HSM and at the store. Askers take turns, and what one asks for is done in its order; so however much one asks
+//! for, another waits for one of it at each turn.
 //!
 //! A new line is looked for by going through all: a thousand of them take less time than one call to an HSM.
 
@@ -7,34 +7,39 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::hsm::command::Asker;
+use crate::identity::Asker;
 
 /// Emptied lines that are kept, so that a few askers who come and go cost no allocation.
 const SPARE_LINES: usize = 8;
 
 /// What can wait.
-pub(super) trait Waiting {
+pub trait Waiting {
+    /// Who waits.
     fn asker(&self) -> Asker;
+    /// How long it will take, as far as that is known before.
     fn class(&self) -> Class;
 }
 
 /// Commands that take about the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Class {
+pub enum Class {
     /// One AES call on a few kilobytes.
     Aes,
+    /// Anything else.
     Other,
 }
 
 /// How many of each class.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Count {
-    pub(super) aes: usize,
-    pub(super) other: usize,
+pub struct Count {
+    /// Of AES calls.
+    pub aes: usize,
+    /// Of all others.
+    pub other: usize,
 }
 
 /// Lines of those who wait, one for each asker.
-pub(super) struct Turns<T> {
+pub struct Turns<T> {
     /// The first has the next turn. None is empty.
     lines: VecDeque<Line<T>>,
     spare: Vec<VecDeque<T>>,
@@ -54,16 +59,18 @@ impl<T> Default for Turns<T> {
 }
 
 impl<T: Waiting> Turns<T> {
-    pub(super) fn len(&self) -> usize {
+    /// How many wait.
+    pub fn len(&self) -> usize {
         self.len
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// The last of its asker's.
-    pub(super) fn push(&mut self, item: T) {
+    pub fn push(&mut self, item: T) {
         let at = self.line_of(item.asker()).unwrap_or_else(|| {
             let line = self.new_line(item.asker());
             self.lines.push_back(line);
@@ -77,7 +84,7 @@ impl<T: Waiting> Turns<T> {
     }
 
     /// The next of all: it had its turn and could not use it.
-    pub(super) fn push_front(&mut self, item: T) {
+    pub fn push_front(&mut self, item: T) {
         let line = self.line_of(item.asker()).and_then(|at| self.lines.remove(at));
         let mut line = line.unwrap_or_else(|| self.new_line(item.asker()));
         self.len += 1;
@@ -87,7 +94,7 @@ impl<T: Waiting> Turns<T> {
     }
 
     /// Whose turn it is.
-    pub(super) fn pop(&mut self) -> Option<T> {
+    pub fn pop(&mut self) -> Option<T> {
         let mut line = self.lines.pop_front()?;
         let item = line.waiting.pop_front()?;
         line.count.remove(item.class());
@@ -100,7 +107,7 @@ impl<T: Waiting> Turns<T> {
     }
 
     /// Takes the newest from the asker that has the most.
-    pub(super) fn push_out(&mut self) -> Option<T> {
+    pub fn push_out(&mut self) -> Option<T> {
         let (at, _) = self.lines.iter().enumerate().max_by_key(|(_, line)| line.waiting.len())?;
         let line = self.lines.get_mut(at)?;
         let item = line.waiting.pop_back()?;
@@ -114,7 +121,7 @@ impl<T: Waiting> Turns<T> {
     }
 
     /// Whether `asker` has less than its share of `limit` places, so that another may have to give one up.
-    pub(super) fn owes_a_place(&self, asker: Asker, limit: usize) -> bool {
+    pub fn owes_a_place(&self, asker: Asker, limit: usize) -> bool {
         match self.line_of(asker).and_then(|at| self.lines.get(at)) {
             Some(line) => is_below_share(line.waiting.len(), limit, self.lines.len()),
             None => is_below_share(0, limit, self.lines.len() + 1),
@@ -122,7 +129,7 @@ impl<T: Waiting> Turns<T> {
     }
 
     /// What is done before the next command of `asker`, if nobody new comes.
-    pub(super) fn ahead_of(&self, asker: Asker) -> Count {
+    pub fn ahead_of(&self, asker: Asker) -> Count {
         let at = self.line_of(asker).unwrap_or(self.lines.len());
         let own = self.lines.get(at).map_or(0, |line| line.waiting.len());
         let before = |(i, line): (usize, &Line<T>)| line.first(own + usize::from(i < at));
@@ -182,14 +189,14 @@ fn is_below_share(own: usize, limit: usize, askers: usize) -> bool {
 
 /// How long the commands of a queue take: a moving average for each class, in nanoseconds; 0 until there is one.
 #[derive(Default)]
-pub(super) struct Usual {
+pub struct Usual {
     aes: AtomicU64,
     other: AtomicU64,
 }
 
 impl Usual {
     /// A command has taken so long.
-    pub(super) fn note(&self, class: Class, took: Duration) {
+    pub fn note(&self, class: Class, took: Duration) {
         let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let usual = self.of(class);
         // A sample that another thread overwrites is no loss.
@@ -197,13 +204,13 @@ impl Usual {
     }
 
     /// How long a command of this class usually takes, once that is known.
-    pub(super) fn time(&self, class: Class) -> Option<Duration> {
+    pub fn time(&self, class: Class) -> Option<Duration> {
         let usual = self.of(class).load(Ordering::Relaxed);
         (usual != 0).then(|| Duration::from_nanos(usual))
     }
 
     /// How long `workers` need for what is ahead, at least: of a class that was never measured nothing is known.
-    pub(super) fn wait(&self, ahead: Count, workers: usize) -> Duration {
+    pub fn wait(&self, ahead: Count, workers: usize) -> Duration {
         let all = |count: usize, class| {
             let count = u32::try_from(count).unwrap_or(u32::MAX);
             self.time(class).unwrap_or_default().saturating_mul(count)

@@ -16,6 +16,7 @@ mod key_stores;
 mod oaep;
 mod operations;
 mod properties;
+mod races;
 mod records;
 mod skip;
 mod spoils;

@@ -1,0 +1,183 @@
+//! What is decided holds when it is done: a call that may do something when it comes, and waits for the store meanwhile, does
+//! nothing if it may not any more when its turn has come. For every operation that changes something.
+
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+use strongroom::operations::TABLE;
+
+use crate::{
+    operations::{
+        About, Subject, Things,
+        create_grant::{ADA, granted},
+        import_key_material::parcel,
+        subjects,
+    },
+    world::{Answer, Caller, REGION, World, with},
+};
+
+/// Another process, which writes and lets nobody else.
+struct Writer(SqliteConnection);
+
+impl Writer {
+    async fn begun(world: &World) -> Self {
+        let options = SqliteConnectOptions::new().filename(world.database());
+        let mut writer = Self(SqliteConnection::connect_with(&options).await.unwrap());
+        writer.run("BEGIN IMMEDIATE").await;
+        writer
+    }
+
+    async fn run(&mut self, text: &str) {
+        sqlx::raw_sql(AssertSqlSafe(text.to_owned())).execute(&mut self.0).await.unwrap();
+    }
+
+    /// Changes one document, and ends.
+    async fn change(mut self, kind: &str, id: &str, assignment: &str) {
+        self.run(&format!(
+            "UPDATE feed SET last = last + 1;
+             UPDATE documents SET {assignment}, revision = (SELECT last FROM feed) WHERE kind = '{kind}' AND id = '{id}';
+             UPDATE changes SET seq = (SELECT last FROM feed) WHERE kind = '{kind}' AND id = '{id}';
+             COMMIT"
+        ))
+        .await;
+    }
+}
+
+/// What is taken away from a caller while their call waits, and how the call is refused then.
+#[derive(Debug, Clone, Copy)]
+enum Taken {
+    AccessKey,
+    IdentityPolicy,
+    /// The key's policy denies everything.
+    KeyPolicy,
+}
+
+impl Taken {
+    fn refusal(self) -> &'static str {
+        match self {
+            Self::AccessKey => "UnrecognizedClientException",
+            Self::IdentityPolicy | Self::KeyPolicy => "AccessDeniedException",
+        }
+    }
+
+    async fn take(self, writer: Writer, caller: &Caller, key: &str) {
+        let (kind, id, assignment) = match self {
+            Self::AccessKey => {
+                ("access_key", &caller.access_key_id, "body = json_set(body, '$.enabled', json('false'))".to_owned())
+            }
+            Self::IdentityPolicy => {
+                ("principal", &caller.arn, "body = json_set(body, '$.policies', json('{}'))".to_owned())
+            }
+            Self::KeyPolicy => {
+                let denial = json!({"Version": "2012-10-17", "Statement": [
+                    {"Effect": "Deny", "Principal": "*", "Action": "kms:*", "Resource": "*"}]});
+                ("key", &format!("{REGION}/{key}"), format!("body = json_set(body, '$.policy', '{denial}')"))
+            }
+        };
+        writer.change(kind, id, &assignment).await;
+    }
+}
+
+/// Sends a call, has it wait for the store, does `meanwhile`, and answers what the call is answered.
+async fn overtaken(
+    world: &World,
+    caller: &Caller,
+    (operation, request): (&str, Value),
+    meanwhile: impl AsyncFnOnce(Writer),
+) -> Answer {
+    let writer = Writer::begun(world).await;
+    let (caller, operation) = (caller.clone(), operation.to_owned());
+    let call = tokio::spawn(async move { caller.call(&operation, request).await });
+    while world.store.writers() == 0 {
+        assert!(!call.is_finished(), "it did not wait for the store");
+        tokio::task::yield_now().await;
+    }
+    meanwhile(writer).await;
+    call.await.unwrap()
+}
+
+/// All that is stored.
+async fn documents(world: &World) -> Vec<(String, String, String)> {
+    let options = SqliteConnectOptions::new().filename(world.database());
+    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    let query = sqlx::query_as("SELECT kind, id, body FROM documents ORDER BY kind, id");
+    query.fetch_all(&mut connection).await.unwrap()
+}
+
+fn changing() -> impl Iterator<Item = &'static Subject> {
+    let changes = |name| TABLE.iter().any(|entry| entry.name == name && !entry.read_only);
+    subjects().filter(move |subject| changes(subject.name))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_waits_for_the_store_is_decided_when_its_turn_has_come() {
+    let world = World::new().await;
+    for subject in changing() {
+        for taken in [Taken::AccessKey, Taken::IdentityPolicy, Taken::KeyPolicy] {
+            let names_the_key = subject.about != About::Nothing;
+            if matches!(taken, Taken::KeyPolicy) && !names_the_key {
+                continue;
+            }
+            let things = Things::of(subject, &world).await;
+            if subject.name == "DeleteImportedKeyMaterial" {
+                // There is something to delete.
+                let (blob, token) = parcel(&world, &things.key, &[7; 32]).await;
+                let (key, expires) = (&things.key, "KEY_MATERIAL_DOES_NOT_EXPIRE");
+                let request = json!({"KeyId": key, "ImportToken": token, "EncryptedKeyMaterial": blob, "ExpirationModel": expires});
+                world.ok("ImportKeyMaterial", request).await;
+            }
+            let (caller, request) = (world.as_user(&["kms:*"]).await, (subject.request)(&things));
+            let mut before = Vec::new();
+            let answer = overtaken(&world, &caller, (subject.name, request), async |writer| {
+                taken.take(writer, &caller, &things.key).await;
+                before = documents(&world).await;
+            });
+            assert_eq!(answer.await.code(), taken.refusal(), "{} {taken:?}", subject.name);
+            assert!(before == documents(&world).await, "{} {taken:?}: something has changed", subject.name);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alias_that_points_elsewhere_meanwhile_stays_there() {
+    let world = World::new().await;
+    let (hers, theirs) = (world.key().await, world.key().await);
+    world.alias("alias/a", &hers).await;
+    let allows = |key: &str| json!({"Effect": "Allow", "Action": "kms:*", "Resource": [world.arn_of(key), world.arn_of("alias/a")]});
+    let policy = json!({"Version": "2012-10-17", "Statement": allows(&hers)}).to_string();
+    let eve = world.user([("hers".to_owned(), policy)].into()).await;
+    for (operation, request) in [
+        ("UpdateAlias", json!({"AliasName": "alias/a", "TargetKeyId": hers})),
+        ("DeleteAlias", json!({"AliasName": "alias/a"})),
+    ] {
+        let answer = overtaken(&world, &eve, (operation, request), async |writer| {
+            let parent = format!("{REGION}/{theirs}");
+            let assignment = format!("parent = '{parent}', body = json_set(body, '$.target', '{theirs}')");
+            writer.change("alias", &format!("{REGION}/alias/a"), &assignment).await;
+        });
+        assert_eq!(answer.await.code(), "AccessDeniedException", "{operation}");
+        assert_eq!(world.ok("DescribeKey", json!({"KeyId": "alias/a"})).await["KeyMetadata"]["KeyId"], *theirs);
+        world.ok("UpdateAlias", json!({"AliasName": "alias/a", "TargetKeyId": hers})).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_grant_allows_waits_in_vain_when_the_grant_is_revoked() {
+    let world = World::new().await;
+    let key = world.key().await;
+    let grantee = world.user([].into()).await;
+    let terms = json!({"GranteePrincipal": grantee.arn, "Operations": ["Decrypt", "CreateGrant", "RetireGrant"]});
+    let passes_on = json!({"KeyId": key, "GranteePrincipal": ADA, "Operations": ["Decrypt"]});
+    let token = |token: &str| with(passes_on.clone(), json!({"GrantTokens": [token]}));
+    for with_token in [false, true] {
+        let (id, its_token) = granted(&world, &key, terms.clone()).await;
+        let request = if with_token { token(&its_token) } else { passes_on.clone() };
+        let answer = overtaken(&world, &grantee, ("CreateGrant", request), async |mut writer| {
+            let name = format!("{REGION}/{key}/{id}");
+            writer.run(&format!("DELETE FROM documents WHERE kind = 'grant' AND id = '{name}'")).await;
+            writer.change("grant", &name, "body = body").await;
+        });
+        let refusal = if with_token { "InvalidGrantTokenException" } else { "AccessDeniedException" };
+        assert_eq!(answer.await.code(), refusal);
+        assert_eq!(world.ok("ListGrants", json!({"KeyId": key})).await["Grants"], json!([]));
+    }
+}

@@ -137,11 +137,12 @@ impl Kms {
         Realm { partition: partition.clone(), account: account.clone(), region: region.to_owned() }
     }
 
-    /// Has the store keep nothing of what was deleted.
+    /// Has the store keep nothing of what was deleted: not that it ever was, after some time, and no byte of it in its files.
     ///
     /// # Errors
     /// As the store answers.
     pub async fn scrub_store(&self) -> Result<(), KmsError> {
+        self.store.prune_feed(self.running().await?).await.map_err(failure::store)?;
         self.store.scrub().await.map_err(failure::store)
     }
 

@@ -1,24 +1,36 @@
 //! The change feed: which documents have changed since a number, and what they are now.
+//!
+//! It has a row for each document, and for each that was deleted as long as somebody may follow it who has not seen that: for
+//! [`KEPT`] of running time. Who has followed nothing for longer reads everything anew.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
+    Store,
     access_keys::AccessKey,
     document::Document,
     error::StoreError,
+    heartbeat::bigint,
     principals::PrincipalRecord,
     view::{self, Policies, PrincipalEntry, Update},
 };
-use crate::key::{
-    Alias, Key,
-    custom_store::CustomKeyStore,
-    grant::{Grant, GrantId},
-    reference::KeyId,
+use crate::{
+    clock::Running,
+    identity::Asker,
+    key::{
+        Alias, Key,
+        custom_store::CustomKeyStore,
+        grant::{Grant, GrantId},
+        reference::KeyId,
+    },
 };
 
 const WHAT: &str = "read the change feed";
+
+/// How long the feed knows of what was deleted.
+const KEPT: Duration = Duration::from_secs(60 * 60);
 
 /// How many changes are read at once.
 pub(super) const PAGE: usize = 1000;
@@ -39,6 +51,39 @@ pub(super) async fn read(connection: &mut SqliteConnection, seen: i64) -> Result
     let rows =
         sqlx::query(text).bind(seen).bind(PAGE as i64).fetch_all(connection).await.map_err(StoreError::sql(WHAT))?;
     rows.iter().map(Change::from_row).collect::<Result<_, _>>().map_err(StoreError::sql(WHAT))
+}
+
+/// The number up to which the feed has forgotten what was deleted.
+pub(super) async fn pruned(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
+    let query = sqlx::query_scalar("SELECT pruned FROM feed WHERE id = 1");
+    query.fetch_one(connection).await.map_err(StoreError::sql(WHAT))
+}
+
+impl Store {
+    /// Has the feed forget what was deleted long ago; `now` is running time.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn prune_feed(&self, now: Running) -> Result<(), StoreError> {
+        const WHAT: &str = "prune the change feed";
+        let mut write = self.0.driver.write(WHAT, Asker::SERVICE).await?;
+        let before = pruned(write.connection()).await?;
+        // How far the feed was at that time, as the last round before it has noted.
+        let statements = [
+            "INSERT INTO feed_marks (made, seq) SELECT $1, last FROM feed WHERE id = 1 ON CONFLICT (made) DO NOTHING",
+            "UPDATE feed SET pruned = (SELECT COALESCE(MAX(seq), 0) FROM feed_marks WHERE made <= $1) WHERE id = 1",
+            "DELETE FROM feed_marks WHERE made < (SELECT COALESCE(MAX(made), 0) FROM feed_marks WHERE made <= $1)",
+        ];
+        let then = bigint(now.minus(KEPT));
+        for (statement, time) in statements.into_iter().zip([bigint(now), then, then]) {
+            let done = sqlx::query(statement).bind(time).execute(write.connection()).await;
+            done.map_err(StoreError::sql(WHAT))?;
+        }
+        let forget = "DELETE FROM changes WHERE seq > $1 AND seq <= (SELECT pruned FROM feed WHERE id = 1) AND NOT EXISTS \
+                      (SELECT 1 FROM documents d WHERE d.kind = changes.kind AND d.id = changes.id)";
+        sqlx::query(forget).bind(before).execute(write.connection()).await.map_err(StoreError::sql(WHAT))?;
+        write.commit().await
+    }
 }
 
 impl Change {

@@ -54,6 +54,8 @@ pub use principals::PrincipalRecord;
 pub use records::{NewRecord, StoredRecord};
 pub use view::{PrincipalEntry, View};
 
+use sqlx::SqliteConnection;
+
 use crate::identity::Asker;
 use document::Document;
 use driver::{Driver, Write};
@@ -138,20 +140,47 @@ impl Store {
         let mut seen = self.0.seen.lock().await;
         let asked = Instant::now();
         let mut connection = self.0.driver.reader("read the change feed").await?;
-        let mut changed = 0;
+        let (from, mut changed) = (*seen, 0);
         loop {
             let page = feed::read(&mut connection, *seen).await?;
             let count = page.len();
             *seen = page.last().map_or(*seen, |change| change.seq);
-            let policies = &self.0.policies;
-            self.0.view.apply(page.into_iter().filter_map(|change| change.decode(policies)).collect());
+            self.0.view.apply(self.updates(page));
             changed += count;
             if count < feed::PAGE {
                 break;
             }
         }
+        let pruned = feed::pruned(&mut connection).await?;
+        if from > 0 && pruned > from {
+            // What was deleted since then is not in the feed any more.
+            changed = self.read_anew(&mut connection, &mut seen).await?;
+        }
+        *seen = pruned.max(*seen);
         self.proven_at(asked);
         Ok(changed)
+    }
+
+    /// Reads all of the database into the view, in the place of what is there.
+    async fn read_anew(&self, connection: &mut SqliteConnection, seen: &mut i64) -> Result<usize, StoreError> {
+        let (mut all, mut last) = (Vec::new(), 0);
+        loop {
+            let page = feed::read(connection, last).await?;
+            let count = page.len();
+            last = page.last().map_or(last, |change| change.seq);
+            all.extend(self.updates(page));
+            if count < feed::PAGE {
+                break;
+            }
+        }
+        *seen = last;
+        let count = all.len();
+        self.0.view.replace(all);
+        Ok(count)
+    }
+
+    fn updates(&self, page: Vec<feed::Change>) -> Vec<view::Update> {
+        page.into_iter().filter_map(|change| change.decode(&self.0.policies)).collect()
     }
 
     /// Has nothing left of what was deleted or replaced: the database overwrites it, and the write-ahead log, where it may still

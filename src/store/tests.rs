@@ -573,6 +573,40 @@ async fn a_feed_of_many_pages_is_read_to_its_end() {
     assert_eq!(world.store.follow().await.expect("followed"), 0);
 }
 
+/// How many rows the feed has.
+async fn feed_rows(store: &Store) -> i64 {
+    let mut connection = store.0.driver.reader("count").await.expect("a connection");
+    sqlx::query_scalar("SELECT COUNT(*) FROM changes").fetch_one(&mut *connection).await.expect("counted")
+}
+
+#[tokio::test]
+async fn the_feed_forgets_what_was_deleted_long_ago_and_who_was_away_longer_reads_all_anew() {
+    let world = World::new().await;
+    let (id, away) = (world.key().await.id, world.other().await);
+    let rows = feed_rows(&world.store).await;
+    let minutes = |minutes: u64| Running::from_ms(minutes * 60_000);
+    for n in 1..=9 {
+        world.store.insert_grant(&Unrecorded, &grant(n, None), 9, free).await.expect("stored");
+    }
+    away.follow().await.expect("followed");
+    for n in 1..=8 {
+        world.store.delete_grant(&Unrecorded, &grant(n, None), free).await.expect("deleted");
+    }
+    for (now, kept) in [(1, 9), (30, 9), (60, 9), (61, 1), (200, 1)] {
+        world.store.prune_feed(minutes(now)).await.expect("pruned");
+        assert_eq!(feed_rows(&world.store).await, rows + kept, "after {now} minutes");
+    }
+    assert_eq!(away.view().count_grants(REGION, id), 9, "it has followed nothing meanwhile");
+    away.follow().await.expect("followed");
+    assert_eq!((away.view().count_grants(REGION, id), away.view().key(REGION, id).is_some()), (1, true));
+    assert_eq!(away.follow().await.expect("followed"), 0, "and not again");
+    assert_eq!(world.other().await.view().count_grants(REGION, id), 1);
+    // Numbers go on where they were.
+    world.store.delete_grant(&Unrecorded, &grant(9, None), free).await.expect("deleted");
+    away.follow().await.expect("followed");
+    assert_eq!(away.view().count_grants(REGION, id), 0);
+}
+
 #[tokio::test]
 async fn a_database_of_a_later_version_is_refused() {
     let world = World::new().await;

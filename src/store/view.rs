@@ -223,6 +223,13 @@ impl View {
         updates.into_iter().for_each(|update| state.apply(update));
     }
 
+    /// Has nothing but these, all at once for whoever looks.
+    pub(super) fn replace(&self, updates: Vec<Update>) {
+        let mut fresh = State::default();
+        updates.into_iter().for_each(|update| fresh.apply(update));
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+    }
+
     /// Nothing panics under the lock, so a poisoned one is as good as any.
     fn read(&self) -> RwLockReadGuard<'_, State> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)

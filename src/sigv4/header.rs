@@ -1,5 +1,10 @@
 //! The `Authorization` header: `AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…, Signature=…`.
 
+use std::borrow::Cow;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use sha2::{Digest, Sha256};
+
 use crate::error::{Code, KmsError};
 
 /// The one algorithm.
@@ -7,6 +12,9 @@ pub(super) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
 /// Names in `SignedHeaders`: more than a request may have headers, few enough to look each of them up.
 const MAX_SIGNED_HEADERS: usize = 100;
+
+/// Longer than any algorithm, date, region or credential.
+const MAX_SHOWN_CHARACTERS: usize = 100;
 
 /// The parameters of the header as far as they are there.
 #[derive(Default)]
@@ -33,7 +41,7 @@ impl<'a> Authorization<'a> {
     pub(super) fn parse(header: &'a str, date: Option<&'a str>) -> Result<Self, KmsError> {
         let (algorithm, parameters) = header.trim().split_once(' ').unwrap_or((header.trim(), ""));
         if algorithm != ALGORITHM {
-            return Err(incomplete(format!("Unsupported AWS 'algorithm': '{algorithm}'.")));
+            return Err(incomplete(format!("Unsupported AWS 'algorithm': '{}'.", shown(algorithm))));
         }
         let found = Parameters::read(parameters.trim(), header)?;
         match (found.credential, found.signed_headers, found.signature, date) {
@@ -63,8 +71,10 @@ impl<'a> Parameters<'a> {
         let pairs = if text.is_empty() { None } else { Some(text.split(',').map(str::trim)) };
         for pair in pairs.into_iter().flatten() {
             let (name, value) = pair.split_once('=').ok_or_else(|| {
+                let hash = hashed(header);
                 incomplete(format!(
-                    "'{pair}' not a valid key=value pair (missing equal-sign) in Authorization header: '{header}'."
+                    "Invalid key=value pair (missing equal-sign) in Authorization header (hashed with SHA-256 and encoded \
+                     with Base64): '{hash}'."
                 ))
             })?;
             let slot = match name {
@@ -74,9 +84,10 @@ impl<'a> Parameters<'a> {
                 _ => continue,
             };
             if slot.replace(value).is_some() {
-                let message =
-                    format!("Authorization header has more than one '{name}' parameter. Authorization={header}");
-                return Err(incomplete(message));
+                let hash = hashed(header);
+                return Err(incomplete(format!(
+                    "Authorization header has more than one '{name}' parameter. {HASHED}Authorization={hash}"
+                )));
             }
         }
         Ok(parameters)
@@ -96,7 +107,23 @@ impl<'a> Parameters<'a> {
         if !is_dated {
             message += "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. ";
         }
-        incomplete(message + "Authorization=" + header)
+        incomplete(message + HASHED + "Authorization=" + &hashed(header))
+    }
+}
+
+/// What AWS says of a header in a message that does not repeat it.
+const HASHED: &str = "(Hashed with SHA-256 and encoded with Base64) ";
+
+/// As AWS repeats a header.
+pub(super) fn hashed(header: &str) -> String {
+    STANDARD.encode(Sha256::digest(header))
+}
+
+/// What a message repeats of a part of the header: the whole of what could be right, and of the rest the beginning.
+pub(super) fn shown(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(MAX_SHOWN_CHARACTERS) {
+        Some((end, _)) => format!("{}…", text.split_at(end).0).into(),
+        None => text.into(),
     }
 }
 

@@ -19,7 +19,7 @@ use subtle::{Choice, ConstantTimeEq};
 
 pub use self::key::{DateKey, SigningKey};
 use self::{
-    header::{Authorization, incomplete, signed_names},
+    header::{Authorization, incomplete, shown, signed_names},
     scope::Scope,
 };
 use crate::{
@@ -206,7 +206,8 @@ fn check_signed(received: &Received<'_>, date_header: &str, names: &[&str]) -> R
 fn check_time(date: &str, now: Timestamp) -> Result<(), KmsError> {
     let signed_at = Timestamp::from_basic_iso8601(date).ok_or_else(|| {
         incomplete(format!(
-            "Date must be in ISO-8601 'basic format'. Got '{date}'. See http://en.wikipedia.org/wiki/ISO_8601"
+            "Date must be in ISO-8601 'basic format'. Got '{}'. See http://en.wikipedia.org/wiki/ISO_8601",
+            shown(date)
         ))
     })?;
     let age_ms = now.since_ms(signed_at);

@@ -1,6 +1,10 @@
 //! `Credential`: an access key, and the scope of the signing key that was made of it.
 
-use super::{SERVICE, TERMINATOR, header::incomplete, wrong};
+use super::{
+    SERVICE, TERMINATOR,
+    header::{incomplete, shown},
+    wrong,
+};
 use crate::error::KmsError;
 
 /// The five parts.
@@ -22,7 +26,8 @@ impl<'a> Scope<'a> {
         else {
             return Err(incomplete(format!(
                 "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got \
-                 '{credential}'"
+                 '{}'",
+                shown(credential)
             )));
         };
         Ok(Self { access_key_id, date, region, service, terminator, text })
@@ -33,12 +38,13 @@ impl<'a> Scope<'a> {
         let Self { region, service, terminator, .. } = self;
         let mut message = String::new();
         if !valid_region(region) {
-            message += &format!("Credential should be scoped to a valid region, not '{region}'. ");
+            message += &format!("Credential should be scoped to a valid region, not '{}'. ", shown(region));
         }
         if *service != SERVICE {
             message += &format!("Credential should be scoped to correct service: '{SERVICE}'. ");
         }
         if *terminator != TERMINATOR {
+            let terminator = shown(terminator);
             message +=
                 &format!("Credential should be scoped with a valid terminator: '{TERMINATOR}', not '{terminator}'. ");
         }
@@ -46,7 +52,8 @@ impl<'a> Scope<'a> {
         if theirs != ours {
             message += &format!(
                 "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: \
-                 '{theirs}' != '{ours}', from '{date}'. "
+                 '{}' != '{ours}', from '{date}'. ",
+                shown(theirs)
             );
         }
         if message.is_empty() { Ok(()) } else { Err(wrong(message)) }

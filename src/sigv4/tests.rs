@@ -1,6 +1,6 @@
 //! One request, told as its parts, and one test for each thing that can be wrong with it.
 
-use super::*;
+use super::{header::hashed, *};
 
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 const REGION: &str = "eu-central-1";
@@ -135,12 +135,13 @@ fn row_3_another_algorithm() {
 
 #[test]
 fn row_4_a_part_that_is_no_pair() {
-    for (parameters, part) in
-        [("Credential", "Credential"), ("Credential=a, b, Signature=c", "b"), ("Signature=a,", "")]
-    {
+    for parameters in ["Credential", "Credential=a, b, Signature=c", "Signature=a,"] {
         let header = format!("AWS4-HMAC-SHA256 {parameters}");
-        let message =
-            format!("'{part}' not a valid key=value pair (missing equal-sign) in Authorization header: '{header}'.");
+        let message = format!(
+            "Invalid key=value pair (missing equal-sign) in Authorization header (hashed with SHA-256 and encoded with \
+             Base64): '{}'.",
+            hashed(&header)
+        );
         Parts::with_authorization(&header).check(Code::IncompleteSignatureException, &message);
     }
 }
@@ -150,18 +151,57 @@ fn row_5_all_that_is_missing_in_one_message() {
     let requires = |name: &str| format!("Authorization header requires '{name}' parameter. ");
     let all = requires("Credential") + &requires("Signature") + &requires("SignedHeaders");
     let bare = "AWS4-HMAC-SHA256";
-    Parts::with_authorization(bare).check(Code::IncompleteSignatureException, &format!("{all}Authorization={bare}"));
+    let tail = |header: &str| format!("(Hashed with SHA-256 and encoded with Base64) Authorization={}", hashed(header));
+    Parts::with_authorization(bare).check(Code::IncompleteSignatureException, &format!("{all}{}", tail(bare)));
 
     let undated = "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. ";
     let header = "AWS4-HMAC-SHA256 Credential=a, SignedHeaders=b";
-    let message = format!("{}{undated}Authorization={header}", requires("Signature"));
+    let message = format!("{}{undated}{}", requires("Signature"), tail(header));
     Parts::with_authorization(header).without("x-amz-date").check(Code::IncompleteSignatureException, &message);
+}
+
+/// `printf %s 'AWS4-HMAC-SHA256 Credential' | openssl dgst -sha256 -binary | base64`
+#[test]
+fn a_header_is_hashed_as_anybody_can() {
+    assert_eq!(hashed("AWS4-HMAC-SHA256 Credential"), "KfSoC26UaBDGXxo5AUFS45c1cmAbyLKDOxOTKcZYWt4=");
+}
+
+#[test]
+fn no_message_repeats_more_than_a_piece_of_what_was_sent() {
+    let long = "x".repeat(30_000);
+    let scope = |at: usize| {
+        let mut parts: Vec<&str> = SCOPE.split('/').collect();
+        parts[at] = &long;
+        parts.join("/")
+    };
+    let credentials = [1, 2, 3, 4].map(|at| authorization(&scope(at), SIGNED));
+    let headers = [
+        long.clone(),
+        format!("AWS4-HMAC-SHA256 {long}"),
+        format!("AWS4-HMAC-SHA256 Credential={long}"),
+        format!("AWS4-HMAC-SHA256 Credential={long}, Credential={long}"),
+        format!("AWS4-HMAC-SHA256 {}", "\u{e9}".repeat(15_000)),
+        authorization(&long, SIGNED),
+        authorization(SCOPE, &long),
+    ];
+    let dated = |date: &str| {
+        Parts::with_authorization(&authorization(SCOPE, SIGNED)).without("x-amz-date").and("x-amz-date", date)
+    };
+    let all = headers.iter().chain(&credentials).map(|header| Parts::with_authorization(header));
+    for parts in all.chain([dated(&long), dated(&"\u{e9}".repeat(8))]) {
+        let message = parts.claim().err().and_then(|error| error.message).expect("a refusal with a message");
+        assert!(message.len() <= 1024, "{} bytes: {}", message.len(), message.split_at(100).0);
+    }
 }
 
 #[test]
 fn a_part_or_a_header_given_twice() {
     let header = "AWS4-HMAC-SHA256 Credential=a, Credential=b";
-    let message = format!("Authorization header has more than one 'Credential' parameter. Authorization={header}");
+    let message = format!(
+        "Authorization header has more than one 'Credential' parameter. (Hashed with SHA-256 and encoded with Base64) \
+         Authorization={}",
+        hashed(header)
+    );
     Parts::with_authorization(header).check(Code::IncompleteSignatureException, &message);
     for name in ["authorization", "host", "x-amz-date", "x-amz-target"] {
         let parts = Parts::signed(&[HOST, TYPE, TARGET, DATED]).and(name, "x");

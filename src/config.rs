@@ -1,6 +1,8 @@
 //! Configuration: a TOML file, and environment variables `STRONGROOM__SECTION__FIELD` over it. Parsed once; unknown
 //! fields are refused. No field turns authentication, authorization or audit off.
 
+mod errors;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
@@ -104,7 +106,7 @@ pub struct Hsm {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub further: Vec<Further>,
     /// Environment variables of its worker process: many modules find their configuration by one.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", serialize_with = "errors::names")]
     pub environment: BTreeMap<String, String>,
     /// Whether the module runs in a `process` of its own, which may crash, hang or leak without harm to the service, or in
     /// the service's (`none`).
@@ -118,6 +120,7 @@ pub struct Hsm {
     /// The token, as an RFC 7512 URI: `pkcs11:token=LABEL;serial=SERIAL`. A slot number alone is refused: it changes.
     pub token: String,
     /// Where the user PIN comes from.
+    #[serde(deserialize_with = "errors::pin")]
     pub pin: PinSource,
     /// How often an HSM that nobody calls is called all the same, in milliseconds; 0 is never. For HSMs and firewalls that
     /// end idle sessions, which otherwise costs the first call after a pause some time.
@@ -170,10 +173,10 @@ pub struct Further {
     /// The token, as an RFC 7512 URI.
     pub token: String,
     /// Where the user PIN comes from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "errors::optional_pin")]
     pub pin: Option<PinSource>,
     /// Environment variables of its worker process.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "errors::optional_names")]
     pub environment: Option<BTreeMap<String, String>>,
 }
 
@@ -195,7 +198,7 @@ pub struct Cluster {
     /// The token, as an RFC 7512 URI.
     pub token: String,
     /// Environment variables of its worker process.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "errors::optional_names")]
     pub environment: Option<BTreeMap<String, String>>,
 }
 
@@ -330,8 +333,8 @@ impl Config {
             .add_source(File::from_str(text, FileFormat::Toml))
             .add_source(environment)
             .build()
-            .map_err(|error| error.to_string())?;
-        let config: Self = source.try_deserialize().map_err(|error| error.to_string())?;
+            .map_err(|error| errors::explain(&error))?;
+        let config: Self = source.try_deserialize().map_err(|error| errors::explain(&error))?;
         config.check()?;
         Ok(config)
     }
@@ -356,6 +359,9 @@ impl Config {
         if !names.iter().all(is_name) || names.iter().collect::<BTreeSet<_>>().len() != names.len() {
             return Err("hsm: each HSM needs a name of its own, without spaces".to_owned());
         }
+        if self.tls.as_ref().is_some_and(|tls| !errors::is_path(&tls.certificate) || !errors::is_path(&tls.key)) {
+            return Err("tls: certificate and key are the paths of files".to_owned());
+        }
         if !self.listen.ip().is_loopback() && self.tls.is_none() && !self.plain_http {
             return Err(
                 "listen: plain HTTP off loopback needs `tls`, or `plain_http = true` behind a proxy that does \
@@ -378,7 +384,8 @@ impl Config {
         }
     }
 
-    /// The effective configuration, as JSON. It holds no secret: a PIN is named by its place.
+    /// The effective configuration, as JSON. It holds no secret: a PIN is named by its place, and variables for modules by
+    /// their names.
     pub fn effective(&self) -> String {
         serde_json::to_string_pretty(self).unwrap_or_else(|error| error.to_string())
     }

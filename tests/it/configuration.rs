@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use strongroom::{config::Config, kms::KeyStoreKind};
+use strongroom::config::Config;
 
 use crate::attester::Attester;
 
@@ -32,20 +32,153 @@ fn the_examples_are_configurations() {
     assert!(example("softhsm/strongroom.toml").hsm.allow_raw_rsa);
 }
 
-/// Each value in the example that its comment calls the default is the default.
+/// A field of the example: where it is, and what its comment says that it is without being set.
+struct Documented {
+    place: String,
+    default: Option<String>,
+}
+
+/// Every field of the example, also those that are commented out; those of tables that there may be several of have no defaults.
+fn documented() -> Vec<Documented> {
+    let (mut table, mut comment, mut found) = (Some(String::new()), String::new(), Vec::new());
+    for line in std::fs::read_to_string("deploy/strongroom.toml").unwrap().lines() {
+        let bare = line.trim_start_matches(['#', ' ']);
+        if line.is_empty() {
+            comment.clear();
+            // What is commented out ends with its paragraph.
+            table = table.or_else(|| Some("hsm.".to_owned()));
+        } else if bare.starts_with("[[") {
+            table = None;
+        } else if bare.starts_with('[') {
+            table = Some(bare.trim_matches(['[', ']']).to_owned() + ".");
+        } else if let Some((name, _)) = bare.split_once(" = ").filter(|(name, _)| is_field(name)) {
+            let default = default_in(&comment);
+            found.extend(
+                table.iter().map(|table| Documented { place: format!("{table}{name}"), default: default.clone() }),
+            );
+        } else {
+            comment += &format!("{bare} ");
+        }
+    }
+    found
+}
+
+fn is_field(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+}
+
+/// What stands after `Default: `, up to a comma or the end of the sentence; nothing after `No default.`
+fn default_in(comment: &str) -> Option<String> {
+    let (_, said) = comment.split_once("Default: ")?;
+    let end = said.find(". ").unwrap_or_else(|| panic!("no end: {comment}"));
+    Some(said[..end].split(',').next().unwrap().to_owned())
+}
+
+/// What is in effect of a field that is not set, as the example would say it.
+fn in_effect(place: &str) -> String {
+    let effective: serde_json::Value = serde_json::from_str(&Config::parse(MINIMAL).unwrap().effective()).unwrap();
+    let value = place.split('.').fold(&effective, |value, name| &value[name]);
+    match value {
+        serde_json::Value::Null => "none".to_owned(),
+        serde_json::Value::Array(none) if none.is_empty() => "none".to_owned(),
+        value => value.to_string(),
+    }
+}
+
 #[test]
-fn the_defaults_in_the_example_are_the_defaults() {
-    let (example, minimal) = (example("deploy/strongroom.toml"), Config::parse(MINIMAL).unwrap());
-    let of = |config: &Config| {
-        let (hsm, limits) = (&config.hsm, &config.limits);
-        (
-            (config.partition.clone(), config.plain_http, hsm.sessions, hsm.queue, hsm.deadline_ms),
-            (hsm.cached_handles, hsm.keeping == KeyStoreKind::Wrapped, hsm.wrapping_key_label.clone()),
-            (hsm.allow_raw_rsa, limits.connections, limits.body_bytes, limits.header_timeout_ms),
-            limits.body_timeout_ms,
-        )
-    };
-    assert_eq!(of(&example), of(&minimal));
+fn every_default_in_the_example_is_the_default() {
+    let (with, without): (Vec<_>, Vec<_>) = documented().into_iter().partition(|field| field.default.is_some());
+    assert!(with.len() >= 20, "{}", with.len());
+    for Documented { place, default } in with {
+        assert_eq!(default.unwrap(), in_effect(&place), "{place}");
+    }
+    // The others must be set.
+    let required =
+        ["account", "tls.certificate", "tls.key", "store.path", "audit.path", "hsm.module", "hsm.token", "hsm.pin"];
+    assert_eq!(without.iter().map(|field| &field.place).collect::<Vec<_>>(), required);
+    for name in ["account", "path", "module", "token", "pin"] {
+        let text = MINIMAL.lines().filter(|line| !line.starts_with(&format!("{name} = ")));
+        assert!(refusal(&text.collect::<Vec<_>>().join("\n")).contains("missing"), "{name}");
+    }
+}
+
+const CANARY: &str = "4711081518";
+
+/// A PIN or a key that stands where only its place should.
+#[test]
+fn no_error_repeats_what_may_be_a_secret() {
+    let pin = |value: &str| MINIMAL.replace("pin = { file = \"/p\" }", &format!("pin = {value}"));
+    let hsm = |field: &str| format!("{MINIMAL}\n{field}");
+    let further = |field: &str| hsm(&format!("[[hsm.further]]\nname = \"a\"\ntoken = \"pkcs11:token=u\"\n{field}"));
+    let cluster =
+        |field: &str| hsm(&format!("[[clusters]]\nid = \"cluster-2abcdefghij\"\ntoken = \"pkcs11:token=u\"\n{field}"));
+    let tls = |field: &str| hsm(&format!("[tls]\ncertificate = \"/c\"\n{field}"));
+    let forms = [
+        "\"@\"",
+        "'@'",
+        "@",
+        "[\"@\"]",
+        "[@]",
+        "{ value = \"@\" }",
+        "{ \"@\" = \"@\" }",
+        "{ file = @ }",
+        "{ file = [\"@\"] }",
+        "{ file = \"@\" }",
+        "{ fd = \"@x\" }",
+        "{ fd = -@ }",
+        "{ fd = @@ }",
+        "{ credential = \"@\" }",
+        "{ environment = \"@\" }",
+        "{ environment = \"PIN=@\" }",
+        "{ environment = @ }",
+        "{ file = \"/p\", value = \"@\" }",
+        "{ pin = @ }",
+        "\"@",
+        "@ @",
+        "{ file = \"@ }",
+        "{ file = @",
+        "\"\\q@\"",
+        "{ file: \"@\" }",
+    ];
+    let pins =
+        forms.iter().flat_map(|form| [pin(form), further(&format!("pin = {form}")), cluster(&format!("pin = {form}"))]);
+    let others = [
+        hsm("environment = \"PIN=@\""),
+        hsm("environment = [\"@\"]"),
+        hsm("environment = { PIN = [\"@\"] }"),
+        hsm("environment = { PIN = \"@ }"),
+        further("environment = \"@\""),
+        cluster("environment = \"@\""),
+        hsm("init_reserved = [\"@\"]"),
+        hsm("init_reserved = \"password='@"),
+        hsm("password = \"@\""),
+        hsm("password = \"@"),
+        MINIMAL.replace("token=t", "token=t?pin-value=@"),
+        MINIMAL.replace("token=t", "token=t;pin-value=@"),
+        MINIMAL.replace("token=t", "token=t?pin-value:@"),
+        MINIMAL.replace("pkcs11:token=t", "@"),
+        tls("key = \"-----BEGIN PRIVATE KEY-----@\""),
+        tls("key = \"\"\"\n-----BEGIN PRIVATE KEY-----\n@\n\"\"\""),
+        tls("key = [\"@\"]"),
+        tls("key = \"-----BEGIN PRIVATE KEY-----\n@\""),
+        MINIMAL.replace("[hsm]", "hsm = \"@\"\n[other]"),
+        format!("hsm = \"@\"\n{MINIMAL}"),
+    ];
+    for text in pins.chain(others) {
+        let text = text.replace('@', CANARY);
+        let refused = refusal(&text);
+        assert!(!refused.contains(CANARY), "{text}\n{refused}");
+        assert!(!refused.is_empty());
+    }
+    assert!(refusal(&pin("\"1234\"")).contains("the PIN itself is not accepted for key `hsm.pin`"));
+}
+
+#[test]
+fn what_is_in_effect_shows_no_variable_of_a_module() {
+    let hsm = format!("environment = {{ PIN = \"{CANARY}\" }}");
+    let further = format!("[[hsm.further]]\nname = \"a\"\ntoken = \"pkcs11:token=u\"\n{hsm}");
+    let shown = Config::parse(&format!("{MINIMAL}{hsm}\n{further}")).unwrap().effective();
+    assert!(!shown.contains(CANARY) && shown.matches("\"PIN\"").count() == 2, "{shown}");
 }
 
 #[test]
@@ -173,6 +306,14 @@ fn the_environment_comes_before_the_file() {
     let effective: serde_json::Value = serde_json::from_slice(&roots.stdout).unwrap();
     assert_eq!(effective["attestation"]["roots"], serde_json::json!(["/r/one.pem", "/r/two.pem"]));
     assert!(!check("STRONGROOM__HSM__UNHEARD", "1").status.success());
+    for name in
+        ["HSM", "HSM__PIN", "HSM__PIN__VALUE", "HSM__PIN__FD", "HSM__ENVIRONMENT", "HSM__PASSWORD", "HSM__TOKEN"]
+    {
+        let refused = check(&format!("STRONGROOM__{name}"), CANARY);
+        assert!(!refused.status.success() && !format!("{refused:?}").contains(CANARY), "{name}: {refused:?}");
+    }
+    let refused = check("STRONGROOM__TLS__KEY", &format!("-----BEGIN PRIVATE KEY-----\n{CANARY}"));
+    assert!(!refused.status.success() && !format!("{refused:?}").contains(CANARY), "{refused:?}");
     assert!(!check("STRONGROOM__HSM__SESSIONS", "many").status.success());
     let raw_rsa = check("STRONGROOM__HSM__ALLOW_RAW_RSA", "true");
     let effective: serde_json::Value = serde_json::from_slice(&raw_rsa.stdout).unwrap();

@@ -68,7 +68,7 @@ fn module_path(query: &str) -> Result<Option<PathBuf>, String> {
 /// The `name=value` pairs, values percent-decoded.
 fn attributes(text: &str, separator: char) -> Result<Vec<(&str, String)>, String> {
     let pair = |part: &str| -> Result<(usize, String), String> {
-        let (name, value) = part.split_once('=').ok_or_else(|| format!("`{part}` has no `=`"))?;
+        let (name, value) = part.split_once('=').ok_or("a part of the URI has no `=`")?;
         Ok((
             name.len(),
             percent_decode(value).ok_or_else(|| format!("the value of `{name}` is not percent-encoded UTF-8"))?,
@@ -116,6 +116,9 @@ mod tests {
     fn a_pin_in_a_uri_is_refused_and_not_repeated() {
         let text = refusal("pkcs11:token=a?pin-value=1234");
         assert!(text.contains("`pin-value` is refused") && !text.contains("1234"));
+        for uri in ["pkcs11:token=a;pin-value=1234", "pkcs11:token=a?pin-value:1234", "pkcs11:token=a;pin=%1234"] {
+            assert!(!refusal(uri).contains("1234"), "{}", refusal(uri));
+        }
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub struct Metrics {
     registry: Registry,
     calls: Family<Call, Counter>,
     seconds: Family<Operation, Histogram, fn() -> Histogram>,
+    lost_connections: Family<Lost, Counter>,
     sampled: Sampled,
 }
 
@@ -97,6 +98,11 @@ struct Operation {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Lost {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct HsmError {
     function: String,
     code: String,
@@ -140,14 +146,22 @@ impl Metrics {
         let seconds = Family::new_with_constructor(histogram as fn() -> Histogram);
         registry.register("calls", "Calls answered, by operation and outcome", calls.clone());
         registry.register("call_seconds", "Time from request to answer", seconds.clone());
+        let lost_connections = Family::default();
+        let help = "Connections that came to nothing, by reason";
+        registry.register("lost_connections", help, lost_connections.clone());
         let sampled = Sampled::register(&mut registry);
-        Self { registry, calls, seconds, sampled }
+        Self { registry, calls, seconds, lost_connections, sampled }
     }
 
     /// Counts one answered call; `outcome` is `Success` or the name of the exception.
     pub fn observe_call(&self, operation: &'static str, outcome: &'static str, seconds: f64) {
         self.calls.get_or_create(&Call { operation, outcome }).inc();
         self.seconds.get_or_create(&Operation { operation }).observe(seconds);
+    }
+
+    /// Counts one connection that came to nothing.
+    pub fn observe_lost_connection(&self, reason: &'static str) {
+        self.lost_connections.get_or_create(&Lost { reason }).inc();
     }
 
     /// Everything as text, with the values of `sample`.
@@ -261,6 +275,7 @@ mod tests {
         metrics.observe_call("Encrypt", "Success", 0.0004);
         metrics.observe_call("Encrypt", "Success", 20.0);
         metrics.observe_call("Encrypt", "AccessDeniedException", 0.0001);
+        metrics.observe_lost_connection("bare_lf");
         let errors = vec![HsmErrors { function: "C_Encrypt".into(), code: "CKR_DEVICE_ERROR".into(), count: 3 }];
         let standing = vec![HsmStanding { name: "a".into(), up: true, restarts: 2 }];
         let hsm = HsmSample { queue_depth: 1, sessions: 8, sessions_busy: 2, errors, standing, ..HsmSample::default() };
@@ -286,6 +301,7 @@ mod tests {
             strongroom_hsm_sessions_busy 2
             strongroom_hsm_threads_replaced_total 0
             strongroom_hsm_up{hsm="a"} 1
+            strongroom_lost_connections_total{reason="bare_lf"} 1
             strongroom_view_age_seconds 0.25"#]]
         .assert_eq(&values.join("\n"));
         assert!(text.contains(r#"strongroom_call_seconds_bucket{le="0.0005",operation="Encrypt"} 2"#), "{text}");

@@ -8,6 +8,7 @@ mod guests;
 mod head;
 pub mod operator;
 mod patient;
+mod tally;
 
 use std::{error::Error, io, num::NonZero, os::unix::process::CommandExt, sync::Arc, time::Duration};
 
@@ -18,7 +19,7 @@ use tokio::{
 };
 
 pub use self::entrance::Entrance;
-use self::{connections::Connections, guests::Guests};
+use self::{connections::Connections, guests::Guests, tally::Tally};
 use crate::{
     api::{self, UnderWay},
     audit::Trail,
@@ -234,7 +235,8 @@ pub async fn serve(config: &Config, service: Service, entrance: Entrance, stop: 
     let api = api::router(Arc::clone(&service.kms), api_limits, under_way.clone());
     let app = health::router(Arc::clone(&service.kms)).merge(api);
     let guests = Guests::new(descriptors::connections(limits.connections, config.hsm.isolation, config.clusters.len()));
-    Connections { app, tls, limits, guests: Arc::clone(&guests) }.accept(listener, stop).await;
+    let tally = Tally::new(Arc::clone(&service.kms));
+    Connections { app, tls, limits, guests: Arc::clone(&guests), tally }.accept(listener, stop).await;
     tracing::info!("stopping");
     let drained = async {
         guests.close().await;

@@ -85,6 +85,11 @@ impl Kms {
         result
     }
 
+    /// Counts a connection that came to nothing, for a reason that a door knows.
+    pub fn observe_lost_connection(&self, reason: &'static str) {
+        self.metrics.observe_lost_connection(reason);
+    }
+
     /// The metrics, in the text format that Prometheus reads.
     pub fn metrics_text(&self) -> String {
         let standings = self.hsm.standing().into_iter().chain(self.connections.standing());

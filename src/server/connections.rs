@@ -26,7 +26,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::timeout,
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tower_service::Service as _;
 
 use super::{
@@ -35,6 +35,7 @@ use super::{
     guests::{Guest, Guests, Seat},
     head::{MAX_HEAD_BYTES, Refusal},
     patient::Patient,
+    tally::Tally,
 };
 use crate::{
     api::{self, Peer, Proved},
@@ -52,20 +53,26 @@ pub(super) struct Connections {
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) limits: Limits,
     pub(super) guests: Arc<Guests>,
+    pub(super) tally: Tally,
 }
 
 impl Connections {
     /// Accepts connections until `stop`; those for which there is no room wait in the listener's own queue.
     pub(super) async fn accept(self, listener: TcpListener, mut stop: Stop) {
-        let connections = Arc::new(self);
+        let (connections, mut accepts) = (Arc::new(self), true);
         loop {
             tokio::select! {
                 () = stop.asked() => return,
                 newcomer = connections.newcomer(&listener) => match newcomer {
-                    Ok((stream, peer, seat)) => drop(tokio::spawn(Arc::clone(&connections).welcome(stream, peer, seat))),
+                    Ok((stream, peer, seat)) => {
+                        accepts = true;
+                        tokio::spawn(Arc::clone(&connections).welcome(stream, peer, seat));
+                    }
                     Err(error) => {
+                        if std::mem::take(&mut accepts) {
+                            tracing::warn!(%error, "connections cannot be accepted");
+                        }
                         // Out of descriptors, most likely: give those in use time to be closed.
-                        tracing::warn!(%error, "a connection could not be accepted");
                         tokio::time::sleep(Duration::from_millis(50)).await;
                     }
                 },
@@ -85,33 +92,45 @@ impl Connections {
         let _ = stream.set_nodelay(true);
         let stream = Patient::new(stream, Duration::from_millis(self.limits.body_timeout_ms));
         match &self.tls {
-            None => self.converse(stream, peer, &seat).await,
+            None => self.converse(stream, &seat, peer).await,
             Some(tls) => {
-                let handshake = timeout(self.header_timeout(), tls.accept(stream));
-                let handshake = tokio::select! {
-                    handshake = handshake => handshake,
-                    () = seat.guest.dismissed() => return,
-                };
-                match handshake {
-                    Ok(Ok(stream)) => self.converse(stream, peer, &seat).await,
-                    Ok(Err(error)) => tracing::debug!(?peer, %error, "a TLS handshake failed"),
-                    Err(_) => tracing::debug!(?peer, "a TLS handshake took too long"),
+                if let Some(stream) = self.shake_hands(tls, stream, &seat).await {
+                    self.converse(stream, &seat, peer).await;
                 }
             }
+        }
+        if seat.guest.is_displaced() {
+            self.tally.count("displaced");
         }
         // The room is given back when the descriptor has been.
         drop(seat);
     }
 
-    async fn converse<S: AsyncRead + AsyncWrite + Unpin + 'static>(&self, stream: S, peer: Peer, seat: &Arc<Seat>) {
+    async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        tls: &TlsAcceptor,
+        stream: S,
+        seat: &Seat,
+    ) -> Option<TlsStream<S>> {
+        let handshake = tokio::select! {
+            handshake = timeout(self.header_timeout(), tls.accept(stream)) => handshake,
+            () = seat.guest.dismissed() => return None,
+        };
+        match handshake {
+            Ok(Ok(stream)) => return Some(stream),
+            Ok(Err(_)) => self.tally.count("tls_handshake"),
+            Err(_) => self.tally.count("tls_handshake_timeout"),
+        }
+        None
+    }
+
+    async fn converse<S>(self: &Arc<Self>, stream: S, seat: &Arc<Seat>, peer: Peer)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
         let stream = Framed::new(stream, Duration::from_millis(self.limits.body_timeout_ms));
-        let visit = Arc::new(Visit {
-            app: self.app.clone(),
-            peer,
-            seat: Arc::clone(seat),
-            refused: stream.refused(),
-            patience: self.header_timeout(),
-        });
+        let visit =
+            Arc::new(Visit { connections: Arc::clone(self), peer, seat: Arc::clone(seat), refused: stream.refused() });
         let service = service_fn(move |request| Arc::clone(&visit).answer(request, visit.refused.get().copied()));
         let mut connection = pin!(
             http1::Builder::new()
@@ -128,7 +147,17 @@ impl Connections {
             }
         };
         if let Err(error) = ended {
-            tracing::debug!(?peer, %error, "a connection ended early");
+            self.end_early(&error, peer, &seat.guest);
+        }
+    }
+
+    /// A regular may be idle for so long that its connection is closed.
+    fn end_early(&self, error: &hyper::Error, peer: Peer, guest: &Guest) {
+        tracing::debug!(?peer, %error, "a connection ended early");
+        match error.is_timeout() {
+            true if guest.is_regular() => {}
+            true => self.tally.count("timeout"),
+            false => self.tally.count("ended_early"),
         }
     }
 
@@ -151,12 +180,10 @@ async fn finished<E>(mut connection: Pin<&mut impl Future<Output = Result<(), E>
 
 /// What the requests of one connection have in common.
 struct Visit {
-    app: Router,
+    connections: Arc<Connections>,
     peer: Peer,
     seat: Arc<Seat>,
     refused: Refused,
-    /// How long a call waits for a seat.
-    patience: Duration,
 }
 
 impl Visit {
@@ -166,18 +193,21 @@ impl Visit {
         request: Request<Incoming>,
         refusal: Option<Refusal>,
     ) -> Result<Response, Infallible> {
+        let Connections { app, tally, .. } = &*self.connections;
         if let Some(refusal) = refusal {
+            tally.count(refusal.name());
             return Ok(unread(refusal.status()));
         }
         let is_operators = health::answers(request.uri().path());
-        if !is_operators && !self.seat.is_seat_within(self.patience).await {
+        if !is_operators && !self.seat.is_seat_within(self.connections.header_timeout()).await {
+            tally.count("no_room");
             return Ok(api::no_room());
         }
         let guest = &self.seat.guest;
         guest.begin();
         let mut request = request.map(|body| Body::new(Arriving::new(body, Arc::clone(guest))));
         request.extensions_mut().insert(self.peer);
-        let mut answer = self.app.clone().call(request).await?;
+        let mut answer = app.clone().call(request).await?;
         // What is left of a body that was not read is not the next request.
         if self.seat.is_spare() || !guest.is_asking() {
             answer.headers_mut().insert(header::CONNECTION, CLOSE);

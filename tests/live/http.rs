@@ -128,7 +128,22 @@ fn what_can_be_read_in_two_ways_is_refused() {
         assert!(connection.ends(), "something was heard after {body:?}");
     }
     assert!(!server.audit().into_iter().any(|record| record["eventName"] == "CreateKey"));
+    assert_counted(&server);
     assert_eq!(server.call("ListKeys", &json!({})).status, 200);
+}
+
+/// In the metrics one by one, in the log in a line now and then.
+fn assert_counted(server: &Server) {
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {}\r\n\r\n", server.address());
+    let metrics = Connection::open(server.address()).send(request.as_bytes()).answer().body;
+    let metrics = String::from_utf8(metrics).unwrap();
+    for reason in ["bare_lf", "content_length", "transfer_encoding", "host", "long_head", "request_line"] {
+        let counted = format!("strongroom_lost_connections_total{{reason=\"{reason}\"}} ");
+        let count = metrics.lines().find_map(|line| line.strip_prefix(&counted)).unwrap_or_else(|| panic!("{metrics}"));
+        assert!(count.parse::<u32>().unwrap() >= 2, "{reason}: {count}");
+    }
+    let told = server.stderr().matches("connections came to nothing").count();
+    assert!((1..=3).contains(&told), "{told} lines");
 }
 
 #[test]

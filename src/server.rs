@@ -28,7 +28,7 @@ use crate::{
     config::Config,
     error::Code,
     health,
-    hsm::{self, Clusters, Hsm, HsmError, Isolation, Kind, Launch, PinSource},
+    hsm::{self, Clusters, HeldPin, Hsm, HsmError, Isolation, Kind, Launch, PinSource},
     kms::{
         Kms, Machines,
         admin::{self, Admin},
@@ -172,14 +172,14 @@ fn take_environment(members: &[hsm::Settings]) -> Result<(), Failure> {
 
 /// Members may share a pipe, of which only the first would get the PIN.
 fn with_rereadable_pins(members: Vec<hsm::Settings>) -> io::Result<Vec<hsm::Settings>> {
-    let mut known: Vec<(PinSource, PinSource)> = Vec::new();
+    let mut known: Vec<(PinSource, Option<HeldPin>)> = Vec::new();
     let reread = members.into_iter().map(|settings| {
-        let pin = match known.iter().find(|(from, _)| *from == settings.pin) {
-            Some((_, pin)) => pin.clone(),
-            None => settings.pin.clone().rereadable()?,
+        let held_pin = match known.iter().find(|(from, _)| *from == settings.pin) {
+            Some((_, held)) => held.clone(),
+            None => HeldPin::of_pipe(&settings.pin)?,
         };
-        known.push((settings.pin, pin.clone()));
-        Ok(hsm::Settings { pin, ..settings })
+        known.push((settings.pin.clone(), held_pin.clone()));
+        Ok(hsm::Settings { held_pin, ..settings })
     });
     reread.collect()
 }

@@ -1,8 +1,6 @@
 //! HSMs beside the service's own: the clusters of custom key stores. They are configured without a PIN, and opened when somebody
 //! brings one.
 
-use std::sync::Arc;
-
 use crate::secret::SecretText;
 
 use super::Hsm;
@@ -46,14 +44,14 @@ impl Clusters {
         self.all.iter().find(|cluster| cluster.settings.name == id)
     }
 
-    /// Opens a cluster with this PIN, as [`Hsm::open`] does. Must be called in a runtime.
-    ///
-    /// # Errors
-    /// If the PIN cannot be held ready for it.
-    pub fn open(&self, cluster: &Cluster, pin: &SecretText) -> Result<Hsm, HsmError> {
-        let held = HeldPin::new(pin).map_err(|error| HsmError::misconfigured("hold the PIN", error.to_string()))?;
-        let settings = Settings { pin: held.source(), held_pin: Some(Arc::new(held)), ..cluster.settings.clone() };
-        Ok(Hsm::open(vec![settings], self.launch.clone()))
+    /// Opens a cluster with this PIN, as [`Hsm::open`] does; whenever it is needed once more, `again` fetches it. Must be
+    /// called in a runtime.
+    pub fn open<C>(&self, cluster: &Cluster, pin: SecretText, again: impl Fn() -> C + Send + Sync + 'static) -> Hsm
+    where
+        C: Future<Output = Result<SecretText, String>> + Send + 'static,
+    {
+        let settings = Settings { held_pin: Some(HeldPin::new(pin, again)), ..cluster.settings.clone() };
+        Hsm::open(vec![settings], self.launch.clone())
     }
 
     /// Looks whether a cluster is there; whether it is set up for use, too. Nobody logs in.

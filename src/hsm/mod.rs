@@ -24,6 +24,7 @@ mod member;
 mod pin;
 mod process;
 mod recovery;
+mod serving;
 mod settings;
 mod steps;
 mod wire;
@@ -47,8 +48,8 @@ pub use error::{HsmError, Kind, LoginRefusal};
 pub use join::{Joined, join};
 pub use link::{Isolation, Launch};
 pub use member::Standing;
-pub use pin::PinSource;
-pub use process::serve_as_worker;
+pub use pin::{HeldPin, PinSource};
+pub use serving::serve_as_worker;
 pub use settings::Settings;
 pub use steps::{Step, StepDone, step};
 

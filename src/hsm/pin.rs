@@ -1,14 +1,23 @@
 //! Where a PIN comes from. The PIN itself is read by whoever logs in, when it logs in, and kept by nobody.
 
+use std::fmt;
 use std::fs;
-use std::io::{self, Write};
-use std::os::fd::{AsRawFd, IntoRawFd};
+use std::io::{self, Read};
 use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use rustix::fs::MemfdFlags;
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
+use zeroize::Zeroizing;
 
 use crate::secret::SecretText;
+
+use super::error::{HsmError, Kind};
+
+/// How long a thread waits for a PIN that is to be fetched.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where a PIN comes from; never from the command line, which every user of the host can read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,23 +39,6 @@ impl PinSource {
         Self::Environment(String::new())
     }
 
-    /// The same, from which the PIN can be read more than once: what comes through a pipe is moved to a memory file, which
-    /// worker processes inherit. It passes from the one to the other inside the kernel.
-    ///
-    /// # Errors
-    /// If the descriptor cannot be read.
-    pub fn rereadable(self) -> io::Result<Self> {
-        let Self::Fd(fd) = self else { return Ok(self) };
-        let mut pipe = fs::File::open(format!("/dev/fd/{fd}"))?;
-        if pipe.metadata()?.is_file() {
-            return Ok(self);
-        }
-        let mut memory = fs::File::from(rustix::fs::memfd_create("pin", MemfdFlags::empty())?);
-        io::copy(&mut pipe, &mut memory)?;
-        let fd = u32::try_from(memory.into_raw_fd()).map_err(io::Error::other)?;
-        Ok(Self::Fd(fd))
-    }
-
     /// The PIN, as it is now, or why it cannot be read.
     pub(super) fn read(&self) -> Result<SecretText, String> {
         let pin = match self {
@@ -65,60 +57,110 @@ impl PinSource {
     }
 }
 
-/// A PIN that was brought: in a memory file, which worker processes inherit. It is gone when this is.
-#[derive(Debug)]
-pub struct HeldPin(fs::File);
+/// A PIN that this process gives whenever somebody logs in, to a worker process over its socket. It is in no file, open or not.
+#[derive(Clone)]
+pub struct HeldPin {
+    first: Arc<Mutex<Option<SecretText>>>,
+    again: Arc<dyn Fn() -> Coming + Send + Sync>,
+    runtime: Handle,
+}
+
+/// A PIN on its way, or why it does not come.
+type Coming = Pin<Box<dyn Future<Output = Result<SecretText, String>> + Send>>;
 
 impl HeldPin {
-    /// Holds a PIN ready.
-    ///
-    /// # Errors
-    /// If there is no file or memory left.
-    pub(super) fn new(pin: &SecretText) -> io::Result<Self> {
-        let mut memory = fs::File::from(rustix::fs::memfd_create("pin", MemfdFlags::empty())?);
-        memory.write_all(pin.expose().as_bytes())?;
-        Ok(Self(memory))
+    /// A PIN that is `first` the first time and is fetched by `again` from then on: in between nobody has it. Must be called
+    /// in a runtime, which does the fetching.
+    pub(super) fn new<C>(first: SecretText, again: impl Fn() -> C + Send + Sync + 'static) -> Self
+    where
+        C: Future<Output = Result<SecretText, String>> + Send + 'static,
+    {
+        let again = Arc::new(move || -> Coming { Box::pin(again()) });
+        Self { first: Arc::new(Mutex::new(Some(first))), again, runtime: Handle::current() }
     }
 
-    /// Where it is.
-    pub(super) fn source(&self) -> PinSource {
-        PinSource::Fd(self.0.as_raw_fd().unsigned_abs())
+    /// The PIN from a place that gives it only once, which is a pipe; none if `source` is another. It stays in the memory of
+    /// this process, which has nowhere else to fetch it from.
+    ///
+    /// # Errors
+    /// If the pipe cannot be read.
+    pub fn of_pipe(source: &PinSource) -> io::Result<Option<Self>> {
+        let PinSource::Fd(fd) = source else { return Ok(None) };
+        let mut pipe = fs::File::open(format!("/dev/fd/{fd}"))?;
+        if pipe.metadata()?.is_file() {
+            return Ok(None);
+        }
+        let mut text = Zeroizing::new(String::new());
+        pipe.read_to_string(&mut text)?;
+        let pin = trimmed(&text);
+        let kept = pin.clone();
+        Ok(Some(Self::new(pin, move || std::future::ready(Ok(kept.clone())))))
+    }
+
+    /// The PIN, for one login.
+    pub(super) async fn give(&self) -> Result<SecretText, HsmError> {
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match first {
+            Some(pin) => Ok(pin),
+            None => (self.again)().await.map_err(|text| HsmError::new(Kind::DeviceLost, "PIN", text)),
+        }
+    }
+
+    /// The same, to a thread that may wait.
+    pub(super) fn give_here(&self) -> Result<SecretText, HsmError> {
+        let (giver, taker) = std::sync::mpsc::sync_channel(1);
+        let held = self.clone();
+        self.runtime.spawn(async move { giver.send(held.give().await) });
+        taker.recv_timeout(PATIENCE).unwrap_or_else(|_| Err(HsmError::timeout()))
     }
 }
 
-/// Processes that have inherited the file find it empty then, which is no PIN at all.
-impl Drop for HeldPin {
-    fn drop(&mut self) {
-        let _ = self.0.set_len(0);
+impl fmt::Debug for HeldPin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HeldPin")
     }
+}
+
+fn trimmed(text: &str) -> SecretText {
+    SecretText::from(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 fn file(path: PathBuf) -> Result<SecretText, String> {
     let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let text = zeroize::Zeroizing::new(text);
-    Ok(SecretText::from(text.trim_end_matches(['\r', '\n']).to_owned()))
+    Ok(trimmed(&Zeroizing::new(text)))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Seek};
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
 
     use super::*;
 
-    #[test]
-    fn a_held_pin_is_read_again_and_again_and_gone_with_its_holder() {
-        let held = HeldPin::new(&SecretText::from("1234567".to_owned())).unwrap();
-        let source = held.source();
-        for _ in 0..2 {
-            assert_eq!(source.read().ok().unwrap().expose(), "1234567");
+    fn pin(text: &str) -> SecretText {
+        SecretText::from(text.to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_held_pin_is_fetched_anew_each_time_after_the_first() {
+        let held = HeldPin::new(pin("first"), || async { Ok(SecretText::from("again".to_owned())) });
+        let given = [held.give().await, held.clone().give().await, held.give().await];
+        assert_eq!(given.map(|given| given.ok().unwrap().expose().to_owned()), ["first", "again", "again"]);
+        let lost = HeldPin::new(pin("first"), || async { Err("it is away".to_owned()) });
+        assert!(lost.give().await.is_ok());
+        assert_eq!(lost.give().await.err().unwrap().to_string(), "PIN: it is away");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_comes_through_a_pipe_is_given_again_and_again_and_is_in_no_file() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(b"1234567\n").unwrap();
+        drop(writer);
+        let held = HeldPin::of_pipe(&PinSource::Fd(reader.as_raw_fd().unsigned_abs())).unwrap().unwrap();
+        let thread = std::thread::spawn(move || [held.give_here(), held.give_here()]);
+        for given in thread.join().unwrap() {
+            assert_eq!(given.ok().unwrap().expose(), "1234567");
         }
-        // As a worker process inherits it.
-        let mut inherited = held.0.try_clone().unwrap();
-        drop(held);
-        let mut text = String::new();
-        inherited.rewind().unwrap();
-        inherited.read_to_string(&mut text).unwrap();
-        assert_eq!(text, "");
     }
 
     #[test]

@@ -1,12 +1,12 @@
-//! A worker process: the engine of one HSM in a process of its own, and both ends of the conversation with it.
+//! A worker process: the engine of one HSM in a process of its own, and the service's end of the conversation with it.
 //!
 //! What a vendor's module does to its process (crash, hang, leak, eat file descriptors) it does to the worker, and a worker
-//! is replaced. The PIN is read by the worker, and never is in the service's memory.
+//! is replaced. The PIN is read by the worker, and never is in the service's memory, unless it is one that only the service
+//! can get: then the worker asks for it at each login.
 
 use std::collections::HashMap;
-use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
@@ -16,26 +16,20 @@ use std::time::{Duration, Instant};
 
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command as Process};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::command::{Answer, Asker, Command};
-use super::engine::{Engine, Profile};
+use super::engine::Profile;
 use super::error::{HsmError, Kind};
 use super::ledger::Ledger;
-use super::link::{FAREWELL, Hangs, Launch};
+use super::link::{FAREWELL, Launch};
+use super::pin::HeldPin;
 use super::settings::Settings;
-use super::steps::{self, Step, StepDone};
-use super::wire::{Call, CallRef, Inbox, Port, Report, Request, RequestRef, Response};
-
-/// How often a worker says how it is.
-const REPORT_EVERY: Duration = Duration::from_millis(500);
+use super::steps::{Step, StepDone};
+use super::wire::{CallRef, Inbox, Port, Report, Request, RequestRef, Response, SentPin};
 
 /// How long a step may take: RSA keys of 4096 bits are made in one.
 const STEP: Duration = Duration::from_secs(60);
-
-/// How often a worker that is to end looks whether what is under way is done.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// How long a kill waits for a login to end: SoftHSM2 loses its token if it is killed inside one.
 const LOGIN: Duration = Duration::from_secs(2);
@@ -47,6 +41,7 @@ pub(super) struct WorkerProcess {
     next: AtomicU64,
     report: Mutex<(Instant, Report)>,
     hangs: watch::Sender<u64>,
+    held_pin: Option<HeldPin>,
     /// Asks the keeper to kill the process.
     kill: mpsc::Sender<()>,
     /// Whether the process has ended.
@@ -64,7 +59,7 @@ impl WorkerProcess {
         known: Option<&Profile>,
     ) -> Result<(Arc<Self>, Profile), HsmError> {
         let known = known.and_then(|profile| serde_json::to_string(profile).ok());
-        let first = Request::Start { settings: Box::new(settings.clone()), known };
+        let first = Request::Start { settings: Box::new(settings.clone()), pin: held_pin(settings).await?, known };
         let (child, port) = spawn(launch, settings, &first).map_err(not_started)?;
         let (kill, killed) = mpsc::channel(1);
         let (ending, over) = watch::channel(false);
@@ -83,6 +78,7 @@ impl WorkerProcess {
             next: AtomicU64::new(0),
             report: Mutex::new((Instant::now(), Report::default())),
             hangs: watch::Sender::new(0),
+            held_pin: settings.held_pin.clone(),
             kill,
             over,
         });
@@ -160,7 +156,7 @@ impl WorkerProcess {
         }
     }
 
-    fn hear(&self, response: Response) {
+    fn hear(self: &Arc<Self>, response: Response) {
         match response {
             Response::Answer { number, result } => {
                 let promise = self.pending().as_mut().and_then(|pending| pending.remove(&number));
@@ -172,8 +168,19 @@ impl WorkerProcess {
                 self.hangs.send_replace(report.gauges.threads_replaced);
                 *self.report.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), report);
             }
+            Response::WantsPin => drop(tokio::spawn(Arc::clone(self).give_pin())),
             Response::Started(_) | Response::Stepped(_) => {}
         }
+    }
+
+    async fn give_pin(self: Arc<Self>) {
+        let pin = match &self.held_pin {
+            Some(held) => held.give().await,
+            None => Err(HsmError::new(Kind::Bug, "PIN", "the worker asks for what the service does not hold")),
+        };
+        let pin = pin.inspect_err(|error| tracing::warn!(%error, "the PIN of an HSM cannot be had")).ok();
+        // A worker that is gone needs no PIN.
+        let _ = self.port.send(&Request::Pin(pin.map(SentPin::from)));
     }
 
     fn pending(&self) -> MutexGuard<'_, Pending> {
@@ -205,7 +212,8 @@ fn not_started(error: io::Error) -> HsmError {
 
 /// Has a worker process do one step, and waits for its end.
 pub(super) async fn step(launch: &Launch, settings: &Settings, step: Step) -> Result<StepDone, HsmError> {
-    let first = Request::Step { settings: Box::new(settings.clone()), step: Box::new(step) };
+    let pin = held_pin(settings).await?;
+    let first = Request::Step { settings: Box::new(settings.clone()), pin, step: Box::new(step) };
     let (child, port) = spawn(launch, settings, &first).map_err(not_started)?;
     let (kill, killed) = mpsc::channel(1);
     let (ending, _over) = watch::channel(false);
@@ -222,6 +230,14 @@ pub(super) async fn step(launch: &Launch, settings: &Settings, step: Step) -> Re
         let _ = keeper.await;
     }
     done
+}
+
+/// The PIN, if this process holds it and the worker could not find it.
+async fn held_pin(settings: &Settings) -> Result<Option<SentPin>, HsmError> {
+    match &settings.held_pin {
+        Some(held) => held.give().await.map(|pin| Some(pin.into())),
+        None => Ok(None),
+    }
 }
 
 /// A worker process that has been told what it is for.
@@ -280,124 +296,4 @@ async fn keep(mut child: Child, settings: Settings, mut killed: mpsc::Receiver<(
         drop(turn);
     }
     let _ = ending.send(true);
-}
-
-/// What the worker process does: opens the HSM that the first frame names, and then what it is asked, until nobody asks. Or
-/// the one step that the first frame orders.
-///
-/// # Errors
-/// If standard input is not the socket of a service.
-pub fn serve_as_worker() -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let served = runtime.block_on(serve());
-    runtime.shutdown_background();
-    served
-}
-
-async fn serve() -> io::Result<()> {
-    // A stop is the service's to order: an interrupt at the terminal and systemd's SIGTERM go to every process.
-    let _deaf = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
-    let socket = StdStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    socket.set_nonblocking(true)?;
-    let (port, mut inbox) = (Arc::new(Port::new(UnixStream::from_std(socket)?)), Inbox::default());
-    let unblocking = Arc::clone(&port);
-    tokio::spawn(async move { unblocking.unblock().await });
-    let engine = match first(&port, &mut inbox).await? {
-        Some(Request::Start { settings, known }) => open(&port, *settings, known).await?,
-        Some(Request::Step { settings, step }) => return take_step(&port, *settings, *step).await,
-        Some(_) => return Err(io::Error::other("the first frame says neither which HSM nor what for")),
-        None => None,
-    };
-    let Some(engine) = engine else { return Ok(()) };
-    let reporting = tokio::spawn(report(engine.clone(), Arc::clone(&port)));
-    let under_way = Arc::new(());
-    let ordered = converse(&engine, &port, inbox, &under_way).await;
-    while ordered && Arc::strong_count(&under_way) > 1 {
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-    reporting.abort();
-    engine.stop();
-    engine.wait_until_stopped(FAREWELL);
-    Ok(())
-}
-
-/// What the process is for; `None` if nobody says.
-async fn first(port: &Port, inbox: &mut Inbox) -> io::Result<Option<Request>> {
-    loop {
-        match inbox.next()? {
-            Some(request) => return Ok(Some(request)),
-            None if !port.fill(inbox).await? => return Ok(None),
-            None => {}
-        }
-    }
-}
-
-/// Does the one step that was ordered.
-async fn take_step(port: &Port, settings: Settings, step: Step) -> io::Result<()> {
-    let done = tokio::task::spawn_blocking(move || steps::perform(settings, step)).await?;
-    port.send(&Response::Stepped(done))
-}
-
-/// Opens the HSM, and says so, or why not.
-async fn open(port: &Port, settings: Settings, known: Option<String>) -> io::Result<Option<Engine>> {
-    let known = known.and_then(|text| serde_json::from_str(&text).ok());
-    let started =
-        tokio::task::spawn_blocking(move || Engine::start_knowing(settings, known)?.with_wrapping_key()).await?;
-    let (engine, told) = match started {
-        Ok(engine) => {
-            let profile = serde_json::to_string(&*engine.profile())?;
-            (Some(engine), Ok(profile))
-        }
-        Err(error) => (None, Err(error)),
-    };
-    port.send(&Response::Started(told))?;
-    Ok(engine)
-}
-
-/// Does what is asked until a stop is ordered, or nobody asks any more; whether it was ordered.
-async fn converse(engine: &Engine, port: &Arc<Port>, mut inbox: Inbox, under_way: &Arc<()>) -> bool {
-    while let Ok(true) = port.fill(&mut inbox).await {
-        while let Ok(Some(request)) = inbox.next() {
-            match request {
-                Request::Call(call) => perform(engine, port, call, Arc::clone(under_way)),
-                Request::Stop => return true,
-                Request::Start { .. } | Request::Step { .. } => {}
-            }
-        }
-    }
-    false
-}
-
-/// Does a command; `under_way` is held until it is done, or dropped because it is late.
-fn perform(engine: &Engine, port: &Arc<Port>, call: Call, under_way: Arc<()>) {
-    let Call { number, patience_us, asker, command } = call;
-    let deadline = Instant::now() + Duration::from_micros(patience_us);
-    let port = Arc::clone(port);
-    engine.post(asker, command, deadline, move |result| {
-        // A service that is gone needs no answer.
-        let _ = port.send(&Response::Answer { number, result });
-        drop(under_way);
-    });
-}
-
-/// Says how the worker is, by period and whenever a call does not return.
-async fn report(engine: Engine, port: Arc<Port>) {
-    let (mut ticks, mut hangs) = (tokio::time::interval(REPORT_EVERY), Hangs::new(engine.hangs()));
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            _ = hangs.more() => {}
-        }
-        let report = Report { resident_bytes: resident_bytes(), ..Report::of(&engine) };
-        if port.send(&Response::Report(report)).is_err() {
-            return;
-        }
-    }
-}
-
-/// Memory that this process takes up (proc(5): the second field of `statm`, in pages).
-fn resident_bytes() -> u64 {
-    let pages = fs::read_to_string("/proc/self/statm").ok();
-    let pages = pages.and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
-    pages.unwrap_or(0).saturating_mul(rustix::param::page_size() as u64)
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,9 +21,9 @@ pub struct Settings {
     pub token: TokenSelector,
     /// Where the user PIN comes from.
     pub pin: PinSource,
-    /// What `pin` names, if this process holds it ready; it stays for as long as anybody may look there.
+    /// What gives the PIN in the place of `pin`, if that is not where it is.
     #[serde(skip)]
-    pub held_pin: Option<Arc<HeldPin>>,
+    pub held_pin: Option<HeldPin>,
     /// The file that all who log in to HSMs of this deployment lock while they do, and in which refused PINs are
     /// remembered (see `ledger`).
     pub ledger: PathBuf,

@@ -18,6 +18,7 @@ use super::engine::{Engine, ErrorCount, Gauges};
 use super::error::HsmError;
 use super::settings::Settings;
 use super::steps::{Step, StepDone};
+use crate::secret::{SecretBytes, SecretText};
 
 /// The longest frame that is believed.
 const MAX_FRAME_BYTES: usize = 1024 * 1024;
@@ -27,14 +28,33 @@ const READ_BYTES: usize = 64 * 1024;
 /// From the service to a worker.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Request {
-    /// The first frame: which HSM, and what it could do the last time, as JSON.
-    Start { settings: Box<Settings>, known: Option<String> },
+    /// The first frame: which HSM, its PIN if the service holds it, and what it could do the last time, as JSON.
+    Start { settings: Box<Settings>, pin: Option<SentPin>, known: Option<String> },
     /// Do this.
     Call(Call),
     /// Finish what is under way, and end.
     Stop,
-    /// The first and only frame to a worker for one step: which HSM, and what to do with it.
-    Step { settings: Box<Settings>, step: Box<Step> },
+    /// The first and only frame to a worker for one step: which HSM, its PIN if the service holds it, and what to do.
+    Step { settings: Box<Settings>, pin: Option<SentPin>, step: Box<Step> },
+    /// The PIN that the worker wants; nothing if it cannot be had now.
+    Pin(Option<SentPin>),
+}
+
+/// A PIN on its way.
+#[derive(Serialize, Deserialize)]
+pub(super) struct SentPin(#[serde(with = "secret")] SecretBytes);
+
+impl From<SecretText> for SentPin {
+    fn from(pin: SecretText) -> Self {
+        Self(SecretBytes::from(pin.expose().as_bytes().to_vec()))
+    }
+}
+
+impl From<SentPin> for SecretText {
+    fn from(SentPin(pin): SentPin) -> Self {
+        // It was text when it was sent.
+        Self::from(String::from_utf8(pin.expose().to_vec()).unwrap_or_default())
+    }
 }
 
 /// One command on its way.
@@ -79,6 +99,8 @@ pub(super) enum Response {
     Report(Report),
     /// What a step came to.
     Stepped(Result<StepDone, HsmError>),
+    /// Somebody is to log in, and the service holds the PIN.
+    WantsPin,
 }
 
 /// How a worker is.

@@ -7,6 +7,7 @@
 
 use std::{
     collections::HashMap,
+    pin::Pin,
     sync::{PoisonError, RwLock},
     time::{Duration, Instant},
 };
@@ -20,6 +21,7 @@ use crate::{
         custom_store::{ConnectionError, ConnectionState, CustomKeyStore, KeyStoreId},
     },
     kms::Kms,
+    secret::SecretText,
     store::{ChangeError, Unrecorded},
 };
 
@@ -215,13 +217,25 @@ impl Kms {
             Err(_) => return Ok(None),
             Ok(password) => password,
         };
-        match self.connections.clusters.open(cluster, &password) {
-            Ok(hsm) => {
-                let link = Link { hsm, connection: key_store.connection };
-                self.connections.change(|links| links.open.insert(key_store.id.clone(), link));
-                Ok(None)
-            }
-            Err(error) => Ok(Some(Err(failure::connection(&error)))),
+        let hsm = self.connections.clusters.open(cluster, password, self.password_of(key_store));
+        let link = Link { hsm, connection: key_store.connection };
+        self.connections.change(|links| links.open.insert(key_store.id.clone(), link));
+        Ok(None)
+    }
+
+    /// What opens the sealed password again, whenever somebody is to log in.
+    fn password_of(
+        &self,
+        key_store: &CustomKeyStore,
+    ) -> impl Fn() -> Pin<Box<dyn Future<Output = Result<SecretText, String>> + Send>> + Send + Sync + use<> {
+        let (vault, patience) = (self.vault.clone(), self.settings.deadline);
+        let (id, sealed) = (key_store.id.to_string(), key_store.sealed_password.clone());
+        move || {
+            let (vault, id, sealed) = (vault.clone(), id.clone(), sealed.clone());
+            Box::pin(async move {
+                let opened = vault.open_password(&id, &sealed, Instant::now() + patience).await;
+                opened.map_err(|error| format!("the password cannot be opened: {error:?}"))
+            })
         }
     }
 

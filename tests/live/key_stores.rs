@@ -6,6 +6,7 @@ use std::{fs, time::Duration};
 use serde_json::{Value, json};
 
 use crate::{
+    exposed::exposures,
     join::make_token,
     server::{Server, within},
 };
@@ -55,6 +56,14 @@ fn written(server: &Server) -> String {
     texts.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).collect()
 }
 
+/// Neither the server nor a worker has the password where others may read it.
+fn is_told_by_no_process(server: &Server) {
+    assert!(within(OPEN, || server.workers().len() == 2));
+    for pid in server.workers().into_iter().chain([server.pid()]) {
+        assert_eq!(exposures(pid, PASSWORD), Vec::<String>::new());
+    }
+}
+
 #[test]
 fn its_hsm_comes_back_after_a_killed_worker_a_killed_server_and_an_orderly_stop() {
     let (mut server, id) = set_up();
@@ -71,8 +80,10 @@ fn its_hsm_comes_back_after_a_killed_worker_a_killed_server_and_an_orderly_stop(
         answer.status == 200 && answer.json()["Plaintext"] == "eA=="
     };
     assert!(opens(&server));
+    is_told_by_no_process(&server);
     server.kill_worker();
     assert!(within(OPEN, || opens(&server)), "after its worker was killed");
+    is_told_by_no_process(&server);
     server.kill();
     server.start();
     assert!(within(OPEN, || opens(&server)), "after the server was killed");

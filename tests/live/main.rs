@@ -8,6 +8,8 @@ mod clients;
 mod crash;
 mod deletion;
 mod descriptors;
+#[path = "../it/exposed.rs"]
+mod exposed;
 mod hanging;
 mod http;
 mod join;

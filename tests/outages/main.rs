@@ -7,6 +7,8 @@
 
 mod doubt;
 mod events;
+#[path = "../it/exposed.rs"]
+mod exposed;
 mod growth;
 mod hangs;
 mod load;

@@ -15,9 +15,9 @@ use super::handles::{Half, HandleId, LeaseResult, Want};
 use super::home::Home;
 use super::objects::Loaded;
 use super::pool::{Lane, Shift};
+use super::token::Admission;
 use super::wrapping;
 use crate::hsm::error::{HsmError, Kind};
-use crate::hsm::ledger::Ledger;
 
 /// How long a new session waits for the guests of the last, who as a rule are out within a call.
 const FAREWELL: Duration = Duration::from_millis(50);
@@ -200,10 +200,10 @@ impl Anchor<'_> {
         if self.home.is_none() {
             self.close_left(FAREWELL);
             let home = Home::new(self.core.insist_on_session(deadline)?, self.core.epoch());
-            let turn = || Ledger::lock(&self.core.settings.ledger);
+            let ask = || Admission::ask(&self.core.settings);
             // Until then others log in, to other HSMs perhaps.
-            let ledger = self.lane.aside(self.core, self.shift, deadline, turn)?;
-            self.core.enter(&home, ledger)?;
+            let admission = self.lane.aside(self.core, self.shift, deadline, ask)?;
+            self.core.enter(&home, admission)?;
             self.home = Some(home);
         }
         Ok(())

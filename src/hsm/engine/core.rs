@@ -20,10 +20,9 @@ use super::handles::Handles;
 use super::home::{Door, Home};
 use super::queue::Queue;
 use super::templates::{self, AES, Allowed, Life};
-use super::token::{self, Module};
+use super::token::{self, Admission, Module};
 use super::wrapping::{self, WrappingKey};
 use crate::hsm::error::{HsmError, Kind};
-use crate::hsm::ledger::Ledger;
 use crate::hsm::settings::Settings;
 
 /// Different (function, code) pairs that are counted apart; vendors have 2^31 codes.
@@ -184,11 +183,11 @@ impl Core {
         self.handles.reset();
     }
 
-    /// Logs in with the session of `home`, whose turn `ledger` says it is, and makes what comes with a login. The epoch that it
-    /// ends must have been ended before.
-    pub(super) fn enter(&self, home: &Home, mut ledger: Ledger) -> Result<(), HsmError> {
-        token::log_in(&self.module, self.slot, &home.session, &self.settings, &mut ledger)?;
-        drop(ledger);
+    /// Logs in with the session of `home` and makes what comes with a login. The epoch that it ends must have been ended
+    /// before.
+    pub(super) fn enter(&self, home: &Home, mut admission: Admission) -> Result<(), HsmError> {
+        token::log_in(&self.module, self.slot, &home.session, &self.settings, &mut admission)?;
+        drop(admission);
         let entered = Standing::take(home, &self.module, &self.settings, self.profile.allowed);
         *self.standing.write().unwrap_or_else(PoisonError::into_inner) = entered?;
         Ok(())

@@ -16,11 +16,10 @@ use super::mechanism::OaepHash;
 use super::objects::Passing;
 use super::public_key::RsaPublicKey;
 use super::templates::{self, AES, Allowed, Life, RSA};
-use super::token::{self, Module};
+use super::token::{self, Admission, Module};
 use super::wrapping::{self, Leaves, WrappingKey};
 use crate::hsm::command::Sealed;
 use crate::hsm::error::{HsmError, Kind};
-use crate::hsm::ledger::Ledger;
 use crate::hsm::pin::PinSource;
 use crate::hsm::settings::Settings;
 
@@ -146,17 +145,17 @@ pub(in crate::hsm) fn release(
     if public.k() < MIN_MODULUS_BYTES {
         return Err(HsmError::misconfigured("join", "the key of the new HSM is too short"));
     }
-    let mut ledger = Ledger::lock(&settings.ledger)?;
+    let mut admission = Admission::ask(settings)?;
     let module = Module::of(settings)?;
     let _alone = module.setting_up();
     let (slot, _) = settings.token.find(&module)?;
     let session = module.open(slot)?;
     let line = Line { calls: &module.calls, session: &session };
-    token::log_in_as_so(&module, slot, &session, settings, so_pin, &mut ledger)?;
+    token::log_in_as_so(&module, slot, &session, settings, so_pin, &mut admission.ledger)?;
     let trusted = session.create_object(&templates::joining_public_to_create(&public))?;
     let trusted = Passing::new(&session, trusted);
     session.logout()?;
-    token::log_in(&module, slot, &session, settings, &mut ledger)?;
+    token::log_in(&module, slot, &session, settings, &mut admission)?;
     let key = line.wrapping_key(settings)?.filter(|key| key.cka_id == proof.cka_id).ok_or_else(wrapping::missing)?;
     let wrap = |hash: OaepHash| Ok(Released { blob: line.wrap_by(hash, trusted.handle, key.handle)?, hash });
     wrap(invitation.hash).or_else(|_: HsmError| wrap(OaepHash::Sha1))

@@ -61,7 +61,6 @@ use tokio::sync::watch;
 
 use crate::hsm::command::{Answer, Asker, Command};
 use crate::hsm::error::HsmError;
-use crate::hsm::ledger::Ledger;
 use crate::hsm::settings::Settings;
 
 use anchor::Errand;
@@ -72,7 +71,7 @@ use handles::Handles;
 use home::Home;
 use pool::{Crew, Duty, Lane, LastOut};
 use queue::Queue;
-use token::Module;
+use token::{Admission, Module};
 
 pub use capability::{Feature, IvMaker, OaepRoad, Outcome, Profile, TokenFacts};
 pub use raw::end_process;
@@ -174,16 +173,15 @@ impl Engine {
 
     /// As [`Self::start`]; what this very HSM, firmware and module could do before is not tried again.
     pub(super) fn start_knowing(settings: Settings, known: Option<Profile>) -> Result<Self, HsmError> {
-        let mut ledger = Ledger::lock(&settings.ledger)?;
         // Before the module is loaded: a PIN that was refused costs nothing.
-        token::unrefused_pin(&settings, &ledger)?;
+        let mut admission = Admission::ask(&settings)?;
         let module = Module::of(&settings)?;
         let (slot, home, standing, profile) = {
             let _alone = module.setting_up();
             let (slot, info) = settings.token.find(&module)?;
             let session = module.open(slot)?;
-            token::log_in(&module, slot, &session, &settings, &mut ledger)?;
-            drop(ledger);
+            token::log_in(&module, slot, &session, &settings, &mut admission)?;
+            drop(admission);
             let line = Line { calls: &module.calls, session: &session };
             let profile = Profile::of(line, &module, &info, settings.allow_raw_rsa, known)?;
             let home = Home::new(session, FIRST_EPOCH);

@@ -160,17 +160,41 @@ fn names(all: &[(Slot, TokenInfo)]) -> String {
     }
 }
 
-/// Logs in, once. The login is the process's, so finding it done is success. A PIN that was refused before, or that might be
-/// the last one before the token locks, is not tried at all.
+/// What a login takes: the PIN, and the turn at the HSMs.
+pub(super) struct Admission {
+    pin: SecretText,
+    pub(super) ledger: Ledger,
+}
+
+impl Admission {
+    /// Waits for both. The PIN comes first: to fetch it may take another HSM, for which somebody else may need the turn.
+    ///
+    /// # Errors
+    /// If there is no PIN, or the HSM has refused it before.
+    pub(super) fn ask(settings: &Settings) -> Result<Self, HsmError> {
+        let (pin, ledger) = (read_pin(settings)?, Ledger::lock(&settings.ledger)?);
+        match ledger.has_refused(&settings.name, &pin) {
+            true => Err(HsmError::new(
+                Kind::PinRefused,
+                "C_Login",
+                "the PIN was refused before and is not tried again; correct it, or let it be tried with `strongroom hsm retry-pin`",
+            )),
+            false => Ok(Self { pin, ledger }),
+        }
+    }
+}
+
+/// Logs in, once. The login is the process's, so finding it done is success. A PIN that might be the last one before the token
+/// locks is not tried at all.
 pub(super) fn log_in(
     module: &Module,
     slot: Slot,
     session: &Session,
     settings: &Settings,
-    ledger: &mut Ledger,
+    admission: &mut Admission,
 ) -> Result<(), HsmError> {
     let refused = |text| Err(HsmError::new(Kind::PinRefused, "C_GetTokenInfo", text));
-    let pin = unrefused_pin(settings, ledger)?;
+    let Admission { pin, ledger } = admission;
     let info = module.pkcs11.get_token_info(slot)?;
     if info.user_pin_locked() {
         return refused("the user PIN is locked");
@@ -178,14 +202,14 @@ pub(super) fn log_in(
     if info.user_pin_final_try() {
         return refused("one more wrong PIN would lock the token");
     }
-    match session.login(UserType::User, Some(&auth_pin(&pin))) {
+    match session.login(UserType::User, Some(&auth_pin(pin))) {
         Ok(()) => ledger.note_accepted(&settings.name),
         // The PIN was not looked at, so nothing is known of those that were refused.
         Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
         Err(error) => {
             let error = HsmError::from(error);
             if error.kind == Kind::PinRefused {
-                ledger.note_refused(&settings.name, &pin)?;
+                ledger.note_refused(&settings.name, pin)?;
             }
             Err(error)
         }
@@ -232,21 +256,12 @@ fn read_so_pin(so_pin: &PinSource) -> Result<SecretText, HsmError> {
     so_pin.read().map_err(|text| HsmError::misconfigured("the security officer's PIN", text))
 }
 
-/// The PIN, as it is now, if the HSM has not refused it before.
-pub(super) fn unrefused_pin(settings: &Settings, ledger: &Ledger) -> Result<SecretText, HsmError> {
-    let pin = read_pin(settings)?;
-    match ledger.has_refused(&settings.name, &pin) {
-        true => Err(HsmError::new(
-            Kind::PinRefused,
-            "C_Login",
-            "the PIN was refused before and is not tried again; correct it, or let it be tried with `strongroom hsm retry-pin`",
-        )),
-        false => Ok(pin),
-    }
-}
-
+/// The PIN, as it is now.
 fn read_pin(settings: &Settings) -> Result<SecretText, HsmError> {
-    settings.pin.read().map_err(|text| HsmError::misconfigured("PIN", format!("hsm.pin: {text}")))
+    match &settings.held_pin {
+        Some(held) => held.give_here(),
+        None => settings.pin.read().map_err(|text| HsmError::misconfigured("PIN", format!("hsm.pin: {text}"))),
+    }
 }
 
 /// Whether the token, which must be there, has a user and does what symmetric keys need, as far as it says. Nobody logs in.
@@ -265,14 +280,13 @@ pub(super) fn visit<T>(
     settings: &Settings,
     job: impl FnOnce(Line<'_>, Ledger) -> Result<T, HsmError>,
 ) -> Result<T, HsmError> {
-    let mut ledger = Ledger::lock(&settings.ledger)?;
-    unrefused_pin(settings, &ledger)?;
+    let mut admission = Admission::ask(settings)?;
     let module = Module::of(settings)?;
     let _alone = module.setting_up();
     let (slot, _) = settings.token.find(&module)?;
     let session = module.open(slot)?;
-    log_in(&module, slot, &session, settings, &mut ledger)?;
-    job(Line { calls: &module.calls, session: &session }, ledger)
+    log_in(&module, slot, &session, settings, &mut admission)?;
+    job(Line { calls: &module.calls, session: &session }, admission.ledger)
 }
 
 fn auth_pin(pin: &SecretText) -> AuthPin {

@@ -226,6 +226,7 @@ pub async fn serve(config: &Config, service: Service, entrance: Entrance, stop: 
     let limits = config.limits.clone();
     tracing::info!(url = entrance.url(), version = env!("CARGO_PKG_VERSION"), "serving");
     let Entrance { listener, tls, .. } = entrance;
+    tokio::spawn(follow_rotations(Arc::clone(&service.kms)));
     let under_way = UnderWay::default();
     let api_limits = api::Limits {
         body_bytes: limits.body_bytes,
@@ -250,6 +251,20 @@ pub async fn serve(config: &Config, service: Service, entrance: Entrance, stop: 
     let closed = service.kms.close_key_stores(HSM_STOP).await;
     if !service.hsm.stopped(HSM_STOP).await || !closed {
         tracing::warn!("a call to the HSM had not come back when the time to stop was over");
+    }
+}
+
+/// Goes on in a new file when the audit trail's was rotated away, which SIGHUP says.
+async fn follow_rotations(kms: Arc<Kms>) {
+    let mut rotations = match signal(SignalKind::hangup()) {
+        Ok(rotations) => rotations,
+        Err(error) => return tracing::error!(%error, "SIGHUP cannot be listened for"),
+    };
+    while rotations.recv().await.is_some() {
+        match kms.reopen_trail() {
+            Ok(()) => tracing::info!("the audit trail is open anew"),
+            Err(error) => tracing::error!(%error, "the audit trail cannot be opened anew; it goes on in the old file"),
+        }
     }
 }
 

@@ -68,6 +68,14 @@ impl Kms {
         self.trail.trouble().is_none()
     }
 
+    /// Opens the audit trail's file anew, after a rotation.
+    ///
+    /// # Errors
+    /// If the file cannot be opened; the trail goes on in the old one.
+    pub fn reopen_trail(&self) -> std::io::Result<()> {
+        self.trail.reopen()
+    }
+
     /// Founds the deployment, unless it is founded.
     ///
     /// # Errors

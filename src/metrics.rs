@@ -39,6 +39,8 @@ pub struct Sample {
     pub audit_records: u64,
     /// Whether the audit trail can be written.
     pub audit_writable: bool,
+    /// Changes of the store that are being made or wait for their turn.
+    pub store_writers: usize,
     /// How long ago the view was last proven up to date.
     pub view_age: Duration,
     /// Whether the clock has jumped and nobody has confirmed it.
@@ -128,6 +130,7 @@ struct Sampled {
     errors: Family<HsmError, Counter>,
     audit_records: Counter,
     audit_writable: Gauge,
+    store_writers: Gauge,
     view_age: Gauge<f64, AtomicU64>,
     clock_in_doubt: Gauge,
 }
@@ -186,6 +189,7 @@ impl Sampled {
         add("hsm_cached_handles", "Handles of materials in the cache", &sampled.cached_handles);
         let help = "Whether the clock has jumped, so that nothing is deleted, expires or rotates until an operator confirms it";
         add("clock_in_doubt", help, &sampled.clock_in_doubt);
+        add("store_writers", "Changes of the store under way or waiting for their turn", &sampled.store_writers);
         let help = "Whether the audit trail can be written; while it cannot, nothing is done";
         add("audit_writable", help, &sampled.audit_writable);
         let mut add = |name: &str, help: &str, counter: &Counter| registry.register(name, help, counter.clone());
@@ -222,6 +226,7 @@ impl Sampled {
             set(&self.errors.get_or_create(&HsmError { function: function.clone(), code: code.clone() }), *count);
         }
         self.audit_writable.set(sample.audit_writable.into());
+        self.store_writers.set(i64::try_from(sample.store_writers).unwrap_or(i64::MAX));
         self.clock_in_doubt.set(sample.clock_in_doubt.into());
         self.view_age.set(sample.view_age.as_secs_f64());
     }
@@ -280,7 +285,8 @@ mod tests {
         let standing = vec![HsmStanding { name: "a".into(), up: true, restarts: 2 }];
         let hsm = HsmSample { queue_depth: 1, sessions: 8, sessions_busy: 2, errors, standing, ..HsmSample::default() };
         let view_age = Duration::from_millis(250);
-        let sample = Sample { hsm, audit_records: 7, audit_writable: true, view_age, clock_in_doubt: true };
+        let sample =
+            Sample { hsm, audit_records: 7, audit_writable: true, store_writers: 3, view_age, clock_in_doubt: true };
         let text = metrics.render(&sample);
         let mut values: Vec<_> =
             text.lines().filter(|line| !line.starts_with("# ") && !line.contains("_bucket")).collect();
@@ -302,6 +308,7 @@ mod tests {
             strongroom_hsm_threads_replaced_total 0
             strongroom_hsm_up{hsm="a"} 1
             strongroom_lost_connections_total{reason="bare_lf"} 1
+            strongroom_store_writers 3
             strongroom_view_age_seconds 0.25"#]]
         .assert_eq(&values.join("\n"));
         assert!(text.contains(r#"strongroom_call_seconds_bucket{le="0.0005",operation="Encrypt"} 2"#), "{text}");

@@ -107,6 +107,7 @@ impl Kms {
             },
             audit_records: self.trail.records(),
             audit_writable: self.trail.trouble().is_none(),
+            store_writers: self.store.writers(),
             view_age: self.store.freshness(),
             clock_in_doubt: self.pulse.jump().is_some(),
         })

@@ -53,6 +53,8 @@ pub(super) struct Driver {
     writing: Writing,
     writer: SqlitePool,
     readers: SqlitePool,
+    /// Reads the feed, and waits for no other reader.
+    follower: SqlitePool,
 }
 
 /// One change of the database: all of it or, if it is dropped without [`Write::commit`], nothing.
@@ -93,13 +95,19 @@ impl Driver {
         // What is deleted may be a wrapped key.
         let writer = pool(1, options.clone().pragma("secure_delete", "on")).await?;
         migrate(&writer).await?;
-        let readers = pool(READERS, options.pragma("query_only", "on")).await?;
-        Ok(Self { writing: Writing::default(), writer, readers })
+        let reading = options.pragma("query_only", "on");
+        let (readers, follower) = (pool(READERS, reading.clone()).await?, pool(1, reading).await?);
+        Ok(Self { writing: Writing::default(), writer, readers, follower })
     }
 
     /// A connection that reads what is committed.
     pub(super) async fn reader(&self, what: &'static str) -> Result<PoolConnection<Sqlite>, StoreError> {
         self.readers.acquire().await.map_err(StoreError::sql(what))
+    }
+
+    /// The connection that reads the feed.
+    pub(super) async fn follower(&self, what: &'static str) -> Result<PoolConnection<Sqlite>, StoreError> {
+        self.follower.acquire().await.map_err(StoreError::sql(what))
     }
 
     /// The connection that writes, when it is the turn of `asker`. Whoever holds it is the only writer of this process.

@@ -139,7 +139,7 @@ impl Store {
     pub async fn follow(&self) -> Result<usize, StoreError> {
         let mut seen = self.0.seen.lock().await;
         let asked = Instant::now();
-        let mut connection = self.0.driver.reader("read the change feed").await?;
+        let mut connection = self.0.driver.follower("read the change feed").await?;
         let (from, mut changed) = (*seen, 0);
         loop {
             let page = feed::read(&mut connection, *seen).await?;

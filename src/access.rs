@@ -104,19 +104,48 @@ impl Resolved {
         facts: Facts<'_>,
         find: impl FnOnce(&dyn Fn(&Grant) -> bool) -> Option<Arc<Grant>>,
     ) -> Result<Authorized, KmsError> {
+        self.authorize_or(caller, operation, |key, of_account| {
+            let allows = |grant: &Grant| {
+                let naming = grant.allows(&caller.principal, operation, facts).filter(|_| key.has(grant));
+                suffices(naming, of_account)
+            };
+            find(&allows).filter(|grant| allows(grant)).map(|grant| grant.id)
+        })
+    }
+
+    /// Lets `caller` still do `operation` with this key, where it was allowed a moment ago, by `grant` if policies were silent.
+    /// What a grant covers never changes.
+    ///
+    /// # Errors
+    /// `AccessDeniedException`.
+    pub fn confirm_use(
+        self,
+        caller: &Caller,
+        operation: GrantOperation,
+        grant: Option<&Grant>,
+    ) -> Result<Authorized, KmsError> {
+        self.authorize_or(caller, operation, |key, of_account| {
+            let grant = grant.filter(|grant| key.has(grant))?;
+            suffices(grant.terms.grantee.names(&caller.principal), of_account).then_some(grant.id)
+        })
+    }
+
+    /// Lets `caller` do `operation`, if the policies do or, where they are silent, `by_grant` answers a grant; it is told whether
+    /// the caller's own policies allow it.
+    fn authorize_or(
+        self,
+        caller: &Caller,
+        operation: GrantOperation,
+        by_grant: impl FnOnce(&Self, bool) -> Option<GrantId>,
+    ) -> Result<Authorized, KmsError> {
         let request = self.request(caller, operation.action());
         let reason = match policy::decide(&request, Some(&self.entry.policy), &caller.policies) {
             Decision::Allowed => return Ok(self.authorized(None)),
             Decision::Denied(reason) if reason.is_explicit() => return Err(denied(reason, &request)),
             Decision::Denied(reason) => reason,
         };
-        let of_account = policy::identity_allows(&request, &caller.policies);
-        let allows = |grant: &Grant| {
-            let naming = grant.allows(&caller.principal, operation, facts).filter(|_| self.has(grant));
-            suffices(naming, of_account)
-        };
-        match find(&allows).filter(|grant| allows(grant)) {
-            Some(grant) => Ok(self.authorized(Some(grant.id))),
+        match by_grant(&self, policy::identity_allows(&request, &caller.policies)) {
+            Some(grant) => Ok(self.authorized(Some(grant))),
             None => Err(denied(reason, &request)),
         }
     }

@@ -52,6 +52,11 @@ words! {
 }
 
 impl GrantOperation {
+    /// Whether it uses the key for cryptography, and so asks for a key that may be used.
+    pub fn is_cryptographic(self) -> bool {
+        !matches!(self, Self::GetPublicKey | Self::CreateGrant | Self::RetireGrant | Self::DescribeKey)
+    }
+
     /// The permission of the same name.
     pub fn action(self) -> Action {
         match self {
@@ -164,7 +169,8 @@ impl Party {
         }
     }
 
-    fn names(&self, caller: &Principal) -> Option<Naming> {
+    /// Whether this names `caller`, and how closely.
+    pub fn names(&self, caller: &Principal) -> Option<Naming> {
         match self {
             Self::Principal(principal) => principal.names(caller),
             Self::Federated(_) | Self::Service(_) => None,

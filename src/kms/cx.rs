@@ -15,7 +15,11 @@ use crate::{
     clock::{Moment, Timestamp},
     error::{Code, KmsError},
     identity::{Asker, Identity},
-    key::reference::{KeyId, KeyRef},
+    key::{
+        grant::{GrantId, GrantOperation},
+        reference::{KeyId, KeyRef},
+        state::Demand,
+    },
     kms::{
         Kms,
         record::{Notes, Record},
@@ -34,6 +38,18 @@ pub struct Cx<'a> {
     realm: Realm,
     deadline: Instant,
     notes: Mutex<Notes>,
+    /// What the view was when the first thing was decided.
+    version: u64,
+    uses: Mutex<Vec<Allowed>>,
+}
+
+/// A use of a key that was allowed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Allowed {
+    pub(super) key: KeyId,
+    pub(super) operation: GrantOperation,
+    /// The grant that did, if policies did not.
+    pub(super) grant: Option<GrantId>,
 }
 
 impl<'a> Cx<'a> {
@@ -44,8 +60,9 @@ impl<'a> Cx<'a> {
         (caller, realm): (Caller, Realm),
         deadline: Instant,
     ) -> Self {
-        let asker = Asker::named(caller.principal.arn());
-        Self { kms, record, identity, caller, asker, realm, deadline, notes: Mutex::default() }
+        let (asker, version) = (Asker::named(caller.principal.arn()), kms.store.view().version());
+        let (notes, uses) = (Mutex::default(), Mutex::default());
+        Self { kms, record, identity, caller, asker, realm, deadline, notes, version, uses }
     }
 
     /// The same request, as if it came now: its caller is whom the access key belongs to now, with the policies that they have now.
@@ -190,6 +207,34 @@ impl<'a> Cx<'a> {
     /// What the request was about.
     pub(super) fn into_notes(self) -> Notes {
         self.notes.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a use of a key that was allowed.
+    pub(super) fn note_use(&self, allowed: Allowed) {
+        self.uses.lock().unwrap_or_else(PoisonError::into_inner).push(allowed);
+    }
+
+    /// Sees that the uses of keys that were allowed still are, now that the HSM has done its part, which may have taken a while:
+    /// who may not any more gets nothing. A change was decided when it was made.
+    ///
+    /// # Errors
+    /// As it is refused now.
+    pub(super) fn confirm_uses(&self) -> Result<(), KmsError> {
+        let view = self.kms.store.view();
+        if view.version() == self.version || self.notes().is_recorded {
+            return Ok(());
+        }
+        let cx = self.anew()?;
+        let uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for Allowed { key, operation, grant } in uses {
+            let resolved = cx.find_key(key)?;
+            let grant = grant.and_then(|grant| view.grant(&self.realm.region, key, grant));
+            let authorized = resolved.confirm_use(cx.caller(), operation, grant.as_deref())?;
+            if operation.is_cryptographic() {
+                authorized.demand(Demand::Use)?;
+            }
+        }
+        Ok(())
     }
 
     /// What the audit record is known by.

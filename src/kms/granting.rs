@@ -20,7 +20,7 @@ use crate::{
     },
     kms::{
         act::Act,
-        cx::Cx,
+        cx::{Allowed, Cx},
         keys::{gone, random},
     },
     store::GrantInsert,
@@ -98,6 +98,7 @@ impl Cx<'_> {
         let (caller, request) = (&self.caller().principal, (operation, facts));
         let find = |wanted: &dyn Fn(&Grant) -> bool| view.grant_for(region, id, caller, request, wanted);
         let key = key.authorize_use(self.caller(), operation, facts, find)?;
+        self.note_use(Allowed { key: id, operation, grant: key.grant() });
         if let Some(grant) = key.grant() {
             let of_destination = operation == GrantOperation::ReEncryptTo;
             let name = if of_destination { "destinationAuthorizingGrantId" } else { "authorizingGrantId" };

@@ -241,7 +241,7 @@ impl Kms {
         let asked = entry.read(&body, &mut record.parameters)?;
         drop(body);
         let cx = Cx::new(self, record, &identity, caller, began + self.settings.deadline);
-        let outcome = asked(&cx).await;
+        let outcome = asked(&cx).await.and_then(|answer| cx.confirm_uses().map(|()| answer));
         record.notes = cx.into_notes();
         outcome
     }

@@ -6,7 +6,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound,
-    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use super::{AccessKey, PrincipalRecord, granted::Granted};
@@ -35,7 +38,10 @@ pub struct PrincipalEntry {
 
 /// Everything that the hot path reads.
 #[derive(Default)]
-pub struct View(RwLock<State>);
+pub struct View {
+    state: RwLock<State>,
+    version: AtomicU64,
+}
 
 #[derive(Default)]
 struct State {
@@ -68,6 +74,11 @@ pub(super) enum Update {
 }
 
 impl View {
+    /// A number that is another one whenever something else is shown.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
     /// The key of that id.
     pub fn key(&self, region: &str, id: KeyId) -> Option<Arc<KeyEntry>> {
         self.read().regions.get(region)?.keys.get(&id).cloned()
@@ -219,20 +230,25 @@ impl View {
 
     /// Takes updates in, all at once for whoever looks.
     pub(super) fn apply(&self, updates: Vec<Update>) {
-        let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if updates.is_empty() {
+            return;
+        }
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         updates.into_iter().for_each(|update| state.apply(update));
+        self.version.fetch_add(1, Ordering::Release);
     }
 
     /// Has nothing but these, all at once for whoever looks.
     pub(super) fn replace(&self, updates: Vec<Update>) {
         let mut fresh = State::default();
         updates.into_iter().for_each(|update| fresh.apply(update));
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        self.version.fetch_add(1, Ordering::Release);
     }
 
     /// Nothing panics under the lock, so a poisoned one is as good as any.
     fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,16 +3,18 @@
 
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
-use strongroom::operations::TABLE;
+use strongroom::{hsm::Hsm, operations::TABLE};
 
 use crate::{
+    faults::{Faults, until},
     operations::{
         About, Subject, Things,
         create_grant::{ADA, granted},
         import_key_material::parcel,
         subjects,
     },
-    world::{Answer, Caller, REGION, World, with},
+    tokens::token,
+    world::{Answer, Caller, REGION, World, base64, text, with},
 };
 
 /// Another process, which writes and lets nobody else.
@@ -179,5 +181,71 @@ async fn what_a_grant_allows_waits_in_vain_when_the_grant_is_revoked() {
         let refusal = if with_token { "InvalidGrantTokenException" } else { "AccessDeniedException" };
         assert_eq!(answer.await.code(), refusal);
         assert_eq!(world.ok("ListGrants", json!({"KeyId": key})).await["Grants"], json!([]));
+    }
+}
+
+/// What is done while a use of a key waits in the HSM, and how it is refused then.
+#[derive(Debug, Clone, Copy)]
+enum Meanwhile {
+    KeyDisabled,
+    DeletionScheduled,
+    PolicyDenies,
+    GrantRevoked,
+    AccessKeyDisabled,
+    /// Something that makes no difference.
+    KeyDescribed,
+}
+
+impl Meanwhile {
+    const ALL: [(Self, &str); 6] = [
+        (Self::KeyDisabled, "DisabledException"),
+        (Self::DeletionScheduled, "KMSInvalidStateException"),
+        (Self::PolicyDenies, "AccessDeniedException"),
+        (Self::GrantRevoked, "AccessDeniedException"),
+        (Self::AccessKeyDisabled, "UnrecognizedClientException"),
+        (Self::KeyDescribed, ""),
+    ];
+
+    async fn happen(self, world: &World, key: &str, grant: &str, caller: &Caller) {
+        let denial = json!({"Effect": "Deny", "Principal": {"AWS": caller.arn}, "Action": "kms:*", "Resource": "*"});
+        let allowance = json!({"Effect": "Allow", "Principal": {"AWS": world.arn}, "Action": "kms:*", "Resource": "*"});
+        match self {
+            Self::KeyDisabled => drop(world.ok("DisableKey", json!({"KeyId": key})).await),
+            Self::DeletionScheduled => drop(world.ok("ScheduleKeyDeletion", json!({"KeyId": key})).await),
+            Self::PolicyDenies => world.set_policy(key, json!([denial, allowance])).await,
+            Self::GrantRevoked => drop(world.ok("RevokeGrant", json!({"KeyId": key, "GrantId": grant})).await),
+            Self::AccessKeyDisabled => world.admin.disable_access_key(&caller.access_key_id).await.unwrap(),
+            Self::KeyDescribed => {
+                drop(world.ok("UpdateKeyDescription", json!({"KeyId": key, "Description": "another"})).await);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_use_that_waits_in_the_hsm_gives_nothing_to_who_may_not_any_more() {
+    let (faults, settings) = Faults::before(token());
+    let hsm = Hsm::start(settings).unwrap();
+    let world = World::new().await.on_hsm(&hsm).await;
+    for (meanwhile, refusal) in Meanwhile::ALL {
+        let key = text(&world.ok("CreateKey", json!({})).await["KeyMetadata"], "KeyId");
+        let caller = world.user([].into()).await;
+        let terms = json!({"GranteePrincipal": caller.arn, "Operations": ["Encrypt", "Decrypt", "GenerateDataKey"]});
+        let (grant, _) = granted(&world, &key, terms).await;
+        let request = json!({"KeyId": key, "Plaintext": base64(b"a secret")});
+        let before = faults.calls("C_Encrypt").len();
+        let hold = faults.hold("C_Encrypt");
+        let call = tokio::spawn({
+            let caller = caller.clone();
+            async move { caller.call("Encrypt", request).await }
+        });
+        until("the call is in the HSM", || faults.calls("C_Encrypt").len() > before).await;
+        meanwhile.happen(&world, &key, &grant, &caller).await;
+        drop(hold);
+        let answer = call.await.unwrap();
+        match refusal {
+            "" => assert_eq!(answer.status, 200, "{meanwhile:?}: {}", answer.text()),
+            refusal => assert_eq!(answer.code(), refusal, "{meanwhile:?}"),
+        }
     }
 }

@@ -14,6 +14,7 @@ use std::{
 use config::{Environment, File, FileFormat};
 use serde::{Deserialize, Deserializer, Serialize};
 
+pub(crate) use self::errors::explain;
 use crate::{
     arn::AccountId,
     attestation::Roots,
@@ -333,8 +334,8 @@ impl Config {
             .add_source(File::from_str(text, FileFormat::Toml))
             .add_source(environment)
             .build()
-            .map_err(|error| errors::explain(&error))?;
-        let config: Self = source.try_deserialize().map_err(|error| errors::explain(&error))?;
+            .map_err(|error| explain(&error))?;
+        let config: Self = source.try_deserialize().map_err(|error| explain(&error))?;
         config.check()?;
         Ok(config)
     }

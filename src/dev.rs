@@ -14,7 +14,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::{
-    config::Config,
+    config::{Config, explain},
     error::Code,
     hsm::{Launch, PinSource},
     kms::admin::{ADMINISTRATOR_POLICY, Credentials},
@@ -207,7 +207,8 @@ fn random_pin() -> Result<SecretText, Failure> {
 /// # Errors
 /// What is wrong with it.
 pub fn read_seed(path: &Path) -> Result<Seed, Failure> {
-    let failed = |error: config::ConfigError| Failure::new(format!("{}: {error}", path.display()));
+    // It holds secrets of access keys.
+    let failed = |error| Failure::new(format!("{}: {}", path.display(), explain(&error)));
     let source = config::Config::builder().add_source(config::File::from(path)).build().map_err(failed)?;
     source.try_deserialize().map_err(failed)
 }

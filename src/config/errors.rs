@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serializer, de::Error};
 use crate::hsm::PinSource;
 
 /// The error, in words for an operator.
-pub(super) fn explain(error: &ConfigError) -> String {
+pub(crate) fn explain(error: &ConfigError) -> String {
     let named = |text: String, key: &Option<String>, origin: &Option<String>| {
         let key = key.iter().map(|key| format!(" for key `{key}`"));
         let origin = origin.iter().map(|origin| format!(" in {origin}"));

@@ -146,9 +146,11 @@ impl Seat {
 
     /// Waits for a seat, if it is not one, for so long and until the guest is dismissed; whether it is one then.
     pub(super) async fn is_seat_within(&self, limit: Duration) -> bool {
-        if !self.is_spare() {
-            return true;
-        }
+        // Boxed, for else every request of everybody would carry the state of this waiting.
+        !self.is_spare() || Box::pin(self.wait_for_a_seat(limit)).await
+    }
+
+    async fn wait_for_a_seat(&self, limit: Duration) -> bool {
         let place = tokio::select! {
             place = timeout(limit, self.guests.seats.enter(&self.guest)) => place,
             () = self.guest.dismissed() => return false,

@@ -174,6 +174,27 @@ fn no_error_repeats_what_may_be_a_secret() {
 }
 
 #[test]
+fn no_error_about_a_seed_repeats_the_secret_of_an_access_key() {
+    let dir = tempfile::tempdir().unwrap();
+    for (file, text) in [
+        ("a.toml", "[[principals]]\nname = \"a\"\nsecret_access_key = [\"@\"]"),
+        ("b.toml", "[[principals]]\nname = \"a\"\nsecret_access_key = { value = \"@\" }"),
+        ("c.toml", "[[principals]]\nname = \"a\"\nsecret_access_key = \"@"),
+        ("d.toml", "[[principals]]\nname = \"a\"\nsecret_access_key = @x"),
+        ("e.toml", "[[principals]]\nname = \"a\"\naccess_key = \"@\""),
+        ("f.toml", "principals = \"@\""),
+        ("g.json", "{\"principals\": [{\"name\": \"a\", \"secret_access_key\": [\"@\"]}]}"),
+        ("h.json", "{\"principals\": [\"@\"]}"),
+        ("i.json", "{\"principals\": [{\"secret_access_key\": \"@\" \"@\"}]}"),
+    ] {
+        let path = dir.path().join(file);
+        std::fs::write(&path, text.replace('@', CANARY)).unwrap();
+        let refused = strongroom::dev::read_seed(&path).err().unwrap_or_else(|| panic!("accepted: {text}"));
+        assert!(!refused.text.contains(CANARY), "{text}\n{}", refused.text);
+    }
+}
+
+#[test]
 fn what_is_in_effect_shows_no_variable_of_a_module() {
     let hsm = format!("environment = {{ PIN = \"{CANARY}\" }}");
     let further = format!("[[hsm.further]]\nname = \"a\"\ntoken = \"pkcs11:token=u\"\n{hsm}");

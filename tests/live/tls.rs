@@ -83,6 +83,18 @@ fn both_versions_of_tls_are_spoken() {
 }
 
 #[test]
+fn who_sends_too_much_gets_to_read_so_over_tls_too() {
+    let (server, administrator, certificate) = serving();
+    for version in [&TLS12, &TLS13] {
+        let mut connection = connect(server.address(), Some(&certificate), version);
+        let body = vec![b'x'; 5 << 20];
+        let request = Request::signed_bytes(server.address(), &administrator, "ListKeys", body);
+        assert!(connection.try_send(&request.bytes()), "reset");
+        assert_eq!(connection.answer().status, 413);
+    }
+}
+
+#[test]
 fn the_certificate_is_the_one_configured() {
     let (server, _, _) = serving();
     let mut connection = connect(server.address(), None, &TLS13);

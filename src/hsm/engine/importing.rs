@@ -96,8 +96,8 @@ impl Line<'_> {
         let carrier = self.load_carrier(parcel.carrier, means)?;
         let newcomer = self.unpack(order.nature(), parcel, carrier.handle, means.profile).map_err(blame)?;
         let newcomer = Passing::new(self.session, newcomer);
-        let public = self.measure(order.spec, newcomer.handle, means.mechanism()?)?;
-        let fingerprint = self.fingerprint(order.spec, newcomer.handle, public.as_ref()).map_err(blame)?;
+        let public = self.measure(order.spec, newcomer.handle, means.mechanism()?).map_err(blame_newcomer)?;
+        let fingerprint = self.fingerprint(order.spec, newcomer.handle, public.as_ref()).map_err(blame_newcomer)?;
         let material = self.keep(order, newcomer.handle, public.as_ref(), means)?;
         Ok((material, fingerprint))
     }
@@ -320,6 +320,14 @@ fn blame(error: HsmError) -> HsmError {
         (kind, _) => kind,
     };
     HsmError { kind, ..error }
+}
+
+/// The same, of what the HSM does with every key of the spec: one that it refuses is none.
+fn blame_newcomer(error: HsmError) -> HsmError {
+    match error.kind {
+        Kind::Unsupported if error.is_answer() => error.with_kind(Kind::Unfit),
+        _ => blame(error),
+    }
 }
 
 fn unfit(text: &'static str) -> HsmError {

@@ -81,19 +81,28 @@ pub async fn parcel_by(world: &World, key: &str, algorithm: &str, material: &[u8
 
 /// The same for this caller.
 pub async fn parcel_for(world: &Caller, key: &str, algorithm: &str, material: &[u8]) -> (String, String) {
+    let (public, token) = parameters(world, key, algorithm).await;
+    (enclosed(&public, algorithm, material), token)
+}
+
+/// A public key to enclose material with, and the token to import it with: both serve as many tries as there are.
+async fn parameters(world: &Caller, key: &str, algorithm: &str) -> (Vec<u8>, String) {
     let request = json!({"KeyId": key, "WrappingAlgorithm": algorithm, "WrappingKeySpec": "RSA_2048"});
     let parameters = world.ok("GetParametersForImport", request).await;
-    let public = STANDARD.decode(text(&parameters, "PublicKey")).unwrap();
+    (STANDARD.decode(text(&parameters, "PublicKey")).unwrap(), text(&parameters, "ImportToken"))
+}
+
+fn enclosed(public: &[u8], algorithm: &str, material: &[u8]) -> String {
     let hash = if algorithm.ends_with("SHA_1") { "sha1" } else { "sha256" };
     let blob = match algorithm.starts_with("RSA_AES") {
-        false => oaep(&public, hash, material),
+        false => oaep(public, hash, material),
         true => {
             let mut wrapped = vec![0; material.len().div_ceil(8) * 8 + 8];
             KwpAes256::new(&[3; 32].into()).wrap_key(material, &mut wrapped).unwrap();
-            [oaep(&public, hash, &[3; 32]), wrapped].concat()
+            [oaep(public, hash, &[3; 32]), wrapped].concat()
         }
     };
-    (base64(&blob), text(&parameters, "ImportToken"))
+    base64(&blob)
 }
 
 /// An RSA-2048 private key by OpenSSL, as PKCS#8.
@@ -294,6 +303,62 @@ async fn material_of_another_spec_is_not_taken() {
             }
         }
         assert_eq!(world.ok("DescribeKey", json!({"KeyId": key})).await["KeyMetadata"]["KeyState"], "PendingImport");
+    }
+}
+
+#[tokio::test]
+async fn material_that_is_not_as_long_as_the_spec_wants_is_incorrect() {
+    use KeySpec::*;
+    let world = World::new().await;
+    for (spec, lengths) in
+        [(SymmetricDefault, 32..=32), (Hmac224, 28..=64), (Hmac256, 32..=64), (Hmac384, 48..=128), (Hmac512, 64..=128)]
+    {
+        let usage = if spec == SymmetricDefault { KeyUsage::EncryptDecrypt } else { KeyUsage::GenerateVerifyMac };
+        if !imports(spec, usage) {
+            continue;
+        }
+        let key = external(&world, spec, usage).await;
+        for algorithm in ALL {
+            let (public, token) = parameters(&world, &key, algorithm).await;
+            for length in [0, 1, lengths.start() - 1, lengths.end() + 1] {
+                // AES key wrap has nothing to say of nothing (RFC 5649 section 3).
+                if length > 0 || algorithm.starts_with("RSAES") {
+                    let blob = enclosed(&public, algorithm, &vec![7; length]);
+                    let answer = world.call("ImportKeyMaterial", request(&key, &token, &blob)).await;
+                    assert_eq!(answer.code(), "IncorrectKeyMaterialException", "{spec} {algorithm} {length}");
+                }
+            }
+        }
+        for length in [*lengths.start(), *lengths.end()] {
+            let key = external(&world, spec, usage).await;
+            import(&world, &key, ALL[0], &vec![7; length]).await;
+        }
+    }
+}
+
+/// Nothing, a byte, a private key that lacks its last byte, what only begins like one: never a fault of this HSM or of ours.
+#[tokio::test]
+async fn what_is_no_private_key_is_the_callers_fault() {
+    let world = World::new().await;
+    let p256 = p256::SecretKey::from_slice(&[9; 32]).unwrap().to_pkcs8_der().unwrap().as_bytes().to_vec();
+    for (spec, material, algorithms) in [(KeySpec::EccNistP256, p256, &ALL[..]), (KeySpec::Rsa2048, rsa_private_key(), &ALL[2..])] {
+        if !imports(spec, KeyUsage::SignVerify) {
+            continue;
+        }
+        let key = external(&world, spec, KeyUsage::SignVerify).await;
+        let last = material.len() - 1;
+        for algorithm in algorithms {
+            let (public, token) = parameters(&world, &key, algorithm).await;
+            for material in [vec![], vec![7], material[..last].to_vec(), vec![0x30; 60]] {
+                if !material.is_empty() || algorithm.starts_with("RSAES") {
+                    let blob = enclosed(&public, algorithm, &material);
+                    let answer = world.call("ImportKeyMaterial", request(&key, &token, &blob)).await;
+                    let told =
+                        ["IncorrectKeyMaterialException", "InvalidCiphertextException"].contains(&&*answer.code());
+                    assert!(told, "{spec} {algorithm} {}: {}", material.len(), answer.text());
+                }
+            }
+        }
     }
 }
 

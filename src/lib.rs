@@ -7,7 +7,7 @@
 //! |---|---|
 //! | root: puts it together | [`config`] [`dev`] [`server`] |
 //! | doors: one protocol each | [`api`] [`health`] [`cli`] |
-//! | service: what a KMS does | [`kms`] [`operations`] [`authn`] [`tasks`] `failure` |
+//! | service: what a KMS does | [`kms`] [`operations`] [`authn`] [`tasks`] `failure` `invocations` |
 //! | machines: owners of a resource | [`store`] [`hsm`] [`audit`] [`metrics`] |
 //! | decisions: pure functions | [`policy`] [`access`] [`sigv4`] [`attestation`] |
 //! | words: values and their rules | [`error`] [`arn`] [`action`] [`principal`] [`identity`] [`secret`] [`clock`] [`page`] [`envelope`] [`key`] `turns` |
@@ -33,6 +33,7 @@ mod failure;
 pub mod health;
 pub mod hsm;
 pub mod identity;
+mod invocations;
 pub mod key;
 pub mod kms;
 pub mod metrics;

@@ -3,6 +3,7 @@
 //! The secret of an access key is sealed under a key in the HSM. It is opened once per access key and day; a warm request
 //! asks neither store nor HSM.
 
+mod materials;
 mod signing_keys;
 mod vault;
 

@@ -13,11 +13,18 @@ use crate::{
     error::KmsError,
     failure,
     hsm::{Answer, Asker, Command, Hsm, Kind, Sealed},
-    key::material::Material,
+    key::material::MaterialId,
     secret::{SecretBytes, SecretText},
+    store::{Deployment, Store},
 };
 
+use super::materials::OwnMaterials;
+
 const IV_BYTES: usize = 12;
+
+/// What is sealed begins with the IV, followed by ciphertext and tag. Under another material than the first there is this in
+/// front, and the material's name; no IV of 12 random bytes ever begins so.
+const NAMED: &[u8] = b"strongroom\0\x01";
 
 /// What a token is for; one is never taken for the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,30 +50,46 @@ impl TokenKind {
 pub struct Vault {
     hsm: Hsm,
     /// Nothing until the deployment is founded, which takes an HSM that is open.
-    material: Arc<OnceLock<Arc<Material>>>,
+    materials: Arc<OnceLock<OwnMaterials>>,
 }
 
 impl Vault {
     /// A vault that opens when it is given the deployment's own material.
     pub fn new(hsm: Hsm) -> Self {
-        Self { hsm, material: Arc::default() }
+        Self { hsm, materials: Arc::default() }
     }
 
-    /// Gives it the deployment's own material, once.
-    pub fn furnish(&self, material: Material) {
-        let _ = self.material.set(Arc::new(material));
+    /// Gives it the materials of `deployment`, which is in `store`, once.
+    pub fn furnish(&self, store: Store, deployment: &Deployment) {
+        let _ = self.materials.set(OwnMaterials::new(store, deployment));
     }
 
     /// Whether it has been given the deployment's own material.
     pub fn is_furnished(&self) -> bool {
-        self.material.get().is_some()
+        self.materials.get().is_some()
     }
 
-    fn material(&self) -> Result<Arc<Material>, KmsError> {
-        self.material.get().cloned().ok_or_else(|| failure::not_open("the deployment has not been founded"))
+    fn materials(&self) -> Result<&OwnMaterials, KmsError> {
+        self.materials.get().ok_or_else(|| failure::not_open("the deployment has not been founded"))
     }
 
-    /// Seals the secret of access key `id`: IV, ciphertext and tag.
+    /// What opens `sealed`; nothing if it is not of a form that anything is sealed in.
+    async fn opening(&self, aad: Vec<u8>, sealed: &[u8]) -> Result<Option<Command>, KmsError> {
+        let materials = self.materials()?;
+        let (material, sealed) = match sealed.strip_prefix(NAMED).and_then(|named| named.split_first_chunk()) {
+            Some((id, sealed)) => (materials.named(MaterialId(*id)).await?, sealed),
+            None => (Some(Arc::clone(materials.founding())), sealed),
+        };
+        let parts = material.zip(sealed.split_first_chunk::<IV_BYTES>());
+        Ok(parts.map(|(material, (iv, ciphertext))| Command::Open {
+            material,
+            aad,
+            iv: *iv,
+            ciphertext: ciphertext.to_vec(),
+        }))
+    }
+
+    /// Seals the secret of access key `id`.
     ///
     /// # Errors
     /// As the HSM answers.
@@ -126,9 +149,7 @@ impl Vault {
         asker: Asker,
         deadline: Instant,
     ) -> Result<Option<T>, KmsError> {
-        let Some((iv, ciphertext)) = sealed.split_first_chunk::<IV_BYTES>() else { return Ok(None) };
-        let material = self.material()?;
-        let command = Command::Open { material, aad: kind.aad(), iv: *iv, ciphertext: ciphertext.to_vec() };
+        let Some(command) = self.opening(kind.aad(), sealed).await? else { return Ok(None) };
         match self.hsm.call_for(asker, command, deadline).await {
             Ok(Answer::Plaintext(token)) => Ok(serde_json::from_slice(token.expose()).ok()),
             Ok(_) => Err(KmsError::internal("the HSM engine answered another command")),
@@ -144,9 +165,13 @@ impl Vault {
         asker: Asker,
         deadline: Instant,
     ) -> Result<Vec<u8>, KmsError> {
-        let command = Command::Seal { material: self.material()?, aad, input };
+        let materials = self.materials()?;
+        let material = materials.next(&self.hsm).await?;
+        let id = material.id;
+        let named = if id == materials.founding().id { Vec::new() } else { [NAMED, &id.0[..]].concat() };
+        let command = Command::Seal { material, aad, input };
         match self.hsm.call_for(asker, command, deadline).await.map_err(failure::hsm_about_own_key)? {
-            Answer::Sealed(Sealed { iv, ciphertext }) => Ok([&iv[..], &ciphertext].concat()),
+            Answer::Sealed(Sealed { iv, ciphertext }) => Ok([&named[..], &iv, &ciphertext].concat()),
             _ => Err(KmsError::internal("the HSM engine answered another command")),
         }
     }
@@ -154,9 +179,7 @@ impl Vault {
     /// Opened twice: what is made of it is kept for a day, and one wrong answer of the HSM would lock its owner out for as long.
     async fn open_for(&self, aad: Vec<u8>, id: &str, sealed: &[u8], deadline: Instant) -> Result<SecretText, KmsError> {
         let damaged = || KmsError::internal(format!("the sealed secret of {id} is damaged"));
-        let (iv, ciphertext) = sealed.split_first_chunk::<IV_BYTES>().ok_or_else(damaged)?;
-        let material = self.material()?;
-        let command = Command::Open { material, aad, iv: *iv, ciphertext: ciphertext.to_vec() };
+        let command = self.opening(aad, sealed).await?.ok_or_else(damaged)?;
         let secret = self.ask(command.clone(), deadline).await?;
         if !bool::from(secret.expose().ct_eq(self.ask(command, deadline).await?.expose())) {
             return Err(failure::not_open("the HSM opened a sealed secret in two ways"));

@@ -67,7 +67,7 @@ pub async fn furnish(store: &Store, vault: &Vault, account: &AccountId) -> Resul
         let text = format!("the store belongs to account {}, not {account}", deployment.account);
         return Err(KmsError::invalid(text));
     }
-    vault.furnish(deployment.service_material);
+    vault.furnish(store.clone(), &deployment);
     Ok(true)
 }
 
@@ -90,9 +90,10 @@ pub async fn found(
     let answer = hsm.call(command, Instant::now() + DEADLINE).await.map_err(failure::hsm)?;
     let Answer::Material(service_material) = answer else { return Err(mismatch()) };
     let id = Uuid::new_v4();
-    let deployment = Deployment { id, account: account.clone(), created: now, service_material };
+    let deployment =
+        Deployment { id, account: account.clone(), created: now, service_material, successors: Vec::new() };
     store.insert_deployment(&deployment).await.map_err(failure::store)?;
-    vault.furnish(deployment.service_material);
+    vault.furnish(store.clone(), &deployment);
     Ok(())
 }
 

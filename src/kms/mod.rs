@@ -11,7 +11,6 @@ pub mod cx;
 mod delivery;
 mod granting;
 pub mod importing;
-mod invocations;
 mod key_stores;
 mod keys;
 mod log;
@@ -48,6 +47,7 @@ use crate::{
     failure,
     hsm::{Clusters, Hsm},
     identity::Identity,
+    invocations::Invocations,
     metrics::Metrics,
     operations::Body,
     sigv4::{self, Claim, Received},
@@ -56,7 +56,6 @@ use crate::{
 use connections::Connections;
 use cx::Cx;
 use delivery::Delivery;
-use invocations::Invocations;
 use log::Log;
 use padding::PaddingFailures;
 use pulse::Pulse;

@@ -4,7 +4,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Kind, Store, StoreError, document::Document, driver};
-use crate::{arn::AccountId, clock::Timestamp, key::material::Material};
+use crate::{
+    arn::AccountId,
+    clock::Timestamp,
+    key::material::{Material, MaterialId},
+};
 
 /// What is the same for all nodes and for ever.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,8 +19,18 @@ pub struct Deployment {
     pub account: AccountId,
     /// When it was made.
     pub created: Timestamp,
-    /// The key, in the HSM, that seals the secrets of access keys.
+    /// The key, in the HSM, that seals the secrets of access keys and what else is the service's own.
     pub service_material: Material,
+    /// Those that came after it, one when another was worn, oldest first: the last one seals, and all open.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub successors: Vec<Material>,
+}
+
+impl Deployment {
+    /// The material that seals.
+    pub fn newest_material(&self) -> &Material {
+        self.successors.last().unwrap_or(&self.service_material)
+    }
 }
 
 const NAME: &str = "deployment";
@@ -39,6 +53,19 @@ impl Store {
         let mut connection = self.0.driver.reader(WHAT).await?;
         let stored = driver::read(&mut connection, WHAT, Deployment::KIND, NAME).await?;
         stored.map(|stored| Deployment::read(WHAT, NAME, &stored.body)).transpose()
+    }
+
+    /// Gives the service `successor` in the place of the material `worn`, unless another has taken that already.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn succeed_service_material(&self, worn: MaterialId, successor: &Material) -> Result<(), StoreError> {
+        let succeed = |deployment: &mut Deployment| {
+            if deployment.newest_material().id == worn {
+                deployment.successors.push(successor.clone());
+            }
+        };
+        self.change_if_there("give the service other material", NAME, succeed).await.map(drop)
     }
 
     /// Stores the deployment.

@@ -177,6 +177,7 @@ async fn the_deployment_is_made_once() {
         account: AccountId::try_from("111122223333".to_owned()).expect("digits"),
         created: Timestamp::from_ms(0),
         service_material: material(Keeping::Token { cka_id: vec![1; 16], member: None }),
+        successors: Vec::new(),
     };
     world.store.insert_deployment(&deployment).await.expect("stored");
     let other = world.other().await;

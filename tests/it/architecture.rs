@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 const LAYERS: [(&str, &[&str]); 6] = [
     ("root", &["config", "dev", "server", "main", "lib"]),
     ("doors", &["api", "health", "cli"]),
-    ("service", &["kms", "operations", "authn", "tasks", "failure"]),
+    ("service", &["kms", "operations", "authn", "tasks", "failure", "invocations"]),
     ("machines", &["store", "hsm", "audit", "metrics"]),
     ("decisions", &["policy", "access", "sigv4", "attestation"]),
     (

@@ -1,7 +1,7 @@
 //! Counts GCM invocations per material, in durable blocks (NIST SP 800-38D section 8.3: at most 2^32 random IVs a key).
 //!
 //! A block is written to the store before its first invocation is used; what is left of it at a stop counts as used.
-//! So the count never goes back, and encrypting costs one write per [`BLOCK`] invocations.
+//! So the count never goes back, and encrypting costs one write per block of invocations.
 
 use std::{
     collections::HashMap,
@@ -20,7 +20,7 @@ use crate::{
     store::Store,
 };
 
-/// Invocations reserved by one write.
+/// Invocations reserved by one write for KMS keys.
 const BLOCK: u64 = 1 << 16;
 /// The most invocations of one material.
 const LIMIT: u64 = 1 << 32;
@@ -30,6 +30,8 @@ const WORN: u64 = LIMIT / 2;
 /// The counters of all materials in use here.
 pub struct Invocations {
     store: Store,
+    /// Invocations reserved by one write.
+    block: u64,
     counters: RwLock<HashMap<MaterialId, Arc<Counter>>>,
 }
 
@@ -41,9 +43,14 @@ struct Counter {
 }
 
 impl Invocations {
-    /// Counters over `store`.
+    /// Counters over `store`, for KMS keys.
     pub fn new(store: Store) -> Self {
-        Self { store, counters: RwLock::default() }
+        Self::in_blocks(store, BLOCK)
+    }
+
+    /// Counters that reserve so many at a time, which is what a process wastes that uses one and ends.
+    pub fn in_blocks(store: Store, block: u64) -> Self {
+        Self { store, block, counters: RwLock::default() }
     }
 
     /// Takes one invocation of `material`. Whoever finds that it has been used for so many that it should have a successor is
@@ -65,12 +72,12 @@ impl Invocations {
 
     /// Reserves a block; answers how many are reserved by now.
     async fn reserve(&self, material: MaterialId, counter: &Counter) -> Result<u64, KmsError> {
-        let reserved = self.store.reserve_invocations(material, BLOCK).await.map_err(failure::store)?;
+        let reserved = self.store.reserve_invocations(material, self.block).await.map_err(failure::store)?;
         if reserved > LIMIT {
             let text = format!("Key material {material} has been used for as many encryptions as it may be.");
             return Err(KmsError::new(Code::KMSInvalidStateException, text));
         }
-        counter.left.fetch_add(BLOCK, Ordering::Release);
+        counter.left.fetch_add(self.block, Ordering::Release);
         Ok(reserved)
     }
 

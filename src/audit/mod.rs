@@ -155,8 +155,8 @@ impl Trail {
         let of_thread = Arc::clone(&shared);
         let thread =
             thread::Builder::new().name("audit".to_owned()).spawn(move || of_thread.write_what_is_handed_over())?;
-        // Under one name, however it was called.
-        Ok(Self { path: path.canonicalize()?, shared, thread: Some(thread) })
+        // Under one name from whatever directory, and over starts, which for a pipe has no other.
+        Ok(Self { path: std::path::absolute(path)?, shared, thread: Some(thread) })
     }
 
     /// What it is known by: the path of its file.
@@ -196,13 +196,13 @@ impl Trail {
         Ok(())
     }
 
-    /// Forces what is written to the disk. It takes as long as the disk does.
+    /// Forces what is written to the disk, where it is a file on one. It takes as long as the disk does.
     ///
     /// # Errors
     /// If that cannot be done.
     pub fn sync(&self) -> Result<(), io::Error> {
         let file = lock(&self.shared.sink).file()?;
-        file.sync_data()
+        if file.metadata()?.is_file() { file.sync_data() } else { Ok(()) }
     }
 
     /// How many records were written since the start.

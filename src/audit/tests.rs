@@ -247,3 +247,20 @@ async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
     })
     .await
 }
+
+#[tokio::test]
+async fn a_trail_can_be_a_device_or_a_pipe() {
+    let trail = Trail::open(Path::new("/dev/null"), false).expect("open");
+    record(&trail, "Encrypt").await.expect("written");
+    trail.sync().expect("there is nothing to be forced to a disk");
+    assert_eq!((trail.name().as_str(), trail.trouble()), ("/dev/null", None));
+}
+
+#[tokio::test]
+async fn a_trail_that_cannot_be_written_takes_nothing_new_and_keeps_what_it_has_taken() {
+    let trail = Trail::open(Path::new("/dev/full"), false).expect("open");
+    assert!(record(&trail, "Encrypt").await.is_err_and(|error| error.is_kept()));
+    assert!(trail.trouble().is_some_and(|trouble| trouble.contains("No space left")));
+    assert!(record(&trail, "Encrypt").await.is_err_and(|error| !error.is_kept()));
+    assert_eq!(trail.records(), 0);
+}

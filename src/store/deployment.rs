@@ -52,6 +52,7 @@ impl Store {
         const WHAT: &str = "read the deployment";
         let mut connection = self.0.driver.reader(WHAT).await?;
         let stored = driver::read(&mut connection, WHAT, Deployment::KIND, NAME).await?;
+        connection.give_back();
         stored.map(|stored| Deployment::read(WHAT, NAME, &stored.body)).transpose()
     }
 

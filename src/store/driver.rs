@@ -4,14 +4,15 @@
 //! begins `IMMEDIATE`, so that a second process waits at the door and not in the middle. A commit is on the disk
 //! before it is acknowledged (`synchronous=FULL`), so a process that dies anywhere leaves either all of a change or nothing.
 //!
-//! The connection is used again only after a transaction that ended in a known way. Whatever else becomes of one (the disk is
-//! full, the file cannot be written, nobody waits for it any more), its connection is closed, which rolls it back, and
-//! the next write opens a new one: nobody has to understand what a fault has left behind.
+//! A connection is used again only after something that ended in a known way ([`Lent`]). Whatever else becomes of it (the disk is
+//! full, the file cannot be written, nobody waits for it any more), it is closed, which rolls a transaction back, and
+//! the next one opens another: nobody has to understand what a fault has left behind.
 //!
 //! The texts use `$1` and `ON CONFLICT`, which SQLite and PostgreSQL both take.
 
 use std::{
     fs,
+    ops::{Deref, DerefMut},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::Path,
     time::Duration,
@@ -36,8 +37,45 @@ const READERS: u32 = 3;
 /// How long a change waits for its turn.
 const WAIT: Duration = Duration::from_secs(10);
 
-/// The connection that writes.
-pub(super) type Writer = PoolConnection<Sqlite>;
+/// A connection that is used again only if it is given back, after something that ended in a known way; else it is closed.
+pub(super) struct Lent {
+    connection: PoolConnection<Sqlite>,
+    is_well: bool,
+}
+
+impl Lent {
+    async fn from(pool: &SqlitePool, what: &'static str) -> Result<Self, StoreError> {
+        let connection = pool.acquire().await.map_err(StoreError::sql(what))?;
+        Ok(Self { connection, is_well: false })
+    }
+
+    /// All that was done with it ended in a known way.
+    pub(super) fn give_back(mut self) {
+        self.is_well = true;
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if !self.is_well {
+            self.connection.close_on_drop();
+        }
+    }
+}
+
+impl Deref for Lent {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Lent {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
+    }
+}
 
 /// Every schema there has been, as the step that leads to it from the one before; the version is the position.
 const MIGRATIONS: &[&str] = &[
@@ -60,19 +98,9 @@ pub(super) struct Driver {
 /// One change of the database: all of it or, if it is dropped without [`Write::commit`], nothing.
 pub(super) struct Write {
     what: &'static str,
-    connection: Writer,
-    /// Whether the transaction has ended in a way that is known.
-    ended: bool,
+    connection: Lent,
     /// Passes on after the connection has been given back.
     _turn: Turn,
-}
-
-impl Drop for Write {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.connection.close_on_drop();
-        }
-    }
 }
 
 /// A document as it is stored, not yet read.
@@ -101,19 +129,19 @@ impl Driver {
     }
 
     /// A connection that reads what is committed.
-    pub(super) async fn reader(&self, what: &'static str) -> Result<PoolConnection<Sqlite>, StoreError> {
-        self.readers.acquire().await.map_err(StoreError::sql(what))
+    pub(super) async fn reader(&self, what: &'static str) -> Result<Lent, StoreError> {
+        Lent::from(&self.readers, what).await
     }
 
     /// The connection that reads the feed.
-    pub(super) async fn follower(&self, what: &'static str) -> Result<PoolConnection<Sqlite>, StoreError> {
-        self.follower.acquire().await.map_err(StoreError::sql(what))
+    pub(super) async fn follower(&self, what: &'static str) -> Result<Lent, StoreError> {
+        Lent::from(&self.follower, what).await
     }
 
     /// The connection that writes, when it is the turn of `asker`. Whoever holds it is the only writer of this process.
-    pub(super) async fn writer(&self, what: &'static str, asker: Asker) -> Result<(Turn, Writer), StoreError> {
+    pub(super) async fn writer(&self, what: &'static str, asker: Asker) -> Result<(Turn, Lent), StoreError> {
         let turn = self.writing.turn(asker, WAIT).await.ok_or_else(|| StoreError::new(what, Kind::Busy))?;
-        Ok((turn, self.writer.acquire().await.map_err(StoreError::sql(what))?))
+        Ok((turn, Lent::from(&self.writer, what).await?))
     }
 
     /// How many write or wait for it.
@@ -124,7 +152,7 @@ impl Driver {
     /// Begins a change.
     pub(super) async fn write(&self, what: &'static str, asker: Asker) -> Result<Write, StoreError> {
         let (turn, connection) = self.writer(what, asker).await?;
-        let mut write = Write { what, connection, ended: false, _turn: turn };
+        let mut write = Write { what, connection, _turn: turn };
         write.say("BEGIN IMMEDIATE").await?;
         Ok(write)
     }
@@ -232,14 +260,14 @@ impl Write {
     /// Makes the change durable.
     pub(super) async fn commit(mut self) -> Result<(), StoreError> {
         self.say("COMMIT").await?;
-        self.ended = true;
+        self.connection.give_back();
         Ok(())
     }
 
     /// Leaves everything as it was.
     pub(super) async fn roll_back(mut self) -> Result<(), StoreError> {
         self.say("ROLLBACK").await?;
-        self.ended = true;
+        self.connection.give_back();
         Ok(())
     }
 

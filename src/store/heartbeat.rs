@@ -32,7 +32,9 @@ impl Store {
     pub async fn heartbeat(&self) -> Result<Option<Heartbeat>, StoreError> {
         const WHAT: &str = "read the heartbeat";
         let mut connection = self.0.driver.reader(WHAT).await?;
-        read(&mut connection, WHAT).await
+        let heartbeat = read(&mut connection, WHAT).await?;
+        connection.give_back();
+        Ok(heartbeat)
     }
 
     /// Forgets the jump of the clock, if there was one, and answers it.

@@ -178,6 +178,7 @@ impl Store {
             .fetch_all(&mut *connection)
             .await
             .map_err(StoreError::sql(WHAT))?;
+        connection.give_back();
         rows.iter().map(Intent::from_row).collect::<Result<_, _>>().map_err(StoreError::sql(WHAT))
     }
 }

@@ -55,6 +55,7 @@ impl Store {
         let text = "SELECT operation, used, event_id, request_id FROM last_usage WHERE region = $1 AND key_id = $2";
         let query = sqlx::query(text).bind(region).bind(id.to_string());
         let row = query.fetch_optional(&mut *connection).await.map_err(StoreError::sql(WHAT))?;
+        connection.give_back();
         row.map(|row| from_row(&row)).transpose().map_err(StoreError::sql(WHAT))
     }
 }

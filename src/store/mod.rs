@@ -157,6 +157,7 @@ impl Store {
             changed = self.read_anew(&mut connection, &mut seen).await?;
         }
         *seen = pruned.max(*seen);
+        connection.give_back();
         self.proven_at(asked);
         Ok(changed)
     }
@@ -192,6 +193,7 @@ impl Store {
         const WHAT: &str = "cut the write-ahead log";
         let (_turn, mut writer) = self.0.driver.writer(WHAT, Asker::SERVICE).await?;
         sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *writer).await.map_err(StoreError::sql(WHAT))?;
+        writer.give_back();
         Ok(())
     }
 

@@ -67,7 +67,9 @@ impl Store {
                     WHERE trail = $1 AND seq > $2 ORDER BY seq LIMIT $3";
         let query = sqlx::query_as(text).bind(trail).bind(after).bind(PAGE);
         let mut connection = self.0.driver.reader(READ).await?;
-        query.fetch_all(&mut *connection).await.map_err(StoreError::sql(READ))
+        let records = query.fetch_all(&mut *connection).await.map_err(StoreError::sql(READ))?;
+        connection.give_back();
+        Ok(records)
     }
 
     /// The first records of other trails than `trail` that were made before `time`: whoever was to bring them there is gone.
@@ -79,7 +81,9 @@ impl Store {
                     WHERE trail <> $1 AND made < $2 ORDER BY seq LIMIT $3";
         let query = sqlx::query_as(text).bind(trail).bind(bigint(time)).bind(PAGE);
         let mut connection = self.0.driver.reader(READ).await?;
-        query.fetch_all(&mut *connection).await.map_err(StoreError::sql(READ))
+        let records = query.fetch_all(&mut *connection).await.map_err(StoreError::sql(READ))?;
+        connection.give_back();
+        Ok(records)
     }
 
     /// Forgets records that are in their trail.
@@ -101,6 +105,7 @@ impl Store {
         let query = sqlx::query("SELECT 1 FROM records WHERE event_id = $1").bind(event_id.to_string());
         let mut connection = self.0.driver.reader(READ).await?;
         let found = query.fetch_optional(&mut *connection).await.map_err(StoreError::sql(READ))?;
+        connection.give_back();
         Ok(found.is_some())
     }
 }

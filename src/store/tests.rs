@@ -839,3 +839,24 @@ async fn a_grant_that_cannot_be_read_allows_nothing() {
     let grants = other.view().grants_after(REGION, key, None, None, 9);
     assert_eq!(grants.iter().map(|grant| grant.id.0[0]).collect::<Vec<_>>(), [3]);
 }
+
+/// A change in which this befalls the connection; whether it is made.
+async fn befallen(store: &Store, fault: &'static str) -> Result<(), StoreError> {
+    let mut write = store.0.driver.write("be befallen", Asker::SERVICE).await?;
+    let _ = sqlx::raw_sql(fault).execute(write.connection()).await;
+    write.delete(Key::KIND, "nowhere").await?;
+    write.commit().await
+}
+
+#[tokio::test]
+async fn a_connection_that_failed_is_used_no_more_and_the_next_write_succeeds() {
+    let world = World::new().await;
+    let id = world.key().await.id;
+    // As a full disk does, which has the database end the transaction by itself; and as others may.
+    for fault in ["ROLLBACK", "COMMIT", "PRAGMA query_only = on", "ROLLBACK; BEGIN; ROLLBACK"] {
+        befallen(&world.store, fault).await.expect_err(fault);
+        let changed = world.store.change_key(&Unrecorded, REGION, id, describe(fault)).await;
+        assert_eq!(changed.expect("changed").description, fault);
+    }
+    befallen(&world.store, "SELECT nothing FROM nowhere").await.expect("a statement that fails spoils no other");
+}

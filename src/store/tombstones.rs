@@ -86,6 +86,7 @@ impl Store {
         let query = sqlx::query_as(text).bind(Tombstone::KIND).bind(UNFINISHED);
         let mut connection = self.0.driver.reader(LIST).await?;
         let rows: Vec<(String, String)> = query.fetch_all(&mut *connection).await.map_err(StoreError::sql(LIST))?;
+        connection.give_back();
         Ok(readable(rows))
     }
 
@@ -99,6 +100,7 @@ impl Store {
         let query = sqlx::query_as(text).bind(Tombstone::KIND).bind(after).bind(PAGE);
         let mut connection = self.0.driver.reader(LIST).await?;
         let rows: Vec<(String, String)> = query.fetch_all(&mut *connection).await.map_err(StoreError::sql(LIST))?;
+        connection.give_back();
         Ok(readable(rows))
     }
 }

@@ -39,6 +39,11 @@ impl Faults {
         Hold { faults: self, rule: self.control.rule(Rule::on(function).answer(code)) }
     }
 
+    /// Has every call of `function` take so much longer until the answer is dropped.
+    pub fn slow(&self, function: &str, millis: u64) -> Hold<'_> {
+        Hold { faults: self, rule: self.control.rule(Rule::on(function).before().delay_ms(millis)) }
+    }
+
     /// The sessions in which `function` has been called so far, in order.
     pub fn calls(&self, function: &str) -> Vec<u64> {
         let calls = self.control.calls().into_iter().filter(|call| call.function == function);

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use super::Engine;
 use super::pool::Failure;
 use crate::hsm::command::{Asker, Command};
-use crate::hsm::error::Kind;
+use crate::hsm::error::{HsmError, Kind};
 
 /// How long an HSM that did not give the known answer is not asked again.
 const ILL_FOR: Duration = Duration::from_millis(250);
@@ -35,29 +35,37 @@ impl Engine {
         let blames_data = failure.command.judges_data() && has_its_key;
         // Without a lease it was the key's handle that could not be made: then the key is to blame, if the HSM is not.
         let blames_key = failure.command.needs().is_some() && failure.lease.is_none();
-        if !blames_data && !blames_key || !self.is_well(failure.started, deadline).await {
+        if !blames_data && !blames_key {
             return Kind::DeviceLost;
         }
-        match blames_data {
-            true => Kind::Rejected,
-            false => Kind::KeyMissing,
+        match self.is_well(failure.started, deadline).await {
+            Ok(true) if blames_data => Kind::Rejected,
+            Ok(true) => Kind::KeyMissing,
+            Ok(false) => Kind::DeviceLost,
+            Err(unasked) => unasked.kind,
         }
     }
 
     /// Whether the HSM has been seen well by something that started after `since`.
-    pub(super) async fn is_well(&self, since: u64, deadline: Instant) -> bool {
+    ///
+    /// # Errors
+    /// If it has too much to do to be asked in time, which says nothing against it.
+    pub(super) async fn is_well(&self, since: u64, deadline: Instant) -> Result<bool, HsmError> {
         if self.core().has_succeeded_since(since) {
-            return true;
+            return Ok(true);
         }
         let mut last = self.last_check().0.lock().await;
         match &*last {
-            Some(check) if check.well && check.started > since => return true,
-            Some(check) if !check.well && check.ended.elapsed() < ILL_FOR => return false,
+            Some(check) if check.well && check.started > since => return Ok(true),
+            Some(check) if !check.well && check.ended.elapsed() < ILL_FOR => return Ok(false),
             _ => {}
         }
         let started = self.core().ticks(Instant::now());
-        let well = self.attempt(Asker::SERVICE, Command::Check, deadline).await.is_ok();
+        let well = match self.attempt(Asker::SERVICE, Command::Check, deadline).await {
+            Err(failure) if failure.error.kind == Kind::Busy => return Err(failure.error),
+            checked => checked.is_ok(),
+        };
         *last = Some(Checked { started, ended: Instant::now(), well });
-        well
+        Ok(well)
     }
 }

@@ -88,7 +88,7 @@ impl Engine {
     async fn mend(&self, failure: &Failure, epoch: u64, deadline: Instant) -> Result<bool, HsmError> {
         match failure.error.kind {
             // Refused again by an HSM that is known to be well, the data is to blame; so it must be known to be well first.
-            Kind::Ambiguous if failure.command.judges_data() => Ok(self.is_well(failure.started, deadline).await),
+            Kind::Ambiguous if failure.command.judges_data() => self.is_well(failure.started, deadline).await,
             Kind::SessionLost | Kind::Ambiguous => Ok(failure.command.is_repeatable()),
             // The known answer's key went with the anchor's session; it is made with the login.
             Kind::KeyMissing if matches!(failure.command, Command::Check) => {

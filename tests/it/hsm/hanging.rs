@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use strongroom::hsm::{Answer, Command, Engine as Hsm, HsmError, Kind, Sealed, Settings};
+use strongroom::hsm::{Answer, Asker, Command, Engine as Hsm, HsmError, Kind, Sealed, Settings};
 use strongroom::key::material::Material;
 use tokio::task::JoinHandle;
 
@@ -175,4 +175,28 @@ async fn who_waits_for_the_turn_to_log_in_does_not_hang() {
     assert_eq!(hsm.gauges().threads_replaced, 0);
     drop(turn);
     assert!(seal(&hsm, &key, b"after").await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_hsm_that_cannot_be_asked_in_time_is_not_blamed_for_what_was_refused() {
+    let (faults, settings) = Faults::before(token());
+    let hsm = Hsm::start(Settings { sessions: 1, ..settings }).unwrap();
+    // From this one the engine knows how long all take that are not AES, the known answer among them.
+    let slow = faults.slow("C_GenerateKey", 400);
+    let key = aes(&hsm).await;
+    drop(slow);
+    let Sealed { iv, ciphertext } = seal(&hsm, &key, b"x").await.unwrap();
+    let send = |asker: &str, command: Command, deadline: Instant| {
+        let (hsm, asker) = (hsm.clone(), Asker::named(asker));
+        tokio::spawn(async move { hsm.call_for(asker, command, deadline).await })
+    };
+    let _slow = faults.slow("C_Decrypt", 200);
+    let wrong = Command::Open { material: Arc::clone(&key), aad: b"other".to_vec(), iv, ciphertext };
+    let refused = send("one", wrong, after(500));
+    until("it is in its call", || hsm.gauges().sessions_busy == 1).await;
+    let others = [send("other", Command::Check, soon()), send("other", Command::Check, soon())];
+    assert_eq!(kind(refused.await.unwrap()), Kind::Busy);
+    for one in others {
+        assert!(one.await.unwrap().is_ok());
+    }
 }

@@ -7,7 +7,7 @@ use std::{
     collections::HashSet,
     fs::{self, File, Metadata},
     io::{self, BufRead, BufReader, Seek, SeekFrom},
-    os::unix::fs::MetadataExt,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -43,29 +43,38 @@ impl Place {
     }
 }
 
-/// Which of these records are in the trail at `path`, after `place`. A file that was rotated away is looked for beside it; one
-/// that is nowhere any more has none of them.
+/// Which of these records are in the trail at `path`, after `place`. Files that were rotated away since then are looked for beside
+/// it; one that is nowhere any more has none of them.
 pub(super) fn records_after(path: &Path, place: Option<Place>, wanted: &HashSet<Uuid>) -> io::Result<HashSet<Uuid>> {
     let mut found = HashSet::new();
-    let begun = place.and_then(|place| rotated(path, place).map(|file| (file, place.length)));
-    if let Some((file, length)) = begun {
-        look_in(&file, length, wanted, &mut found)?;
-    }
-    let current = fs::metadata(path).ok().filter(Metadata::is_file);
-    if let Some(metadata) = current {
+    for (file, metadata) in written_since(path, place) {
         let from = place.filter(|place| place.is_in(&metadata)).map_or(0, |place| place.length);
-        look_in(path, from, wanted, &mut found)?;
+        look_in(&file, from, wanted, &mut found)?;
     }
     Ok(found)
 }
 
-/// The file of that place, if it has another name by now.
-fn rotated(path: &Path, place: Place) -> Option<PathBuf> {
+/// The file that has the name, the one of that place, whatever it is called by now, and those that came between: their names
+/// begin as the trail's does, and they were written to later.
+fn written_since(path: &Path, place: Option<Place>) -> Vec<(PathBuf, Metadata)> {
+    let mut files = files_beside(path);
+    let is_begun = |metadata: &Metadata| place.is_some_and(|place| place.is_in(metadata));
+    let begun = files.iter().find(|(_, metadata)| is_begun(metadata)).and_then(|(_, begun)| begun.modified().ok());
+    let is_later = |metadata: &Metadata| begun.is_some_and(|begun| metadata.modified().is_ok_and(|at| at >= begun));
+    let stem = path.file_stem().unwrap_or_default().as_bytes();
+    files.retain(|(file, metadata)| {
+        let name = file.file_name().unwrap_or_default();
+        Some(name) == path.file_name() || is_begun(metadata) || name.as_bytes().starts_with(stem) && is_later(metadata)
+    });
+    files
+}
+
+/// The files of the trail's directory.
+fn files_beside(path: &Path) -> Vec<(PathBuf, Metadata)> {
     let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let entries = fs::read_dir(directory).ok()?.flatten();
-    let mut others = entries.filter(|entry| Some(entry.file_name().as_os_str()) != path.file_name());
-    let is_it = |metadata: Metadata| metadata.is_file() && place.is_in(&metadata);
-    others.find(|entry| entry.metadata().is_ok_and(is_it)).map(|entry| entry.path())
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let files = entries.filter_map(|entry| fs::metadata(entry.path()).ok().map(|metadata| (entry.path(), metadata)));
+    files.filter(|(_, metadata)| metadata.is_file()).collect()
 }
 
 fn look_in(path: &Path, from: u64, wanted: &HashSet<Uuid>, found: &mut HashSet<Uuid>) -> io::Result<()> {
@@ -118,7 +127,10 @@ mod tests {
         fs::rename(&path, directory.path().join("audit.jsonl.1")).expect("rotated");
         fs::write(&path, line(3)).expect("written");
         assert_eq!(found(&path, Some(place)), [2, 3]);
+        fs::rename(&path, directory.path().join("audit-2.jsonl")).expect("rotated");
+        fs::write(&path, line(4)).expect("written");
+        assert_eq!(found(&path, Some(place)), [2, 3, 4], "rotated again");
         fs::remove_file(directory.path().join("audit.jsonl.1")).expect("removed");
-        assert_eq!(found(&path, Some(place)), [3]);
+        assert_eq!(found(&path, Some(place)), [4]);
     }
 }

@@ -197,18 +197,6 @@ impl Store {
         Ok(())
     }
 
-    /// Sees that the database can be written, by a write that changes nothing.
-    ///
-    /// # Errors
-    /// If it cannot.
-    pub async fn prove_writable(&self) -> Result<(), StoreError> {
-        const WHAT: &str = "write to the database";
-        let mut write = self.0.driver.write(WHAT, Asker::SERVICE).await?;
-        let query = sqlx::query("UPDATE feed SET last = last WHERE id = 1");
-        query.execute(write.connection()).await.map_err(StoreError::sql(WHAT))?;
-        write.commit().await
-    }
-
     /// How many changes are being made or wait for their turn.
     pub fn writers(&self) -> usize {
         self.0.driver.writers()

@@ -11,6 +11,8 @@ use crate::{clock::Running, identity::Asker};
 
 /// How many records are read at once.
 const PAGE: i64 = 500;
+/// What a write has to be long to prove that the database can be written.
+const PROOF_BYTES: i64 = 64 << 10;
 const READ: &str = "read the audit records of changes";
 
 /// The audit record of a change, about to be stored with it.
@@ -97,6 +99,22 @@ impl Store {
             let query = sqlx::query("DELETE FROM records WHERE seq = $1").bind(seq);
             query.execute(write.connection()).await.map_err(StoreError::sql(WHAT))?;
         }
+        write.commit().await
+    }
+
+    /// Sees that the database can be written, by a write that leaves nothing behind: of a record, and as long as those of most
+    /// changes with all that they change, so that it finds no room where they find none.
+    ///
+    /// # Errors
+    /// If it cannot.
+    pub async fn prove_writable(&self) -> Result<(), StoreError> {
+        const WHAT: &str = "write to the database";
+        let mut write = self.0.driver.write(WHAT, Asker::SERVICE).await?;
+        let insert =
+            "INSERT INTO records (seq, event_id, trail, position, made, line) VALUES (0, '', '', '', 0, zeroblob($1))";
+        sqlx::query(insert).bind(PROOF_BYTES).execute(write.connection()).await.map_err(StoreError::sql(WHAT))?;
+        let delete = sqlx::query("DELETE FROM records WHERE seq = 0");
+        delete.execute(write.connection()).await.map_err(StoreError::sql(WHAT))?;
         write.commit().await
     }
 

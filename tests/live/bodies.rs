@@ -1,7 +1,9 @@
 //! Bodies that are long, too long or never end: what they take of memory, and what their clients read.
 
 use std::{
-    fs, thread,
+    fs,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -9,19 +11,28 @@ use serde_json::json;
 
 use crate::{
     seats::home,
-    server::Server,
+    server::{Server, within},
     wire::{Answer, Connection, Request},
 };
 
 const MIB: usize = 1 << 20;
 const LONGEST: usize = MIB;
 const AT_ONCE: Duration = Duration::from_secs(2);
+const SOON: Duration = Duration::from_secs(30);
 
 /// Memory that the server has, in MiB.
 fn resident(server: &Server) -> usize {
     let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() >> 10
+}
+
+/// Time that the server's process has had of the processors, in hundredths of a second.
+fn worked(server: &Server) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", server.pid())).unwrap();
+    let after_name = stat.rsplit(')').next().unwrap();
+    let ticks = after_name.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap());
+    Duration::from_millis(10 * ticks.sum::<u64>())
 }
 
 /// A call with an unknown member that makes it so long.
@@ -187,4 +198,89 @@ fn a_buffer_grows_with_what_comes() {
     let after = resident(&server);
     assert!(after < before + 8, "from {before} to {after} MiB");
     drop(crowd);
+}
+
+/// A call with an unknown member, an array of zeros that makes it so long.
+fn zeros(server: &Server, operation: &str, members: &str) -> Request {
+    let body = format!("{{{members}\"unknown\":[0{}]}}", ",0".repeat(LONGEST / 2 - 50)).into_bytes();
+    Request::signed_bytes(server.address(), &server.administrator(), operation, body)
+}
+
+#[test]
+fn a_call_that_waits_holds_nothing_of_its_body() {
+    const CALLS: usize = 100;
+    let mut server = Server::new().with("STRONGROOM__HSM__SESSIONS", 1);
+    server.start();
+    server.done("ListKeys", &json!({}));
+    let bytes = zeros(&server, "CreateKey", r#""KeySpec":"RSA_4096","KeyUsage":"SIGN_VERIFY","#).bytes();
+    let before = resident(&server);
+    let crowd: Vec<_> = (0..CALLS)
+        .map(|_| {
+            let mut connection = Connection::open(server.address());
+            connection.send(&bytes);
+            connection
+        })
+        .collect();
+    let is_answered = |connection: &Connection| {
+        connection.0.get_ref().set_nonblocking(true).unwrap();
+        connection.0.get_ref().peek(&mut [0]).is_ok()
+    };
+    // By the time that the first has its key, all have been read.
+    let mut most = 0;
+    let answered = within(SOON, || {
+        most = most.max(resident(&server));
+        crowd.iter().any(is_answered)
+    });
+    let waiting = crowd.iter().filter(|connection| !is_answered(connection)).count();
+    println!("{waiting} calls wait whose bodies of zeros had 1 MiB: from {before} to {most} MiB");
+    assert!(answered && waiting > CALLS / 2, "only {waiting} wait");
+    assert!(most < before + 150, "from {before} to {most} MiB");
+    drop(crowd);
+}
+
+#[test]
+fn who_proves_nothing_does_not_have_long_bodies_read() {
+    const STRANGERS: usize = 16;
+    let server = Server::started();
+    let call = || server.request("GenerateRandom", &json!({"NumberOfBytes": 8})).bytes();
+    let mut connection = Connection::open(server.address());
+    let mut median = || {
+        let mut times: Vec<_> = (0..100)
+            .map(|_| {
+                let began = Instant::now();
+                assert_eq!(connection.send(&call()).answer().status, 200);
+                began.elapsed()
+            })
+            .collect();
+        times.sort();
+        times[times.len() / 2]
+    };
+    let alone = median();
+    let bytes = unsigned(zeros(&server, "ListKeys", "")).bytes();
+    let (over, refused) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let before = worked(&server);
+    let beside = thread::scope(|scope| {
+        for _ in 0..STRANGERS {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    let mut connection = Connection::open(server.address());
+                    connection.try_send(&bytes);
+                    let answered = connection.try_answer().is_some_and(|answer| answer.status == 400);
+                    refused.fetch_add(usize::from(answered), Ordering::Relaxed);
+                }
+            });
+        }
+        assert!(within(SOON, || refused.load(Ordering::Relaxed) > STRANGERS));
+        let beside = median();
+        over.store(true, Ordering::Relaxed);
+        beside
+    });
+    let times = refused.load(Ordering::Relaxed);
+    let each = (worked(&server) - before) / u32::try_from(times).unwrap();
+    println!(
+        "a call takes {alone:.1?} (median), and {beside:.1?} beside {STRANGERS} connections that prove nothing with 1 MiB of zeros; \
+         each of {times} such calls took {each:.1?} of the processor"
+    );
+    // To parse such a body takes ten times as long.
+    assert!(each < Duration::from_millis(5), "{each:?}");
 }

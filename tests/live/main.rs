@@ -3,19 +3,26 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that panics has failed")]
 
+mod audit;
 mod bodies;
 mod clients;
 mod crash;
 mod deletion;
 mod descriptors;
+mod effects;
 #[path = "../it/exposed.rs"]
 mod exposed;
 mod hanging;
 mod http;
+mod imports;
 mod join;
 mod key_stores;
+#[path = "../it/oaep.rs"]
+mod oaep;
 mod outage;
 mod overload;
+mod races;
+mod records;
 mod sdk;
 mod seats;
 mod seed;
@@ -23,6 +30,9 @@ mod server;
 mod signatures;
 mod start;
 mod stopping;
+mod store;
 mod tls;
+mod turns;
 mod two_processes;
+mod volume;
 mod wire;

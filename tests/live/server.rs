@@ -40,8 +40,8 @@ pub struct Server {
     root: TempDir,
     arguments: Vec<OsString>,
     environment: BTreeMap<String, String>,
-    /// The most files that it may have open, if that is not as many as we may.
-    files: Option<u32>,
+    /// What a shell does before it becomes the program.
+    prelude: Option<String>,
     running: Option<Running>,
     /// The `export` lines of the last start that printed any.
     exports: BTreeMap<String, String>,
@@ -66,7 +66,7 @@ impl Server {
         let data = root.path().join("data");
         let arguments = ["dev", "--listen", "127.0.0.1:0", "--data"].map(OsString::from).into();
         let environment = BTreeMap::new();
-        let mut server = Self { root, arguments, environment, files: None, running: None, exports: BTreeMap::new() };
+        let mut server = Self { root, arguments, environment, prelude: None, running: None, exports: BTreeMap::new() };
         server.arguments.push(data.into());
         server
     }
@@ -96,8 +96,13 @@ impl Server {
     }
 
     /// With no more open files than this.
-    pub fn with_files(mut self, most: u32) -> Self {
-        self.files = Some(most);
+    pub fn with_files(self, most: u32) -> Self {
+        self.with_prelude(&format!("ulimit -n {most}"))
+    }
+
+    /// Started by a shell that does this first.
+    pub fn with_prelude(mut self, prelude: &str) -> Self {
+        self.prelude = Some(prelude.to_owned());
         self
     }
 
@@ -192,9 +197,13 @@ impl Server {
 
     /// SIGTERM, without waiting.
     pub fn terminate(&self) {
-        let pid = self.pid();
-        let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    /// A signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(self.pid().try_into().unwrap()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
     }
 
     /// Waits for the end that SIGTERM asked for. Whoever does not go within the time is killed, which is a failure.
@@ -245,11 +254,11 @@ impl Server {
 
     /// As little of the caller's environment as the program needs, and nothing of its settings.
     fn command<A: AsRef<std::ffi::OsStr>>(&self, arguments: &[A]) -> Command {
-        let mut command = match self.files {
+        let mut command = match &self.prelude {
             None => Command::new(PROGRAM),
-            Some(most) => {
+            Some(prelude) => {
                 let mut shell = Command::new("/bin/sh");
-                shell.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\""), PROGRAM]);
+                shell.args(["-c", &format!("{prelude} && exec \"$0\" \"$@\""), PROGRAM]);
                 shell
             }
         };

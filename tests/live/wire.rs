@@ -143,6 +143,11 @@ impl Connection {
         Self::over(TcpStream::connect_timeout(&address, PATIENCE).unwrap())
     }
 
+    /// Connects, if somebody listens.
+    pub fn try_open(address: SocketAddr) -> Option<Self> {
+        TcpStream::connect_timeout(&address, PATIENCE).ok().map(Self::over)
+    }
+
     /// Connects from an address of this host.
     pub fn open_from(source: IpAddr, address: SocketAddr) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
@@ -238,6 +243,13 @@ impl Server {
     /// A call of the administrator on a connection of its own.
     pub fn call(&self, operation: &str, body: &Value) -> Answer {
         Connection::open(self.address()).send(&self.request(operation, body).bytes()).answer()
+    }
+
+    /// What the operator's door says.
+    pub fn get(&self, path: &str) -> (u16, String) {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address());
+        let answer = Connection::open(self.address()).send(request.as_bytes()).answer();
+        (answer.status, String::from_utf8(answer.body).unwrap())
     }
 
     /// A call that succeeds; its result.

@@ -127,7 +127,8 @@ impl Kms {
         let (event_name, region, arn) = ("DeleteKey", tombstone.region.clone(), tombstone.arn.clone());
         let event = ByItself { event_name, region, arn, response, details: Value::Null };
         let act = self.by_itself(event);
-        self.store.finish_tombstone(&act, tombstone, self.now()).await.map_err(failure::store)
+        self.store.finish_tombstone(&act, tombstone, self.now()).await.map_err(failure::store)?;
+        self.deliver_records().await.map(drop)
     }
 
     /// A change that the service is about to make of its own accord.

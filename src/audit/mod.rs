@@ -33,7 +33,9 @@ mod tests;
 use std::{
     collections::HashSet,
     error::Error,
-    fmt, io,
+    fmt,
+    fs::File,
+    io,
     path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
@@ -202,7 +204,7 @@ impl Trail {
     /// If that cannot be done.
     pub fn sync(&self) -> Result<(), io::Error> {
         let file = lock(&self.shared.sink).file()?;
-        if file.metadata()?.is_file() { file.sync_data() } else { Ok(()) }
+        force(&file)
     }
 
     /// How many records were written since the start.
@@ -210,13 +212,23 @@ impl Trail {
         self.shared.records.load(Ordering::Relaxed)
     }
 
-    /// Opens the file anew by its name, after a log rotation.
+    /// Opens the file anew by its name, after a log rotation. All that is in the old one is on the disk then, as [`Self::sync`]
+    /// has it afterwards of the new one only.
     ///
     /// # Errors
-    /// If the file cannot be opened; the trail goes on in the old one.
+    /// If the file cannot be opened, or the old one not be forced to the disk; the trail goes on in the old one.
     pub fn reopen(&self) -> Result<(), io::Error> {
-        lock(&self.shared.sink).reopen()
+        // Most of it while nobody waits.
+        self.sync()?;
+        let mut sink = lock(&self.shared.sink);
+        force(&sink.file()?)?;
+        sink.reopen()
     }
+}
+
+/// Forces a file to the disk. A pipe has none.
+fn force(file: &File) -> Result<(), io::Error> {
+    if file.metadata()?.is_file() { file.sync_data() } else { Ok(()) }
 }
 
 /// Which of these records are in the trail of that name, after a position in it.

@@ -296,3 +296,42 @@ fn a_volume_that_fills_while_clients_change_things_costs_neither_effects_nor_rec
         records(&setting)
     );
 }
+
+#[test]
+fn what_waits_for_room_outlives_kills() {
+    let Some(mut setting) = Setting::new(ROOM_KIB) else { return };
+    let shared = setting.server.new_key();
+    let store = setting.server.data().join("strongroom.sqlite");
+    let mut comparison = Comparison::of(store, setting.trail());
+    let marks = AtomicUsize::new(0);
+    let (acknowledged, refused) = (Mutex::default(), Mutex::<Vec<String>>::default());
+    for _ in 0..3 {
+        let before = refused.lock().unwrap().len();
+        thread::scope(|scope| {
+            for _ in 0..CLIENTS {
+                let load = Load {
+                    address: setting.server.address(),
+                    credentials: setting.server.administrator(),
+                    shared_key: &shared,
+                    marks: &marks,
+                    acknowledged: &acknowledged,
+                    refused: &refused,
+                };
+                scope.spawn(move || load.go_on(&AtomicBool::new(false)));
+            }
+            setting.volume.fill();
+            let is_full = within(SOON, || refused.lock().unwrap().len() > before + 20);
+            setting.server.kill();
+            assert!(is_full, "nothing is refused");
+        });
+        // It starts on a full volume, and dies there again.
+        setting.server.start();
+        setting.server.kill();
+        setting.server.start();
+        setting.make_room();
+        assert!(within(SOON, || setting.store.waiting_records() == 0), "records wait though there is room");
+        comparison.assert_same(&acknowledged.lock().unwrap());
+    }
+    let (records, torn) = comparison.counts();
+    println!("6 kills on a full volume: {records} records of changes and {torn} torn lines, none without the other");
+}

@@ -53,6 +53,11 @@ impl Store {
         self.ask(async |database| sqlx::query_scalar("SELECT MAX(seq) FROM changes").fetch_one(database).await)
     }
 
+    /// How many records of changes are not known to be in the trail.
+    pub fn waiting_records(&self) -> i64 {
+        self.ask(async |database| sqlx::query_scalar("SELECT COUNT(*) FROM records").fetch_one(database).await)
+    }
+
     fn ask<T>(&self, question: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {

@@ -29,6 +29,8 @@ const CALLS: usize = 5;
 const SOON: Duration = Duration::from_secs(60);
 /// How long nine in ten changes of somebody who wants few may take at most, on a machine that does much else.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the flood's clients wait when they are refused, as SDKs do. Else it would be a flood of refusals.
+const BACK_OFF: Duration = Duration::from_secs(1);
 /// What a call of the flood may come to: it is done, or one too many, or the machine is so busy that the store was not read in time.
 const EXPECTED: [&str; 3] = ["", "ThrottlingException", "ServiceUnavailableException"];
 
@@ -62,6 +64,9 @@ async fn put_policies(address: SocketAddr, hers: Credentials, key: String, over:
         let request = Request::signed(address, &hers, "PutKeyPolicy", &json!({"KeyId": key, "Policy": policy}));
         stream.write_all(&request.bytes()).await.unwrap();
         let outcome = answer(&mut stream).await;
+        if !outcome.is_empty() {
+            tokio::time::sleep(BACK_OFF).await;
+        }
         *outcomes.lock().unwrap().entry(outcome).or_default() += 1;
     }
 }

@@ -1,6 +1,6 @@
 //! What an operator orders of the HSMs. Nothing here loads a module or reads a PIN: worker processes do.
 
-use super::{FIRST_WORD, Failure, HSM_STOP, admin, all_hsms, members, open_store};
+use super::{Failure, HSM_START, HSM_STOP, admin, all_hsms, members, open_store};
 use crate::{
     authn::Vault,
     clock::{Clock, SystemClock},
@@ -124,7 +124,7 @@ pub async fn create_access_key(config: &Config, launch: Launch, principal: &str)
     let hsm = Hsm::open(members(config)?, Some(launch));
     let vault = Vault::new(hsm.clone());
     let made = async {
-        hsm.opened(FIRST_WORD).await?;
+        hsm.opened(HSM_START).await?;
         found(&store, &hsm, &vault, &config.account, SystemClock.now()).await.map_err(Failure::new)?;
         admin(config, store).create_access_key(&vault, principal).await.map_err(Failure::new)
     };

@@ -51,8 +51,8 @@ impl<'a> Object<'a> {
     ///
     /// # Errors
     /// `SerializationException`, without a message but for a list, as AWS answers it; for a name that is twice in one
-    /// object, too: readers of JSON differ on which of the two counts. `ValidationException` for more than
-    /// [`MAX_VALUES`].
+    /// object, too: readers of JSON differ on which of the two counts. `ValidationException` for more values than any
+    /// request has.
     pub fn read(body: &'a [u8], known: &'static [&'static str]) -> Result<Self, KmsError> {
         let left = Cell::new(MAX_VALUES + 1);
         Self::parse(body, Reader { known, left: &left }).map_err(|refused| match (refused, left.get()) {

@@ -139,7 +139,7 @@ impl Line<'_> {
         let kek = self.unwrap_rsa(&rsa, key, templates::AES, &templates::key_encryption_key())?;
         let kek = Passing::new(self.session, kek);
         let mechanism = profile.wrap.ok_or_else(unsupported)?;
-        self.unwrap(mechanism, kek.handle, material, &templates::newcomer(nature))
+        self.unwrap(mechanism, kek.handle, material, &templates::newcomer(nature)).map_err(blame_newcomer)
     }
 
     fn unwrap_rsa(

@@ -325,7 +325,10 @@ async fn material_that_is_not_as_long_as_the_spec_wants_is_incorrect() {
                 if length > 0 || algorithm.starts_with("RSAES") {
                     let blob = enclosed(&public, algorithm, &vec![7; length]);
                     let answer = world.call("ImportKeyMaterial", request(&key, &token, &blob)).await;
-                    assert_eq!(answer.code(), "IncorrectKeyMaterialException", "{spec} {algorithm} {length}");
+                    let told = answer.code();
+                    // An HSM that unwraps no nothing says of it what it says of a ciphertext that does not open.
+                    let is_told = told == "IncorrectKeyMaterialException" || length == 0 && told == "InvalidCiphertextException";
+                    assert!(is_told, "{spec} {algorithm} {length}: {}", answer.text());
                 }
             }
         }

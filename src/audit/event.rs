@@ -101,8 +101,14 @@ impl Event<'_> {
     }
 }
 
+/// Room for most records.
+const LINE_CAPACITY: usize = 2048;
+
 fn line(record: &impl Serialize) -> Result<String, serde_json::Error> {
-    serde_json::to_string(record).map(|line| line + "\n")
+    let mut line = Vec::with_capacity(LINE_CAPACITY);
+    serde_json::to_writer(&mut line, record)?;
+    line.push(b'\n');
+    String::from_utf8(line).map_err(serde::de::Error::custom)
 }
 
 impl Serialize for Event<'_> {

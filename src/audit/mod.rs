@@ -189,7 +189,7 @@ impl Trail {
     /// # Errors
     /// If they could not be written now; see [`AuditError::is_kept`].
     pub async fn append(&self, lines: Vec<u8>) -> Result<(), AuditError> {
-        let count = lines.iter().filter(|byte| **byte == b'\n').count();
+        let count = memchr::memchr_iter(b'\n', &lines).count();
         match self.shared.enter(lines)? {
             Turn::Own(lines) => self.shared.write_own(&lines),
             Turn::Waiting(written) => written.await.unwrap_or_else(|closed| Err(AuditError::refused(closed))),

@@ -72,11 +72,13 @@ impl Kms {
     /// As [`Self::deliver_records`].
     pub async fn adopt_records(&self) -> Result<usize, KmsError> {
         let time = self.running().await?.minus(ABANDONED);
-        let records = self.store.abandoned_records(&self.trail.name(), time).await.map_err(failure::store)?;
+        let mut delivered = self.delivery.0.lock().await;
+        let mut records = self.store.abandoned_records(&self.trail.name(), time).await.map_err(failure::store)?;
+        // Those that were adopted before, and that the store could not forget yet, are here.
+        records.retain(|record| !delivered.to_forget.contains(&record.seq));
         if records.is_empty() {
             return Ok(0);
         }
-        let mut delivered = self.delivery.0.lock().await;
         self.append(&records, &in_their_trail(&records).await?).await?;
         delivered.to_forget.extend(records.iter().map(|record| record.seq));
         Ok(records.len())

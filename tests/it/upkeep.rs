@@ -355,3 +355,38 @@ async fn a_material_that_was_used_up_encrypts_no_more_and_still_decrypts() {
     assert_eq!(world.call("Encrypt", request).await.code(), "KMSInvalidStateException");
     world.ok("Decrypt", json!({"CiphertextBlob": blob})).await;
 }
+
+/// A process that is gone with its audit trail, before the record of its change was there.
+struct Gone(uuid::Uuid);
+
+impl strongroom::store::Actor for Gone {
+    fn asker(&self) -> strongroom::identity::Asker {
+        strongroom::identity::Asker::SERVICE
+    }
+
+    fn record(&self) -> Result<Option<strongroom::store::NewRecord>, serde_json::Error> {
+        let (trail, position) = ("/nowhere/audit.jsonl".to_owned(), String::new());
+        let (made, line) = (strongroom::clock::Running::from_ms(0), format!("{{\"eventID\":\"{}\"}}\n", self.0));
+        Ok(Some(strongroom::store::NewRecord { event_id: self.0, trail, position, made, line }))
+    }
+}
+
+#[tokio::test]
+async fn a_record_whose_process_is_gone_comes_to_another_trail_once() {
+    let world = World::new().await;
+    let (key, gone) = (world.key().await, Gone(uuid::Uuid::from_u128(7)));
+    let id = strongroom::key::reference::KeyId::parse(&key).unwrap();
+    let change = |key: &mut strongroom::key::Key| {
+        key.description.push_str("theirs");
+        Ok::<_, ()>(())
+    };
+    world.store.change_key(&gone, crate::world::REGION, id, change).await.unwrap();
+    let told = || world.audit().iter().filter(|record| record["eventID"] == gone.0.to_string()).count();
+    world.work().await;
+    assert_eq!(told(), 0, "its process may be slow");
+    for _ in 0..2 {
+        world.clock.advance(Duration::from_secs(61));
+        world.work().await;
+        assert_eq!(told(), 1);
+    }
+}

@@ -131,8 +131,21 @@ pub(super) struct Port {
 #[derive(Default)]
 struct Outbox {
     bytes: Buffer,
+    /// Takes the place of `bytes` while they are written.
+    spare: Buffer,
     /// Whether somebody is writing, who will also write what is put here now.
     is_being_written: bool,
+}
+
+impl Outbox {
+    /// What is left of a batch goes before what has come meanwhile; one that is done with is the next spare, unless it grew large.
+    fn take_back(&mut self, batch: Buffer) {
+        if !batch.is_empty() {
+            self.bytes.put_before(batch);
+        } else if batch.bytes.len() <= READ_BYTES {
+            self.spare = batch;
+        }
+    }
 }
 
 impl Port {
@@ -153,19 +166,15 @@ impl Port {
     }
 
     fn write(&self) -> io::Result<()> {
-        loop {
-            let mut outbox = self.outbox();
-            if outbox.bytes.is_empty() {
-                outbox.is_being_written = false;
-                return Ok(());
-            }
-            let batch = std::mem::take(&mut outbox.bytes);
+        let mut outbox = self.outbox();
+        while !outbox.bytes.is_empty() {
+            let spare = std::mem::take(&mut outbox.spare);
+            let mut batch = std::mem::replace(&mut outbox.bytes, spare);
             drop(outbox);
             let written = self.write_some(&batch);
-            let rest = batch.after(*written.as_ref().unwrap_or(&0));
-            if !rest.is_empty() {
-                self.outbox().bytes.put_before(rest);
-            }
+            batch.consume(*written.as_ref().unwrap_or(&0));
+            outbox = self.outbox();
+            outbox.take_back(batch);
             match written {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -175,6 +184,8 @@ impl Port {
                 Err(error) => return Err(error),
             }
         }
+        outbox.is_being_written = false;
+        Ok(())
     }
 
     fn write_some(&self, batch: &Buffer) -> io::Result<usize> {
@@ -287,11 +298,6 @@ impl Buffer {
         }
     }
 
-    fn after(mut self, written: usize) -> Self {
-        self.begin += written;
-        self
-    }
-
     fn put_before(&mut self, mut first: Self) {
         let len = self.as_slice().len();
         first.reserve(len).copy_from_slice(self.as_slice());
@@ -399,5 +405,59 @@ pub(super) mod material {
         };
         let public_key = public_key.map(|key| key.0);
         Ok(M::from(Material { id: MaterialId(id), spec, usage, keeping, public_key }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Longer and longer, so that the socket fills, buffers grow and some are too large to be kept.
+    fn texts(sender: usize) -> impl Iterator<Item = String> {
+        (0..60).map(move |n| format!("{sender}/{n}/{}", "x".repeat(n * n * 25)))
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_several_send_at_once_arrives_whole_and_each_ones_in_order() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (port, other) = (std::sync::Arc::new(Port::new(ours)), Port::new(theirs));
+        let unblocking = tokio::spawn({
+            let port = std::sync::Arc::clone(&port);
+            async move { port.unblock().await }
+        });
+        for sender in 0..4 {
+            let port = std::sync::Arc::clone(&port);
+            tokio::spawn(async move {
+                for text in texts(sender) {
+                    port.send(&text).unwrap();
+                    tokio::task::yield_now().await;
+                }
+            });
+        }
+        let (mut inbox, mut expected) = (Inbox::default(), [0, 1, 2, 3].map(texts));
+        for _ in 0..4 * 60 {
+            let text: String = loop {
+                match inbox.next().unwrap() {
+                    Some(text) => break text,
+                    None => assert!(other.fill(&mut inbox).await.unwrap()),
+                }
+            };
+            let sender = usize::from(text.as_bytes()[0] - b'0');
+            assert_eq!(expected[sender].next(), Some(text));
+        }
+        unblocking.abort();
+    }
+
+    #[test]
+    fn a_buffer_that_is_done_with_holds_nothing_and_is_kept_unless_it_grew_large() {
+        for (length, is_kept) in [(100, true), (READ_BYTES + 1, false)] {
+            let mut outbox = Outbox::default();
+            outbox.bytes.push(&"x".repeat(length)).unwrap();
+            let mut batch = std::mem::take(&mut outbox.bytes);
+            batch.consume(batch.as_slice().len());
+            assert!(batch.bytes.iter().all(|byte| *byte == 0));
+            outbox.take_back(batch);
+            assert_eq!((outbox.spare.bytes.is_empty(), outbox.bytes.is_empty()), (!is_kept, true));
+        }
     }
 }

@@ -31,7 +31,7 @@ use crate::{
 /// One authenticated request.
 pub struct Cx<'a> {
     pub(super) kms: &'a Kms,
-    record: &'a Record,
+    record: &'a Record<'a>,
     identity: &'a Identity,
     caller: Caller,
     asker: Asker,
@@ -55,7 +55,7 @@ pub(super) struct Allowed {
 impl<'a> Cx<'a> {
     pub(super) fn new(
         kms: &'a Kms,
-        record: &'a Record,
+        record: &'a Record<'a>,
         identity: &'a Identity,
         (caller, realm): (Caller, Realm),
         deadline: Instant,

@@ -33,7 +33,7 @@ struct Told {
 
 impl Log {
     /// Tells of a call that failed so, or counts it.
-    pub fn tell(&self, record: &Record, error: &KmsError) {
+    pub fn tell(&self, record: &Record<'_>, error: &KmsError) {
         let is_ours = error.code.status() >= 500;
         let operation = record.operation_name();
         let kind = (error.code.as_str(), if is_ours { operation } else { "" });

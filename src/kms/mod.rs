@@ -229,7 +229,7 @@ impl Kms {
         head: &Parts,
         body: Payload,
         began: Instant,
-        record: &mut Record,
+        record: &mut Record<'_>,
     ) -> Result<Body, KmsError> {
         let entry = record.operation.ok_or_else(|| KmsError::bare(Code::UnknownOperationException))?;
         let (identity, caller) = self.identify(head, &body, began, record).await?;
@@ -251,7 +251,7 @@ impl Kms {
         head: &Parts,
         body: &Body,
         began: Instant,
-        record: &mut Record,
+        record: &mut Record<'_>,
     ) -> Result<(Identity, (Caller, Realm)), KmsError> {
         let claim = self.claim(head, body, record)?;
         let (identity, policies) = self.authn.identify(&claim, began + self.settings.deadline).await?;
@@ -262,7 +262,7 @@ impl Kms {
     }
 
     /// Who the call says that it is of.
-    fn claim(&self, head: &Parts, body: &[u8], record: &mut Record) -> Result<Claim, KmsError> {
+    fn claim(&self, head: &Parts, body: &[u8], record: &mut Record<'_>) -> Result<Claim, KmsError> {
         let headers: Vec<(&str, &[u8])> =
             head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         let received = Received {
@@ -285,7 +285,7 @@ impl Kms {
     }
 
     /// No record, no answer. A record that is stored is there, even if it cannot be brought to the trail now.
-    async fn write_down(&self, record: &Record, outcome: Result<Body, KmsError>) -> Result<Body, KmsError> {
+    async fn write_down(&self, record: &Record<'_>, outcome: Result<Body, KmsError>) -> Result<Body, KmsError> {
         if let Err(error) = &outcome {
             self.log.tell(record, error);
         }

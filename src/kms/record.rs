@@ -21,7 +21,7 @@ use crate::{
 const MAX_MODULE_ID_BYTES: usize = 256;
 
 /// The record of one call, gathered while it is served.
-pub struct Record {
+pub struct Record<'a> {
     /// What the answer is known by.
     pub request_id: Uuid,
     /// What the audit record is known by.
@@ -37,8 +37,8 @@ pub struct Record {
     claimed: Option<String>,
     /// The region of the call, once it is known.
     pub region: String,
-    target: String,
-    user_agent: String,
+    target: &'a str,
+    user_agent: &'a str,
     source_ip: String,
     /// What was read of the request, once it is known who asks.
     pub parameters: Parameters,
@@ -57,11 +57,11 @@ pub struct Notes {
     pub is_recorded: bool,
 }
 
-impl Record {
+impl<'a> Record<'a> {
     /// A record of a call that nothing is known of yet.
-    pub fn new(time: Timestamp, head: &Parts, source_ip: String) -> Self {
+    pub fn new(time: Timestamp, head: &'a Parts, source_ip: String) -> Self {
         let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let (target, user_agent) = (header("x-amz-target"), header("user-agent").to_owned());
+        let target = header("x-amz-target");
         Self {
             request_id: Uuid::new_v4(),
             event_id: Uuid::new_v4(),
@@ -71,8 +71,8 @@ impl Record {
             operation: operations::find(target),
             claimed: None,
             region: String::new(),
-            target: target.to_owned(),
-            user_agent,
+            target,
+            user_agent: header("user-agent"),
             source_ip,
             parameters: Parameters::default(),
         }
@@ -106,21 +106,21 @@ impl Record {
         self.event(account, notes, &notes.additional(), None).line()
     }
 
-    fn event<'a>(
-        &'a self,
-        account: &'a AccountId,
-        notes: &'a Notes,
-        additional: &'a Value,
-        error: Option<&'a KmsError>,
-    ) -> Event<'a> {
+    fn event<'b>(
+        &'b self,
+        account: &'b AccountId,
+        notes: &'b Notes,
+        additional: &'b Value,
+        error: Option<&'b KmsError>,
+    ) -> Event<'b> {
         Event {
             event_id: self.event_id,
             time: self.time,
             request_id: self.request_id,
-            event_name: self.operation.map_or(&self.target, |entry| entry.name),
+            event_name: self.operation.map_or(self.target, |entry| entry.name),
             region: &self.region,
             source_ip: &self.source_ip,
-            user_agent: &self.user_agent,
+            user_agent: self.user_agent,
             caller: self.caller(),
             parameters: self.parameters.as_json(),
             resources: &notes.resources,

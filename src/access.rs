@@ -254,14 +254,13 @@ impl Authorized {
         self.state().check(demand, &self.arn)
     }
 
-    /// Whether state and usage allow `operation` to use the key.
+    /// Whether usage and state allow `operation` to use the key.
     ///
     /// # Errors
-    /// As [`Self::demand`], then `InvalidKeyUsageException`.
+    /// `InvalidKeyUsageException`, then as [`Self::demand`].
     pub fn demand_usage(&self, operation: &str, usage: KeyUsage) -> Result<(), KmsError> {
-        self.demand(Demand::Use)?;
         if self.key().usage == usage {
-            return Ok(());
+            return self.demand(Demand::Use);
         }
         let text = format!("{} key usage is {} which is not valid for {operation}.", self.arn, self.key().usage);
         Err(KmsError::new(Code::InvalidKeyUsageException, text))

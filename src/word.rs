@@ -10,7 +10,7 @@ macro_rules! words {
         }
 
         impl $name {
-            /// Every value, in the order of AWS's model.
+            /// Every value, in the order of AWS's messages where one was recorded, else of its model.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
             /// AWS's word.

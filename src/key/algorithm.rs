@@ -20,19 +20,19 @@ words! {
         EcdsaSha256 = "ECDSA_SHA_256",
         EcdsaSha384 = "ECDSA_SHA_384",
         EcdsaSha512 = "ECDSA_SHA_512",
-        Sm2dsa = "SM2DSA",
-        MlDsaShake256 = "ML_DSA_SHAKE_256",
         Ed25519Sha512 = "ED25519_SHA_512",
         Ed25519PhSha512 = "ED25519_PH_SHA_512",
+        Sm2dsa = "SM2DSA",
+        MlDsaShake256 = "ML_DSA_SHAKE_256",
     }
 }
 
 words! {
     /// An algorithm of GenerateMac and VerifyMac.
     MacAlgorithm {
-        HmacSha224 = "HMAC_SHA_224",
-        HmacSha256 = "HMAC_SHA_256",
         HmacSha384 = "HMAC_SHA_384",
+        HmacSha256 = "HMAC_SHA_256",
+        HmacSha224 = "HMAC_SHA_224",
         HmacSha512 = "HMAC_SHA_512",
     }
 }

@@ -268,20 +268,18 @@ impl Terms {
     /// Whether a key can have a grant like this.
     ///
     /// # Errors
-    /// `ValidationException` if it does not have the operations, or its operations no encryption context to constrain.
+    /// `ValidationException` if it has no encryption context to constrain, or not the operations.
     pub fn fit(&self, key: &Key) -> Result<(), KmsError> {
         let Key { spec, usage, .. } = *key;
+        if self.constraints.context.is_some() && spec != KeySpec::SymmetricDefault {
+            let text = "EncryptionContext is supported only when creating a grant for a symmetric encryption KMS key.";
+            return Err(KmsError::invalid(text));
+        }
         if let Some(unfit) = self.operations.iter().find(|operation| !operation.fits(spec, usage)) {
             let text = format!("The operation {unfit} is not valid for a key of KeySpec {spec} and KeyUsage {usage}.");
             return Err(KmsError::invalid(text));
         }
-        match self.constraints.context {
-            Some(_) if spec != KeySpec::SymmetricDefault => {
-                let text = format!("An encryption context constraint is not valid for a key of KeySpec {spec}.");
-                Err(KmsError::invalid(text))
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// Whether a grant of these terms may make one of `child`'s: no other operations, and nothing let through that

@@ -84,8 +84,6 @@ pub enum KeyRef {
         id: KeyId,
         /// The account that the ARN names.
         account: String,
-        /// The ARN as given.
-        arn: String,
     },
     /// An alias of the caller's own realm, with its `alias/` prefix.
     Alias(String),
@@ -95,8 +93,6 @@ pub enum KeyRef {
         name: String,
         /// The account that the ARN names.
         account: String,
-        /// The ARN as given.
-        arn: String,
     },
 }
 
@@ -113,7 +109,11 @@ impl KeyRef {
         if text.starts_with("arn:") {
             return Self::parse_arn(text, realm);
         }
-        KeyId::parse(text).map(Self::Id).ok_or_else(|| invalid_key_id(text))
+        match KeyId::parse(text) {
+            Some(id) => Ok(Self::Id(id)),
+            None if is_id_in_capitals(text) => Err(no_such_key(&realm.arn(format_args!("key/{text}")))),
+            None => Err(invalid_key_id(format_args!("'{text}'"))),
+        }
     }
 
     fn parse_arn(text: &str, realm: &Realm) -> Result<Self, KmsError> {
@@ -125,15 +125,14 @@ impl KeyRef {
         if arn.region != realm.region {
             return Err(KmsError::new(Code::NotFoundException, format!("Invalid arn {}", arn.region)));
         }
-        let (account, whole) = (arn.account.to_owned(), text.to_owned());
+        let account = arn.account.to_owned();
         match arn.resource.split_once('/') {
-            Some(("key", id)) => {
-                let id = KeyId::parse(id).ok_or_else(|| invalid_key_id(id))?;
-                Ok(Self::Arn { id, account, arn: whole })
-            }
-            Some(("alias", name)) if !name.is_empty() => {
-                Ok(Self::AliasArn { name: arn.resource.to_owned(), account, arn: whole })
-            }
+            Some(("key", id)) => match KeyId::parse(id) {
+                Some(id) => Ok(Self::Arn { id, account }),
+                None if is_id_in_capitals(id) => Err(no_such_key(text)),
+                None => Err(invalid_key_id(id)),
+            },
+            Some(("alias", name)) if !name.is_empty() => Ok(Self::AliasArn { name: arn.resource.to_owned(), account }),
             _ => Err(invalid()),
         }
     }
@@ -152,8 +151,19 @@ impl KeyRef {
     }
 }
 
-fn invalid_key_id(text: &str) -> KmsError {
-    KmsError::new(Code::NotFoundException, format!("Invalid keyId '{text}'"))
+/// Whether it is the id of a key but for its letters' case. Ids are told apart by it, and all that there are have small ones.
+fn is_id_in_capitals(text: &str) -> bool {
+    !text.starts_with("MRK") && KeyId::parse(&text.to_ascii_lowercase()).is_some()
+}
+
+/// AWS puts what stands for itself in quotes, and what comes out of an ARN not.
+fn invalid_key_id(shown: impl fmt::Display) -> KmsError {
+    KmsError::new(Code::NotFoundException, format!("Invalid keyId {shown}"))
+}
+
+/// The answer where a key is named that is not there.
+pub fn no_such_key(arn: &str) -> KmsError {
+    KmsError::new(Code::NotFoundException, format!("Key '{arn}' does not exist"))
 }
 
 #[cfg(test)]
@@ -175,10 +185,10 @@ mod tests {
         assert_eq!(parse(ID), Ok(KeyRef::Id(id)));
         assert_eq!(parse("alias/a/b"), Ok(KeyRef::Alias("alias/a/b".into())));
         let arn = format!("arn:aws:kms:eu-west-1:111122223333:key/{ID}");
-        assert_eq!(parse(&arn), Ok(KeyRef::Arn { id, account: "111122223333".into(), arn: arn.clone() }));
+        assert_eq!(parse(&arn), Ok(KeyRef::Arn { id, account: "111122223333".into() }));
         let arn = "arn:aws:kms:eu-west-1:444455556666:alias/x";
         let name = "alias/x".into();
-        assert_eq!(parse(arn), Ok(KeyRef::AliasArn { name, account: "444455556666".into(), arn: arn.into() }));
+        assert_eq!(parse(arn), Ok(KeyRef::AliasArn { name, account: "444455556666".into() }));
         let multi_region = "mrk-1234abcd12ab34cd56ef1234567890ab";
         assert_eq!(KeyId::parse(multi_region).map(|id| id.to_string()).as_deref(), Some(multi_region));
     }
@@ -191,8 +201,21 @@ mod tests {
             ("mrk-fake", "NotFoundException: Invalid keyId 'mrk-fake'"),
             (
                 "1234ABCD-12ab-34cd-56ef-1234567890ab",
-                "NotFoundException: Invalid keyId '1234ABCD-12ab-34cd-56ef-1234567890ab'",
+                "NotFoundException: Key 'arn:aws:kms:eu-west-1:111122223333:key/1234ABCD-12ab-34cd-56ef-1234567890ab' does not exist",
             ),
+            (
+                "arn:aws:kms:eu-west-1:111122223333:key/1234ABCD-12ab-34cd-56ef-1234567890ab",
+                "NotFoundException: Key 'arn:aws:kms:eu-west-1:111122223333:key/1234ABCD-12ab-34cd-56ef-1234567890ab' does not exist",
+            ),
+            (
+                "mrk-1234ABCD12ab34cd56ef1234567890ab",
+                "NotFoundException: Key 'arn:aws:kms:eu-west-1:111122223333:key/mrk-1234ABCD12ab34cd56ef1234567890ab' does not exist",
+            ),
+            (
+                "MRK-1234ABCD12ab34cd56ef1234567890ab",
+                "NotFoundException: Invalid keyId 'MRK-1234ABCD12ab34cd56ef1234567890ab'",
+            ),
+            ("arn:aws:kms:eu-west-1:111122223333:key/foo", "NotFoundException: Invalid keyId foo"),
             ("arn:aws:kms:us-east-1:111122223333:key/x", "NotFoundException: Invalid arn us-east-1"),
             ("arn:aws:s3:::bucket", "InvalidArnException: Invalid arn arn:aws:s3:::bucket"),
             (

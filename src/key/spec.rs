@@ -44,10 +44,10 @@ words! {
 words! {
     /// An algorithm of Encrypt and Decrypt.
     EncryptionAlgorithm {
-        SymmetricDefault = "SYMMETRIC_DEFAULT",
         RsaesOaepSha1 = "RSAES_OAEP_SHA_1",
         RsaesOaepSha256 = "RSAES_OAEP_SHA_256",
         Sm2pke = "SM2PKE",
+        SymmetricDefault = "SYMMETRIC_DEFAULT",
     }
 }
 

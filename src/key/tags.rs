@@ -31,9 +31,13 @@ impl Tags {
     /// These tags with `new` ones added or overwritten.
     ///
     /// # Errors
-    /// `TagException` if `new` names a key twice, a key is reserved, or there would be too many.
+    /// `TagException` if `new` names a key twice, a key is reserved, a character is not one of a tag's, or there would be too
+    /// many.
     pub fn with(&self, new: &[Tag]) -> Result<Self, KmsError> {
         let refused = |message| Err(KmsError::new(Code::TagException, message));
+        if !new.iter().all(|tag| is_plain(&tag.tag_key) && is_plain(&tag.tag_value)) {
+            return refused("Invalid tag");
+        }
         if new.iter().any(|tag| is_reserved(&tag.tag_key)) {
             return refused("Tags beginning with aws: are reserved");
         }
@@ -50,7 +54,7 @@ impl Tags {
         if tags.len() > MAX_TAGS { refused("Too many tags") } else { Ok(Self(tags)) }
     }
 
-    /// These tags without the ones named; a name that is not there is no error.
+    /// These tags without the ones named; a name that is not there is no error, whatever its characters are.
     ///
     /// # Errors
     /// `TagException` if a name is reserved.
@@ -60,6 +64,11 @@ impl Tags {
         }
         Ok(Self(self.0.iter().filter(|tag| !keys.contains(&tag.tag_key)).cloned().collect()))
     }
+}
+
+/// Whether it has characters of tags only, which the model says nothing of (AWS KMS: "Tagging keys").
+fn is_plain(text: &str) -> bool {
+    text.chars().all(|c| c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-@".contains(c))
 }
 
 fn is_reserved(key: &str) -> bool {
@@ -87,9 +96,19 @@ mod tests {
     }
 
     #[test]
+    fn tags_have_letters_of_all_scripts_digits_white_space_and_some_signs() {
+        let text = "aZ 09_.:/=+-@ \u{e9}\u{df}\u{444}\u{6f22}\u{663}\u{a0}";
+        assert!(Tags::default().with(&[tag(text, text)]).is_ok());
+    }
+
+    #[test]
     fn refusals_are_awss() {
         assert_eq!(refusal(&[tag("a", ""), tag("a", "")]), "TagException: Duplicate tag keys");
         assert_eq!(refusal(&[tag("AwS:x", "")]), "TagException: Tags beginning with aws: are reserved");
+        for strange in ["a&b", "a,b", "{a}", "a\0", "a*", "\u{1f511}", "a\\b", "(a)"] {
+            assert_eq!(refusal(&[tag(strange, "")]), "TagException: Invalid tag");
+            assert_eq!(refusal(&[tag("a", strange)]), "TagException: Invalid tag");
+        }
         let many: Vec<_> = (0..51).map(|n| tag(&n.to_string(), "")).collect();
         assert_eq!(refusal(&many), "TagException: Too many tags");
     }

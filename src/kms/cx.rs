@@ -17,7 +17,7 @@ use crate::{
     identity::{Asker, Identity},
     key::{
         grant::{GrantId, GrantOperation},
-        reference::{KeyId, KeyRef},
+        reference::{KeyId, KeyRef, no_such_key},
         state::Demand,
     },
     kms::{
@@ -124,7 +124,15 @@ impl<'a> Cx<'a> {
     /// # Errors
     /// `NotFoundException`, `InvalidArnException`; `AccessDeniedException` for what another account may or may not have.
     pub fn resolve(&self, text: &str) -> Result<Resolved, KmsError> {
-        self.find(KeyRef::parse(text, &self.realm)?)
+        self.find(self.record.operation_name(), KeyRef::parse(text, &self.realm)?)
+    }
+
+    /// As [`Self::resolve`], for an action that does not have the operation's name.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    pub fn resolve_for(&self, action: Action, text: &str) -> Result<Resolved, KmsError> {
+        self.find(action.as_str(), KeyRef::parse(text, &self.realm)?)
     }
 
     /// Finds the key that `text` names by its id or ARN.
@@ -132,7 +140,7 @@ impl<'a> Cx<'a> {
     /// # Errors
     /// As [`Self::resolve`]; `InvalidArnException` for an alias.
     pub fn resolve_key(&self, text: &str) -> Result<Resolved, KmsError> {
-        self.find(KeyRef::parse(text, &self.realm)?.without_alias()?)
+        self.find(self.record.operation_name(), KeyRef::parse(text, &self.realm)?.without_alias()?)
     }
 
     /// Finds the key that a ciphertext blob names.
@@ -143,26 +151,23 @@ impl<'a> Cx<'a> {
         Some(self.touch(Resolved::new(entry, key_store, &self.realm)))
     }
 
-    fn find(&self, reference: KeyRef) -> Result<Resolved, KmsError> {
+    fn find(&self, action: &str, reference: KeyRef) -> Result<Resolved, KmsError> {
         match reference {
             KeyRef::Id(id) => self.find_key(id),
-            KeyRef::Arn { id, account, arn } => {
-                self.own_account(&account, &arn)?;
+            KeyRef::Arn { id, account } => {
+                self.own_account(action, &account)?;
                 self.find_key(id)
             }
             KeyRef::Alias(name) => self.find_alias(&name),
-            KeyRef::AliasArn { name, account, arn } => {
-                self.own_account(&account, &arn)?;
+            KeyRef::AliasArn { name, account } => {
+                self.own_account(action, &account)?;
                 self.find_alias(&name)
             }
         }
     }
 
     fn find_key(&self, id: KeyId) -> Result<Resolved, KmsError> {
-        self.resolve_named(id).ok_or_else(|| {
-            let arn = self.realm.arn(format_args!("key/{id}"));
-            KmsError::new(Code::NotFoundException, format!("Key '{arn}' does not exist"))
-        })
+        self.resolve_named(id).ok_or_else(|| no_such_key(&self.realm.arn(format_args!("key/{id}"))))
     }
 
     fn find_alias(&self, name: &str) -> Result<Resolved, KmsError> {
@@ -176,13 +181,13 @@ impl<'a> Cx<'a> {
     }
 
     /// Keys of other accounts are not here: whether they exist at all is not for us to tell.
-    fn own_account(&self, account: &str, arn: &str) -> Result<(), KmsError> {
+    fn own_account(&self, action: &str, account: &str) -> Result<(), KmsError> {
         if account == self.realm.account.as_str() {
             return Ok(());
         }
         let text = format!(
-            "User: {} is not authorized to access {arn} because the resource does not exist in this Region, no \
-             resource-based policies allow access, or a resource-based policy explicitly denies access",
+            "User: {} is not authorized to perform: kms:{action} on this resource because the resource does not exist in \
+             this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access",
             self.caller.principal
         );
         Err(KmsError::new(Code::AccessDeniedException, text))

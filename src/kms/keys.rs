@@ -12,7 +12,7 @@ use crate::{
     key::{
         Alias, Key, Origin,
         material::{Material, MaterialId},
-        reference::KeyId,
+        reference::{KeyId, no_such_key},
         spec::{KeySpec, KeyUsage},
         state::Demand,
     },
@@ -257,7 +257,7 @@ impl Cx<'_> {
 
 /// The answer where a key was there a moment ago.
 pub(super) fn gone(key: &Authorized) -> KmsError {
-    KmsError::new(Code::NotFoundException, format!("Key '{}' does not exist", key.arn()))
+    no_such_key(key.arn())
 }
 
 fn too_many_aliases(key: &Authorized) -> KmsError {

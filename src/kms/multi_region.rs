@@ -5,7 +5,12 @@ use crate::{
     access::{Authorized, Resolved},
     arn::Realm,
     error::{Code, KmsError},
-    key::{Key, multi_region::MultiRegion, reference::KeyId, state::Demand},
+    key::{
+        Key,
+        multi_region::MultiRegion,
+        reference::{KeyId, no_such_key},
+        state::Demand,
+    },
     kms::cx::Cx,
 };
 
@@ -48,10 +53,8 @@ impl Cx<'_> {
     /// # Errors
     /// `NotFoundException`.
     pub fn resolve_in(&self, realm: &Realm, id: KeyId) -> Result<Resolved, KmsError> {
-        let entry = self.kms.store.view().key(&realm.region, id).ok_or_else(|| {
-            let arn = realm.arn(format_args!("key/{id}"));
-            KmsError::new(Code::NotFoundException, format!("Key '{arn}' does not exist"))
-        })?;
+        let entry = self.kms.store.view().key(&realm.region, id);
+        let entry = entry.ok_or_else(|| no_such_key(&realm.arn(format_args!("key/{id}"))))?;
         let resolved = Resolved::new(entry.at(self.now()), None, realm);
         self.note(resolved.arn().to_owned());
         Ok(resolved)

@@ -1,11 +1,12 @@
 //! What Decrypt and ReEncrypt share: from a ciphertext and what the caller says of it to a key that may open it.
 
-use super::member::missing;
+use super::member::{KeyText, missing};
 use crate::{
     access::Usable,
     envelope::Envelope,
     error::{Code, KmsError},
     key::{
+        algorithm::Algorithm,
         context::EncryptionContext,
         grant::{Facts, GrantOperation},
         spec::EncryptionAlgorithm,
@@ -45,7 +46,7 @@ impl Source {
     /// # Errors
     /// `ValidationException`.
     pub fn check(&self, key_member: &str) -> Result<(), KmsError> {
-        let missing = |member| Err(KmsError::invalid(missing(member)));
+        let missing = |member| Err(KmsError::invalid(missing::<KeyText>(member)));
         let asymmetric = self.algorithm != EncryptionAlgorithm::SymmetricDefault;
         match (&self.key, &self.blob) {
             (None, None) => missing(key_member),
@@ -71,7 +72,7 @@ impl Source {
     ) -> Result<Openable, KmsError> {
         let envelope = self.envelope();
         let resolved = match (&self.key, &envelope) {
-            (Some(text), _) => cx.resolve(text)?,
+            (Some(text), _) => cx.resolve_for(wanted.action(), text)?,
             (None, Some(envelope)) => cx.resolve_named(envelope.header.key).ok_or_else(no_such_key)?,
             (None, None) => return Err(invalid_ciphertext()),
         };
@@ -84,14 +85,15 @@ impl Source {
             let text = "The key ID in the request does not identify a CMK that can perform this operation.";
             return Err(KmsError::new(Code::IncorrectKeyException, text));
         }
-        let key = authorized.usable(operation, self.algorithm)?;
+        authorized.demand_usage(operation, EncryptionAlgorithm::USAGE)?;
+        // What no symmetric key could have made is no ciphertext, also where an RSA key was named.
         let content = match (self.algorithm, envelope, self.blob) {
             (_, _, None) => Content::Ignored,
             (EncryptionAlgorithm::SymmetricDefault, Some(envelope), _) => Content::Envelope(envelope, self.context),
             (EncryptionAlgorithm::SymmetricDefault, None, _) => return Err(invalid_ciphertext()),
             (_, _, Some(blob)) => Content::Rsa(blob),
         };
-        Ok(Openable { key, content })
+        Ok(Openable { key: authorized.usable(operation, self.algorithm)?, content })
     }
 
     fn envelope(&self) -> Option<Envelope> {
@@ -123,7 +125,8 @@ pub fn refuse_context(algorithm: EncryptionAlgorithm, context: &EncryptionContex
     if algorithm == EncryptionAlgorithm::SymmetricDefault || context.is_empty() {
         return Ok(());
     }
-    Err(KmsError::invalid(format!("EncryptionContext is not supported with algorithm {algorithm}.")))
+    let text = "EncryptionContext is not supported when encrypting/decrypting with asymmetric CMKs.";
+    Err(KmsError::invalid(text))
 }
 
 fn invalid_ciphertext() -> KmsError {

@@ -4,7 +4,10 @@ use serde::Serialize;
 
 use super::{
     Operation,
-    member::{ClusterId, Password, Text, XksConnectivity, XksCredential, missing, request},
+    member::{
+        AccountText, ClusterId, Member, Password, Text, XksConnectivity, XksCredential, XksUriEndpoint, XksUriPath,
+        XksVpcService, missing, request,
+    },
 };
 use crate::{
     action::Action,
@@ -22,10 +25,10 @@ request! {
         trust_anchor: TrustAnchor = optional "TrustAnchorCertificate",
         password: Password = optional "KeyStorePassword",
         kind: KeyStoreType = optional "CustomKeyStoreType",
-        uri_endpoint: Text<10, 128> = optional "XksProxyUriEndpoint",
-        uri_path: Text<10, 128> = optional "XksProxyUriPath",
-        vpc_service: Text<20, 64> = optional "XksProxyVpcEndpointServiceName",
-        vpc_service_owner: Text<12, 12> = optional "XksProxyVpcEndpointServiceOwner",
+        uri_endpoint: XksUriEndpoint = optional "XksProxyUriEndpoint",
+        uri_path: XksUriPath = optional "XksProxyUriPath",
+        vpc_service: XksVpcService = optional "XksProxyVpcEndpointServiceName",
+        vpc_service_owner: AccountText = optional "XksProxyVpcEndpointServiceOwner",
         credential: XksCredential = optional "XksProxyAuthenticationCredential",
         connectivity: XksConnectivity = optional "XksProxyConnectivity",
     }
@@ -62,10 +65,9 @@ impl Operation for CreateCustomKeyStore {
             self.credential.is_some(),
             self.connectivity.is_some(),
         ])?;
-        let missing = |member| KmsError::invalid(missing(member));
-        let ClusterId(cluster) = self.cluster.ok_or_else(|| missing("cloudHsmClusterId"))?;
-        let Text(trust_anchor) = self.trust_anchor.ok_or_else(|| missing("trustAnchorCertificate"))?;
-        let Password(password) = self.password.ok_or_else(|| missing("keyStorePassword"))?;
+        let ClusterId(cluster) = self.cluster.ok_or_else(|| missed::<ClusterId>("cloudHsmClusterId"))?;
+        let Text(trust_anchor) = self.trust_anchor.ok_or_else(|| missed::<TrustAnchor>("trustAnchorCertificate"))?;
+        let Password(password) = self.password.ok_or_else(|| missed::<Password>("keyStorePassword"))?;
         let may = |cx: &Cx<'_>| cx.authorize(Action::CreateCustomKeyStore);
         may(cx)?;
         if !attestation::is_certificate(trust_anchor.as_bytes()) {
@@ -75,6 +77,10 @@ impl Operation for CreateCustomKeyStore {
         let id = cx.create_key_store(may, self.name.0, cluster, trust_anchor, password).await?;
         Ok(Answer { custom_key_store_id: id })
     }
+}
+
+fn missed<T: Member>(path: &str) -> KmsError {
+    KmsError::invalid(missing::<T>(path))
 }
 
 /// What is said of an external key store says nothing of a cluster: whether each of the XksProxy members is given.

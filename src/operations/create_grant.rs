@@ -48,7 +48,7 @@ impl Operation for CreateGrant {
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
         let grantee = party(self.grantee, self.grantee_service)?;
         let terms = Terms {
-            grantee: grantee.ok_or_else(|| KmsError::invalid(missing("granteePrincipal")))?,
+            grantee: grantee.ok_or_else(|| KmsError::invalid(missing::<PrincipalText>("granteePrincipal")))?,
             retiring: party(self.retiring, self.retiring_service)?,
             operations: self.operations.0,
             constraints: self.constraints.checked()?,

@@ -58,6 +58,7 @@ impl Operation for CreateKey {
         let spec = self.spec()?;
         let usage = self.usage(spec)?;
         self.authorize(cx)?;
+        refuse_sm2(spec)?;
         let key_store = self.key_store(cx, spec)?;
         let origin = self.origin.unwrap_or(Origin::AwsKms);
         let id = KeyId::random(self.multi_region);
@@ -78,6 +79,11 @@ impl Operation for CreateKey {
         let key = cx.create_key(may, key).await?;
         Ok(Answer { key_metadata: KeyMetadata::of(&key, cx.realm()).kept_in(key_store.as_deref()) })
     }
+}
+
+/// AWS has SM2 in China only, and PKCS#11 has no mechanisms for it.
+fn refuse_sm2(spec: KeySpec) -> Result<(), KmsError> {
+    if spec == KeySpec::Sm2 { unsupported("KeySpec SM2 is not supported in this Region") } else { Ok(()) }
 }
 
 fn unsupported<T>(text: &str) -> Result<T, KmsError> {

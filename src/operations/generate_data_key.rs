@@ -10,12 +10,13 @@ use super::{
     recipient::Recipient,
 };
 use crate::{
-    error::KmsError,
+    access::{Authorized, Usable},
+    error::{Code, KmsError},
     key::{
         context::EncryptionContext,
         grant::{Facts, GrantOperation},
         material::MaterialId,
-        spec::EncryptionAlgorithm,
+        spec::{EncryptionAlgorithm, KeyUsage},
     },
     kms::cx::Cx,
     secret::SecretBytes,
@@ -59,7 +60,7 @@ impl Operation for GenerateDataKey {
         let length = data_key_length(self.key_spec, self.number_of_bytes)?;
         let (key, facts) = (cx.resolve(&self.key_id.0)?, Facts::Context(&self.context));
         let key = cx.authorize_use(key, GrantOperation::GenerateDataKey, facts, &self.grant_tokens.0).await?;
-        let key = key.usable(Self::NAME, EncryptionAlgorithm::SymmetricDefault)?;
+        let key = to_seal_data_keys(key, Self::NAME)?;
         let addressee = self.recipient.attest(cx).await?;
         end_dry_run(self.dry_run)?;
         let data_key = cx.generate_data_key(&key, &self.context, length).await?;
@@ -72,6 +73,19 @@ impl Operation for GenerateDataKey {
             key_material_id: addressee.in_clear(key.key().current_material_id()),
         })
     }
+}
+
+/// The key, ready for `operation` to make data keys under it.
+///
+/// # Errors
+/// As [`Authorized::demand_usage`], then `InvalidKeyUsageException` for a key pair.
+pub fn to_seal_data_keys(key: Authorized, operation: &str) -> Result<Usable, KmsError> {
+    key.demand_usage(operation, KeyUsage::EncryptDecrypt)?;
+    if key.key().spec.is_asymmetric() {
+        let text = "You cannot generate a data key with an asymmetric CMK";
+        return Err(KmsError::new(Code::InvalidKeyUsageException, text));
+    }
+    key.usable(operation, EncryptionAlgorithm::SymmetricDefault)
 }
 
 /// Length of a data key in bytes, from exactly one of the two ways to say it.

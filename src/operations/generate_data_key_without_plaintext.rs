@@ -7,7 +7,7 @@ use super::{
     Operation,
     answer::Base64,
     end_dry_run,
-    generate_data_key::{NumberOfBytes, data_key_length},
+    generate_data_key::{NumberOfBytes, data_key_length, to_seal_data_keys},
     member::{DataKeySpec, GrantTokens, KeyText, request},
 };
 use crate::{
@@ -16,7 +16,6 @@ use crate::{
         context::EncryptionContext,
         grant::{Facts, GrantOperation},
         material::MaterialId,
-        spec::EncryptionAlgorithm,
     },
     kms::cx::Cx,
 };
@@ -51,7 +50,7 @@ impl Operation for GenerateDataKeyWithoutPlaintext {
         let length = data_key_length(self.key_spec, self.number_of_bytes)?;
         let (key, facts) = (cx.resolve(&self.key_id.0)?, Facts::Context(&self.context));
         let key = cx.authorize_use(key, GrantOperation::GenerateDataKeyWithoutPlaintext, facts, &self.grant_tokens.0).await?;
-        let key = key.usable(Self::NAME, EncryptionAlgorithm::SymmetricDefault)?;
+        let key = to_seal_data_keys(key, Self::NAME)?;
         end_dry_run(self.dry_run)?;
         let data_key = cx.generate_data_key(&key, &self.context, length).await?;
         Ok(Answer {

@@ -34,7 +34,7 @@ impl Operation for ListRetirableGrants {
 
     async fn run(self, cx: &Cx<'_>) -> Result<Grants, KmsError> {
         let retiring = party(self.retiring, self.retiring_service)?;
-        let retiring = retiring.ok_or_else(|| KmsError::invalid(missing("retiringPrincipal")))?;
+        let retiring = retiring.ok_or_else(|| KmsError::invalid(missing::<PrincipalText>("retiringPrincipal")))?;
         match &retiring {
             Party::Principal(principal) => cx.authorize_about(Action::ListRetirableGrants, principal)?,
             Party::Federated(_) | Party::Service(_) => cx.authorize(Action::ListRetirableGrants)?,

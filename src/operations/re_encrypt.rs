@@ -12,6 +12,7 @@ use super::{
     member::{Ciphertext, DryRunModifiers, GrantTokens, KeyText, request},
 };
 use crate::{
+    action::Action,
     error::KmsError,
     key::{
         context::EncryptionContext,
@@ -68,7 +69,7 @@ impl Operation for ReEncrypt {
         refuse_context(to, &self.destination_context)?;
         let from_source = GrantOperation::ReEncryptFrom;
         let openable = source.openable(cx, Self::NAME, from_source, &self.grant_tokens.0).await?;
-        let destination = cx.resolve(&self.destination_key_id.0)?;
+        let destination = cx.resolve_for(Action::ReEncryptTo, &self.destination_key_id.0)?;
         let facts = Facts::Context(&self.destination_context);
         // The tokens have been proved with the source.
         let destination = cx.authorize_use(destination, GrantOperation::ReEncryptTo, facts, &[]).await?;

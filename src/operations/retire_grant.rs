@@ -6,7 +6,7 @@ use super::{
     Operation,
     answer::Nothing,
     end_dry_run,
-    member::{GrantIdText, GrantTokenText, KeyText, Text, request},
+    member::{GrantIdText, GrantTokenText, KeyText, request},
 };
 use crate::{
     access::Resolved,
@@ -52,7 +52,7 @@ impl RetireGrant {
                 let key = cx.resolve_named(grant.key);
                 Ok((key.ok_or_else(|| KmsError::bare(Code::InvalidGrantTokenException))?, grant))
             }
-            (None, Some(Text(key)), Some(id)) => {
+            (None, Some(KeyText(key)), Some(id)) => {
                 let key = cx.resolve_key(key)?;
                 let grant = cx.grant(key.id(), id.checked()?).await?;
                 Ok((key, grant))

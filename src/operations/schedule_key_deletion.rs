@@ -18,7 +18,7 @@ request! {
     /// Has a key deleted after a time in which that can be taken back.
     ScheduleKeyDeletion {
         key_id: KeyText = required "KeyId",
-        window_days: Int<7, 30> = optional "PendingWindowInDays",
+        window_days: Int<1, 365, 7, 30> = optional "PendingWindowInDays",
     }
 }
 

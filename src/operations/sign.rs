@@ -9,10 +9,12 @@ use super::{
     member::{GrantTokens, KeyText, Plaintext, request},
 };
 use crate::{
+    access::Usable,
     error::{Code, KmsError},
     key::{
         algorithm::{MessageType, SigningAlgorithm, Unsignable},
         grant::{Facts, GrantOperation},
+        spec::KeySpec,
     },
     kms::cx::Cx,
     secret::SecretBytes,
@@ -47,7 +49,7 @@ impl Operation for Sign {
         let key = cx.resolve(&self.key_id.0)?;
         let key = cx.authorize_use(key, GrantOperation::Sign, Facts::Bare, &self.grant_tokens.0).await?;
         let key = key.usable(Self::NAME, self.algorithm)?;
-        let input = to_sign(self.algorithm, self.message_type, &self.message.0)?;
+        let input = to_sign(&key, self.message_type, &self.message.0)?;
         end_dry_run(self.dry_run)?;
         let signature = cx.sign(&key, input).await?;
         Ok(Answer {
@@ -64,17 +66,21 @@ impl Operation for Sign {
 /// `ValidationException` if the message is not of its type, or the algorithm takes none of that type;
 /// `UnsupportedOperationException` for a μ, for which PKCS#11 has no mechanism.
 pub fn to_sign(
-    algorithm: SigningAlgorithm,
+    key: &Usable<SigningAlgorithm>,
     message_type: Option<MessageType>,
     message: &SecretBytes,
 ) -> Result<Vec<u8>, KmsError> {
+    let (algorithm, spec) = (key.algorithm(), key.key().spec);
     let message_type = message_type.unwrap_or(MessageType::Raw);
     let input = algorithm.input(message_type, message.expose()).map_err(|unsignable| match unsignable {
-        Unsignable::Length => KmsError::invalid(format!("Digest is invalid length for algorithm {algorithm}.")),
-        Unsignable::Type => {
-            KmsError::invalid(format!("MessageType {message_type} is not valid for algorithm {algorithm}."))
+        Unsignable::Length => format!("Digest is invalid length for algorithm {algorithm}."),
+        // Its two algorithms take another type each.
+        Unsignable::Type if spec == KeySpec::EccNistEdwards25519 => {
+            format!("Message type {message_type} is incompatible with algorithm {algorithm}.")
         }
-    })?;
+        Unsignable::Type => format!("Message type {message_type} is incompatible with key spec {spec}."),
+    });
+    let input = input.map_err(KmsError::invalid)?;
     match message_type {
         MessageType::ExternalMu => {
             let text = "MessageType EXTERNAL_MU is not supported: PKCS#11 has no mechanism for it.";

@@ -4,7 +4,10 @@ use super::{
     Operation,
     answer::Empty,
     create_custom_key_store::{KeyStoreName, refuse_external},
-    member::{ClusterId, KeyStoreText, Password, Text, XksConnectivity, XksCredential, request},
+    member::{
+        AccountText, ClusterId, KeyStoreText, Password, Text, XksConnectivity, XksCredential, XksUriEndpoint, XksUriPath,
+        XksVpcService, request,
+    },
 };
 use crate::{
     action::Action,
@@ -19,10 +22,10 @@ request! {
         name: KeyStoreName = optional "NewCustomKeyStoreName",
         password: Password = optional "KeyStorePassword",
         cluster: ClusterId = optional "CloudHsmClusterId",
-        uri_endpoint: Text<10, 128> = optional "XksProxyUriEndpoint",
-        uri_path: Text<10, 128> = optional "XksProxyUriPath",
-        vpc_service: Text<20, 64> = optional "XksProxyVpcEndpointServiceName",
-        vpc_service_owner: Text<12, 12> = optional "XksProxyVpcEndpointServiceOwner",
+        uri_endpoint: XksUriEndpoint = optional "XksProxyUriEndpoint",
+        uri_path: XksUriPath = optional "XksProxyUriPath",
+        vpc_service: XksVpcService = optional "XksProxyVpcEndpointServiceName",
+        vpc_service_owner: AccountText = optional "XksProxyVpcEndpointServiceOwner",
         credential: XksCredential = optional "XksProxyAuthenticationCredential",
         connectivity: XksConnectivity = optional "XksProxyConnectivity",
     }

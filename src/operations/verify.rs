@@ -47,7 +47,7 @@ impl Operation for Verify {
         let key = cx.resolve(&self.key_id.0)?;
         let key = cx.authorize_use(key, GrantOperation::Verify, Facts::Bare, &self.grant_tokens.0).await?;
         let key = key.usable(Self::NAME, self.algorithm)?;
-        let input = to_sign(self.algorithm, self.message_type, &self.message.0)?;
+        let input = to_sign(&key, self.message_type, &self.message.0)?;
         end_dry_run(self.dry_run)?;
         cx.verify(&key, input, self.signature.0.expose().to_vec()).await?;
         Ok(Answer { key_id: key.arn().to_owned(), signature_valid: true, signing_algorithm: self.algorithm })

@@ -23,9 +23,9 @@ fn lower_camel(name: &str) -> String {
 fn expected(member: &Member, sent: &Value) -> Option<Value> {
     match member.kind {
         _ if sent.is_null() || TOKENS.contains(&member.name) => None,
-        Kind::Blob(..) | Kind::Password => None,
+        Kind::Blob(..) | Kind::Plaintext | Kind::Password => None,
         Kind::Structure if member.name != "Constraints" => None,
-        Kind::Int(..) => Some(json!(sent.as_f64().unwrap() as i64)),
+        Kind::Int(..) | Kind::Stricter(..) => Some(json!(sent.as_f64().unwrap() as i64)),
         _ => Some(sent.clone()),
     }
 }
@@ -49,7 +49,7 @@ fn values(kind: Kind) -> Vec<Value> {
     match kind {
         Kind::Text(min, _) => vec![json!("é\"\n".chars().cycle().take(min.max(1)).collect::<String>())],
         Kind::Pattern(min, _, character, _) => vec![json!(character.to_string().repeat(min.max(1)))],
-        Kind::Int(min, max) => vec![json!(min), json!(max as f64 + 0.5)],
+        Kind::Int(min, max) | Kind::Stricter(_, (min, max)) => vec![json!(min), json!(max as f64 + 0.5)],
         Kind::Bool => vec![json!(true), json!(false)],
         Kind::Blob(min, _) => vec![json!(base64(&vec![7; min.max(1)]))],
         Kind::Word(words) => vec![json!(words[0]), json!(words[words.len() - 1])],
@@ -57,6 +57,8 @@ fn values(kind: Kind) -> Vec<Value> {
         Kind::Texts(_) => vec![json!([]), json!(["x", "y"])],
         Kind::Operations => vec![json!(["Decrypt", "Encrypt", "Sign"])],
         Kind::Service => vec![json!("a.b.c")],
+        Kind::External(text) => vec![json!(text)],
+        Kind::Plaintext => values(Kind::Blob(1, 4096)),
         Kind::Cluster => vec![json!("cluster-22222222222")],
         Kind::Password => vec![json!("a password")],
         Kind::Modifiers => vec![json!(["IGNORE_CIPHERTEXT"])],

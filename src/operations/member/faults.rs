@@ -1,7 +1,8 @@
 //! What is wrong with a request, in AWS's words.
 
-use std::{collections::BTreeSet, fmt};
+use std::{borrow::Cow, collections::BTreeSet, fmt};
 
+use super::Member;
 use crate::{
     error::{Code, KmsError},
     operations::json::Json,
@@ -23,6 +24,14 @@ pub enum Path<'a> {
     Item(&'a Path<'a>, usize, &'a str),
 }
 
+impl Path<'_> {
+    /// The member's own name on the wire.
+    pub(super) fn name(&self) -> &str {
+        let (Self::Top(name) | Self::Inner(_, name) | Self::Item(_, _, name)) = self;
+        name
+    }
+}
+
 impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -42,7 +51,7 @@ impl fmt::Display for Path<'_> {
 pub struct Faults {
     wrong_type: Option<String>,
     constraints: Vec<String>,
-    sentence: Option<&'static str>,
+    sentence: Option<Cow<'static, str>>,
 }
 
 impl Faults {
@@ -82,13 +91,13 @@ impl Faults {
     }
 
     /// A member that must be there and is not.
-    pub fn missing<T>(&mut self, path: &Path<'_>) -> Option<T> {
-        self.tell(format_args!("Value null at '{path}' failed to satisfy constraint: Member must not be null"))
+    pub fn missing<T: Member>(&mut self, path: &Path<'_>) -> Option<T> {
+        self.tell(format_args!("{}", null::<T>(path)))
     }
 
     /// A value that AWS refuses in a sentence of its own; the first one counts.
-    pub(super) fn invalid<T>(&mut self, sentence: &'static str) -> Option<T> {
-        self.sentence.get_or_insert(sentence);
+    pub(super) fn invalid<T>(&mut self, sentence: impl Into<Cow<'static, str>>) -> Option<T> {
+        self.sentence.get_or_insert_with(|| sentence.into());
         None
     }
 
@@ -130,8 +139,13 @@ impl Faults {
 }
 
 /// The message for one member that is missing.
-pub fn missing(path: &str) -> String {
-    format!("1 validation error detected: Value null at '{path}' failed to satisfy constraint: Member must not be null")
+pub fn missing<T: Member>(path: &str) -> String {
+    format!("1 validation error detected: {}", null::<T>(path))
+}
+
+fn null<T: Member>(path: impl fmt::Display) -> String {
+    let null = if T::IS_SENSITIVE { "" } else { " null" };
+    format!("Value{null} at '{path}' failed to satisfy constraint: Member must not be null")
 }
 
 /// A bounded piece of a refused value.

@@ -142,10 +142,11 @@ impl Member for ConstraintPairs {
     fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {
         let context = EncryptionContext::read(json, path, faults)?;
         if context.pairs().len() > 8 {
-            return faults.constraint(None, path, "have length less than or equal to 8");
+            return faults.invalid("Each grant constraint can include up to 8 encryption context pairs.");
         }
         if context.pairs().values().any(|value| value.chars().count() > 384) {
-            return faults.constraint(None, path, "have values of length less than or equal to 384");
+            return faults
+                .invalid("The encryption context value in each grant constraint cannot exceed 384 characters.");
         }
         Some(Self(context))
     }

@@ -83,7 +83,7 @@ impl DryRunModifiers {
         }
         match blob {
             Some(Blob(bytes)) => Ok(Some(bytes.expose().to_vec())),
-            None => Err(KmsError::invalid(missing(path))),
+            None => Err(KmsError::invalid(missing::<Ciphertext>(path))),
         }
     }
 }

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Faults, Member, Path, inner_required, string, structure};
+use super::{
+    Faults, Member, Path, inner_required, string, structure,
+    text::{Seen, all},
+};
 use crate::{key::context::EncryptionContext, operations::json::Json};
 
 /// AWS's sentence for a pair that says nothing. What has no name or no value would be bound to nothing that anybody
@@ -12,7 +15,7 @@ use crate::{key::context::EncryptionContext, operations::json::Json};
 const INVALID: &str = "Invalid EncryptionContext";
 
 impl Member for EncryptionContext {
-    fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {
+    fn read(json: &Json<'_>, _: &Path<'_>, faults: &mut Faults) -> Option<Self> {
         let Json::Map(members) = json else { return faults.not_a("map", json) };
         let mut pairs = BTreeMap::new();
         for (name, value) in members {
@@ -22,7 +25,7 @@ impl Member for EncryptionContext {
             }
             pairs.insert(name.clone().into_owned(), value.to_owned());
         }
-        Self::new(pairs).map_or_else(|_| faults.constraint(None, path, "have length less than or equal to 8192"), Some)
+        Self::new(pairs).map_or_else(|_| faults.invalid("The encryption context cannot exceed 8192 bytes."), Some)
     }
 
     fn shown(&self) -> Option<Value> {
@@ -36,8 +39,8 @@ pub struct XksCredential;
 impl Member for XksCredential {
     fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {
         structure(json, faults)?;
-        let id = inner_required::<Secret<20, 30>>(json, path, "AccessKeyId", faults);
-        let secret = inner_required::<Secret<43, 64>>(json, path, "RawSecretAccessKey", faults);
+        let id = inner_required::<XksAccessKeyId>(json, path, "AccessKeyId", faults);
+        let secret = inner_required::<XksRawSecret>(json, path, "RawSecretAccessKey", faults);
         id.and(secret).map(|_| Self)
     }
 
@@ -46,23 +49,28 @@ impl Member for XksCredential {
     }
 }
 
-/// A text of `MIN` to `MAX` bytes that is neither kept nor repeated.
-struct Secret<const MIN: usize, const MAX: usize>;
+/// Declares texts of a credential: neither kept nor repeated.
+macro_rules! secrets {
+    ($($name:ident: $min:literal..=$max:literal, $fits:expr, $pattern:literal;)+) => { $(
+        struct $name;
 
-impl<const MIN: usize, const MAX: usize> Member for Secret<MIN, MAX> {
-    fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {
-        match string(json, faults)?.len() {
-            short if short < MIN => {
-                faults.constraint(None, path, format_args!("have length greater than or equal to {MIN}"))
+        impl Member for $name {
+            const IS_SENSITIVE: bool = true;
+
+            fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {
+                let seen = Seen::sensitive(json, path, faults)?;
+                let length = seen.has_length($min, $max, faults);
+                length.and(seen.matches($fits, $pattern, faults)).map(|()| Self)
             }
-            long if long > MAX => {
-                faults.constraint(None, path, format_args!("have length less than or equal to {MAX}"))
+
+            fn shown(&self) -> Option<Value> {
+                None
             }
-            _ => Some(Self),
         }
-    }
+    )+ };
+}
 
-    fn shown(&self) -> Option<Value> {
-        None
-    }
+secrets! {
+    XksAccessKeyId: 20..=30, |text| all(text, |c| matches!(c, 'A'..='Z' | '2'..='7')), "^[A-Z2-7]+$";
+    XksRawSecret: 43..=64, |text| all(text, |c| c.is_ascii_alphanumeric() || "/+=".contains(c)), "^[a-zA-Z0-9\\/+=]+$";
 }

@@ -24,8 +24,9 @@ pub use list::{DryRunModifiers, TagKeys, TagList};
 pub use map::XksCredential;
 pub use scalar::{Blob, Ciphertext, Int, Limit50, Limit100, Limit1000, Plaintext, Time};
 pub use text::{
-    AliasText, ClusterId, Description, GrantName, KeyStoreText, KeyText, Marker, MaterialDescription, MaterialText,
-    Password, PolicyName, PolicyText, PrincipalText, RegionText, ServiceText, Text, XksKeyId,
+    AccountText, AliasText, ClusterId, Description, GrantName, KeyStoreText, KeyText, Marker, MaterialDescription,
+    MaterialText, Password, PolicyName, PolicyText, PrincipalText, RegionText, ServiceText, Text, XksKeyId,
+    XksUriEndpoint, XksUriPath, XksVpcService,
 };
 pub use word::{
     DataKeyPairSpec, DataKeySpec, ExpirationModel, ImportType, IncludeKeyMaterial, KeyEncryptionAlgorithm,
@@ -58,6 +59,9 @@ pub(crate) use request;
 
 /// A type that a member can have.
 pub trait Member: Sized {
+    /// Whether the model says that it is sensitive. Messages show nothing of such a member, not even that it is null.
+    const IS_SENSITIVE: bool = false;
+
     /// Reads `json`, which is `null` only in a list or map; `None` after noting in `faults` why not.
     fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self>;
 
@@ -115,8 +119,8 @@ impl<'a> Members<'a> {
 }
 
 /// The page that `Limit` and `Marker` ask for.
-pub fn page_request<const MIN: i64, const MAX: i64>(limit: Int<MIN, MAX>, marker: Option<Marker>) -> PageRequest {
-    // `Int` holds what its bounds allow, and lists have bounds from 1.
+pub fn page_request<const MOST: i64>(limit: Int<1, 1000, 1, MOST>, marker: Option<Marker>) -> PageRequest {
+    // `Int` holds what its bounds allow.
     PageRequest { limit: usize::try_from(limit.0).unwrap_or(1), marker: marker.map(|Marker(text)| text) }
 }
 

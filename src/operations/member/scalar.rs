@@ -6,17 +6,17 @@ use serde_json::Value;
 use super::{Faults, Member, Path, string};
 use crate::{clock::Timestamp, operations::json::Json, secret::SecretBytes};
 
-/// An integer from `MIN` to `MAX`.
-pub struct Int<const MIN: i64, const MAX: i64>(pub i64);
+/// An integer that the model has from `MIN` to `MAX`, and of which the service takes `LEAST` to `MOST` only.
+pub struct Int<const MIN: i64, const MAX: i64, const LEAST: i64 = MIN, const MOST: i64 = MAX>(pub i64);
 
 /// LimitType of lists that AWS cuts at 1,000.
 pub type Limit1000 = Int<1, 1000>;
 /// Limit of ListAliases.
-pub type Limit100 = Int<1, 100>;
+pub type Limit100 = Int<1, 1000, 1, 100>;
 /// Limit of ListResourceTags.
-pub type Limit50 = Int<1, 50>;
+pub type Limit50 = Int<1, 1000, 1, 50>;
 
-impl<const MIN: i64, const MAX: i64> Member for Int<MIN, MAX> {
+impl<const MIN: i64, const MAX: i64, const LEAST: i64, const MOST: i64> Member for Int<MIN, MAX, LEAST, MOST> {
     fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {
         let Json::Number(number) = json else { return faults.cannot_be("an Integer", json) };
         // Decimals are cut; the cast saturates and makes zero of what is no number.
@@ -27,6 +27,9 @@ impl<const MIN: i64, const MAX: i64> Member for Int<MIN, MAX> {
         }
         if value > MAX {
             return faults.constraint(Some(&text), path, format_args!("have value less than or equal to {MAX}"));
+        }
+        if !(LEAST..=MOST).contains(&value) {
+            return faults.invalid(format!("{} must be between {LEAST} and {MOST}", path.name()));
         }
         Some(Self(value))
     }
@@ -71,8 +74,6 @@ impl Member for Time {
 /// Base64 of `MIN` to `MAX` bytes.
 pub struct Blob<const MIN: usize, const MAX: usize>(pub SecretBytes);
 
-/// PlaintextType.
-pub type Plaintext = Blob<1, 4096>;
 /// CiphertextType.
 pub type Ciphertext = Blob<1, 6144>;
 
@@ -90,6 +91,21 @@ impl<const MIN: usize, const MAX: usize> Member for Blob<MIN, MAX> {
             return faults.constraint(None, path, format_args!("have length less than or equal to {MAX}"));
         }
         Some(Self(bytes))
+    }
+
+    fn shown(&self) -> Option<Value> {
+        None
+    }
+}
+
+/// PlaintextType, which is sensitive.
+pub struct Plaintext(pub SecretBytes);
+
+impl Member for Plaintext {
+    const IS_SENSITIVE: bool = true;
+
+    fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {
+        Blob::<1, 4096>::read(json, path, faults).map(|Blob(bytes)| Self(bytes))
     }
 
     fn shown(&self) -> Option<Value> {

@@ -17,14 +17,14 @@ use crate::{
     operations::json::Json,
 };
 
-/// Enums of AWS's words.
+/// Enums of AWS's words; `told as` those of another enum, where AWS's messages list these.
 macro_rules! word_members {
-    ($($type:ty),+) => { $(
+    ($($type:ident $(told as $told:ident)?),+) => { $(
         impl Member for $type {
             fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {
                 let text = string(json, faults)?;
                 Self::from_word(text).or_else(|| {
-                    let words: Vec<_> = Self::ALL.iter().map(|word| word.as_str()).collect();
+                    let words: Vec<_> = word_members!(@all $type $($told)?).iter().map(|word| word.as_str()).collect();
                     let rule = format_args!("satisfy enum value set: [{}]", words.join(", ")).to_string();
                     faults.constraint(Some(text), path, rule)
                 })
@@ -35,6 +35,8 @@ macro_rules! word_members {
             }
         }
     )+ };
+    (@all $type:ident) => { $type::ALL };
+    (@all $type:ident $told:ident) => { $told::ALL };
 }
 
 crate::word::words! {
@@ -129,7 +131,15 @@ crate::word::words! {
     }
 }
 
-word_members!(KeySpec, KeyUsage, EncryptionAlgorithm, Origin, DataKeySpec, DataKeyPairSpec, DryRunModifier);
-word_members!(KeyEncryptionAlgorithm, KeyStoreType, XksConnectivity, MessageType, WrappingAlgorithm, WrappingKeySpec);
+word_members!(KeySpec, KeyUsage, EncryptionAlgorithm, Origin, DataKeySpec told as KeySpec, DataKeyPairSpec);
+word_members!(
+    DryRunModifier,
+    KeyEncryptionAlgorithm,
+    KeyStoreType,
+    XksConnectivity,
+    MessageType,
+    WrappingAlgorithm,
+    WrappingKeySpec
+);
 word_members!(GrantOperation, ExpirationModel, ImportType, IncludeKeyMaterial);
 word_members!(SigningAlgorithm, MacAlgorithm, KeyAgreementAlgorithm, EncapsulationAlgorithm);

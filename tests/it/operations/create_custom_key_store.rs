@@ -23,10 +23,10 @@ pub const SUBJECT: Subject = Subject {
         may("TrustAnchorCertificate", Kind::Text(1, 5000)),
         may("KeyStorePassword", Kind::Password),
         may("CustomKeyStoreType", Kind::Word(&["AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"])),
-        may("XksProxyUriEndpoint", Kind::Text(10, 128)),
-        may("XksProxyUriPath", Kind::Text(10, 128)),
-        may("XksProxyVpcEndpointServiceName", Kind::Text(20, 64)),
-        may("XksProxyVpcEndpointServiceOwner", Kind::Text(12, 12)),
+        may("XksProxyUriEndpoint", Kind::External("https://xks.example.com")),
+        may("XksProxyUriPath", Kind::External("/kms/xks/v1")),
+        may("XksProxyVpcEndpointServiceName", Kind::External("com.amazonaws.vpce.us-east-1.vpce-svc-0")),
+        may("XksProxyVpcEndpointServiceOwner", Kind::External("111122223333")),
         may("XksProxyAuthenticationCredential", Kind::Structure),
         may("XksProxyConnectivity", Kind::Word(&["PUBLIC_ENDPOINT", "VPC_ENDPOINT_SERVICE"])),
     ],
@@ -52,16 +52,14 @@ async fn it_is_named_and_not_connected() {
 #[tokio::test]
 async fn a_cluster_needs_all_that_is_said_of_it() {
     let world = World::new().await;
-    for (member, path) in [
-        ("CloudHsmClusterId", "cloudHsmClusterId"),
-        ("TrustAnchorCertificate", "trustAnchorCertificate"),
-        ("KeyStorePassword", "keyStorePassword"),
+    for (member, value) in [
+        ("CloudHsmClusterId", "Value null at 'cloudHsmClusterId'"),
+        ("TrustAnchorCertificate", "Value null at 'trustAnchorCertificate'"),
+        ("KeyStorePassword", "Value at 'keyStorePassword'"),
     ] {
         let mut request = wanted_key_store();
         request.as_object_mut().unwrap().remove(member);
-        let message = format!(
-            "1 validation error detected: Value null at '{path}' failed to satisfy constraint: Member must not be null"
-        );
+        let message = format!("1 validation error detected: {value} failed to satisfy constraint: Member must not be null");
         world.refuse("CreateCustomKeyStore", request, "ValidationException", &message).await;
     }
 }
@@ -166,13 +164,109 @@ async fn a_credential_has_two_texts_that_are_not_repeated() {
     let with_credential = |credential: Value| {
         with(wanted_key_store(), json!({"XksProxyAuthenticationCredential": credential}))
     };
-    let message = "1 validation error detected: Value null at 'xksProxyAuthenticationCredential.rawSecretAccessKey' \
+    let message = "1 validation error detected: Value at 'xksProxyAuthenticationCredential.rawSecretAccessKey' \
                    failed to satisfy constraint: Member must not be null";
     let half = with_credential(json!({"AccessKeyId": "A".repeat(20)}));
     world.refuse("CreateCustomKeyStore", half, "ValidationException", message).await;
     let number = with_credential(json!({"AccessKeyId": "A", "RawSecretAccessKey": 7}));
     let message = "NUMBER_VALUE can not be converted to a String";
     world.refuse("CreateCustomKeyStore", number, "SerializationException", message).await;
+}
+
+const XKS_PATTERNS: [(&str, &str); 6] = [
+    ("xksProxyUriEndpoint", "^https://[a-zA-Z0-9.-]+$"),
+    ("xksProxyUriPath", "^(/[a-zA-Z0-9\\/_-]+/kms/xks/v\\d{1,2})$|^(/kms/xks/v\\d{1,2})$"),
+    (
+        "xksProxyVpcEndpointServiceName",
+        "^(com|eu)\\.amazonaws\\.vpce\\.([a-z]+-){2,3}\\d+\\.vpce-svc-[0-9a-z]+$",
+    ),
+    ("xksProxyVpcEndpointServiceOwner", "[0-9]{12}"),
+    ("xksProxyAuthenticationCredential.accessKeyId", "^[A-Z2-7]+$"),
+    ("xksProxyAuthenticationCredential.rawSecretAccessKey", "^[a-zA-Z0-9\\/+=]+$"),
+];
+
+/// A request with one text of an external key store.
+fn with_xks(at: &str, text: &str) -> Value {
+    let member = format!("X{}", &at[1..]);
+    let credential = |id: &str, secret: &str| {
+        json!({"XksProxyAuthenticationCredential": {"AccessKeyId": id, "RawSecretAccessKey": secret}})
+    };
+    match at.split_once('.') {
+        Some((_, "accessKeyId")) => credential(text, &"b".repeat(43)),
+        Some(_) => credential(&"A".repeat(20), text),
+        None => json!({member: text}),
+    }
+}
+
+#[tokio::test]
+async fn texts_of_external_key_stores_have_lengths_and_patterns() {
+    let world = World::new().await;
+    let (least, most) = (Some("greater than or equal to"), Some("less than or equal to"));
+    let service = "com.amazonaws.vpce.us-east-1.vpce-svc-";
+    let x = |n: usize| "x".repeat(n);
+    for (n, text, length, fits) in [
+        (0, "https://a".to_owned(), least.zip(Some(10)), true),
+        (0, format!("https://{}", x(121)), most.zip(Some(128)), true),
+        (0, "http://example.com".to_owned(), None, false),
+        (0, "https://example.com:443".to_owned(), None, false),
+        (0, "https://example.com/".to_owned(), None, false),
+        (1, "/kms/xks".to_owned(), least.zip(Some(10)), false),
+        (1, format!("/{}/kms/xks/v1", x(118)), most.zip(Some(128)), true),
+        (1, "/kms/xks/v123".to_owned(), None, false),
+        (1, "kms/xks/v1/more".to_owned(), None, false),
+        (1, "/a.b/kms/xks/v1".to_owned(), None, false),
+        (1, "//kms/xks/v".to_owned(), None, false),
+        (2, "com.amazonaws.vpce.".to_owned(), least.zip(Some(20)), false),
+        (2, service.to_owned() + &x(27), most.zip(Some(64)), true),
+        (2, "com.amazonaws.vpce.us-east.vpce-svc-0123".to_owned(), None, false),
+        (2, "org.amazonaws.vpce.us-east-1.vpce-svc-0123".to_owned(), None, false),
+        (2, service.to_owned() + "0A", None, false),
+        (3, "1".repeat(11), least.zip(Some(12)), false),
+        (3, "1".repeat(13), most.zip(Some(12)), false),
+        (3, "11112222333x".to_owned(), None, false),
+        (4, "A".repeat(19), least.zip(Some(20)), true),
+        (4, "A".repeat(31), most.zip(Some(30)), true),
+        (4, "a".repeat(20), None, false),
+        (4, "1".repeat(20), None, false),
+        (5, x(42), least.zip(Some(43)), true),
+        (5, x(65), most.zip(Some(64)), true),
+        (5, "-".repeat(43), None, false),
+    ] {
+        let (at, pattern) = XKS_PATTERNS[n];
+        let shown = if n < 4 { format!(" '{text}'") } else { String::new() };
+        let length = length.map(|(than, bound)| format!("have length {than} {bound}"));
+        let pattern = (!fits).then(|| format!("satisfy regular expression pattern: {pattern}"));
+        let faults: Vec<_> = length
+            .into_iter()
+            .chain(pattern)
+            .map(|rule| format!("Value{shown} at '{at}' failed to satisfy constraint: Member must {rule}"))
+            .collect();
+        let plural = if faults.len() == 1 { "" } else { "s" };
+        let message = format!("{} validation error{plural} detected: {}", faults.len(), faults.join("; "));
+        let creation = with(wanted_key_store(), with_xks(at, &text));
+        world.refuse("CreateCustomKeyStore", creation, "ValidationException", &message).await;
+        let update = with(json!({"CustomKeyStoreId": "cks-1"}), with_xks(at, &text));
+        world.refuse("UpdateCustomKeyStore", update, "ValidationException", &message).await;
+    }
+}
+
+#[tokio::test]
+async fn texts_of_external_key_stores_that_fit_are_read() {
+    let world = World::new().await;
+    for (n, text) in [
+        (0, "https://a-b.example.com"),
+        (1, "/kms/xks/v1"),
+        (1, "/prefix/of_a-path/kms/xks/v99"),
+        (2, "com.amazonaws.vpce.us-gov-east-1.vpce-svc-09af"),
+        (2, "eu.amazonaws.vpce.eusc-de-1.vpce-svc-09af"),
+        (3, "111122223333"),
+        (4, "ABCDEFGHIJKLMNOPQRSTUVWXYZ2347"),
+        (5, "aZ09/+=aZ09/+=aZ09/+=aZ09/+=aZ09/+=aZ09/+=aZ09"),
+    ] {
+        let wanted = with(wanted_key_store(), with_xks(XKS_PATTERNS[n].0, text));
+        let message = "XksProxy members are not valid for a custom key store of type AWS_CLOUDHSM.";
+        world.refuse("CreateCustomKeyStore", wanted, "ValidationException", message).await;
+    }
 }
 
 #[tokio::test]

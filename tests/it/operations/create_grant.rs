@@ -163,13 +163,16 @@ async fn a_source_is_an_arn_of_an_account() {
     }
     let at = "at 'constraints.sourceArn' failed to satisfy constraint: Member must";
     let pattern = "satisfy regular expression pattern: ^arn:aws[a-z0-9-]*:[a-z0-9-]+:[a-z0-9-]*:[0-9]{12}:.+$";
-    for (bad, rule) in [
-        ("arn:aws:s3:::b", "have length greater than or equal to 20"),
-        ("arn:aws:s3:::a-bucket-of-somebody", pattern),
-        ("arn:other:s3::111122223333:b", pattern),
-        ("arn:aws:S3::111122223333:bb", pattern),
-    ] {
-        let message = format!("1 validation error detected: Value '{bad}' {at} {rule}");
+    let short = "arn:aws:s3:::b";
+    let message = format!(
+        "2 validation errors detected: Value '{short}' {at} have length greater than or equal to 20; Value '{short}' {at} \
+         {pattern}"
+    );
+    world.refuse("CreateGrant", constraints(short), "ValidationException", &message).await;
+    for bad in
+        ["arn:aws:s3:::a-bucket-of-somebody", "arn:other:s3::111122223333:b", "arn:aws:S3::111122223333:bb"]
+    {
+        let message = format!("1 validation error detected: Value '{bad}' {at} {pattern}");
         world.refuse("CreateGrant", constraints(bad), "ValidationException", &message).await;
     }
 }
@@ -230,8 +233,8 @@ async fn only_one_constraint_on_the_context_and_of_a_symmetric_key() {
         world.ok("CreateGrant", constraints(one)).await;
     }
     let rsa = world.rsa().await;
-    let message = "An encryption context constraint is not valid for a key of KeySpec RSA_2048.";
-    let constrained = request(&rsa, json!({"Constraints": {"EncryptionContextEquals": {}}}));
+    let message = "EncryptionContext is supported only when creating a grant for a symmetric encryption KMS key.";
+    let constrained = request(&rsa, json!({"Constraints": {"EncryptionContextEquals": {}}, "Operations": ["Sign"]}));
     world.refuse("CreateGrant", constrained, "ValidationException", message).await;
 }
 
@@ -244,12 +247,11 @@ async fn a_constraint_has_bounds() {
         request(&key, json!({"Constraints": {"EncryptionContextSubset": pairs}}))
     };
     world.ok("CreateGrant", pairs(8, 384)).await;
-    let at = "1 validation error detected: Value at 'constraints.encryptionContextSubset' failed to satisfy constraint: \
-              Member must have";
-    for (request, rule) in
-        [(pairs(9, 1), "length less than or equal to 8"), (pairs(1, 385), "values of length less than or equal to 384")]
-    {
-        world.refuse("CreateGrant", request, "ValidationException", &format!("{at} {rule}")).await;
+    for (request, message) in [
+        (pairs(9, 1), "Each grant constraint can include up to 8 encryption context pairs."),
+        (pairs(1, 385), "The encryption context value in each grant constraint cannot exceed 384 characters."),
+    ] {
+        world.refuse("CreateGrant", request, "ValidationException", message).await;
     }
     let number = request(&key, json!({"Constraints": {"EncryptionContextEquals": {"a": 1}}}));
     world.refuse("CreateGrant", number, "SerializationException", "NUMBER_VALUE can not be converted to a String").await;

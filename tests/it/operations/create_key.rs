@@ -214,6 +214,16 @@ async fn what_the_hsm_cannot_do_is_unsupported() {
 }
 
 #[tokio::test]
+async fn sm2_is_chinas() {
+    let world = World::new().await;
+    for usage in ["ENCRYPT_DECRYPT", "SIGN_VERIFY", "KEY_AGREEMENT"] {
+        let request = json!({"KeySpec": "SM2", "KeyUsage": usage});
+        let message = "KeySpec SM2 is not supported in this Region";
+        world.refuse("CreateKey", request, "UnsupportedOperationException", message).await;
+    }
+}
+
+#[tokio::test]
 async fn two_specs_are_one_too_many() {
     let both = "You cannot specify KeySpec and CustomerMasterKeySpec in the same request. CustomerMasterKeySpec is \
                 deprecated.";

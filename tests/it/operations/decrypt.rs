@@ -99,11 +99,15 @@ async fn an_rsa_ciphertext_needs_its_key_and_algorithm() {
 }
 
 #[tokio::test]
-async fn an_rsa_key_does_nothing_symmetric() {
+async fn what_an_rsa_key_encrypted_is_no_ciphertext_unless_the_algorithm_is_named() {
     let world = World::new().await;
-    let request = json!({"KeyId": world.rsa().await, "CiphertextBlob": base64(&[9; 256])});
-    let message = "Algorithm SYMMETRIC_DEFAULT is incompatible with key spec RSA_2048.";
-    world.refuse("Decrypt", request, "InvalidKeyUsageException", message).await;
+    let key = world.rsa().await;
+    let request = json!({"KeyId": key, "Plaintext": "eA==", "EncryptionAlgorithm": "RSAES_OAEP_SHA_256"});
+    let blob = text(&world.ok("Encrypt", request).await, "CiphertextBlob");
+    let request = json!({"KeyId": key, "CiphertextBlob": blob});
+    world.refuse("Decrypt", request, "InvalidCiphertextException", "").await;
+    let request = json!({"SourceKeyId": key, "CiphertextBlob": blob, "DestinationKeyId": world.key().await});
+    world.refuse("ReEncrypt", request, "InvalidCiphertextException", "").await;
 }
 
 #[tokio::test]

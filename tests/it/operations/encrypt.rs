@@ -14,7 +14,7 @@ pub const SUBJECT: Subject = Subject {
     name: "Encrypt",
     members: &[
         must("KeyId", KEY),
-        must("Plaintext", Kind::Blob(1, 4096)),
+        must("Plaintext", Kind::Plaintext),
         may("EncryptionContext", Kind::Context),
         may("GrantTokens", GRANT_TOKENS),
         may("EncryptionAlgorithm", ALGORITHM),
@@ -123,13 +123,24 @@ async fn a_key_of_another_usage_does_not_encrypt() {
 }
 
 #[tokio::test]
-async fn state_comes_before_usage_and_usage_before_length() {
+async fn state_comes_before_algorithm_and_algorithm_before_length() {
     let world = World::new().await;
     let key = world.rsa().await;
     let request = json!({"KeyId": key, "Plaintext": base64(&[0; 4096])});
     assert_eq!(world.call("Encrypt", request.clone()).await.code(), "InvalidKeyUsageException");
     world.set_state(&key, KeyState::Disabled).await;
-    assert_eq!(world.call("Encrypt", request).await.code(), "DisabledException");
+    let disabled = format!("{} is disabled.", world.arn_of(&key));
+    world.refuse("Encrypt", request, "DisabledException", &disabled).await;
+}
+
+#[tokio::test]
+async fn usage_comes_before_state() {
+    let world = World::new().await;
+    let key = world.plant(KeySpec::Rsa2048, KeyUsage::SignVerify).await;
+    world.set_state(&key, KeyState::Disabled).await;
+    let request = json!({"KeyId": key, "Plaintext": "eA==", "EncryptionAlgorithm": "RSAES_OAEP_SHA_256"});
+    let message = format!("{} key usage is SIGN_VERIFY which is not valid for Encrypt.", world.arn_of(&key));
+    world.refuse("Encrypt", request, "InvalidKeyUsageException", &message).await;
 }
 
 #[tokio::test]
@@ -146,7 +157,48 @@ async fn a_context_is_no_matter_for_rsa() {
         "KeyId": world.rsa().await, "Plaintext": "eA==", "EncryptionAlgorithm": "RSAES_OAEP_SHA_1",
         "EncryptionContext": {"a": "b"},
     });
-    assert_eq!(world.call("Encrypt", request).await.code(), "ValidationException");
+    let message = "EncryptionContext is not supported when encrypting/decrypting with asymmetric CMKs.";
+    world.refuse("Encrypt", request, "ValidationException", message).await;
+}
+
+/// The orders are AWS's own, which are neither the model's nor the alphabet's.
+#[tokio::test]
+async fn words_are_listed_in_awss_order() {
+    let world = World::new().await;
+    let key = world.key().await;
+    for (operation, member, words) in [
+        ("Encrypt", "EncryptionAlgorithm", "RSAES_OAEP_SHA_1, RSAES_OAEP_SHA_256, SM2PKE, SYMMETRIC_DEFAULT"),
+        ("Decrypt", "EncryptionAlgorithm", "RSAES_OAEP_SHA_1, RSAES_OAEP_SHA_256, SM2PKE, SYMMETRIC_DEFAULT"),
+        ("GenerateMac", "MacAlgorithm", "HMAC_SHA_384, HMAC_SHA_256, HMAC_SHA_224, HMAC_SHA_512"),
+        ("VerifyMac", "MacAlgorithm", "HMAC_SHA_384, HMAC_SHA_256, HMAC_SHA_224, HMAC_SHA_512"),
+        ("Sign", "MessageType", "RAW, DIGEST, EXTERNAL_MU"),
+        (
+            "Sign",
+            "SigningAlgorithm",
+            "RSASSA_PSS_SHA_256, RSASSA_PSS_SHA_384, RSASSA_PSS_SHA_512, RSASSA_PKCS1_V1_5_SHA_256, \
+             RSASSA_PKCS1_V1_5_SHA_384, RSASSA_PKCS1_V1_5_SHA_512, ECDSA_SHA_256, ECDSA_SHA_384, ECDSA_SHA_512, \
+             ED25519_SHA_512, ED25519_PH_SHA_512, SM2DSA, ML_DSA_SHAKE_256",
+        ),
+        // Those of CreateKey's member of this name, in the model's order.
+        (
+            "GenerateDataKey",
+            "KeySpec",
+            "RSA_2048, RSA_3072, RSA_4096, ECC_NIST_P256, ECC_NIST_P384, ECC_NIST_P521, ECC_SECG_P256K1, \
+             SYMMETRIC_DEFAULT, HMAC_224, HMAC_256, HMAC_384, HMAC_512, SM2, ML_DSA_44, ML_DSA_65, ML_DSA_87, \
+             ECC_NIST_EDWARDS25519, ML_KEM_512, ML_KEM_768, ML_KEM_1024",
+        ),
+    ] {
+        let request = json!({
+            "KeyId": key, "Plaintext": "eA==", "CiphertextBlob": "eA==", "Message": "eA==", "Mac": "eA==",
+            "MacAlgorithm": "HMAC_SHA_256", "SigningAlgorithm": "ECDSA_SHA_256",
+        });
+        let at = member[..1].to_ascii_lowercase() + &member[1..];
+        let message = format!(
+            "1 validation error detected: Value 'FOO' at '{at}' failed to satisfy constraint: Member must satisfy enum \
+             value set: [{words}]"
+        );
+        world.refuse(operation, with(request, json!({member: "FOO"})), "ValidationException", &message).await;
+    }
 }
 
 #[tokio::test]

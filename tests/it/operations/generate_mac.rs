@@ -12,7 +12,7 @@ pub const MAC: Kind = Kind::Word(&["HMAC_SHA_256", "HMAC_SHA_224", "HMAC_SHA_384
 pub const SUBJECT: Subject = Subject {
     name: "GenerateMac",
     members: &[
-        must("Message", Kind::Blob(1, 4096)),
+        must("Message", Kind::Plaintext),
         must("KeyId", KEY),
         must("MacAlgorithm", MAC),
         may("GrantTokens", GRANT_TOKENS),

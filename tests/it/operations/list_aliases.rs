@@ -9,7 +9,7 @@ use crate::world::World;
 
 pub const SUBJECT: Subject = Subject {
     name: "ListAliases",
-    members: &[may("KeyId", KEY), may("Limit", Kind::Int(1, 100)), may("Marker", MARKER)],
+    members: &[may("KeyId", KEY), may("Limit", Kind::Stricter((1, 1000), (1, 100))), may("Marker", MARKER)],
     request: |_| json!({}),
     about: About::Nothing,
     key: Some(("KeyId", Names::IdOrArn)),

@@ -13,7 +13,7 @@ use crate::world::{World, text, with};
 pub const SUBJECT: Subject = Subject {
     name: "ListGrants",
     members: &[
-        may("Limit", Kind::Int(1, 100)),
+        may("Limit", Kind::Stricter((1, 1000), (1, 100))),
         may("Marker", MARKER),
         must("KeyId", KEY),
         may("GrantId", GRANT_ID),

@@ -7,7 +7,7 @@ use crate::world::World;
 
 pub const SUBJECT: Subject = Subject {
     name: "ListResourceTags",
-    members: &[must("KeyId", KEY), may("Limit", Kind::Int(1, 50)), may("Marker", MARKER)],
+    members: &[must("KeyId", KEY), may("Limit", Kind::Stricter((1, 1000), (1, 50))), may("Marker", MARKER)],
     request: |things| json!({"KeyId": things.key}),
     about: About::Symmetric,
     key: Some(("KeyId", Names::IdOrArn)),

@@ -13,7 +13,7 @@ use crate::world::World;
 pub const SUBJECT: Subject = Subject {
     name: "ListRetirableGrants",
     members: &[
-        may("Limit", Kind::Int(1, 100)),
+        may("Limit", Kind::Stricter((1, 1000), (1, 100))),
         may("Marker", MARKER),
         must("RetiringPrincipal", PRINCIPAL),
         may("RetiringServicePrincipal", Kind::Service),

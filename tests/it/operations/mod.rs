@@ -72,6 +72,8 @@ pub enum Kind {
     /// A text of these characters only; the first is one that it may have.
     Pattern(usize, usize, char, &'static str),
     Int(i64, i64),
+    /// An integer with bounds of the model, and of the service within these.
+    Stricter((i64, i64), (i64, i64)),
     Bool,
     Blob(usize, usize),
     Word(&'static [&'static str]),
@@ -86,6 +88,10 @@ pub enum Kind {
     Cluster,
     /// KeyStorePassword.
     Password,
+    /// A text of an external key store; one that it may be.
+    External(&'static str),
+    /// PlaintextType, which is sensitive.
+    Plaintext,
     /// DryRunModifiers.
     Modifiers,
     Tags,
@@ -94,7 +100,7 @@ pub enum Kind {
     Structure,
 }
 
-pub const KEY: Kind = Kind::Text(1, 2048);
+pub const KEY: Kind = Kind::Pattern(1, 2048, 'x', "^\\p{ASCII}+$");
 pub const ALIAS: Kind = Kind::Pattern(1, 256, 'a', "^[a-zA-Z0-9:/_-]+$");
 pub const MARKER: Kind = Kind::Pattern(1, 1024, 'a', "[\\u0020-\\u00FF]*");
 pub const POLICY: Kind = Kind::Pattern(1, 131_072, 'a', "[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+");
@@ -300,7 +306,8 @@ async fn an_absent_member_is_missed_if_it_must_be_there_and_null_is_absent() {
         let things = Things::of(subject, &world).await;
         let mut request = (subject.request)(&things);
         if member.required {
-            let missed = constraint("null ", member, "not be null");
+            let null = if matches!(member.kind, Kind::Plaintext) { "" } else { "null " };
+            let missed = constraint(null, member, "not be null");
             request[member.name] = Value::Null;
             world.refuse(subject.name, request.clone(), "ValidationException", &missed).await;
             request.as_object_mut().unwrap().remove(member.name);
@@ -338,11 +345,13 @@ fn wrong_types(kind: Kind) -> Vec<(Value, String)> {
         | Kind::Region
         | Kind::Service
         | Kind::Cluster
+        | Kind::External(_)
+        | Kind::Plaintext
         | Kind::Password => {
             let (_, number, yes, no) = into("a String");
             vec![(json!(1), number), (json!(true), yes), (json!(false), no), list, map]
         }
-        Kind::Int(..) => {
+        Kind::Int(..) | Kind::Stricter(..) => {
             let (text, _, yes, no) = into("an Integer");
             vec![(json!("1"), text), (json!(true), yes), (json!(false), no), list, map]
         }
@@ -404,7 +413,7 @@ async fn elements_have_types_too() {
 async fn a_blob_is_base64() {
     let world = World::new().await;
     let multiple = "Base64 encoded length is expected a multiple of 4 bytes but found: ";
-    for (subject, member) in members().filter(|(_, member)| matches!(member.kind, Kind::Blob(..))) {
+    for (subject, member) in members().filter(|(_, member)| matches!(member.kind, Kind::Blob(..) | Kind::Plaintext)) {
         let things = Things::of(subject, &world).await;
         for (text, problem) in [
             ("QUJD*", "Invalid Base64 character: '*'".to_owned()),
@@ -422,60 +431,63 @@ async fn a_blob_is_base64() {
     }
 }
 
-/// Values one beyond each bound, with the rule that each breaks.
-fn beyond(kind: Kind) -> Vec<(Value, String)> {
+/// Values one beyond each bound, with the rules that each breaks.
+fn beyond(kind: Kind) -> Vec<(Value, Vec<String>)> {
+    let pattern = |pattern: &str| format!("satisfy regular expression pattern: {pattern}");
     let least = |min| format!("have length greater than or equal to {min}");
     let most = |max| format!("have length less than or equal to {max}");
     match kind {
         Kind::Text(min, max) => {
-            let short = (min > 0).then(|| (json!("x".repeat(min - 1)), least(min)));
-            short.into_iter().chain([(json!("x".repeat(max + 1)), most(max))]).collect()
+            let short = (min > 0).then(|| (json!("x".repeat(min - 1)), vec![least(min)]));
+            short.into_iter().chain([(json!("x".repeat(max + 1)), vec![most(max)])]).collect()
         }
-        Kind::Pattern(min, max, character, pattern) => {
+        Kind::Pattern(min, max, character, text) => {
             let of = |length| json!(character.to_string().repeat(length));
-            let pattern = format!("satisfy regular expression pattern: {pattern}");
-            let short = (min > 0).then(|| (of(min - 1), least(min)));
+            // What is empty fits no pattern but one that has a star.
+            let both = min == 1 && !text.ends_with('*');
+            let short = [vec![least(min)], if both { vec![pattern(text)] } else { Vec::new() }].concat();
+            let short = (min > 0).then(|| (of(min - 1), short));
             let strange = character.to_string().repeat(min.saturating_sub(1)) + "\u{100}";
-            short.into_iter().chain([(of(max + 1), most(max)), (json!(strange), pattern)]).collect()
+            short.into_iter().chain([(of(max + 1), vec![most(max)]), (json!(strange), vec![pattern(text)])]).collect()
         }
-        Kind::Int(min, max) => vec![
-            (json!(min - 1), format!("have value greater than or equal to {min}")),
-            (json!(max + 1), format!("have value less than or equal to {max}")),
-            (json!(i64::MIN), format!("have value greater than or equal to {min}")),
-            (json!(1e300), format!("have value less than or equal to {max}")),
-        ],
+        Kind::Int(min, max) | Kind::Stricter((min, max), _) => {
+            let (low, high) = (format!("greater than or equal to {min}"), format!("less than or equal to {max}"));
+            [(json!(min - 1), &low), (json!(max + 1), &high), (json!(i64::MIN), &low), (json!(1e300), &high)]
+                .map(|(value, rule)| (value, vec![format!("have value {rule}")]))
+                .to_vec()
+        }
         Kind::Blob(min, max) => {
-            vec![(json!(base64(&vec![0; min - 1])), least(min)), (json!(base64(&vec![0; max + 1])), most(max))]
+            let of = |length| json!(base64(&vec![0; length]));
+            vec![(of(min - 1), vec![least(min)]), (of(max + 1), vec![most(max)])]
         }
+        Kind::Plaintext => beyond(Kind::Blob(1, 4096)),
         Kind::Word(words) => {
-            let one = words[0].to_lowercase();
-            [one.as_str(), "", "NONE", " "].map(|value| (json!(value), "satisfy enum value set: [".to_owned())).to_vec()
+            let (one, rule) = (words[0].to_lowercase(), "satisfy enum value set: [".to_owned());
+            [one.as_str(), "", "NONE", " "].map(|value| (json!(value), vec![rule.clone()])).to_vec()
         }
         Kind::Service => {
-            let pattern = "^([A-Za-z0-9\\-]+)\\.([A-Za-z0-9\\-]+)(\\.[A-Za-z0-9\\-]+)+$";
-            let pattern = format!("satisfy regular expression pattern: {pattern}");
+            let rule = pattern("^([A-Za-z0-9\\-]+)\\.([A-Za-z0-9\\-]+)(\\.[A-Za-z0-9\\-]+)+$");
             let broken = ["a", "amazonaws.com", "a..com", ".a.b", "a.b.c.", "a.b.c_d"];
-            let broken = broken.map(|name| (json!(name), pattern.clone()));
-            [(json!(""), least(1)), (json!(format!("a.b.{}", "c".repeat(125))), most(128))]
-                .into_iter()
-                .chain(broken)
-                .collect()
+            let broken = broken.map(|name| (json!(name), vec![rule.clone()]));
+            let long = json!(format!("a.b.{}", "c".repeat(125)));
+            [(json!(""), vec![least(1), rule.clone()]), (long, vec![most(128)])].into_iter().chain(broken).collect()
         }
-        Kind::Operations => vec![(json!([]), least(1))],
+        Kind::Operations => vec![(json!([]), vec![least(1)])],
         Kind::Cluster => {
-            let pattern = "satisfy regular expression pattern: cluster-[2-7a-zA-Z]{11,16}";
+            let rule = pattern("cluster-[2-7a-zA-Z]{11,16}");
             let lengths = [("cluster-2222222222", least(19)), ("cluster-22222222222222222", most(24))];
+            let lengths = lengths.map(|(id, length)| (json!(id), vec![length, rule.clone()]));
             let ids = ["cluster-1abcdefghij", "cluster-8abcdefghij", "Cluster-2abcdefghij", "cluster-2abcdefghi-"];
-            let strange = ids.map(|id| (id, pattern.to_owned()));
-            lengths.into_iter().chain(strange).map(|(id, rule)| (json!(id), rule)).collect()
+            lengths.into_iter().chain(ids.map(|id| (json!(id), vec![rule.clone()]))).collect()
         }
-        Kind::Password => vec![(json!("x".repeat(6)), least(7)), (json!("x".repeat(33)), most(32))],
-        Kind::Texts(max) if max < 1000 => vec![(json!(vec!["x"; max + 1]), most(max))],
+        Kind::Password => vec![(json!("x".repeat(6)), vec![least(7)]), (json!("x".repeat(33)), vec![most(32)])],
+        Kind::Texts(max) if max < 1000 => vec![(json!(vec!["x"; max + 1]), vec![most(max)])],
         Kind::Region => {
-            let strange =
-                |text: &str| (json!(text), "satisfy regular expression pattern: ^([a-z]+-){2,3}\\d+$".to_owned());
-            let names = ["eu-1", "eu-test-", "eu-test-x", "Eu-test-1", "eu--1", "a-b-c-d-1"].map(strange);
-            [(json!(""), least(1)), (json!("e".repeat(33)), most(32))].into_iter().chain(names).collect()
+            let rule = pattern("^([a-z]+-){2,3}\\d+$");
+            let names = ["eu-1", "eu-test-", "eu-test-x", "Eu-test-1", "eu--1", "a-b-c-d-1"];
+            let lengths = [(json!(""), least(1)), (json!("e".repeat(33)), most(32))];
+            let lengths = lengths.map(|(name, length)| (name, vec![length, rule.clone()]));
+            lengths.into_iter().chain(names.map(|name| (json!(name), vec![rule.clone()]))).collect()
         }
         _ => Vec::new(),
     }
@@ -488,7 +500,9 @@ fn on_bounds(kind: Kind) -> Vec<Value> {
         Kind::Pattern(min, max, character, _) => {
             vec![json!(character.to_string().repeat(min.max(1))), json!(character.to_string().repeat(max))]
         }
-        Kind::Int(min, max) => vec![json!(min), json!(max), json!(max as f64 + 0.9)],
+        Kind::Int(min, max) | Kind::Stricter(_, (min, max)) => vec![json!(min), json!(max), json!(max as f64 + 0.9)],
+        Kind::Plaintext => on_bounds(Kind::Blob(1, 4096)),
+        Kind::External(text) => vec![json!(text)],
         Kind::Blob(min, max) => vec![json!(base64(&vec![0; min])), json!(base64(&vec![0; max]))],
         Kind::Cluster => vec![json!("cluster-22222222222"), json!("cluster-Zz77777777777777")],
         Kind::Password => vec![json!("x".repeat(7)), json!("é".repeat(32))],
@@ -507,19 +521,49 @@ async fn every_bound_holds_one_beyond_it() {
     let world = World::new().await;
     for (subject, member) in members() {
         let things = Things::of(subject, &world).await;
-        for (value, rule) in beyond(member.kind) {
+        for (value, rules) in beyond(member.kind) {
             let request = with((subject.request)(&things), json!({member.name: value}));
             let (status, code, message) = world.call(subject.name, request).await.refusal();
             assert_eq!((status, &*code), (400, "ValidationException"), "{} {}", subject.name, member.name);
-            let tail = format!(" at '{}' failed to satisfy constraint: Member must {rule}", lower_camel(member.name));
-            let (whole, words) = (message.ends_with(&tail), message.contains(&tail) && message.ends_with(']'));
-            assert!(whole || (matches!(member.kind, Kind::Word(_)) && words), "{}: {message}", subject.name);
-            let secret = matches!(member.kind, Kind::Blob(..) | Kind::Password);
-            let shown = message.starts_with("1 validation error detected: Value '");
-            let hidden = message.starts_with("1 validation error detected: Value at '");
-            assert!(if secret { hidden } else { shown || hidden }, "{message}");
+            let plural = if rules.len() == 1 { "" } else { "s" };
+            let faults = message.strip_prefix(&format!("{} validation error{plural} detected: ", rules.len()));
+            let faults: Vec<_> = faults.unwrap_or_else(|| panic!("{}: {message}", subject.name)).split("; ").collect();
+            assert_eq!(faults.len(), rules.len(), "{}: {message}", subject.name);
+            for (fault, rule) in faults.into_iter().zip(rules) {
+                assert_tells(fault, member, &rule);
+            }
         }
     }
+}
+
+/// One fault of a message: the rule, and the value unless it is a secret.
+fn assert_tells(fault: &str, member: &Member, rule: &str) {
+    let tail = format!(" at '{}' failed to satisfy constraint: Member must {rule}", lower_camel(member.name));
+    let (whole, words) = (fault.ends_with(&tail), fault.contains(&tail) && fault.ends_with(']'));
+    assert!(whole || (matches!(member.kind, Kind::Word(_)) && words), "{fault}");
+    let secret = matches!(member.kind, Kind::Blob(..) | Kind::Plaintext | Kind::Password);
+    let (shown, hidden) = (fault.starts_with("Value '"), fault.starts_with("Value at '"));
+    assert!(if secret { hidden } else { shown || hidden }, "{fault}");
+}
+
+#[tokio::test]
+async fn a_rule_that_is_stricter_than_the_models_has_a_sentence_of_its_own() {
+    let world = World::new().await;
+    let mut held = 0;
+    for (subject, member) in members() {
+        let Kind::Stricter((min, max), (least, most)) = member.kind else { continue };
+        held += 1;
+        let things = Things::of(subject, &world).await;
+        let message = format!("{} must be between {least} and {most}", member.name);
+        for value in [min, least - 1, most + 1, max].into_iter().filter(|value| !(least..=most).contains(value)) {
+            if !(min..=max).contains(&value) {
+                continue;
+            }
+            let request = with((subject.request)(&things), json!({member.name: value}));
+            world.refuse(subject.name, request, "ValidationException", &message).await;
+        }
+    }
+    assert_eq!(held, 5);
 }
 
 #[tokio::test]
@@ -540,10 +584,11 @@ async fn what_is_on_a_bound_is_within_it() {
 async fn broken_constraints_are_told_together_and_a_wrong_type_before_them() {
     let world = World::new().await;
     let request = json!({"KeyId": "", "Plaintext": base64(&[0; 4097])});
-    let both = "2 validation errors detected: Value '' at 'keyId' failed to satisfy constraint: Member must have length \
-                greater than or equal to 1; Value at 'plaintext' failed to satisfy constraint: Member must have length \
-                less than or equal to 4096";
-    world.refuse("Encrypt", request.clone(), "ValidationException", both).await;
+    let all = "3 validation errors detected: Value '' at 'keyId' failed to satisfy constraint: Member must have length \
+               greater than or equal to 1; Value '' at 'keyId' failed to satisfy constraint: Member must satisfy regular \
+               expression pattern: ^\\p{ASCII}+$; Value at 'plaintext' failed to satisfy constraint: Member must have \
+               length less than or equal to 4096";
+    world.refuse("Encrypt", request.clone(), "ValidationException", all).await;
     let wrong = "STRING_VALUE can not be converted to a Boolean";
     world.refuse("Encrypt", with(request, json!({"DryRun": "x"})), "SerializationException", wrong).await;
 }
@@ -618,6 +663,7 @@ async fn a_name_of_nothing_is_refused_by_its_form() {
     let multi_region = "mrk-1234abcd12ab34cd56ef1234567890ab";
     let there_is_no = |id| format!("Key '{}' does not exist", world.arn_of(id));
     let elsewhere = world.in_region("eu-other-1").arn_of(unknown);
+    let capitals = "1234ABCD-12AB-34cd-56ef-1234567890AB";
     let cases = [
         ("fake-key-id".to_owned(), "NotFoundException", "Invalid keyId 'fake-key-id'".to_owned()),
         (unknown.replace('-', ""), "NotFoundException", format!("Invalid keyId '{}'", unknown.replace('-', ""))),
@@ -625,6 +671,9 @@ async fn a_name_of_nothing_is_refused_by_its_form() {
         (unknown.to_owned(), "NotFoundException", there_is_no(unknown)),
         (multi_region.to_owned(), "NotFoundException", there_is_no(multi_region)),
         (world.arn_of(unknown), "NotFoundException", there_is_no(unknown)),
+        (capitals.to_owned(), "NotFoundException", there_is_no(capitals)),
+        (world.arn_of(capitals), "NotFoundException", there_is_no(capitals)),
+        (world.arn_of("fake-key-id"), "NotFoundException", "Invalid keyId fake-key-id".to_owned()),
         (elsewhere, "NotFoundException", "Invalid arn eu-other-1".to_owned()),
     ];
     for subject in subjects() {
@@ -658,8 +707,13 @@ async fn arns_of_nothing_here_are_malformed_or_another_accounts() {
         let Some((member, _)) = subject.key else { continue };
         let things = Things::of(subject, &world).await;
         let arn = world.arn_of(&things.key);
+        let name = arn.replace(ACCOUNT, "444455556666");
+        let foreign = world.call(subject.name, with((subject.request)(&things), json!({member: name}))).await;
+        assert_eq!(
+            foreign.refusal(),
+            (400, "AccessDeniedException".to_owned(), not_to_be_revealed(&world, subject, member))
+        );
         for (name, code) in [
-            (arn.replace(ACCOUNT, "444455556666"), "AccessDeniedException"),
             (arn.replace(":kms:", ":s3:"), "InvalidArnException"),
             (arn.replace(":key/", ":thing/"), "InvalidArnException"),
             ("arn:aws:kms".to_owned(), "InvalidArnException"),
@@ -669,6 +723,20 @@ async fn arns_of_nothing_here_are_malformed_or_another_accounts() {
             assert_eq!(answer.code(), code, "{} {name}: {}", subject.name, answer.text());
         }
     }
+}
+
+/// What is said of a key of another account, of which nobody is told whether it exists.
+fn not_to_be_revealed(world: &World, subject: &Subject, member: &str) -> String {
+    let action = match (subject.name, member) {
+        ("ReEncrypt", "DestinationKeyId") => "ReEncryptTo",
+        ("ReEncrypt", _) => "ReEncryptFrom",
+        (name, _) => name,
+    };
+    format!(
+        "User: {} is not authorized to perform: kms:{action} on this resource because the resource does not exist in this \
+         Region, no resource-based policies allow access, or a resource-based policy explicitly denies access",
+        world.arn
+    )
 }
 
 /// The refusal of each number in the table.

@@ -9,7 +9,7 @@ use crate::world::{START, World};
 
 pub const SUBJECT: Subject = Subject {
     name: "ScheduleKeyDeletion",
-    members: &[must("KeyId", KEY), may("PendingWindowInDays", Kind::Int(7, 30))],
+    members: &[must("KeyId", KEY), may("PendingWindowInDays", Kind::Stricter((1, 365), (7, 30)))],
     request: |things| json!({"KeyId": things.key}),
     about: About::Symmetric,
     key: Some(("KeyId", Names::IdOrArn)),

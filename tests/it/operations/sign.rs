@@ -36,7 +36,7 @@ pub const SUBJECT: Subject = Subject {
     name: "Sign",
     members: &[
         must("KeyId", KEY),
-        must("Message", Kind::Blob(1, 4096)),
+        must("Message", Kind::Plaintext),
         may("MessageType", MESSAGE_TYPE),
         may("GrantTokens", GRANT_TOKENS),
         must("SigningAlgorithm", SIGNING),
@@ -201,21 +201,21 @@ pub async fn messages_that_do_not_fit(operation: &str, more: Value) {
             "RSASSA_PSS_SHA_512",
             "EXTERNAL_MU",
             64,
-            "MessageType EXTERNAL_MU is not valid for algorithm RSASSA_PSS_SHA_512.",
+            "Message type EXTERNAL_MU is incompatible with key spec RSA_2048.",
         ),
         (
             &edwards,
             "ED25519_SHA_512",
             "DIGEST",
             64,
-            "MessageType DIGEST is not valid for algorithm ED25519_SHA_512.",
+            "Message type DIGEST is incompatible with algorithm ED25519_SHA_512.",
         ),
         (
             &edwards,
             "ED25519_PH_SHA_512",
             "RAW",
             64,
-            "MessageType RAW is not valid for algorithm ED25519_PH_SHA_512.",
+            "Message type RAW is incompatible with algorithm ED25519_PH_SHA_512.",
         ),
     ] {
         let message = base64(&vec![7; bytes]);

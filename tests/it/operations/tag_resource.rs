@@ -50,6 +50,8 @@ async fn refusals() {
         (many(50, 51), "Too many tags"),
         (json!([tag("aws:x", "")]), "Tags beginning with aws: are reserved"),
         (json!([tag("Aws:", "")]), "Tags beginning with aws: are reserved"),
+        (json!([tag("49", "My & My Team")]), "Invalid tag"),
+        (json!([tag("a,b", "")]), "Invalid tag"),
     ] {
         world.refuse("TagResource", json!({"KeyId": key, "Tags": tags}), "TagException", message).await;
     }

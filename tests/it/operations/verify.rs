@@ -18,7 +18,7 @@ pub const SUBJECT: Subject = Subject {
     name: "Verify",
     members: &[
         must("KeyId", KEY),
-        must("Message", Kind::Blob(1, 4096)),
+        must("Message", Kind::Plaintext),
         may("MessageType", MESSAGE_TYPE),
         must("Signature", Kind::Blob(1, 6144)),
         must("SigningAlgorithm", SIGNING),

@@ -15,7 +15,7 @@ use crate::world::{World, base64, text, with};
 pub const SUBJECT: Subject = Subject {
     name: "VerifyMac",
     members: &[
-        must("Message", Kind::Blob(1, 4096)),
+        must("Message", Kind::Plaintext),
         must("KeyId", KEY),
         must("MacAlgorithm", MAC),
         must("Mac", Kind::Blob(1, 6144)),

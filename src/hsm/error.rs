@@ -74,7 +74,7 @@ impl HsmError {
         (self.kind == Kind::PinRefused).then_some(match &*self.code {
             "CKR_PIN_LOCKED" => LoginRefusal::Locked,
             // Seen on the token before a login was tried.
-            _ if self.function == "C_GetTokenInfo" => LoginRefusal::Locked,
+            _ if self.function.starts_with("C_GetTokenInfo") => LoginRefusal::Locked,
             "CKR_USER_PIN_NOT_INITIALIZED" => LoginRefusal::NoUser,
             _ => LoginRefusal::WrongPin,
         })
@@ -130,6 +130,11 @@ impl HsmError {
     /// The same error, with the name of the HSM that it is of.
     pub(crate) fn of(self, name: &str) -> Self {
         Self { function: format!("`{name}`, {}", self.function).into(), ..self }
+    }
+
+    /// The same error, with the slot that the call was about.
+    pub(super) fn in_slot(self, slot: u64) -> Self {
+        Self { function: format!("{} of slot {slot}", self.function).into(), ..self }
     }
 
     /// Whether the call ended in a way that leaves no operation open, so that its session may be used again: the data was
@@ -279,7 +284,7 @@ fn c_name(function: Function) -> &'static str {
     }
     names! {
         Initialize = "C_Initialize", GetInfo = "C_GetInfo", GetFunctionList = "C_GetFunctionList",
-        GetSlotList = "C_GetSlotList", GetTokenInfo = "C_GetTokenInfo", GetMechanismList = "C_GetMechanismList",
+        GetMechanismInfo = "C_GetMechanismInfo",
         InitToken = "C_InitToken", InitPIN = "C_InitPIN", OpenSession = "C_OpenSession",
         CloseSession = "C_CloseSession", Login = "C_Login", Logout = "C_Logout", CreateObject = "C_CreateObject",
         DestroyObject = "C_DestroyObject", GetAttributeValue = "C_GetAttributeValue",

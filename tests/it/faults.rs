@@ -29,19 +29,24 @@ impl Faults {
         (Self { control, _dir: dir }, Settings { module, ..settings })
     }
 
+    /// Has a rule hold until the answer is dropped.
+    pub fn rule(&self, rule: Rule) -> Hold<'_> {
+        Hold { faults: self, rule: self.control.rule(rule) }
+    }
+
     /// Holds every call of `function` until the answer is dropped.
     pub fn hold(&self, function: &str) -> Hold<'_> {
-        Hold { faults: self, rule: self.control.rule(Rule::on(function).hang()) }
+        self.rule(Rule::on(function).hang())
     }
 
     /// Has every call of `function` answer this code, and not be done, until the answer is dropped.
     pub fn refuse(&self, function: &str, code: u64) -> Hold<'_> {
-        Hold { faults: self, rule: self.control.rule(Rule::on(function).answer(code)) }
+        self.rule(Rule::on(function).answer(code))
     }
 
     /// Has every call of `function` take so much longer until the answer is dropped.
     pub fn slow(&self, function: &str, millis: u64) -> Hold<'_> {
-        Hold { faults: self, rule: self.control.rule(Rule::on(function).before().delay_ms(millis)) }
+        self.rule(Rule::on(function).before().delay_ms(millis))
     }
 
     /// The sessions in which `function` has been called so far, in order.

@@ -2,6 +2,7 @@
 
 mod hanging;
 mod overload;
+mod slots;
 
 use std::io::Write;
 use std::ops::Deref;

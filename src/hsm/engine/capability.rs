@@ -7,7 +7,6 @@ use std::fmt;
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::ObjectHandle;
-use cryptoki::slot::{Limit, TokenInfo};
 use cryptoki_sys::{CK_MECHANISM_TYPE, CKM_AES_CBC, CKM_AES_CBC_PAD, CKM_RSA_PKCS};
 use serde::{Deserialize, Serialize};
 
@@ -21,10 +20,10 @@ use super::mechanism::OaepHash;
 use super::oaep;
 use super::objects::Passing;
 use super::public_key::RsaPublicKey;
+use super::slots::{self, Token};
 use super::templates::{
     self, AES, Allowed, Binding, FOR_AES, FOR_RAW_RSA, FOR_RSA, FOR_WRAPPING, Life, PROBE_LABEL, RSA,
 };
-use super::token::Module;
 use super::trials::{self, BOUND_OTHERS, ED25519_PH};
 use crate::hsm::error::{HsmError, Kind};
 
@@ -181,15 +180,14 @@ impl Profile {
     /// What this HSM can do: as it is known, or as it is found out now. `line` must be logged in.
     pub(super) fn of(
         line: Line<'_>,
-        module: &Module,
-        info: &TokenInfo,
+        token: &Token,
         allow_raw_rsa: bool,
         known: Option<Self>,
     ) -> Result<Self, HsmError> {
-        let token = TokenFacts::read(module, info)?;
-        match known.filter(|known| known.token == token) {
-            Some(known) => Ok(Self { max_sessions: max_sessions(info), allowed: known.choose_allowed(), ..known }),
-            None => Self::probe(line, token, info, allow_raw_rsa),
+        let facts = TokenFacts::of(token, slots::library(line.calls));
+        match known.filter(|known| known.token == facts) {
+            Some(known) => Ok(Self { max_sessions: token.max_sessions, allowed: known.choose_allowed(), ..known }),
+            None => Self::probe(line, facts, token.max_sessions, allow_raw_rsa),
         }
     }
 
@@ -206,7 +204,12 @@ impl Profile {
     }
 
     /// Tries everything. `line` must be logged in.
-    fn probe(line: Line<'_>, token: TokenFacts, info: &TokenInfo, allow_raw_rsa: bool) -> Result<Self, HsmError> {
+    fn probe(
+        line: Line<'_>,
+        token: TokenFacts,
+        max_sessions: Option<u64>,
+        allow_raw_rsa: bool,
+    ) -> Result<Self, HsmError> {
         clear_leftovers(line);
         let mut trials = Trials { line, features: Vec::new() };
         trials.run();
@@ -216,7 +219,7 @@ impl Profile {
             wrap: None,
             oaep_sha256: OaepRoad::Refused,
             gcm_iv: IvMaker::Host,
-            max_sessions: max_sessions(info),
+            max_sessions,
             allowed: Allowed::default(),
         };
         profile.wrap = profile.choose_wrap();
@@ -262,23 +265,10 @@ impl Profile {
     }
 }
 
-fn max_sessions(info: &TokenInfo) -> Option<u64> {
-    let known = |limit: Limit| Option::<u64>::from(limit).filter(|max| *max > 0);
-    known(info.max_rw_session_count()).into_iter().chain(known(info.max_session_count())).min()
-}
-
 impl TokenFacts {
-    fn read(module: &Module, info: &TokenInfo) -> Result<Self, HsmError> {
-        let library = module.pkcs11.get_library_info()?;
-        let text = |padded: &str| padded.trim_end().to_owned();
-        Ok(Self {
-            label: text(info.label()),
-            serial: text(info.serial_number()),
-            manufacturer: text(info.manufacturer_id()),
-            model: text(info.model()),
-            firmware: info.firmware_version().to_string(),
-            library: format!("{} {}", library.library_description().trim_end(), library.library_version()),
-        })
+    fn of(token: &Token, library: String) -> Self {
+        let Token { label, serial, manufacturer, model, firmware, .. } = token.clone();
+        Self { label, serial, manufacturer, model, firmware, library }
     }
 }
 

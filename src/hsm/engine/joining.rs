@@ -148,7 +148,7 @@ pub(in crate::hsm) fn release(
     let mut admission = Admission::ask(settings)?;
     let module = Module::of(settings)?;
     let _alone = module.setting_up();
-    let (slot, _) = settings.token.find(&module)?;
+    let slot = settings.token.find(&module)?.slot;
     let session = module.open(slot)?;
     let line = Line { calls: &module.calls, session: &session };
     token::log_in_as_so(&module, slot, &session, settings, so_pin, &mut admission.ledger)?;

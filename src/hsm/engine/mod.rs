@@ -40,6 +40,7 @@ mod queue;
 mod raw;
 mod road;
 mod signing;
+mod slots;
 mod templates;
 mod token;
 mod trials;
@@ -178,12 +179,13 @@ impl Engine {
         let module = Module::of(&settings)?;
         let (slot, home, standing, profile) = {
             let _alone = module.setting_up();
-            let (slot, info) = settings.token.find(&module)?;
+            let token = settings.token.find(&module)?;
+            let slot = token.slot;
             let session = module.open(slot)?;
             token::log_in(&module, slot, &session, &settings, &mut admission)?;
             drop(admission);
             let line = Line { calls: &module.calls, session: &session };
-            let profile = Profile::of(line, &module, &info, settings.allow_raw_rsa, known)?;
+            let profile = Profile::of(line, &token, settings.allow_raw_rsa, known)?;
             let home = Home::new(session, FIRST_EPOCH);
             let standing = Standing::take(&home, &module, &settings, profile.allowed)?;
             (slot, home, standing, profile)

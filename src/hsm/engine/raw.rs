@@ -1,5 +1,6 @@
 //! The PKCS#11 functions that we call ourselves, because `cryptoki` makes two C calls of each: the first asks for a length
-//! that we know. One call is faster everywhere and the only way that works on NSS.
+//! that we know. One call is faster everywhere and the only way that works on NSS. And those that tell of slots and tokens,
+//! because `cryptoki` refuses an answer of which it cannot read all.
 //!
 //! A [`Session`] is not `Sync`, so whoever holds a reference to one is on the only thread that uses it. Every C call here
 //! relies on that: PKCS#11 allows one call at a time in a session.
@@ -18,9 +19,10 @@ use cryptoki::error::{Error, Rv, RvError};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectHandle};
 use cryptoki::session::Session;
+use cryptoki::slot::Slot;
 use cryptoki_sys::{
-    CK_ATTRIBUTE, CK_BYTE, CK_FUNCTION_LIST, CK_MECHANISM, CK_MECHANISM_TYPE, CK_OBJECT_HANDLE, CK_RV,
-    CK_SESSION_HANDLE, CK_ULONG, CKM_AES_KEY_WRAP_KWP, CKM_AES_KEY_WRAP_PAD,
+    CK_ATTRIBUTE, CK_BYTE, CK_FUNCTION_LIST, CK_INFO, CK_MECHANISM, CK_MECHANISM_TYPE, CK_OBJECT_HANDLE, CK_RV,
+    CK_SESSION_HANDLE, CK_TOKEN_INFO, CK_TRUE, CK_ULONG, CKM_AES_KEY_WRAP_KWP, CKM_AES_KEY_WRAP_PAD,
 };
 use zeroize::Zeroizing;
 
@@ -38,6 +40,9 @@ const MAX_SIGNATURE_BYTES: usize = 8 * 1024;
 /// Handles asked for at once, and the most that a search of ours can have found.
 const FOUND_AT_ONCE: usize = 16;
 const MAX_FOUND: usize = 100_000;
+
+/// The most slots with a token that we look at.
+const MAX_SLOTS: usize = 4096;
 
 type Begin = unsafe extern "C" fn(CK_SESSION_HANDLE, *mut CK_MECHANISM, CK_OBJECT_HANDLE) -> CK_RV;
 type Finish = unsafe extern "C" fn(CK_SESSION_HANDLE, *mut CK_BYTE, CK_ULONG, *mut CK_BYTE, *mut CK_ULONG) -> CK_RV;
@@ -83,6 +88,36 @@ impl Calls {
         // layout is the same in every version from 2.0 to 3.2. It is copied; the library stays loaded beside the copy.
         let list = unsafe { *list };
         Ok(Self { list, _library: Arc::new(library), last_random: Arc::default(), random_state: RandomState::new() })
+    }
+
+    /// C_GetInfo.
+    pub(super) fn info(&self) -> Result<CK_INFO, HsmError> {
+        let call = present("C_GetInfo", self.list.C_GetInfo)?;
+        let mut info = CK_INFO::default();
+        // SAFETY: the function fills the place that we give it, of numbers and bytes only: any are valid.
+        check("C_GetInfo", unsafe { call(&mut info) }).map(|()| info)
+    }
+
+    /// C_GetSlotList. The first call has the module look for tokens (PKCS#11 section 5.5.1); how many it says there are is not
+    /// believed.
+    pub(super) fn slots_with_token(&self) -> Result<Vec<Slot>, HsmError> {
+        let call = present("C_GetSlotList", self.list.C_GetSlotList)?;
+        let (mut slots, mut count) = (vec![0; MAX_SLOTS], 0);
+        // SAFETY: where no place is given for slots, the module writes their number only.
+        check("C_GetSlotList", unsafe { call(CK_TRUE, ptr::null_mut(), &mut count) })?;
+        count = ulong(slots.len())?;
+        // SAFETY: `slots` has `count` places and outlives the call.
+        check("C_GetSlotList", unsafe { call(CK_TRUE, slots.as_mut_ptr(), &mut count) })?;
+        slots.truncate(written("C_GetSlotList", count, slots.len())?);
+        Ok(slots.into_iter().map(Slot::try_from).collect::<Result<_, _>>()?)
+    }
+
+    /// C_GetTokenInfo.
+    pub(super) fn token_info(&self, slot: Slot) -> Result<CK_TOKEN_INFO, HsmError> {
+        let call = present("C_GetTokenInfo", self.list.C_GetTokenInfo)?;
+        let mut info = CK_TOKEN_INFO::default();
+        // SAFETY: as for `info`.
+        check("C_GetTokenInfo", unsafe { call(slot.id(), &mut info) }).map(|()| info)
     }
 
     /// Whether these random bytes are those that came last, which of 16 or more never happens by chance: a generator that
@@ -338,7 +373,6 @@ fn wrap_mechanism(mechanism: WrapMechanism) -> CK_MECHANISM {
     CK_MECHANISM { mechanism, pParameter: ptr::null_mut(), ulParameterLen: 0 }
 }
 
-/// A handle of nothing, for tests of what only passes handles on.
 /// Ends the process at once, without exit handlers: a PKCS#11 module brings its own, which free what its threads, still
 /// at work or hanging, are using. SoftHSM2 crashes so now and then.
 pub fn end_process(code: u8) -> ! {
@@ -346,6 +380,7 @@ pub fn end_process(code: u8) -> ! {
     unsafe { libc::_exit(code.into()) }
 }
 
+/// A handle of nothing, for tests of what only passes handles on.
 #[cfg(test)]
 pub(super) fn handle_of_nothing(number: u64) -> ObjectHandle {
     // SAFETY: no C function is called with it.

@@ -4,6 +4,7 @@
 //! die. C_Finalize is never called, because it would end everyone's sessions.
 
 use std::ffi::CString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +12,7 @@ use cryptoki::context::Pkcs11;
 use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::MechanismType;
 use cryptoki::session::{Session, UserType};
-use cryptoki::slot::{Slot, TokenInfo};
+use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,7 @@ use crate::secret::SecretText;
 
 use super::crypto::Line;
 use super::raw::{self, Calls};
+use super::slots::{Token, Tokens};
 use crate::hsm::error::{HsmError, Kind, NO_TOKEN};
 use crate::hsm::ledger::Ledger;
 use crate::hsm::pin::PinSource;
@@ -74,12 +76,12 @@ impl Module {
 
     /// Opens a session. All of ours may write: some tokens count the two kinds apart, and none is cheaper.
     pub(super) fn open(&self, slot: Slot) -> Result<Session, HsmError> {
-        Ok(self.pkcs11.open_rw_session(slot)?)
+        self.pkcs11.open_rw_session(slot).map_err(|error| HsmError::from(error).in_slot(slot.id()))
     }
 
     /// Opens a session beside those that are open.
     pub(super) fn open_another(&self, slot: Slot) -> Result<Session, HsmError> {
-        self.open(slot).map_err(HsmError::beside_other_sessions)
+        self.pkcs11.open_rw_session(slot).map_err(|error| HsmError::from(error).beside_other_sessions())
     }
 }
 
@@ -117,27 +119,50 @@ impl TokenSelector {
         self.label.is_some() || self.serial.is_some() || self.manufacturer.is_some() || self.model.is_some()
     }
 
-    fn matches(&self, slot: Slot, info: &TokenInfo) -> bool {
-        let fits = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|wanted| wanted == is.trim_end());
-        fits(&self.label, info.label())
-            && fits(&self.serial, info.serial_number())
-            && fits(&self.manufacturer, info.manufacturer_id())
-            && fits(&self.model, info.model())
-            && self.slot_id.is_none_or(|id| id == slot.id())
+    fn matches(&self, token: &Token) -> bool {
+        let fits = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|wanted| wanted == is);
+        fits(&self.label, &token.label)
+            && fits(&self.serial, &token.serial)
+            && fits(&self.manufacturer, &token.manufacturer)
+            && fits(&self.model, &token.model)
+            && self.slot_id.is_none_or(|id| id == token.slot.id())
     }
 
     /// The one initialised token that fits.
-    pub(super) fn find(&self, module: &Module) -> Result<(Slot, TokenInfo), HsmError> {
+    pub(super) fn find(&self, module: &Module) -> Result<Token, HsmError> {
         if !self.is_telling() {
             return Err(no_token("name the HSM's token by label, serial, manufacturer or model; a slot alone moves"));
         }
-        let all = tokens(module)?;
-        let mut fitting = all.iter().filter(|(slot, info)| self.matches(*slot, info));
+        let Tokens { all, unread } = Tokens::read(&module.calls)?;
+        let (ready, blank): (Vec<_>, Vec<_>) = all.into_iter().partition(Token::is_initialized);
+        let mut fitting = ready.iter().filter(|token| self.matches(token));
         match (fitting.next(), fitting.next()) {
-            (Some((slot, info)), None) => Ok((*slot, info.clone())),
-            (None, _) => Err(no_token(format!("no token fits {self:?}; present are {}", names(&all)))),
-            (Some(_), Some(_)) => Err(no_token(format!("several tokens fit {self:?}; present are {}", names(&all)))),
+            (Some(token), None) => Ok(token.clone()),
+            (Some(_), Some(_)) => Err(no_token(format!("several tokens fit {self}; present are {}", names(&ready)))),
+            (None, _) => Err(self.unmet(&ready, &blank, unread)),
         }
+    }
+
+    /// Why no token fits. It may be the one that cannot be read just now.
+    fn unmet(&self, ready: &[Token], blank: &[Token], unread: Vec<HsmError>) -> HsmError {
+        if let Some(blank) = blank.iter().find(|token| self.matches(token)) {
+            return no_token(format!("the token {blank} fits {self} and is not initialised"));
+        }
+        let text = format!("no token fits {self}; present are {}", names(ready));
+        match unread.into_iter().next() {
+            None => no_token(text),
+            Some(error) => HsmError { code: format!("{}; {text}", error.code).into(), ..error },
+        }
+    }
+}
+
+impl fmt::Display for TokenSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { label, serial, manufacturer, model, slot_id } = self;
+        let texts = [("label", label), ("serial", serial), ("manufacturer", manufacturer), ("model", model)];
+        let said = texts.into_iter().filter_map(|(name, text)| text.as_ref().map(|text| format!("{name} `{text}`")));
+        let said: Vec<_> = said.chain(slot_id.map(|id| format!("slot {id}"))).collect();
+        f.write_str(&said.join(", "))
     }
 }
 
@@ -145,18 +170,10 @@ fn no_token(text: impl Into<std::borrow::Cow<'static, str>>) -> HsmError {
     HsmError::misconfigured(NO_TOKEN, text)
 }
 
-fn tokens(module: &Module) -> Result<Vec<(Slot, TokenInfo)>, HsmError> {
-    let slots = module.pkcs11.get_slots_with_token()?;
-    let infos = slots.into_iter().map(|slot| Ok((slot, module.pkcs11.get_token_info(slot)?)));
-    let all: Vec<_> = infos.collect::<Result<_, Error>>()?;
-    Ok(all.into_iter().filter(|(_, info)| info.token_initialized()).collect())
-}
-
-fn names(all: &[(Slot, TokenInfo)]) -> String {
-    let name = |info: &TokenInfo| format!("`{}` (serial {})", info.label().trim_end(), info.serial_number().trim_end());
-    match all {
+fn names(tokens: &[Token]) -> String {
+    match tokens {
         [] => "none".to_owned(),
-        _ => all.iter().map(|(_, info)| name(info)).collect::<Vec<_>>().join(", "),
+        _ => tokens.iter().map(Token::to_string).collect::<Vec<_>>().join(", "),
     }
 }
 
@@ -193,13 +210,13 @@ pub(super) fn log_in(
     settings: &Settings,
     admission: &mut Admission,
 ) -> Result<(), HsmError> {
-    let refused = |text| Err(HsmError::new(Kind::PinRefused, "C_GetTokenInfo", text));
+    let refused = |text| Err(HsmError::new(Kind::PinRefused, "C_GetTokenInfo", text).in_slot(slot.id()));
     let Admission { pin, ledger } = admission;
-    let info = module.pkcs11.get_token_info(slot)?;
-    if info.user_pin_locked() {
+    let token = Token::read(&module.calls, slot)?;
+    if token.user_is_locked() {
         return refused("the user PIN is locked");
     }
-    if info.user_pin_final_try() {
+    if token.is_last_try_of_user() {
         return refused("one more wrong PIN would lock the token");
     }
     match session.login(UserType::User, Some(&auth_pin(pin))) {
@@ -233,8 +250,7 @@ pub(super) fn log_in_as_so(
             "the PIN was refused before and is not tried again; correct it, or see `strongroom hsm retry-pin`",
         );
     }
-    let info = module.pkcs11.get_token_info(slot)?;
-    if info.so_pin_locked() || info.so_pin_final_try() {
+    if Token::read(&module.calls, slot)?.is_last_try_of_so() {
         return refused("the PIN is locked, or would be after one more wrong one");
     }
     match session.login(UserType::So, Some(&auth_pin(&pin))).map_err(HsmError::from) {
@@ -269,9 +285,13 @@ pub(in crate::hsm) fn see(settings: &Settings) -> Result<bool, HsmError> {
     let _turn = Ledger::lock(&settings.ledger)?;
     let module = Module::of(settings)?;
     let _alone = module.setting_up();
-    let (slot, info) = settings.token.find(&module)?;
-    let mechanisms = module.pkcs11.get_mechanism_list(slot)?;
-    Ok(info.user_pin_initialized() && mechanisms.contains(&MechanismType::AES_GCM))
+    let token = settings.token.find(&module)?;
+    let has_gcm = match module.pkcs11.get_mechanism_info(token.slot, MechanismType::AES_GCM) {
+        Ok(_) => true,
+        Err(Error::Pkcs11(RvError::MechanismInvalid, _)) => false,
+        Err(error) => return Err(HsmError::from(error).in_slot(token.slot.id())),
+    };
+    Ok(token.has_user() && has_gcm)
 }
 
 /// Does one thing with an HSM as its user, and leaves it. `job` also gets the turn at the HSMs: while it keeps that, nobody
@@ -283,7 +303,7 @@ pub(super) fn visit<T>(
     let mut admission = Admission::ask(settings)?;
     let module = Module::of(settings)?;
     let _alone = module.setting_up();
-    let (slot, _) = settings.token.find(&module)?;
+    let slot = settings.token.find(&module)?.slot;
     let session = module.open(slot)?;
     log_in(&module, slot, &session, settings, &mut admission)?;
     job(Line { calls: &module.calls, session: &session }, admission.ledger)
@@ -307,22 +327,15 @@ pub fn init_token(module: &Path, label: &str, so_pin: &SecretText, user_pin: &Se
     }
     let module = Module::load(module, None)?;
     let _alone = module.setting_up();
-    if tokens(&module)?.iter().any(|(_, info)| info.label().trim_end() == label) {
+    let Tokens { all, .. } = Tokens::read(&module.calls)?;
+    let (ready, blank): (Vec<_>, Vec<_>) = all.into_iter().partition(Token::is_initialized);
+    if ready.iter().any(|token| token.label == label) {
         return Err(no_token(format!("there is a token `{label}` already")));
     }
-    let slot = empty_slot(&module)?;
+    let slot = blank.first().ok_or_else(|| no_token("no slot has an uninitialised token"))?.slot;
     module.pkcs11.init_token(slot, &auth_pin(so_pin), label)?;
     let session = module.open(slot)?;
     session.login(UserType::So, Some(&auth_pin(so_pin)))?;
     session.init_pin(&auth_pin(user_pin))?;
     Ok(session.logout()?)
-}
-
-fn empty_slot(module: &Module) -> Result<Slot, HsmError> {
-    for slot in module.pkcs11.get_slots_with_token()? {
-        if !module.pkcs11.get_token_info(slot)?.token_initialized() {
-            return Ok(slot);
-        }
-    }
-    Err(no_token("no slot has an uninitialised token"))
 }

@@ -13,6 +13,8 @@ pub struct Rule {
     pub function: Option<String>,
     /// The virtual handle of the session, as [`crate::control::Call`] shows it.
     pub session: Option<u64>,
+    /// The slot that the call is about; calls of a session are about none.
+    pub slot: Option<u64>,
     /// The type of the mechanism: of the call or, when it has none, of the session's operation.
     pub mechanism: Option<u64>,
     /// The first matching call on which it acts, from 1.
@@ -52,6 +54,7 @@ pub enum Action {
     /// Exchanges the output with that of the next call in another session; waits two seconds for it.
     Swap,
     Length(Lie),
+    Tell(Tale),
     /// Random bytes are all of this value.
     ConstantRandom(u8),
     /// Random bytes are those of the first call, again and again.
@@ -79,6 +82,24 @@ pub enum Lie {
     TooSmall,
 }
 
+/// What C_GetInfo, C_GetSlotInfo and C_GetTokenInfo say, beside what matters: the label, by which callers know a token, and
+/// the flags about PINs and of whether it is there and initialised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Tale {
+    /// Each text but the label is blank.
+    Blanks,
+    /// Each text ends in a zero byte, and what comes after it is of yesterday.
+    Zeros,
+    /// Each text but the label fills its place.
+    Unpadded,
+    /// Each text but the label is no text.
+    Garbage,
+    /// All flags are set, and the time is none.
+    Flags,
+    /// Each number is this, and each version.
+    Numbers(u64),
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Crash {
     Segv,
@@ -97,6 +118,7 @@ impl Rule {
         Self {
             function: None,
             session: None,
+            slot: None,
             mechanism: None,
             nth: 1,
             times: None,
@@ -124,6 +146,10 @@ impl Rule {
 
     pub fn session(self, session: u64) -> Self {
         Self { session: Some(session), ..self }
+    }
+
+    pub fn slot(self, slot: u64) -> Self {
+        Self { slot: Some(slot), ..self }
     }
 
     pub fn mechanism(self, mechanism: u64) -> Self {
@@ -168,6 +194,15 @@ impl Rule {
 
     pub fn flip_bit(self) -> Self {
         self.act(Action::FlipBit)
+    }
+
+    /// `by` more than there are.
+    pub fn longer(self, by: u64) -> Self {
+        self.act(Action::Length(Lie::Longer(by)))
+    }
+
+    pub fn tell(self, tale: Tale) -> Self {
+        self.act(Action::Tell(tale))
     }
 
     pub fn crash(self, crash: Crash) -> Self {

@@ -10,10 +10,11 @@ mod parse;
 pub use parse::{rule, world};
 
 pub const HELP: &str = "\
-rule FUNCTION|any [nth N] [once | times N] [session N] [mechanism N] [chance P SEED] [window FROM_MS UNTIL_MS]
-     [before | after] ACTION
+rule FUNCTION|any [nth N] [once | times N] [session N] [slot N] [mechanism N] [chance P SEED]
+     [window FROM_MS UNTIL_MS] [before | after] ACTION
      ACTION: answer CODE | delay MS | delay FROM_MS TO_MS | delay-around MEDIAN_MS SIGMA | hang | hang-for-ever | stop
              flip | swap | longer N | shorter N | too-small | random BYTE | repeat-random | leave-active CODE
+             tell blanks|zeros|unpadded|garbage|flags | tell numbers N
              crash segv | crash abort | crash exit N
 remove N | clear          one rule, all rules
 release                   what hangs goes on

@@ -4,7 +4,7 @@ use cryptoki_sys::{CKR_SESSION_COUNT, CKR_TOKEN_NOT_PRESENT};
 
 use crate::code;
 use crate::function::Function;
-use crate::rule::{Action, Crash, Delay, Lie, Rule};
+use crate::rule::{Action, Crash, Delay, Lie, Rule, Tale};
 use crate::world::World;
 
 /// `C_Encrypt nth 2 once answer CKR_DEVICE_ERROR`.
@@ -29,6 +29,7 @@ fn narrow<'a>(rule: Rule, words: &'a [&'a str]) -> Option<(Option<Rule>, &'a [&'
         ["nth", n, rest @ ..] => (number(n).map(|n| rule.nth(n)), rest),
         ["times", n, rest @ ..] => (number(n).map(|n| rule.times(n)), rest),
         ["session", n, rest @ ..] => (number(n).map(|n| rule.session(n)), rest),
+        ["slot", n, rest @ ..] => (number(n).map(|n| rule.slot(n)), rest),
         ["mechanism", n, rest @ ..] => (number(n).map(|n| rule.mechanism(n)), rest),
         ["chance", p, seed, rest @ ..] => {
             (p.parse().ok().zip(number(seed)).map(|(p, seed)| rule.chance(p, seed)), rest)
@@ -54,6 +55,12 @@ fn action(words: &[&str]) -> Option<Action> {
         ["swap"] => Action::Swap,
         ["longer", n] => Action::Length(Lie::Longer(number(n)?)),
         ["shorter", n] => Action::Length(Lie::Shorter(number(n)?)),
+        ["tell", "blanks"] => Action::Tell(Tale::Blanks),
+        ["tell", "zeros"] => Action::Tell(Tale::Zeros),
+        ["tell", "unpadded"] => Action::Tell(Tale::Unpadded),
+        ["tell", "garbage"] => Action::Tell(Tale::Garbage),
+        ["tell", "flags"] => Action::Tell(Tale::Flags),
+        ["tell", "numbers", n] => Action::Tell(Tale::Numbers(number(n)?)),
         ["too-small"] => Action::Length(Lie::TooSmall),
         ["random", byte] => Action::ConstantRandom(self::byte(byte)?),
         ["repeat-random"] => Action::RepeatRandom,
@@ -131,6 +138,10 @@ mod tests {
         assert_eq!(read("C_Encrypt nth 2 once after answer CKR_DEVICE_ERROR"), Some(once));
         assert_eq!(read("any chance 0.5 7 delay 20"), Some(Rule::on_any().chance(0.5, 7).delay_ms(20)));
         assert_eq!(read("C_Login crash exit 3"), Some(Rule::on("C_Login").crash(Crash::Exit(3))));
+        assert_eq!(
+            read("C_GetTokenInfo slot 3 tell numbers 7"),
+            Some(Rule::on("C_GetTokenInfo").slot(3).tell(Tale::Numbers(7)))
+        );
         for wrong in ["", "C_Encryptt hang", "C_Encrypt", "C_Encrypt nth x hang", "any answer CKR_NONE"] {
             assert_eq!(read(wrong), None, "{wrong}");
         }

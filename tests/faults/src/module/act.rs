@@ -59,9 +59,12 @@ fn one_after(module: &Module, call: &Call, installed: &Installed, code: CK_RV) -
 fn when(installed: &Installed) -> When {
     match installed.rule.action {
         Action::LeaveActive(_) | Action::Length(Lie::TooSmall) => When::Before,
-        Action::FlipBit | Action::Swap | Action::Length(_) | Action::ConstantRandom(_) | Action::RepeatRandom => {
-            When::After
-        }
+        Action::FlipBit
+        | Action::Swap
+        | Action::Length(_)
+        | Action::Tell(_)
+        | Action::ConstantRandom(_)
+        | Action::RepeatRandom => When::After,
         _ => installed.rule.when,
     }
 }

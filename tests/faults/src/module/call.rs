@@ -5,8 +5,8 @@ use std::ptr;
 use std::sync::Arc;
 
 use cryptoki_sys::{
-    CK_ATTRIBUTE_PTR, CK_BYTE_PTR, CK_MECHANISM_PTR, CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CK_SLOT_ID, CK_ULONG,
-    CK_ULONG_PTR,
+    CK_ATTRIBUTE_PTR, CK_BYTE_PTR, CK_INFO_PTR, CK_MECHANISM_PTR, CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CK_SLOT_ID,
+    CK_SLOT_INFO_PTR, CK_TOKEN_INFO_PTR, CK_ULONG, CK_ULONG_PTR,
 };
 
 use super::sessions::Session;
@@ -57,6 +57,11 @@ pub enum Output {
         at: CK_BYTE_PTR,
         len: CK_ULONG,
     },
+    /// How many there are of something.
+    Count(CK_ULONG_PTR),
+    Library(CK_INFO_PTR),
+    Slot(CK_SLOT_INFO_PTR),
+    Token(CK_TOKEN_INFO_PTR),
 }
 
 impl Call {

@@ -135,6 +135,18 @@ macro_rules! note {
     ($call:ident, random_len, $argument:ident) => {
         $call.output = random($call.output, $argument)
     };
+    ($call:ident, count_out, $argument:ident) => {
+        $call.output = Output::Count($argument)
+    };
+    ($call:ident, info, $argument:ident) => {
+        $call.output = Output::Library($argument)
+    };
+    ($call:ident, slot_info, $argument:ident) => {
+        $call.output = Output::Slot($argument)
+    };
+    ($call:ident, token_info, $argument:ident) => {
+        $call.output = Output::Token($argument)
+    };
     ($call:ident, $other:ident, $argument:ident) => {};
 }
 

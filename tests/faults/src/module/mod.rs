@@ -34,6 +34,7 @@ mod plan;
 mod sessions;
 mod shards;
 mod spoil;
+mod tales;
 mod thread;
 mod tokens;
 mod trace;

@@ -129,6 +129,7 @@ impl Installed {
         let any_function = self.rule.function.is_none();
         (any_function || self.function == Some(call.function))
             && self.rule.session.is_none_or(|session| call.session == Some(session))
+            && self.rule.slot.is_none_or(|slot| call.slot == Some(slot))
             && self.rule.mechanism.is_none_or(|mechanism| call.mechanism_type() == Some(mechanism))
     }
 

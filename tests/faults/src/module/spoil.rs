@@ -6,6 +6,7 @@ use cryptoki_sys::{CK_ATTRIBUTE, CK_UNAVAILABLE_INFORMATION};
 
 use super::call::{Call, Output};
 use super::plan::Installed;
+use super::tales;
 use crate::function::Function;
 use crate::rule::{Action, Lie};
 
@@ -15,6 +16,7 @@ pub fn output(call: &Call, installed: &Installed) {
         Action::FlipBit => flip(call),
         Action::Swap => swap(call, installed),
         Action::Length(lie) => lie_about(call, lie),
+        Action::Tell(tale) => tales::tell(call, tale),
         Action::ConstantRandom(byte) => random(call, byte),
         Action::RepeatRandom => repeat(call, installed),
         _ => {}
@@ -69,7 +71,7 @@ fn replace(call: &Call, other: &[u8]) {
     let (at, room) = match call.output {
         Output::Sized { at, room, .. } => (at, room),
         Output::Random { at, len } => (at, len),
-        Output::None => return,
+        _ => return,
     };
     if other.len() as u64 > room {
         return;
@@ -93,9 +95,8 @@ pub fn ask_for_more(call: &Call) {
 }
 
 fn set_length(call: &Call, of: impl Fn(u64) -> u64) {
-    if let Output::Sized { len, .. } = call.output
-        && !len.is_null()
-    {
+    let (Output::Sized { len, .. } | Output::Count(len)) = call.output else { return };
+    if !len.is_null() {
         // SAFETY: as in `bytes`.
         unsafe { *len = of(*len) };
     }

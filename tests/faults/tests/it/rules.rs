@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cryptoki_sys::*;
-use strongroom_faults::rule::{Action, Delay, Lie, Rule};
+use strongroom_faults::rule::{Action, Delay, Lie, Rule, Tale};
 
 use crate::call;
 use crate::p11::{Attribute, aes_with};
@@ -272,4 +272,43 @@ pub fn until(is_so: impl Fn() -> bool) {
         assert!(begun.elapsed() < SOON);
         thread::sleep(Duration::from_millis(2));
     }
+}
+
+#[test]
+fn what_it_says_of_itself_is_not_so_and_the_label_stays() {
+    let bench = Bench::new();
+    let told = |tale, slot| {
+        let rule = bench.control.rule(Rule::on("C_GetTokenInfo").slot(slot).tell(tale));
+        let mut info = CK_TOKEN_INFO::default();
+        assert_eq!(call!(bench.p11, C_GetTokenInfo(bench.slot, &mut info)), CKR_OK);
+        bench.control.remove(rule);
+        assert_ne!(info.flags & CKF_TOKEN_INITIALIZED, 0);
+        assert_eq!(
+            info.label.split(|byte| *byte == 0).next().unwrap().trim_ascii_end(),
+            bench.label.trim_end().as_bytes()
+        );
+        info
+    };
+    let truth = told(Tale::Blanks, bench.slot + 1);
+    assert_ne!(truth.model, [b' '; 16]);
+    assert_eq!(told(Tale::Blanks, bench.slot).model, [b' '; 16]);
+    assert!(told(Tale::Zeros, bench.slot).label.contains(&0));
+    assert_eq!(told(Tale::Unpadded, bench.slot).serialNumber, [b'x'; 16]);
+    let flags = told(Tale::Flags, bench.slot);
+    assert_ne!(flags.flags & CKF_CLOCK_ON_TOKEN, 0);
+    assert_eq!(flags.utcTime, [b' '; 16]);
+    assert_eq!(told(Tale::Numbers(7), bench.slot).ulMaxSessionCount, 7);
+}
+
+#[test]
+fn there_seem_to_be_more_slots_than_there_are() {
+    let bench = Bench::new();
+    let count = || {
+        let mut count = 0;
+        assert_eq!(call!(bench.p11, C_GetSlotList(CK_TRUE, std::ptr::null_mut(), &mut count)), CKR_OK);
+        count
+    };
+    bench.control.rule(Rule::on("C_GetSlotList").once().longer(1 << 40));
+    assert!(count() > 1 << 40);
+    assert!(count() < 1 << 40);
 }

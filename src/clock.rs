@@ -4,6 +4,7 @@
 //! only as fast as time itself: what cannot be undone waits for both ([`heartbeat`]).
 
 pub mod heartbeat;
+pub mod validity;
 
 use std::{
     fmt,

@@ -1,6 +1,7 @@
 //! Configuration: a TOML file, and environment variables `STRONGROOM__SECTION__FIELD` over it. Parsed once; unknown
 //! fields are refused. No field turns authentication, authorization or audit off.
 
+mod changes;
 mod errors;
 
 use std::{
@@ -13,6 +14,7 @@ use std::{
 
 use config::{Environment, File, FileFormat};
 use serde::{Deserialize, Deserializer, Serialize};
+use tracing_subscriber::EnvFilter;
 
 pub(crate) use self::errors::explain;
 use crate::{
@@ -61,6 +63,9 @@ pub struct Config {
     /// What clients may take up.
     #[serde(default)]
     pub limits: Limits,
+    /// What the log tells.
+    #[serde(default)]
+    pub log: Log,
 }
 
 /// TLS 1.2 and 1.3.
@@ -254,6 +259,20 @@ impl Default for Limits {
     }
 }
 
+/// What the log tells.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// What is let through, in the words of `RUST_LOG`, which comes before it: a level, and others for modules.
+    pub filter: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".to_owned() }
+    }
+}
+
 /// A list of names; from the environment, one text with commas.
 fn names<'de, D: Deserializer<'de>, T: From<String>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     #[derive(Deserialize)]
@@ -362,6 +381,9 @@ impl Config {
         }
         if self.tls.as_ref().is_some_and(|tls| !errors::is_path(&tls.certificate) || !errors::is_path(&tls.key)) {
             return Err("tls: certificate and key are the paths of files".to_owned());
+        }
+        if let Err(error) = EnvFilter::try_new(&self.log.filter) {
+            return Err(format!("log.filter: {error}"));
         }
         if !self.listen.ip().is_loopback() && self.tls.is_none() && !self.plain_http {
             return Err(

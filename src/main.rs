@@ -3,14 +3,14 @@
 use std::{io::Write, sync::Arc, time::Duration};
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
 use strongroom::{
     cli::{self, AccessKeyVerb, Cli, ClockVerb, ConfigVerb, DeletedKeyVerb, Dev, HsmVerb, PrincipalVerb, Verb, Which},
     config::Config,
     dev::{self, Directory},
     hsm::{self, Launch, PinSource},
-    server::{self, Entrance, Failure, Service, Stop, descriptors, operator},
+    server::{self, Entrance, Failure, FilterLog, Service, Source, Stop, Supervisor, descriptors, operator},
 };
 
 /// How often a service that is not ready is asked whether it is.
@@ -18,7 +18,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 fn main() {
     let Cli { verb } = Cli::parse();
-    log(&verb);
+    let filter_log = log(&verb);
     // Fewer will do: connections are bounded by what there is.
     if let Err(error) = descriptors::raise_limit() {
         tracing::warn!(%error, "the limit of open files stays as it is");
@@ -28,7 +28,7 @@ fn main() {
             return hsm::serve_as_worker().map_err(Failure::new);
         }
         let runtime = server::runtime()?;
-        let outcome = runtime.block_on(run(verb));
+        let outcome = runtime.block_on(run(verb, filter_log));
         // A call that hangs in the HSM must not keep the program from ending.
         runtime.shutdown_background();
         outcome
@@ -43,12 +43,25 @@ fn main() {
 }
 
 /// Logs go to standard error: JSON for a service, lines for a person. What succeeds, a verb's own output says.
-fn log(verb: &Verb) {
+fn log(verb: &Verb) -> FilterLog {
     let service = matches!(verb, Verb::Serve(_) | Verb::HsmWorker { json: true });
     let level = if matches!(verb, Verb::Serve(_) | Verb::HsmWorker { .. } | Verb::Dev(_)) { "info" } else { "warn" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if service { subscriber.json().init() } else { subscriber.with_target(false).init() }
+    let (filter, handle) = reload::Layer::new(filter);
+    let subscriber = tracing_subscriber::registry().with(filter);
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    if service {
+        subscriber.with(lines.json()).init()
+    } else {
+        subscriber.with(lines.with_target(false)).init()
+    }
+    Box::new(move |filter| {
+        if std::env::var_os(EnvFilter::DEFAULT_ENV).is_some() {
+            return Ok(());
+        }
+        let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
+        handle.reload(filter).map_err(|error| error.to_string())
+    })
 }
 
 /// No core dumps and no reading of this process's memory by others: plaintexts pass through it.
@@ -59,16 +72,16 @@ fn harden() -> Result<(), Failure> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(Failure::new)
 }
 
-async fn run(verb: Verb) -> Result<(), Failure> {
+async fn run(verb: Verb, filter_log: FilterLog) -> Result<(), Failure> {
     match verb {
-        Verb::Dev(arguments) => develop(arguments).await,
+        Verb::Dev(arguments) => develop(arguments, filter_log).await,
         Verb::Serve(which) => {
             let (config, mut stop) = (configuration(&which)?, Stop::listen()?);
+            filter_log(&config.log.filter).map_err(Failure::new)?;
             let service = stop.delay(server::open(&config, worker(true))).await?;
-            let entrance = Entrance::open(&config).await?;
-            announce(&entrance, &service).await?;
-            server::serve(&config, service, entrance, stop).await;
-            Ok(())
+            let source = Source { read: Box::new(move || configuration(&which)), filter_log };
+            let entrance = Entrance::open(&config, &service.kms).await?;
+            serve(config, service, entrance, source, stop).await
         }
         Verb::HsmWorker { .. } => Ok(()),
         Verb::Config(ConfigVerb::Check(which)) => print(&format!("{}\n", configuration(&which)?.effective())),
@@ -83,7 +96,7 @@ async fn run(verb: Verb) -> Result<(), Failure> {
     }
 }
 
-async fn develop(arguments: Dev) -> Result<(), Failure> {
+async fn develop(arguments: Dev, filter_log: FilterLog) -> Result<(), Failure> {
     let (directory, mut stop) = (Directory::make(&arguments.data)?, Stop::listen()?);
     let module = arguments.module.unwrap_or_else(|| dev::SOFTHSM2_MODULE.into());
     let mut config = directory.set_up(&module, &worker(false)).await?;
@@ -96,10 +109,28 @@ async fn develop(arguments: Dev) -> Result<(), Failure> {
         let planted = service.kms.plant(&service.admin, &service.vault, seed, &arguments.region).await;
         planted.map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
     }
-    let entrance = Entrance::open(&config).await?;
+    let entrance = Entrance::open(&config, &service.kms).await?;
     print(&dev::shell_lines(&entrance.url(), &arguments.region, &administrator))?;
+    let read = move || {
+        let mut config = directory.config()?;
+        config.listen_on(arguments.listen).map_err(Failure::new)?;
+        Ok(config)
+    };
+    serve(config, service, entrance, Source { read: Box::new(read), filter_log }, stop).await
+}
+
+/// Says that it serves, and serves.
+async fn serve(
+    config: Config,
+    service: Service,
+    entrance: Entrance,
+    source: Source,
+    stop: Stop,
+) -> Result<(), Failure> {
     announce(&entrance, &service).await?;
-    server::serve(&config, service, entrance, stop).await;
+    let supervisor = Arc::new(Supervisor::of_environment());
+    supervisor.ready();
+    server::serve(config, service, entrance, source, supervisor, stop).await;
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! Puts the service together and serves it: machines → service → doors → connections.
 
+mod certificate;
 mod connections;
 pub mod descriptors;
 mod entrance;
@@ -8,6 +9,8 @@ mod guests;
 mod head;
 pub mod operator;
 mod patient;
+mod reload;
+mod supervisor;
 mod tally;
 
 use std::{error::Error, io, num::NonZero, os::unix::process::CommandExt, sync::Arc, time::Duration};
@@ -15,11 +18,16 @@ use std::{error::Error, io, num::NonZero, os::unix::process::CommandExt, sync::A
 use tokio::{
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
     time::timeout,
 };
 
-pub use self::entrance::Entrance;
-use self::{connections::Connections, guests::Guests, tally::Tally};
+use self::{certificate::Presented, connections::Connections, guests::Guests, reload::Reloads, tally::Tally};
+pub use self::{
+    entrance::Entrance,
+    reload::{FilterLog, Source},
+    supervisor::Supervisor,
+};
 use crate::{
     api::{self, UnderWay},
     audit::Trail,
@@ -221,24 +229,41 @@ fn refuse_spies(mut environment: impl Iterator<Item = String>) -> Result<(), Fai
     }
 }
 
-/// Serves until `stop`, then lets the calls under way finish, also those whose clients are gone.
-pub async fn serve(config: &Config, service: Service, entrance: Entrance, stop: Stop) {
-    let limits = config.limits.clone();
+/// Serves until `stop`, then lets the calls under way finish, also those whose clients are gone. What changes of the
+/// configuration comes from `source`.
+pub async fn serve(
+    config: Config,
+    service: Service,
+    entrance: Entrance,
+    source: Source,
+    supervisor: Arc<Supervisor>,
+    stop: Stop,
+) {
     tracing::info!(url = entrance.url(), version = env!("CARGO_PKG_VERSION"), "serving");
-    let Entrance { listener, tls, .. } = entrance;
-    tokio::spawn(follow_rotations(Arc::clone(&service.kms)));
-    let under_way = UnderWay::default();
-    let api_limits = api::Limits {
-        body_bytes: limits.body_bytes,
-        all_bodies_bytes: limits.all_bodies_bytes,
-        body_timeout: Duration::from_millis(limits.body_timeout_ms),
+    let Entrance { listener, presented, .. } = entrance;
+    let kms = Arc::clone(&service.kms);
+    let premises = Premises::new(&config, &kms);
+    let (guests, under_way) = (Arc::clone(&premises.guests), premises.under_way.clone());
+    let (current, connections) = watch::channel(Arc::new(premises.treating(&config, presented.as_ref())));
+    let reloads = Reloads {
+        kms: Arc::clone(&kms),
+        supervisor: Arc::clone(&supervisor),
+        source,
+        config,
+        presented,
+        premises,
+        current,
     };
-    let api = api::router(Arc::clone(&service.kms), api_limits, under_way.clone());
-    let app = health::router(Arc::clone(&service.kms)).merge(api);
-    let guests = Guests::new(descriptors::connections(limits.connections, config.hsm.isolation, config.clusters.len()));
-    let tally = Tally::new(Arc::clone(&service.kms));
-    Connections { app, tls, limits, guests: Arc::clone(&guests), tally }.accept(listener, stop).await;
+    match signal(SignalKind::hangup()) {
+        Ok(signals) => drop(tokio::spawn(reloads.at_each(signals))),
+        Err(error) => tracing::error!(%error, "SIGHUP cannot be listened for"),
+    }
+    tokio::select! {
+        () = connections::accept(connections, listener, stop) => {}
+        () = supervisor.follow(&kms) => {}
+    }
     tracing::info!("stopping");
+    supervisor.stopping();
     let drained = async {
         guests.close().await;
         under_way.end().await;
@@ -254,16 +279,36 @@ pub async fn serve(config: &Config, service: Service, entrance: Entrance, stop: 
     }
 }
 
-/// Goes on in a new file when the audit trail's was rotated away, which SIGHUP says.
-async fn follow_rotations(kms: Arc<Kms>) {
-    let mut rotations = match signal(SignalKind::hangup()) {
-        Ok(rotations) => rotations,
-        Err(error) => return tracing::error!(%error, "SIGHUP cannot be listened for"),
-    };
-    while rotations.recv().await.is_some() {
-        match kms.reopen_trail() {
-            Ok(()) => tracing::info!("the audit trail is open anew"),
-            Err(error) => tracing::error!(%error, "the audit trail cannot be opened anew; it goes on in the old file"),
+/// What connections have in common whatever changes of the configuration.
+struct Premises {
+    kms: Arc<Kms>,
+    guests: Arc<Guests>,
+    tally: Arc<Tally>,
+    under_way: UnderWay,
+}
+
+impl Premises {
+    fn new(config: &Config, kms: &Arc<Kms>) -> Self {
+        let most = descriptors::connections(config.limits.connections, config.hsm.isolation, config.clusters.len());
+        let tally = Arc::new(Tally::new(Arc::clone(kms)));
+        Self { kms: Arc::clone(kms), guests: Guests::new(most), tally, under_way: UnderWay::default() }
+    }
+
+    /// Connections as this configuration treats them.
+    fn treating(&self, config: &Config, presented: Option<&Presented>) -> Connections {
+        let limits = config.limits.clone();
+        let api_limits = api::Limits {
+            body_bytes: limits.body_bytes,
+            all_bodies_bytes: limits.all_bodies_bytes,
+            body_timeout: Duration::from_millis(limits.body_timeout_ms),
+        };
+        let api = api::router(Arc::clone(&self.kms), api_limits, self.under_way.clone());
+        Connections {
+            app: health::router(Arc::clone(&self.kms)).merge(api),
+            tls: presented.map(|presented| presented.acceptor.clone()),
+            limits,
+            guests: Arc::clone(&self.guests),
+            tally: Arc::clone(&self.tally),
         }
     }
 }

@@ -224,6 +224,29 @@ impl Trail {
         force(&sink.file()?)?;
         sink.reopen()
     }
+
+    /// Goes on in a new file if the one that is open was renamed, replaced or removed, as [`Self::reopen`]; whether it was.
+    ///
+    /// # Errors
+    /// As [`Self::reopen`].
+    pub fn follow_name(&self) -> Result<bool, io::Error> {
+        let is_moved = lock(&self.shared.sink).is_moved();
+        if is_moved {
+            self.reopen()?;
+        }
+        Ok(is_moved)
+    }
+
+    /// Sees that there is room for records. It takes as long as the disk does.
+    ///
+    /// # Errors
+    /// Why nothing can be written.
+    pub fn prove_writable(&self) -> Result<(), String> {
+        match self.trouble() {
+            Some(trouble) => Err(trouble),
+            None => lock(&self.shared.sink).ask_for_room().map_err(|error| error.to_string()),
+        }
+    }
 }
 
 /// Forces a file to the disk. A pipe has none.

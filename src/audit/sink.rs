@@ -3,13 +3,23 @@
 //! A record is a whole line. What cannot be written is kept and comes before all else, from the byte where the file ends, so
 //! no record is lost or written twice while this process lives. A line that a crash has torn is ended before the next
 //! record, so it spoils itself and nothing else.
+//!
+//! A file may be renamed under us, or removed. What is written into one that is nowhere any more is written again into a new one.
 
 use std::{
-    fs::{File, Metadata, OpenOptions},
+    fs::{self, File, Metadata, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
+
+use rustix::{
+    fs::{FallocateFlags, fallocate},
+    io::Errno,
+};
+
+/// Room that is asked for to see whether there is any: that of a few records.
+const ROOM_BYTES: u64 = 4096;
 
 /// An open file of records.
 pub(super) struct Sink {
@@ -44,6 +54,29 @@ impl Sink {
         let line = lines[..written].iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
         *self = Self { rest: Rest { lines, written: line }, ..fresh };
         Ok(())
+    }
+
+    /// Whether the file has another name now than the one it was opened by, or none.
+    pub(super) fn is_moved(&self) -> bool {
+        let place = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        match (fs::metadata(&self.path), self.file.metadata()) {
+            (Ok(named), Ok(ours)) => place(named) != place(ours),
+            (Err(error), _) => error.kind() == io::ErrorKind::NotFound,
+            (Ok(_), Err(_)) => false,
+        }
+    }
+
+    /// Has the file system keep room for what comes next, so that a disk that is full is known before a record needs it. One that
+    /// cannot be asked is not.
+    pub(super) fn ask_for_room(&self) -> Result<(), io::Error> {
+        let metadata = self.file.metadata()?;
+        if !metadata.is_file() {
+            return Ok(());
+        }
+        match fallocate(&self.file, FallocateFlags::KEEP_SIZE, metadata.len(), ROOM_BYTES) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM) => Ok(()),
+            asked => Ok(asked?),
+        }
     }
 
     /// Appends whole lines, after what could not be written before. If that fails, they are written the next time.
@@ -85,7 +118,21 @@ impl Sink {
                 Err(error) => return Err(error),
             }
         }
-        if self.sync { self.sync().inspect_err(|_| *written = 0) } else { Ok(()) }
+        if self.sync {
+            self.sync().inspect_err(|_| *written = 0)?;
+        }
+        if !self.is_removed() {
+            return Ok(());
+        }
+        // Nobody will ever read there what was just written.
+        *written = 0;
+        self.reopen()?;
+        self.write(lines, written)
+    }
+
+    /// Whether the file was removed. It costs no look at any directory unless it was.
+    fn is_removed(&self) -> bool {
+        self.file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.nlink() == 0) && self.is_moved()
     }
 
     /// The kernel reports a failed write-back once and then forgets it, so the next success would prove nothing for
@@ -152,5 +199,52 @@ mod tests {
         sink.reopen().expect("open");
         sink.catch_up().expect("written");
         assert_eq!(fs::read_to_string(&path).expect("text"), "four\n");
+    }
+
+    #[test]
+    fn what_was_written_into_a_file_that_is_gone_is_written_again() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let inner = directory.path().join("log");
+        let path = inner.join("audit.jsonl");
+        fs::create_dir(&inner).expect("made");
+        for sync in [false, true] {
+            let mut sink = Sink::open(&path, sync).expect("open");
+            assert!(!sink.is_moved());
+            fs::remove_file(&path).expect("removed");
+            assert!(sink.is_moved());
+            sink.append(b"one\n").expect("written");
+            assert_eq!(fs::read_to_string(&path).expect("text"), "one\n");
+            fs::remove_dir_all(&inner).expect("removed");
+            sink.append(b"two\n").expect_err("there is no directory");
+            sink.append(b"three\n").expect_err("there is no directory");
+            fs::create_dir(&inner).expect("made");
+            sink.append(b"four\n").expect("written");
+            assert_eq!(fs::read_to_string(&path).expect("text"), "two\nthree\nfour\n");
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_renamed_or_replaced_is_moved() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("audit.jsonl");
+        let mut sink = Sink::open(&path, false).expect("open");
+        fs::rename(&path, path.with_extension("1")).expect("renamed");
+        assert!(sink.is_moved());
+        sink.append(b"one\n").expect("written");
+        assert_eq!(fs::read_to_string(path.with_extension("1")).expect("text"), "one\n", "it is still somewhere");
+        fs::write(&path, "another's").expect("made");
+        assert!(sink.is_moved());
+        sink.reopen().expect("open");
+        assert!(!sink.is_moved());
+    }
+
+    #[test]
+    fn room_is_asked_for_where_there_may_be_any() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("audit.jsonl");
+        let sink = Sink::open(&path, false).expect("open");
+        sink.ask_for_room().expect("there is some");
+        assert_eq!(fs::metadata(&path).expect("there").len(), 0);
+        Sink::open(Path::new("/dev/null"), false).expect("open").ask_for_room().expect("it takes everything");
     }
 }

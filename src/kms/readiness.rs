@@ -1,11 +1,15 @@
 //! Whether the service can do its work: what `/readyz` and `/metrics` answer.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    sync::{Mutex as StdMutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use tokio::sync::Mutex;
 
 use crate::{
-    clock::heartbeat::Jump,
+    clock::{heartbeat::Jump, validity::Validity},
     hsm::{Command, Standing},
     kms::Kms,
     metrics::{HsmErrors, HsmSample, HsmStanding, Sample},
@@ -23,6 +27,16 @@ const PROOF_OF_FAILURE: Duration = Duration::from_millis(500);
 pub struct Readiness {
     hsm: Mutex<Option<Proof>>,
     store: Mutex<Option<Proof>>,
+    certificate: StdMutex<Option<Certificate>>,
+    /// Why the audit trail's file, which has lost its name, cannot be opened anew.
+    lost_trail: StdMutex<Option<String>>,
+}
+
+/// The certificate that clients are shown.
+#[derive(Clone)]
+struct Certificate {
+    file: String,
+    validity: Validity,
 }
 
 struct Proof {
@@ -30,8 +44,26 @@ struct Proof {
     result: Result<(), String>,
 }
 
+impl Readiness {
+    /// Notes, and tells once, that the trail goes on in a file that has lost its name, or does so no more.
+    pub(super) fn note_lost_trail(&self, trail: &str, why: Option<String>) {
+        let mut lost = self.lost_trail.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&*lost, &why) {
+            (None, Some(why)) => tracing::error!(
+                trail,
+                why,
+                "the audit trail's file was renamed or removed, and no other can be opened in its place"
+            ),
+            (Some(_), None) => tracing::info!(trail, "the audit trail's file is where it should be again"),
+            _ => {}
+        }
+        *lost = why;
+    }
+}
+
 impl Kms {
-    /// Whether the HSM gives known answers, the view is up to date, and store and audit trail can be written.
+    /// Whether calls can work: the view is up to date, audit trail and store can be written, the certificate is valid, and the HSM
+    /// gives known answers.
     ///
     /// # Errors
     /// What is wrong, in words for an operator.
@@ -44,7 +76,15 @@ impl Kms {
             return Err(format!("the audit trail cannot be written: {trouble}"));
         }
         self.store_is_writable().await?;
+        self.certificate_is_valid()?;
         self.hsm_answers().await
+    }
+
+    /// A client that looks at a certificate does not call a server whose own is not valid.
+    fn certificate_is_valid(&self) -> Result<(), String> {
+        let Some(Certificate { file, validity }) = self.certificate() else { return Ok(()) };
+        let fault = validity.fault(self.clock.now());
+        fault.map_or(Ok(()), |fault| Err(format!("the certificate in {file} {fault}")))
     }
 
     /// One write at a time; many probes do not become a load.
@@ -83,6 +123,16 @@ impl Kms {
         let result = answer.map(|_| ()).map_err(|error| format!("the HSM: {error}"));
         *last = Some(Proof { at: Instant::now(), result: result.clone() });
         result
+    }
+
+    /// Notes the dates of the certificate that clients are shown, which is in this file.
+    pub fn note_certificate(&self, file: &Path, validity: Validity) {
+        let certificate = Certificate { file: file.display().to_string(), validity };
+        *self.readiness.certificate.lock().unwrap_or_else(PoisonError::into_inner) = Some(certificate);
+    }
+
+    fn certificate(&self) -> Option<Certificate> {
+        self.readiness.certificate.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Counts a connection that came to nothing, for a reason that a door knows.

@@ -76,6 +76,27 @@ impl Kms {
         self.trail.reopen()
     }
 
+    /// Has the audit trail go on in a new file if its file was renamed or removed; answers how often that was so.
+    ///
+    /// # Errors
+    /// None: that it cannot be done is told once, and stands in what [`Self::warning`] says as long as it lasts.
+    pub async fn follow_trail(&self) -> Result<usize, KmsError> {
+        let trail = Arc::clone(&self.trail);
+        let followed = tokio::task::spawn_blocking(move || trail.follow_name()).await.map_err(KmsError::internal)?;
+        let (count, lost) = match followed {
+            Ok(has_moved) => (usize::from(has_moved), None),
+            Err(error) => (0, Some(error.to_string())),
+        };
+        if count > 0 {
+            tracing::warn!(
+                trail = self.trail.name(),
+                "the audit trail's file was renamed or removed; it goes on in a new one"
+            );
+        }
+        self.readiness.note_lost_trail(&self.trail.name(), lost);
+        Ok(count)
+    }
+
     /// Founds the deployment, unless it is founded.
     ///
     /// # Errors

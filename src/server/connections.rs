@@ -24,6 +24,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
+    sync::watch,
     time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -47,45 +48,47 @@ use crate::{
 const LAST_WORDS: Duration = Duration::from_millis(500);
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
-/// What every connection needs.
+/// What every connection needs, and how it is treated.
 pub(super) struct Connections {
     pub(super) app: Router,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) limits: Limits,
     pub(super) guests: Arc<Guests>,
-    pub(super) tally: Tally,
+    pub(super) tally: Arc<Tally>,
+}
+
+/// Accepts connections until `stop`, and treats each as is in effect when it comes; those for which there is no room wait in
+/// the listener's own queue.
+pub(super) async fn accept(current: watch::Receiver<Arc<Connections>>, listener: TcpListener, mut stop: Stop) {
+    let (guests, mut accepts) = (Arc::clone(&current.borrow().guests), true);
+    loop {
+        tokio::select! {
+            () = stop.asked() => return,
+            newcomer = newcomer(&listener, &guests) => match newcomer {
+                Ok((stream, peer, seat)) => {
+                    accepts = true;
+                    let connections = Arc::clone(&current.borrow());
+                    tokio::spawn(connections.welcome(stream, peer, seat));
+                }
+                Err(error) => {
+                    if std::mem::take(&mut accepts) {
+                        tracing::warn!(%error, "connections cannot be accepted");
+                    }
+                    // Out of descriptors, most likely: give those in use time to be closed.
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            },
+        }
+    }
+}
+
+async fn newcomer(listener: &TcpListener, guests: &Arc<Guests>) -> io::Result<(TcpStream, Peer, Seat)> {
+    let (stream, address) = listener.accept().await?;
+    let peer = Peer(address.ip().to_canonical());
+    Ok((stream, peer, guests.admit(peer).await))
 }
 
 impl Connections {
-    /// Accepts connections until `stop`; those for which there is no room wait in the listener's own queue.
-    pub(super) async fn accept(self, listener: TcpListener, mut stop: Stop) {
-        let (connections, mut accepts) = (Arc::new(self), true);
-        loop {
-            tokio::select! {
-                () = stop.asked() => return,
-                newcomer = connections.newcomer(&listener) => match newcomer {
-                    Ok((stream, peer, seat)) => {
-                        accepts = true;
-                        tokio::spawn(Arc::clone(&connections).welcome(stream, peer, seat));
-                    }
-                    Err(error) => {
-                        if std::mem::take(&mut accepts) {
-                            tracing::warn!(%error, "connections cannot be accepted");
-                        }
-                        // Out of descriptors, most likely: give those in use time to be closed.
-                        tokio::time::sleep(Duration::from_millis(50)).await;
-                    }
-                },
-            }
-        }
-    }
-
-    async fn newcomer(&self, listener: &TcpListener) -> io::Result<(TcpStream, Peer, Seat)> {
-        let (stream, address) = listener.accept().await?;
-        let peer = Peer(address.ip().to_canonical());
-        Ok((stream, peer, self.guests.admit(peer).await))
-    }
-
     async fn welcome(self: Arc<Self>, stream: TcpStream, peer: Peer, seat: Seat) {
         let seat = Arc::new(seat);
         // Answers are small and whole: waiting to fill a packet only makes them late.

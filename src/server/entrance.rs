@@ -1,13 +1,11 @@
 //! Where connections come in: the listener and its TLS.
 
-use std::{io, net::SocketAddr, path::Path, sync::Arc};
+use std::{io, net::SocketAddr};
 
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio::net::{TcpListener, TcpSocket};
-use tokio_rustls::TlsAcceptor;
 
-use super::Failure;
-use crate::config::{Config, Tls};
+use super::{Failure, certificate::Presented};
+use crate::{config::Config, kms::Kms};
 
 /// Connections that wait to be accepted. Beyond, the system drops them, and their clients try again a second later: with
 /// the usual 128 a crowd that comes at once, as after a restart, takes half a minute to come in.
@@ -17,24 +15,32 @@ const BACKLOG: u32 = 4096;
 pub struct Entrance {
     pub(super) listener: TcpListener,
     address: SocketAddr,
-    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) presented: Option<Presented>,
 }
 
 impl Entrance {
-    /// Binds the address that the configuration names, and reads the certificate if it names one.
+    /// Binds the address that the configuration names, and reads the certificate if it names one. One that is not valid now is
+    /// used all the same, for another can be put in its place; `kms` is told of its dates.
     ///
     /// # Errors
     /// If the address is taken or not ours, or TLS cannot be set up.
-    pub async fn open(config: &Config) -> Result<Self, Failure> {
-        let tls = config.tls.as_ref().map(acceptor).transpose()?;
+    pub async fn open(config: &Config, kms: &Kms) -> Result<Self, Failure> {
+        let presented = config.tls.as_ref().map(Presented::read).transpose().map_err(Failure::new)?;
+        if let Some((tls, presented)) = config.tls.as_ref().zip(presented.as_ref()) {
+            kms.note_certificate(&tls.certificate, presented.validity);
+            if let Some(fault) = presented.validity.fault(kms.now()) {
+                let file = tls.certificate.display();
+                tracing::error!(%file, "the certificate {fault}: clients that look at it will not connect");
+            }
+        }
         let failed = |error| Failure::new(format!("{}: {error}", config.listen));
         let listener = listen(config.listen).map_err(failed)?;
-        Ok(Self { address: listener.local_addr().map_err(failed)?, listener, tls })
+        Ok(Self { address: listener.local_addr().map_err(failed)?, listener, presented })
     }
 
     /// What clients call it.
     pub fn url(&self) -> String {
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let scheme = if self.presented.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.address)
     }
 }
@@ -45,20 +51,4 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
-}
-
-fn acceptor(tls: &Tls) -> Result<TlsAcceptor, Failure> {
-    let unreadable = |path: &Path, error| Failure::new(format!("tls: {}: {error}", path.display()));
-    let chain = CertificateDer::pem_file_iter(&tls.certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| unreadable(&tls.certificate, error))?;
-    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| unreadable(&tls.key, error))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(Failure::new)?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|error| Failure::new(format!("tls: {error}")))?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
 }

@@ -7,6 +7,7 @@ mod deliver_records;
 mod expire_material;
 mod finish_deletions;
 mod follow_store;
+mod follow_trail;
 mod rotate_keys;
 mod scrub_store;
 mod tend_key_stores;
@@ -23,7 +24,7 @@ use crate::{error::KmsError, kms::Kms};
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 /// How often it is seen whether custom key stores are connected that are to be.
 const TEND_EVERY: Duration = Duration::from_millis(250);
-/// How often it is seen whether audit records of changes wait in the store. A change brings its own at once, if it can.
+/// How often it is seen whether the audit trail's file has lost its name, and whether records of changes wait in the store. A change brings its own at once, if it can.
 const DELIVER_EVERY: Duration = Duration::from_secs(1);
 /// How often it is tried to found the deployment.
 const FOUND_EVERY: Duration = Duration::from_secs(1);
@@ -60,6 +61,7 @@ pub fn start(kms: &Arc<Kms>) {
         let mut ticks = every(DELIVER_EVERY);
         loop {
             ticks.tick().await;
+            report("follow the audit trail", follow_trail::round(&delivering).await);
             report("deliver audit records", deliver_records::round(&delivering).await);
         }
     });
@@ -83,6 +85,7 @@ pub async fn once(kms: &Kms) -> Result<(), KmsError> {
     follow_store::round(kms).await?;
     tend_key_stores::round(kms).await?;
     let swept = sweep(kms).await;
+    follow_trail::round(kms).await?;
     deliver_records::round(kms).await?;
     swept.into_iter().try_for_each(|(_, outcome)| outcome.map(drop))
 }

@@ -38,7 +38,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("hyper_util::", &["server/"]),
     ("rustls::", &["server/"]),
     ("webpki::", &["attestation/"]),
-    ("x509_cert::", &["attestation/"]),
+    ("x509_cert::", &["attestation/", "server/"]),
     ("minicbor::", &["attestation/"]),
     ("clap::", &["cli/", "main.rs"]),
     ("SystemTime", &["clock.rs"]),

@@ -36,6 +36,7 @@ fn the_examples_are_configurations() {
 struct Documented {
     place: String,
     default: Option<String>,
+    reloads: bool,
 }
 
 /// Every field of the example, also those that are commented out; those of tables that there may be several of have no defaults.
@@ -52,10 +53,12 @@ fn documented() -> Vec<Documented> {
         } else if bare.starts_with('[') {
             table = Some(bare.trim_matches(['[', ']']).to_owned() + ".");
         } else if let Some((name, _)) = bare.split_once(" = ").filter(|(name, _)| is_field(name)) {
-            let default = default_in(&comment);
-            found.extend(
-                table.iter().map(|table| Documented { place: format!("{table}{name}"), default: default.clone() }),
-            );
+            let (default, reloads) = (default_in(&comment), comment.contains("(reload)"));
+            found.extend(table.iter().map(|table| Documented {
+                place: format!("{table}{name}"),
+                default: default.clone(),
+                reloads,
+            }));
         } else {
             comment += &format!("{bare} ");
         }
@@ -89,7 +92,7 @@ fn in_effect(place: &str) -> String {
 fn every_default_in_the_example_is_the_default() {
     let (with, without): (Vec<_>, Vec<_>) = documented().into_iter().partition(|field| field.default.is_some());
     assert!(with.len() >= 20, "{}", with.len());
-    for Documented { place, default } in with {
+    for Documented { place, default, .. } in with {
         assert_eq!(default.unwrap(), in_effect(&place), "{place}");
     }
     // The others must be set.
@@ -99,6 +102,49 @@ fn every_default_in_the_example_is_the_default() {
     for name in ["account", "path", "module", "token", "pin"] {
         let text = MINIMAL.lines().filter(|line| !line.starts_with(&format!("{name} = ")));
         assert!(refusal(&text.collect::<Vec<_>>().join("\n")).contains("missing"), "{name}");
+    }
+}
+
+fn has(config: &Config, place: &str) -> bool {
+    let config = serde_json::to_value(config).unwrap();
+    place.split('.').try_fold(&config, |value, name| value.get(name)).is_some()
+}
+
+/// Another value of the same kind.
+fn another(value: &serde_json::Value) -> serde_json::Value {
+    use serde_json::{Value, json};
+    match value {
+        Value::Bool(is) => json!(!is),
+        Value::Number(number) => json!(number.as_u64().unwrap() + 1),
+        Value::Array(list) if list.is_empty() => json!(["/r"]),
+        Value::Array(list) => json!([format!("{}-2", list[0].as_str().unwrap())]),
+        Value::Object(_) => json!({"file": "/another"}),
+        value => json!(match value.as_str().unwrap() {
+            "info" => "debug".to_owned(),
+            "wrapped" => "token".to_owned(),
+            "process" => "none".to_owned(),
+            text =>
+                text.replace("8200", "8201").replace("000000000000", "000000000001").replace("tls", "tls2")
+                    + if text.contains(':') && !text.contains("pkcs11") || text.starts_with("0000") { "" } else { "2" },
+        }),
+    }
+}
+
+#[test]
+fn the_example_says_which_fields_a_reload_takes_up_and_those_it_does() {
+    let one = example("deploy/strongroom.toml");
+    let fields: Vec<_> = documented().into_iter().filter(|field| has(&one, &field.place)).collect();
+    assert!(fields.len() > 25, "{}", fields.len());
+    for Documented { place, reloads, .. } in fields {
+        let (mut other, (table, name)) =
+            (serde_json::to_value(&one).unwrap(), place.split_once('.').unwrap_or(("", &place)));
+        let field = if table.is_empty() { &mut other[name] } else { &mut other[table][name] };
+        *field = another(field);
+        let other: Config = serde_json::from_value(other).unwrap_or_else(|error| panic!("{place}: {error}"));
+        assert_eq!(one.differences(&other), [&*place]);
+        let taken_up = one.taking_up(&other);
+        assert_eq!(one.differences(&taken_up).is_empty(), !reloads, "{place} is taken up, or it is not");
+        assert_eq!(taken_up.differences(&other).is_empty(), reloads, "{place}");
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// A server behind TLS, as an operator starts it, with the administrator's access key and the certificate.
-fn serving() -> (Server, Credentials, CertificateDer<'static>) {
+pub fn serving() -> (Server, Credentials, CertificateDer<'static>) {
     let mut server = Server::started();
     let administrator = server.administrator();
     assert_eq!(server.stop().code(), Some(0));
@@ -45,9 +45,9 @@ fn serving() -> (Server, Credentials, CertificateDer<'static>) {
     (server, administrator, cert.der().clone())
 }
 
-type Tls = StreamOwned<ClientConnection, TcpStream>;
+pub type Tls = StreamOwned<ClientConnection, TcpStream>;
 
-fn connect(
+pub fn connect(
     address: SocketAddr,
     trusted: Option<&CertificateDer<'static>>,
     version: &'static SupportedProtocolVersion,
@@ -132,7 +132,7 @@ fn a_key_that_is_not_of_the_certificate_is_refused() {
     fs::write(server.root().join("key.pem"), other.signing_key.serialize_pem()).unwrap();
     let ended = server.try_start().unwrap_err();
     assert_eq!(ended.status.code(), Some(1));
-    assert!(ended.stderr.contains("strongroom: tls: "), "{}", ended.stderr);
+    assert!(ended.stderr.contains("key.pem: it is not the key of the certificate in "), "{}", ended.stderr);
     fs::remove_file(server.root().join("cert.pem")).unwrap();
     let ended = server.try_start().unwrap_err();
     assert!(ended.stderr.contains("cert.pem: "), "{}", ended.stderr);

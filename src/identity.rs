@@ -15,6 +15,19 @@ pub struct Identity {
     pub access_key_id: String,
 }
 
+/// Whoever runs a command on this machine, as the system knows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// The user id that the command runs under.
+    pub user_id: u32,
+    /// Its name, if the system has one for it.
+    pub user_name: Option<String>,
+    /// Who became that user by sudo.
+    pub sudo_user: Option<String>,
+    /// The user id that logged in, whoever they became since; none where nobody did.
+    pub login_user_id: Option<u32>,
+}
+
 /// For whom something is done, as far as fairness needs to know: a number made of the caller's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Asker(u64);

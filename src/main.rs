@@ -1,12 +1,20 @@
 //! The program: command line → configuration → what was asked for.
 
-use std::{io::Write, sync::Arc, time::Duration};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::Parser;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
 use strongroom::{
-    cli::{self, AccessKeyVerb, Cli, ClockVerb, ConfigVerb, DeletedKeyVerb, Dev, HsmVerb, PrincipalVerb, Verb, Which},
+    cli::{
+        AccessKeyVerb, CONFIG_FILE, CONFIG_VARIABLE, Cli, ClockVerb, ConfigVerb, DeletedKeyVerb, Dev, HsmVerb, Listing,
+        PrincipalVerb, Verb, Which, manual, shown,
+    },
     config::Config,
     dev::{self, Directory},
     hsm::{self, Launch, PinSource},
@@ -88,11 +96,17 @@ async fn run(verb: Verb, filter_log: FilterLog) -> Result<(), Failure> {
         Verb::Hsm(verb) => look_after_hsm(verb).await,
         Verb::AccessKey(verb) => look_after_access_keys(verb).await,
         Verb::Principal(verb) => look_after_principals(verb).await,
-        Verb::DeletedKey(DeletedKeyVerb::List(which)) => {
-            let tombstones = admin(&which).await?.tombstones().await;
-            print(&cli::deleted_keys(&tombstones.map_err(Failure::new)?))
+        Verb::DeletedKey(DeletedKeyVerb::List(Listing { which, json })) => {
+            let tombstones = admin(&which).await?.tombstones().await.map_err(Failure::new)?;
+            let keys: Vec<_> = tombstones.iter().map(shown::DeletedKey::from).collect();
+            print_as(json, &keys, |keys| shown::deleted_keys(keys))
         }
         Verb::Clock(verb) => look_after_the_clock(verb).await,
+        Verb::Completion { shell } => print(&String::from_utf8_lossy(&manual::completion(shell))),
+        Verb::Man { directory } => {
+            let failed = |error| Failure::new(format!("{}: {error}", directory.display()));
+            manual::write(&directory).map_err(failed)
+        }
     }
 }
 
@@ -159,8 +173,24 @@ fn configuration(which: &Which) -> Result<Config, Failure> {
     match (&which.config, &which.data) {
         (Some(file), _) => Config::read(file).map_err(Failure::new),
         (None, Some(directory)) => Directory::enter(directory)?.config(),
-        (None, None) => Err(Failure::new("name a configuration file or a development directory")),
+        (None, None) => Config::read(&configuration_file()?).map_err(Failure::new),
     }
+}
+
+/// The configuration file where the command line names none.
+fn configuration_file() -> Result<PathBuf, Failure> {
+    if let Some(file) = std::env::var_os(CONFIG_VARIABLE).filter(|file| !file.is_empty()) {
+        return Ok(file.into());
+    }
+    let usual = Path::new(CONFIG_FILE);
+    let missing = || {
+        let text = format!(
+            "no configuration: name a file by --config or {CONFIG_VARIABLE}, or put one at {CONFIG_FILE}; or name a \
+             development directory by --data"
+        );
+        Failure::new(text)
+    };
+    if usual.exists() { Ok(usual.to_owned()) } else { Err(missing()) }
 }
 
 async fn look_after_hsm(verb: HsmVerb) -> Result<(), Failure> {
@@ -173,13 +203,12 @@ async fn look_after_hsm(verb: HsmVerb) -> Result<(), Failure> {
             let (config, so_pin) = (configuration(&which)?, PinSource::File(so_pin_file));
             operator::join(&config, &worker(false), &member, from.as_deref(), so_pin, print).await
         }
-        HsmVerb::RetryPin { which, member } => print(&operator::retry_pin(&configuration(&which)?, member.as_deref())?),
-        HsmVerb::Probe { which, member, json } => {
+        HsmVerb::RetryPin { which, member } => {
+            print(&operator::retry_pin(&configuration(&which)?, member.as_deref()).await?)
+        }
+        HsmVerb::Probe { member, listing: Listing { which, json } } => {
             let profile = operator::probe(&configuration(&which)?, &worker(false), member.as_deref()).await?;
-            match json {
-                true => print(&format!("{}\n", serde_json::to_string_pretty(&profile).map_err(Failure::new)?)),
-                false => print(&profile.to_string()),
-            }
+            print_as(json, &profile, ToString::to_string)
         }
     }
 }
@@ -188,11 +217,19 @@ async fn look_after_access_keys(verb: AccessKeyVerb) -> Result<(), Failure> {
     match verb {
         AccessKeyVerb::Create { which, principal } => {
             let made = operator::create_access_key(&configuration(&which)?, worker(false), &principal).await?;
-            print(&cli::credentials(&made))
+            print(&shown::credentials(&made))
         }
-        AccessKeyVerb::List(which) => print(&cli::access_keys(&admin(&which).await?)),
+        AccessKeyVerb::List(Listing { which, json }) => {
+            let keys = admin(&which).await?.access_keys().await.map_err(Failure::new)?;
+            print_as(json, &keys, |keys| shown::access_keys(keys))
+        }
         AccessKeyVerb::Disable { which, id } => {
-            admin(&which).await?.disable_access_key(&id).await.map_err(Failure::new)
+            admin(&which).await?.disable_access_key(&id).await.map_err(Failure::new)?;
+            print(&format!("access key {id} is disabled\n"))
+        }
+        AccessKeyVerb::Delete { which, id } => {
+            admin(&which).await?.delete_access_key(&id).await.map_err(Failure::new)?;
+            print(&format!("access key {id} is deleted\n"))
         }
     }
 }
@@ -203,25 +240,42 @@ async fn look_after_principals(verb: PrincipalVerb) -> Result<(), Failure> {
             let made = admin(&which).await?.create_principal(&name, Default::default()).await;
             print(&format!("{}\n", made.map_err(Failure::new)?))
         }
-        PrincipalVerb::List(which) => print(&cli::principals(&admin(&which).await?)),
-        PrincipalVerb::AttachPolicy { which, name, policy } => {
-            let text =
-                std::fs::read_to_string(&policy).map_err(|e| Failure::new(format!("{}: {e}", policy.display())))?;
-            let policy_name = policy.file_stem().unwrap_or_default().to_string_lossy();
-            admin(&which).await?.attach_policy(&name, &policy_name, &text).await.map_err(Failure::new)
+        PrincipalVerb::List(Listing { which, json }) => {
+            print_as(json, &admin(&which).await?.principals(), |all| shown::principals(all))
+        }
+        PrincipalVerb::Show { name, listing: Listing { which, json } } => {
+            let (summary, policy_documents) = admin(&which).await?.show_principal(&name).map_err(Failure::new)?;
+            print_as(json, &shown::Principal { summary, policy_documents }, shown::principal)
+        }
+        PrincipalVerb::AttachPolicy { which, name, policy } => attach_policy(&which, &name, &policy).await,
+        PrincipalVerb::DetachPolicy { which, name, policy } => {
+            admin(&which).await?.detach_policy(&name, &policy).await.map_err(Failure::new)?;
+            print(&format!("policy {policy} is detached from {name}\n"))
+        }
+        PrincipalVerb::Delete { which, name } => {
+            let deleted = admin(&which).await?.delete_principal(&name).await.map_err(Failure::new)?;
+            print(&format!("{deleted} is deleted\n"))
         }
     }
+}
+
+async fn attach_policy(which: &Which, name: &str, file: &Path) -> Result<(), Failure> {
+    let unreadable = |error| Failure::new(format!("{}: {error}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(unreadable)?;
+    let policy_name = file.file_stem().unwrap_or_default().to_string_lossy();
+    let before = admin(which).await?.attach_policy(name, &policy_name, &text).await.map_err(Failure::new)?;
+    print(&shown::attached(&policy_name, name, before.as_deref(), &text))
 }
 
 async fn look_after_the_clock(verb: ClockVerb) -> Result<(), Failure> {
     match verb {
         ClockVerb::Show(which) => {
             let heartbeat = admin(&which).await?.heartbeat().await;
-            print(&cli::clock(heartbeat.map_err(Failure::new)?))
+            print(&shown::clock(heartbeat.map_err(Failure::new)?))
         }
         ClockVerb::Confirm(which) => {
             let jump = admin(&which).await?.confirm_clock().await;
-            print(&cli::confirmed(jump.map_err(Failure::new)?))
+            print(&shown::confirmed(jump.map_err(Failure::new)?))
         }
     }
 }
@@ -229,7 +283,13 @@ async fn look_after_the_clock(verb: ClockVerb) -> Result<(), Failure> {
 async fn admin(which: &Which) -> Result<strongroom::kms::admin::Admin, Failure> {
     let config = configuration(which)?;
     let store = server::open_store(&config).await?;
-    Ok(server::admin(&config, store))
+    server::admin(&config, store)
+}
+
+/// JSON for programs, and what `show` makes of it for people.
+fn print_as<T: serde::Serialize>(json: bool, value: &T, show: impl Fn(&T) -> String) -> Result<(), Failure> {
+    let text = if json { shown::json(value).map_err(Failure::new)? } else { show(value) };
+    print(&text)
 }
 
 fn print(text: &str) -> Result<(), Failure> {

@@ -87,6 +87,37 @@ impl Principal {
         if *self.kind() == Kind::Root { Naming::Itself } else { Naming::Account }
     }
 
+    /// Checks that IAM would take its names (IAM: CreateUser, CreateRole; STS: AssumeRole). Policies may name others.
+    ///
+    /// # Errors
+    /// What is wrong with which name.
+    pub fn check_names(&self) -> Result<(), String> {
+        let resource = Arn::parse(self.arn()).map_or("", |arn| arn.resource);
+        let (path, name) =
+            resource.split_once('/').map_or(("", ""), |(_, path)| path.rsplit_once('/').unwrap_or(("", path)));
+        let wrong =
+            |name: &str| Err(format!("`{name}` is no name for a principal: 1 to 64 letters, digits and _+=,.@-"));
+        match self.kind() {
+            Kind::Root => Ok(()),
+            Kind::User { .. } | Kind::Role { .. } if path.len() > LONGEST_PATH => {
+                Err(format!("the path of a principal has at most {LONGEST_PATH} characters"))
+            }
+            Kind::User { name } | Kind::Role { name } if !is_iam_name(name, LONGEST_NAME) => wrong(name),
+            Kind::Session { role } if !is_iam_name(role, LONGEST_NAME) => wrong(role),
+            Kind::Session { .. } if name.len() < 2 || !is_iam_name(name, LONGEST_NAME) => wrong(name),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether IAM could not have both, since it tells users, and roles, apart by their names without paths or capitals.
+    pub fn is_namesake_of(&self, other: &Self) -> bool {
+        match (self.kind(), other.kind()) {
+            (Kind::User { name }, Kind::User { name: another })
+            | (Kind::Role { name }, Kind::Role { name: another }) => name.eq_ignore_ascii_case(another),
+            _ => self == other,
+        }
+    }
+
     /// Sessions do not carry the role's path; names are unique without it.
     fn is_session_of(&self, named: &Self) -> bool {
         match (named.kind(), self.kind()) {
@@ -118,6 +149,26 @@ impl Principal {
     fn role_arn(&self, name: &str) -> String {
         format!("arn:{}:iam::{}:role/{name}", self.partition(), self.account())
     }
+}
+
+/// The longest name of a user, a role or a session, in characters.
+const LONGEST_NAME: usize = 64;
+/// The longest path, with its slashes at both ends left out.
+const LONGEST_PATH: usize = 510;
+
+/// Whether IAM would take `text` as the name of a policy (IAM: PutUserPolicy).
+pub fn is_policy_name(text: &str) -> bool {
+    is_iam_name(text, 128)
+}
+
+/// Whether `text` can be an access key id (IAM: AccessKey); that it has 16 characters at least is not asked for.
+pub fn is_access_key_id(text: &str) -> bool {
+    (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+fn is_iam_name(text: &str, max: usize) -> bool {
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
+    (1..=max).contains(&text.len()) && text.bytes().all(is_of_name)
 }
 
 /// Whether `text` can name somebody: visible characters of ASCII, as the paths of IAM have; its names have fewer yet.
@@ -198,5 +249,35 @@ mod tests {
             let found = caller.names_are_filed_under().contains(&named.filed_under());
             assert!(found || named.names(&caller).is_none(), "{named} names {caller} and is not found");
         }
+    }
+
+    #[test]
+    fn names_that_iam_refuses_are_refused() {
+        let check = |resource: &str| principal(&format!("arn:aws:iam::111122223333:{resource}")).check_names();
+        let long = "x".repeat(65);
+        for good in ["root", "user/ada", "user/team/a+b=c,d.e@f-g_h", "role/path/Ops", &format!("user/{}", &long[1..])]
+        {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "user/a:b",
+            "user/a*",
+            "role/a$b",
+            "user/(x)",
+            &format!("user/{long}"),
+            &format!("user/{}/a", "p".repeat(511)),
+        ] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+        let session = |name: &str| principal(&format!("arn:aws:sts::111122223333:assumed-role/{name}")).check_names();
+        assert_eq!(session("Ops/monday"), Ok(()));
+        assert!(session("Ops/m").is_err() && session("O*/monday").is_err());
+        assert!(
+            is_policy_name(&"p".repeat(128))
+                && !is_policy_name(&"p".repeat(129))
+                && !is_policy_name("a b")
+                && !is_policy_name("")
+        );
+        assert!(is_access_key_id("AKIA_1") && !is_access_key_id("AKIA/1") && !is_access_key_id(""));
     }
 }

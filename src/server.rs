@@ -9,6 +9,7 @@ mod guests;
 mod head;
 pub mod operator;
 mod patient;
+mod person;
 mod reload;
 mod supervisor;
 mod tally;
@@ -30,7 +31,7 @@ pub use self::{
 };
 use crate::{
     api::{self, UnderWay},
-    audit::Trail,
+    audit::{Trail, TrailAddress},
     authn::Vault,
     clock::{Clock, SystemClock},
     config::Config,
@@ -39,7 +40,7 @@ use crate::{
     hsm::{self, Clusters, HeldPin, Hsm, HsmError, Isolation, Kind, Launch, PinSource},
     kms::{
         Kms, Machines,
-        admin::{self, Admin},
+        admin::{self, Admin, Operator},
     },
     store::Store,
     tasks,
@@ -130,7 +131,7 @@ pub async fn open(config: &Config, launch: Launch) -> Result<Service, Failure> {
     let clusters = Clusters::new(config.cluster_settings().map_err(Failure::new)?, launch);
     let vault = Vault::new(hsm.clone());
     admin::furnish(&store, &vault, &config.account).await.map_err(Failure::new)?;
-    let admin = admin(config, store.clone());
+    let admin = admin(config, store.clone())?;
     let machines = Machines { store, hsm: hsm.clone(), clusters, trail, clock: Arc::new(SystemClock) };
     let kms = Arc::new(Kms::new(settings, machines, vault.clone()));
     if hsm.opened(FIRST_WORD).await.is_ok() {
@@ -211,9 +212,15 @@ fn members(config: &Config) -> Result<Vec<hsm::Settings>, Failure> {
     with_rereadable_pins(members).map_err(|error| Failure::new(format!("hsm.pin: {error}")))
 }
 
-/// The operator's verbs on `store`.
-pub fn admin(config: &Config, store: Store) -> Admin {
-    Admin::new(store, config.account.clone(), config.partition.clone(), SystemClock.now())
+/// The verbs of whoever runs this program on `store`.
+///
+/// # Errors
+/// If the audit trail has no place.
+pub fn admin(config: &Config, store: Store) -> Result<Admin, Failure> {
+    let wrong = |error| Failure::new(format!("audit.path: {}: {error}", config.audit.path.display()));
+    let trail = TrailAddress::of(&config.audit.path).map_err(wrong)?;
+    let operator = Operator { person: person::whoever_runs_this(), trail };
+    Ok(Admin::new(store, config.account.clone(), config.partition.clone(), operator, SystemClock.now()))
 }
 
 /// Some modules, and some environments, write every PKCS#11 call to a file, PINs included.

@@ -104,7 +104,7 @@ impl Event<'_> {
 /// Room for most records.
 const LINE_CAPACITY: usize = 2048;
 
-fn line(record: &impl Serialize) -> Result<String, serde_json::Error> {
+pub(super) fn line(record: &impl Serialize) -> Result<String, serde_json::Error> {
     let mut line = Vec::with_capacity(LINE_CAPACITY);
     serde_json::to_writer(&mut line, record)?;
     line.push(b'\n');
@@ -247,7 +247,7 @@ pub(super) fn clean(text: &str) -> Cow<'_, str> {
 }
 
 /// A value as its `Display` writes it.
-struct Shown<T>(T);
+pub(super) struct Shown<T>(pub(super) T);
 
 impl<T: fmt::Display> Serialize for Shown<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -23,6 +23,7 @@
 //! beyond what an HSM answers.
 
 mod event;
+mod operator;
 mod parameters;
 mod place;
 mod sink;
@@ -36,7 +37,7 @@ use std::{
     fmt,
     fs::File,
     io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -49,8 +50,10 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 pub use event::{Caller, Event, Failure, ServiceEvent, bounded};
+pub use operator::OperatorEvent;
 pub use parameters::Parameters;
 use place::Place;
+pub use place::TrailAddress;
 use sink::Sink;
 
 /// The most bytes of records that wait to be written. Who comes later is refused, not kept.
@@ -100,7 +103,7 @@ impl Error for AuditError {
 
 /// The audit trail.
 pub struct Trail {
-    path: PathBuf,
+    address: TrailAddress,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -157,13 +160,12 @@ impl Trail {
         let of_thread = Arc::clone(&shared);
         let thread =
             thread::Builder::new().name("audit".to_owned()).spawn(move || of_thread.write_what_is_handed_over())?;
-        // Under one name from whatever directory, and over starts, which for a pipe has no other.
-        Ok(Self { path: std::path::absolute(path)?, shared, thread: Some(thread) })
+        Ok(Self { address: TrailAddress::of(path)?, shared, thread: Some(thread) })
     }
 
     /// What it is known by: the path of its file.
     pub fn name(&self) -> String {
-        self.path.display().to_string()
+        self.address.name()
     }
 
     /// Why it cannot be written, while it cannot. It takes nothing new then.

@@ -43,6 +43,31 @@ impl Place {
     }
 }
 
+/// A trail, which another process may keep: what it is known by, and where it ends.
+#[derive(Debug, Clone)]
+pub struct TrailAddress(PathBuf);
+
+impl TrailAddress {
+    /// The trail in the file at `path`, under one name from whatever directory, and over starts, which for a pipe has no other.
+    ///
+    /// # Errors
+    /// If the path is empty, or relative to a directory that is gone.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        std::path::absolute(path).map(Self)
+    }
+
+    /// What it is known by: the path of its file.
+    pub fn name(&self) -> String {
+        self.0.display().to_string()
+    }
+
+    /// How far it is written; nothing, which stands for its beginning, if there is no file yet. What is appended from now on comes
+    /// after.
+    pub fn position(&self) -> String {
+        fs::metadata(&self.0).map(|metadata| Place::of(&metadata).to_text()).unwrap_or_default()
+    }
+}
+
 /// Which of these records are in the trail at `path`, after `place`. Files that were rotated away since then are looked for beside
 /// it; one that is nowhere any more has none of them.
 pub(super) fn records_after(path: &Path, place: Option<Place>, wanted: &HashSet<Uuid>) -> io::Result<HashSet<Uuid>> {

@@ -3,14 +3,15 @@
 //! The secret of an access key is sealed under a key in the HSM. It is opened once per access key and day; a warm request
 //! asks neither store nor HSM.
 
+mod last_days;
 mod materials;
 mod signing_keys;
 mod vault;
 
 use std::{sync::Arc, time::Instant};
 
-use self::signing_keys::SigningKeys;
 pub use self::vault::{TokenKind, Vault};
+use self::{last_days::LastDays, signing_keys::SigningKeys};
 use crate::{
     error::{Code, KmsError},
     identity::Identity,
@@ -24,13 +25,15 @@ pub struct Authn {
     store: Store,
     vault: Vault,
     signing_keys: SigningKeys,
+    last_days: LastDays,
     nobody: DateKey,
 }
 
 impl Authn {
     /// Authentication against the access keys in `store`, whose secrets `vault` opens.
     pub fn new(store: Store, vault: Vault) -> Self {
-        Self { store, vault, signing_keys: SigningKeys::default(), nobody: DateKey::of_nobody() }
+        let (signing_keys, last_days) = (SigningKeys::default(), LastDays::default());
+        Self { store, vault, signing_keys, last_days, nobody: DateKey::of_nobody() }
     }
 
     /// The caller that `claim` is about and their identity policies, if the signature proves it.
@@ -85,7 +88,16 @@ impl Authn {
         claim.verify(&signing_key)?;
         // Not before: whoever cannot sign could fill it with regions that nobody uses.
         day.keep(&claim.region, signing_key);
+        self.last_days.note(&access_key.id, &claim.date);
         Ok(())
+    }
+
+    /// Writes to the store on which day each access key signed last; answers of how many that is news.
+    ///
+    /// # Errors
+    /// As the store answers; it is written the next time.
+    pub async fn write_last_days(&self) -> Result<usize, KmsError> {
+        self.last_days.write(&self.store).await
     }
 }
 

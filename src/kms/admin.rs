@@ -1,15 +1,21 @@
-//! What an operator does beside the API: found the deployment, make principals and access keys.
+//! What an operator does beside the API: found the deployment, make principals and access keys and take them away.
 //!
-//! The command line does it on the store directly, also while the service runs: the change feed tells the service.
+//! The command line does it on the store directly, also while the service runs: the change feed tells the service. What changes
+//! something leaves a record, stored with the change, which the service brings to the audit trail.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+mod access_keys;
+mod act;
+mod principals;
 
-use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+use std::time::{Duration, Instant};
+
 use uuid::Uuid;
 
+pub use self::{
+    access_keys::{AccessKeySummary, Credentials},
+    act::{Act, Operator},
+    principals::{PolicyText, PrincipalSummary},
+};
 use crate::{
     arn::AccountId,
     authn::Vault,
@@ -17,28 +23,22 @@ use crate::{
         Timestamp,
         heartbeat::{Heartbeat, Jump},
     },
-    error::{Code, KmsError},
+    error::KmsError,
     failure,
     hsm::{Answer, Command, Hsm, Place},
     key::{
         spec::{KeySpec, KeyUsage},
         tombstone::Tombstone,
     },
-    kms::{
-        keys::{random, random_material_id},
-        sealing::mismatch,
-    },
-    policy::Document,
+    kms::{keys::random_material_id, sealing::mismatch},
     principal::Principal,
-    secret::SecretText,
-    store::{AccessKey, Deployment, PrincipalRecord, Store},
+    store::{Deployment, Store},
 };
 
 /// An identity policy that allows all of KMS.
 pub const ADMINISTRATOR_POLICY: &str =
     r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"kms:*","Resource":"*"}]}"#;
 
-const ACCESS_KEY_ID_CHARACTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The operator's verbs.
@@ -46,15 +46,8 @@ pub struct Admin {
     store: Store,
     account: AccountId,
     partition: String,
+    operator: Operator,
     now: Timestamp,
-}
-
-/// A new access key: the one time that its secret is seen.
-pub struct Credentials {
-    /// The access key id.
-    pub access_key_id: String,
-    /// The secret.
-    pub secret: SecretText,
 }
 
 /// Gives `vault` what the deployment in `store` has for it; whether there is a deployment.
@@ -98,9 +91,9 @@ pub async fn found(
 }
 
 impl Admin {
-    /// The operator's verbs on `store`.
-    pub fn new(store: Store, account: AccountId, partition: String, now: Timestamp) -> Self {
-        Self { store, account, partition, now }
+    /// The verbs of `operator` on `store`.
+    pub fn new(store: Store, account: AccountId, partition: String, operator: Operator, now: Timestamp) -> Self {
+        Self { store, account, partition, operator, now }
     }
 
     /// The user called `name`, which may be an ARN of this account or a plain name.
@@ -119,99 +112,6 @@ impl Admin {
         }
     }
 
-    /// Makes a principal, with the identity policies given: text by name.
-    ///
-    /// # Errors
-    /// `AlreadyExistsException`, `MalformedPolicyDocumentException`; else as the store answers.
-    pub async fn create_principal(
-        &self,
-        name: &str,
-        policies: BTreeMap<String, String>,
-    ) -> Result<Principal, KmsError> {
-        let principal = self.principal(name)?;
-        policies.values().try_for_each(|text| Document::identity_policy(text).map(|_| ()))?;
-        let record = PrincipalRecord { principal: principal.clone(), policies, created: self.now };
-        match self.store.insert_principal(&record).await.map_err(failure::store)? {
-            true => Ok(principal),
-            false => Err(KmsError::new(Code::AlreadyExistsException, format!("{principal} already exists"))),
-        }
-    }
-
-    /// Gives a principal an identity policy, in place of the one of that name if there is one.
-    ///
-    /// # Errors
-    /// `NotFoundException`, `MalformedPolicyDocumentException`; else as the store answers.
-    pub async fn attach_policy(&self, name: &str, policy_name: &str, text: &str) -> Result<(), KmsError> {
-        let principal = self.principal(name)?;
-        Document::identity_policy(text)?;
-        let attached = self.store.attach_policy(principal.arn(), policy_name, text).await;
-        if attached.map_err(failure::store)? { Ok(()) } else { Err(no_such_principal(&principal)) }
-    }
-
-    /// Every principal with the names of its policies.
-    pub fn principals(&self) -> Vec<(Principal, Vec<String>)> {
-        let entries = self.store.view().principals();
-        let names = |policies: &BTreeMap<String, String>| policies.keys().cloned().collect();
-        entries.iter().map(|entry| (entry.record.principal.clone(), names(&entry.record.policies))).collect()
-    }
-
-    /// Makes an access key with a random id and secret.
-    ///
-    /// # Errors
-    /// `NotFoundException` if there is no such principal; else as HSM and store answer.
-    pub async fn create_access_key(&self, vault: &Vault, name: &str) -> Result<Credentials, KmsError> {
-        let credentials = Credentials { access_key_id: random_access_key_id()?, secret: random_secret()? };
-        self.insert_access_key(vault, name, &credentials).await?;
-        Ok(credentials)
-    }
-
-    /// Stores an access key with a given id and secret, as a seed file names them.
-    ///
-    /// # Errors
-    /// As [`Self::create_access_key`]; `AlreadyExistsException`.
-    pub async fn insert_access_key(
-        &self,
-        vault: &Vault,
-        name: &str,
-        credentials: &Credentials,
-    ) -> Result<(), KmsError> {
-        let principal = self.principal(name)?;
-        if self.store.view().principal(principal.arn()).is_none() {
-            return Err(no_such_principal(&principal));
-        }
-        let Credentials { access_key_id: id, secret } = credentials;
-        let sealed_secret = vault.seal(id, secret, Instant::now() + DEADLINE).await?;
-        let access_key = AccessKey { id: id.clone(), principal, enabled: true, created: self.now, sealed_secret };
-        match self.store.insert_access_key(&access_key).await.map_err(failure::store)? {
-            true => Ok(()),
-            false => Err(KmsError::new(Code::AlreadyExistsException, format!("access key {id} already exists"))),
-        }
-    }
-
-    /// Whether there is an access key of this id.
-    pub fn has_access_key(&self, id: &str) -> bool {
-        self.store.view().access_key(id).is_some()
-    }
-
-    /// Every access key: id, owner, whether it may sign, when it was made.
-    pub fn access_keys(&self) -> Vec<(String, Principal, bool, Timestamp)> {
-        let keys = self.store.view().access_keys();
-        keys.iter().map(|key| (key.id.clone(), key.principal.clone(), key.enabled, key.created)).collect()
-    }
-
-    /// Stops an access key from signing, for good.
-    ///
-    /// # Errors
-    /// `NotFoundException`; else as the store answers.
-    pub async fn disable_access_key(&self, id: &str) -> Result<(), KmsError> {
-        match self.store.disable_access_key(id).await.map_err(failure::store)? {
-            true => Ok(()),
-            false => Err(KmsError::new(Code::NotFoundException, format!("there is no access key {id}"))),
-        }
-    }
-}
-
-impl Admin {
     /// What is remembered of the keys that were deleted, by region and key id.
     ///
     /// # Errors
@@ -240,22 +140,7 @@ impl Admin {
     /// # Errors
     /// As the store answers.
     pub async fn confirm_clock(&self) -> Result<Option<Jump>, KmsError> {
-        self.store.confirm_clock().await.map_err(failure::store)
+        let act = self.act("ConfirmClock", serde_json::Value::Null).await?;
+        self.store.confirm_clock(&act).await.map_err(failure::store)
     }
-}
-
-fn no_such_principal(principal: &Principal) -> KmsError {
-    KmsError::new(Code::NotFoundException, format!("{principal} does not exist"))
-}
-
-/// `AKIA` and sixteen characters, the form that clients expect.
-fn random_access_key_id() -> Result<String, KmsError> {
-    let characters = random::<16>()?.map(|byte| char::from(ACCESS_KEY_ID_CHARACTERS[usize::from(byte % 32)]));
-    Ok(format!("AKIA{}", String::from_iter(characters)))
-}
-
-/// Forty characters of base64: 240 random bits.
-fn random_secret() -> Result<SecretText, KmsError> {
-    let bytes = zeroize::Zeroizing::new(random::<30>()?);
-    Ok(SecretText::from(STANDARD_NO_PAD.encode(bytes.as_slice())))
 }

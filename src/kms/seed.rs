@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::{
     authn::Vault,
@@ -21,7 +22,6 @@ use crate::{
     operations::member::AliasText,
     policy::{self, Document},
     secret::SecretText,
-    store::Unrecorded,
 };
 
 /// The content of a seed file.
@@ -89,22 +89,25 @@ impl Kms {
             plant_principal(admin, vault, principal).await?;
         }
         for key in seed.keys {
-            self.plant_key(key, region).await?;
+            self.plant_key(admin, key, region).await?;
         }
         Ok(())
     }
 
-    async fn plant_key(&self, seed: SeedKey, region: &str) -> Result<(), KmsError> {
+    async fn plant_key(&self, admin: &Admin, seed: SeedKey, region: &str) -> Result<(), KmsError> {
         let region = seed.region.clone().unwrap_or_else(|| region.to_owned());
         let aliases = seed.aliases.iter().map(|name| AliasText::parse(name.clone())?.checked());
         let (id, aliases) = (seed.id, aliases.collect::<Result<Vec<_>, KmsError>>()?);
         if self.store.view().key(&region, id).is_none() {
             let key = self.seed_key(seed, &region)?;
-            self.make_key(&Unrecorded, key, || Ok(())).await?;
+            let act = admin.act("CreateKey", json!({"key": key.arn(&self.realm(&region)), "seeded": true})).await?;
+            self.make_key(&act, key, || Ok(())).await?;
         }
         for name in aliases {
             let alias = Alias { name, region: region.clone(), target: id, created: self.now(), updated: self.now() };
-            let planted = self.store.insert_alias(&Unrecorded, &alias, usize::MAX, || Ok(())).await;
+            let parameters = json!({"aliasName": alias.name, "targetKeyId": id, "seeded": true});
+            let act = admin.act("CreateAlias", parameters).await?;
+            let planted = self.store.insert_alias(&act, &alias, usize::MAX, || Ok(())).await;
             planted.map_err(|error| failure::change(error, || KmsError::internal("a seed's key was not found")))?;
         }
         Ok(())
@@ -130,7 +133,7 @@ impl Kms {
 
 async fn plant_principal(admin: &Admin, vault: &Vault, seed: SeedPrincipal) -> Result<(), KmsError> {
     let principal = admin.principal(&seed.name)?;
-    if !admin.principals().iter().any(|(known, _)| *known == principal) {
+    if !admin.has_principal(&principal) {
         let mut policies = seed.policies;
         if seed.administrator {
             policies.insert("administrator".to_owned(), ADMINISTRATOR_POLICY.to_owned());

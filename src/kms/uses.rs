@@ -76,7 +76,7 @@ fn lock(shard: &Mutex<HashMap<Name, Use>>) -> MutexGuard<'_, HashMap<Name, Use>>
 }
 
 impl Kms {
-    /// Writes the uses of keys to the store; answers of how many keys.
+    /// Writes the uses of keys and access keys to the store; answers of how many.
     ///
     /// # Errors
     /// As the store answers; what could not be written is written the next time.
@@ -88,7 +88,7 @@ impl Kms {
                 return Err(failure::store(error));
             }
         }
-        Ok(uses.len())
+        Ok(uses.len() + self.authn.write_last_days().await?)
     }
 }
 

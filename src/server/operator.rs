@@ -1,12 +1,14 @@
 //! What an operator orders of the HSMs. Nothing here loads a module or reads a PIN: worker processes do.
 
+use serde_json::{Value, json};
+
 use super::{Failure, HSM_START, HSM_STOP, admin, all_hsms, members, open_store};
 use crate::{
     authn::Vault,
     clock::{Clock, SystemClock},
     config::Config,
     hsm::{self, Hsm, Joined, Launch, PinSource, Profile, Settings, Step, StepDone, WrappingKeyReport},
-    kms::admin::{Credentials, found},
+    kms::admin::{Admin, Credentials, found},
 };
 
 /// Makes the token of the first HSM, for development.
@@ -44,8 +46,9 @@ pub async fn init(
             return Err(Failure::new(text));
         }
     }
-    let made = on(launch, &all, member, Step::Init { sole }).await?.found()?;
-    made.ok_or_else(|| Failure::new("the wrapping key was not made"))
+    let order = Order::of(config, "InitHsm", json!({"hsm": member.name, "sole": sole})).await?;
+    let made = on(launch, &all, member, Step::Init { sole }).await.and_then(|done| Ok(done.found()?));
+    order.concluded(made).await?.ok_or_else(|| Failure::new("the wrapping key was not made"))
 }
 
 /// Tries what an HSM can do.
@@ -83,8 +86,9 @@ pub async fn join(
         // Whoever does not read it still wants the key brought.
         let _ = say(&text);
     };
-    let joined = hsm::join(launch, from, to, so_pin, show).await?;
-    say(&match joined {
+    let order = Order::of(config, "JoinHsm", json!({"hsm": to.name, "from": from.name})).await?;
+    let joined = hsm::join(launch, from, to, so_pin, show).await.map_err(Failure::from);
+    say(&match order.concluded(joined).await? {
         Joined::Now => format!(
             "`{}` has the wrapping key of `{}`. A service that runs takes it into use by itself.\n",
             to.name, from.name
@@ -99,12 +103,18 @@ const NO_OTHER: &str = "a wrapping key is brought from another HSM: the configur
 ///
 /// # Errors
 /// If the ledger of logins cannot be read or written.
-pub fn retry_pin(config: &Config, name: Option<&str>) -> Result<String, Failure> {
+pub async fn retry_pin(config: &Config, name: Option<&str>) -> Result<String, Failure> {
     let all = all_hsms(config)?;
     let chosen = match name {
         Some(_) => std::slice::from_ref(one(&all, name)?),
         None => &all,
     };
+    let names: Vec<_> = chosen.iter().map(|member| &member.name).collect();
+    let order = Order::of(config, "RetryPin", json!({"hsms": names})).await?;
+    order.concluded(retry_pins(chosen)).await
+}
+
+fn retry_pins(chosen: &[Settings]) -> Result<String, Failure> {
     let mut text = String::new();
     for member in chosen {
         text += &match hsm::retry_pin(member)? {
@@ -126,13 +136,35 @@ pub async fn create_access_key(config: &Config, launch: Launch, principal: &str)
     let made = async {
         hsm.opened(HSM_START).await?;
         found(&store, &hsm, &vault, &config.account, SystemClock.now()).await.map_err(Failure::new)?;
-        admin(config, store).create_access_key(&vault, principal).await.map_err(Failure::new)
+        admin(config, store)?.create_access_key(&vault, principal).await.map_err(Failure::new)
     };
     let made = made.await;
     // An HSM in the middle of a login is not left so.
     hsm.stop();
     hsm.stopped(HSM_STOP).await;
     made
+}
+
+/// Something that is done by an HSM. It is written down before, so that nothing is done unrecorded; and again if it fails.
+struct Order {
+    admin: Admin,
+    name: &'static str,
+    parameters: Value,
+}
+
+impl Order {
+    async fn of(config: &Config, name: &'static str, parameters: Value) -> Result<Self, Failure> {
+        let admin = admin(config, open_store(config).await?)?;
+        admin.order(name, parameters.clone(), None).await.map_err(Failure::new)?;
+        Ok(Self { admin, name, parameters })
+    }
+
+    async fn concluded<T>(self, outcome: Result<T, Failure>) -> Result<T, Failure> {
+        if let Err(failure) = &outcome {
+            self.admin.order(self.name, self.parameters, Some(&failure.text)).await.map_err(Failure::new)?;
+        }
+        outcome
+    }
 }
 
 /// The HSM of that name, or the first.

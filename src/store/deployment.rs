@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Kind, Store, StoreError, document::Document, driver};
+use super::{Kind, Store, StoreError, Unrecorded, document::Document, driver};
 use crate::{
     arn::AccountId,
     clock::Timestamp,
@@ -66,7 +66,7 @@ impl Store {
                 deployment.successors.push(successor.clone());
             }
         };
-        self.change_if_there("give the service other material", NAME, succeed).await.map(drop)
+        self.change_if_there("give the service other material", &Unrecorded, NAME, succeed).await.map(drop)
     }
 
     /// Stores the deployment.
@@ -75,6 +75,10 @@ impl Store {
     /// `Conflict` if there is one: another node was faster, and its deployment is the one.
     pub async fn insert_deployment(&self, deployment: &Deployment) -> Result<(), StoreError> {
         const WHAT: &str = "store the deployment";
-        if self.insert(WHAT, deployment).await? { Ok(()) } else { Err(StoreError::new(WHAT, Kind::Conflict)) }
+        if self.insert(WHAT, &Unrecorded, deployment).await? {
+            Ok(())
+        } else {
+            Err(StoreError::new(WHAT, Kind::Conflict))
+        }
     }
 }

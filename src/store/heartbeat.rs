@@ -2,7 +2,7 @@
 
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
-use super::{Store, StoreError};
+use super::{Actor, Store, StoreError};
 use crate::{
     clock::{
         Running, Timestamp,
@@ -41,13 +41,16 @@ impl Store {
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn confirm_clock(&self) -> Result<Option<Jump>, StoreError> {
+    pub async fn confirm_clock(&self, actor: &impl Actor) -> Result<Option<Jump>, StoreError> {
         const WHAT: &str = "confirm the clock";
-        let mut write = self.0.driver.write(WHAT, Asker::SERVICE).await?;
-        let Some(heartbeat) = read(write.connection(), WHAT).await? else { return Ok(None) };
-        put(write.connection(), WHAT, &Heartbeat { jump: None, ..heartbeat }).await?;
-        write.commit().await?;
-        Ok(heartbeat.jump)
+        let mut write = self.begin(WHAT, actor).await?;
+        let heartbeat = read(write.connection(), WHAT).await?;
+        let Some(doubted) = heartbeat.filter(|heartbeat| heartbeat.jump.is_some()) else {
+            return write.roll_back().await.map(|()| None);
+        };
+        put(write.connection(), WHAT, &Heartbeat { jump: None, ..doubted }).await?;
+        self.commit(write, actor).await?;
+        Ok(doubted.jump)
     }
 }
 

@@ -43,14 +43,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use access_keys::AccessKey;
+pub use access_keys::{AccessKey, AccessKeyTaken};
 pub use aliases::{AliasInsert, AliasMove, AliasName};
 pub use deployment::Deployment;
 pub use error::{ChangeError, Kind, StoreError};
 pub use grants::GrantInsert;
 pub use key_stores::Around;
 pub use keys::{Family, Intent};
-pub use principals::PrincipalRecord;
+pub use principals::{HasAccessKeys, NoSuchPolicy, PrincipalRecord};
 pub use records::{NewRecord, StoredRecord};
 pub use view::{PrincipalEntry, View};
 
@@ -73,7 +73,7 @@ pub trait Actor: Sync {
     fn record(&self) -> Result<Option<NewRecord>, serde_json::Error>;
 }
 
-/// The service itself, and operators beside it, where nothing is written down.
+/// The service itself, where nothing is written down.
 pub struct Unrecorded;
 
 impl Actor for Unrecorded {
@@ -271,10 +271,15 @@ impl Store {
     }
 
     /// Adds one document that nobody asks anything about; `false` if there is one of its name already.
-    async fn insert<D: Document>(&self, what: &'static str, document: &D) -> Result<bool, StoreError> {
-        let mut write = self.begin(what, &Unrecorded).await?;
+    async fn insert<D: Document>(
+        &self,
+        what: &'static str,
+        actor: &impl Actor,
+        document: &D,
+    ) -> Result<bool, StoreError> {
+        let mut write = self.begin(what, actor).await?;
         match write.insert(document).await? {
-            true => self.commit(write, &Unrecorded).await.map(|()| true),
+            true => self.commit(write, actor).await.map(|()| true),
             false => write.roll_back().await.map(|()| false),
         }
     }

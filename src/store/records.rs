@@ -60,6 +60,15 @@ impl Write {
 }
 
 impl Store {
+    /// Stores what `actor` writes down of something that is no change of the store.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn write_down(&self, actor: &impl Actor) -> Result<(), StoreError> {
+        let write = self.begin("store an audit record", actor).await?;
+        self.commit(write, actor).await
+    }
+
     /// The first records after number `after` that go to `trail`, in the order of their changes.
     ///
     /// # Errors

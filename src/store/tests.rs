@@ -150,11 +150,13 @@ async fn a_new_store_finds_everything_again() {
     };
     let store = &world.store;
     assert_eq!(store.insert_alias(&Unrecorded, &alias("a", key.id), 9, free).await.expect("asked"), AliasInsert::Done);
-    assert!(store.insert_principal(&record).await.expect("asked"));
-    assert!(!store.insert_principal(&record).await.expect("asked"), "it is there already");
-    assert!(store.attach_policy(principal().arn(), "all", IDENTITY_POLICY).await.expect("asked"));
-    assert!(!store.attach_policy("arn:nobody", "all", IDENTITY_POLICY).await.expect("asked"));
-    assert!(store.insert_access_key(&access_key).await.expect("asked"));
+    assert!(store.insert_principal(&Unrecorded, &record).await.expect("asked"));
+    assert!(!store.insert_principal(&Unrecorded, &record).await.expect("asked"), "it is there already");
+    let (owner, attach) = (principal(), |arn, text| store.attach_policy(&Unrecorded, arn, "all", text));
+    assert_eq!(attach(owner.arn(), "{").await.expect("asked"), Some(None));
+    assert_eq!(attach(owner.arn(), IDENTITY_POLICY).await.expect("asked"), Some(Some("{".to_owned())));
+    assert_eq!(attach("arn:nobody", "{").await.expect("asked"), None);
+    store.insert_access_key(&Unrecorded, &access_key).await.expect("stored");
 
     for store in [store.clone(), world.other().await] {
         let view = store.view();
@@ -306,12 +308,58 @@ async fn an_access_key_is_disabled_from_another_process() {
         created: Timestamp::from_ms(4),
         sealed_secret: Vec::new(),
     };
-    world.store.insert_access_key(&access_key).await.expect("stored");
+    let record = PrincipalRecord { principal: principal(), policies: BTreeMap::new(), created: Timestamp::from_ms(3) };
+    world.store.insert_principal(&Unrecorded, &record).await.expect("stored");
+    world.store.insert_access_key(&Unrecorded, &access_key).await.expect("stored");
     let cli = world.other().await;
-    assert!(cli.disable_access_key("AKIDEXAMPLE").await.expect("asked"));
-    assert!(!cli.disable_access_key("AKIDOTHER").await.expect("asked"));
+    assert!(cli.disable_access_key(&Unrecorded, "AKIDEXAMPLE").await.expect("asked"));
+    assert!(!cli.disable_access_key(&Unrecorded, "AKIDOTHER").await.expect("asked"));
     world.store.follow().await.expect("followed");
     assert!(!world.store.view().access_key("AKIDEXAMPLE").expect("there").enabled);
+}
+
+#[tokio::test]
+async fn what_was_given_can_be_taken() {
+    let world = World::new().await;
+    let store = &world.store;
+    let record = PrincipalRecord { principal: principal(), policies: BTreeMap::new(), created: Timestamp::from_ms(3) };
+    let access_key = AccessKey {
+        id: "AKIDEXAMPLE".into(),
+        principal: principal(),
+        enabled: true,
+        created: Timestamp::from_ms(4),
+        sealed_secret: Vec::new(),
+    };
+    let early = store.insert_access_key(&Unrecorded, &access_key).await;
+    assert!(matches!(early, Err(ChangeError::NotFound)), "whose it is must be there");
+    store.insert_principal(&Unrecorded, &record).await.expect("stored");
+    store.insert_access_key(&Unrecorded, &access_key).await.expect("stored");
+    let taken = store.insert_access_key(&Unrecorded, &access_key).await;
+    assert!(matches!(taken, Err(ChangeError::Refused(AccessKeyTaken))));
+
+    let days = |day: &str| [("AKIDEXAMPLE", day), ("AKIDOTHER", day)].map(|(id, day)| (id.to_owned(), day.to_owned()));
+    for day in ["20260101", "20260103", "20260102"] {
+        store.store_access_key_days(&days(day).into()).await.expect("stored");
+    }
+    let known = store.access_key_days().await.expect("read");
+    assert_eq!(known, [("AKIDEXAMPLE".to_owned(), "20260103".to_owned())].into());
+
+    store.attach_policy(&Unrecorded, principal().arn(), "all", IDENTITY_POLICY).await.expect("asked");
+    store.detach_policy(&Unrecorded, principal().arn(), "all").await.expect("detached");
+    let again = store.detach_policy(&Unrecorded, principal().arn(), "all").await;
+    assert!(matches!(again, Err(ChangeError::Refused(NoSuchPolicy))));
+
+    let refused = store.delete_principal(&Unrecorded, principal().arn()).await;
+    let ids = vec!["AKIDEXAMPLE".to_owned()];
+    assert!(matches!(refused, Err(ChangeError::Refused(HasAccessKeys(still))) if still == ids));
+    assert!(store.delete_access_key(&Unrecorded, "AKIDEXAMPLE").await.expect("asked"));
+    assert!(!store.delete_access_key(&Unrecorded, "AKIDEXAMPLE").await.expect("asked"));
+    store.delete_principal(&Unrecorded, principal().arn()).await.expect("deleted");
+    assert!(matches!(store.delete_principal(&Unrecorded, principal().arn()).await, Err(ChangeError::NotFound)));
+    assert!(store.access_key_days().await.expect("read").is_empty());
+    for store in [store.clone(), world.other().await] {
+        assert!(store.view().principals().is_empty() && store.view().access_keys().is_empty());
+    }
 }
 
 #[tokio::test]
@@ -554,9 +602,9 @@ async fn a_bad_row_stops_only_itself() {
 async fn a_principal_whose_policy_does_not_compile_is_denied() {
     let world = World::new().await;
     let record = PrincipalRecord { principal: principal(), policies: BTreeMap::new(), created: Timestamp::from_ms(3) };
-    world.store.insert_principal(&record).await.expect("stored");
-    world.store.attach_policy(principal().arn(), "all", IDENTITY_POLICY).await.expect("asked");
-    world.store.attach_policy(principal().arn(), "bad", "{").await.expect("asked");
+    world.store.insert_principal(&Unrecorded, &record).await.expect("stored");
+    world.store.attach_policy(&Unrecorded, principal().arn(), "all", IDENTITY_POLICY).await.expect("asked");
+    world.store.attach_policy(&Unrecorded, principal().arn(), "bad", "{").await.expect("asked");
     let entry = world.store.view().principal(principal().arn()).expect("there");
     assert_eq!(entry.policies.len(), 2);
     assert!(format!("{:?}", entry.policies).contains("Deny"));
@@ -616,7 +664,7 @@ async fn a_database_of_a_later_version_is_refused() {
     assert_eq!(error.kind, Kind::Schema);
     assert_eq!(
         error.source().map(ToString::to_string).as_deref(),
-        Some("the database has schema version 99; this program supports versions 1 to 5")
+        Some("the database has schema version 99; this program supports versions 1 to 6")
     );
 }
 
@@ -635,7 +683,8 @@ async fn keys_of_the_first_version_are_read() {
          json(CASE WHEN id LIKE '%mrk-%' THEN 'true' ELSE 'false' END)), '$.generations'); \
          ALTER TABLE intents DROP COLUMN key_store; \
          UPDATE schema_version SET version = 1; DROP TABLE heartbeat; DROP TABLE last_usage; \
-         DROP TABLE records; DROP TABLE feed; DROP TABLE feed_marks",
+         DROP TABLE records; DROP TABLE feed; DROP TABLE feed_marks; \
+         DROP TABLE access_key_days",
     );
     let view_of = |store: &Store, id| store.view().key(REGION, id).expect("there").key.clone();
     let store = world.other().await;

@@ -460,6 +460,6 @@ def test_the_last_use_is_known_after_a_restart(tmp_path_factory):
         assert (last["Operation"], last["KmsRequestId"]) == ("Encrypt", used)
         assert server.cli("clock", "show").startswith("it has run for ")
         assert server.cli("clock", "confirm") == "the clock was not in doubt\n"
-        assert server.cli("deleted-key", "list") == ""
+        assert server.cli("deleted-key", "list").startswith("KEY ")
     finally:
         server.stop()

@@ -15,6 +15,7 @@ mod hsm;
 mod key_stores;
 mod oaep;
 mod operations;
+mod operator;
 mod own_materials;
 mod properties;
 mod races;

@@ -31,10 +31,11 @@ use strongroom::{
     api::{self, Limits, UnderWay},
     arn::{AccountId, Realm},
     attestation::Roots,
-    audit::Trail,
+    audit::{Trail, TrailAddress},
     authn::Vault,
     clock::{ManualClock, Moment, Running, Timestamp},
     hsm::{self, Cluster, Clusters, Command, Hsm, PinSource, Place},
+    identity::Person,
     key::{
         Key,
         custom_store::{ConnectionState, CustomKeyStore, KeyStoreId},
@@ -46,7 +47,7 @@ use strongroom::{
     },
     kms::{
         Kms, Machines, Settings,
-        admin::{ADMINISTRATOR_POLICY, Admin, Credentials, found},
+        admin::{ADMINISTRATOR_POLICY, Admin, Credentials, Operator, found},
     },
     policy::default_key_policy,
     secret::{SecretBytes, SecretText},
@@ -193,8 +194,8 @@ impl World {
         let store = Store::open(database).await.unwrap();
         let vault = Vault::new(hsm().clone());
         found(&store, hsm(), &vault, &account(), START).await.unwrap();
-        let admin = Admin::new(store.clone(), account(), "aws".to_owned(), START);
         let audit = dir.path().join("audit.jsonl");
+        let admin = Admin::new(store.clone(), account(), "aws".to_owned(), operator(&audit), START);
         let trail = Trail::open(&audit, false).unwrap();
         let (hsm, held) = (hsm().clone(), clusters.clone());
         let machines = Machines { store: store.clone(), hsm, clusters: held, trail, clock: clock.clone() };
@@ -230,6 +231,18 @@ impl World {
             secret: made.secret,
             ..self.administrator.clone()
         }
+    }
+
+    /// What is in the trail of what the operator did.
+    pub async fn operator_records(&self) -> Vec<Value> {
+        self.kms.deliver_records().await.unwrap();
+        let all = records(&fs::read(&self.administrator.house.audit).unwrap());
+        all.into_iter().filter(|record| record["eventType"] == "OperatorCommand").collect()
+    }
+
+    /// Makes an access key for a principal; answers its id.
+    pub async fn access_key(&self, name: &str) -> String {
+        self.admin.create_access_key(&self.vault, name).await.unwrap().access_key_id
     }
 
     /// One round of the background work.
@@ -603,7 +616,8 @@ impl House {
         let whole = file.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1).max(*read);
         let new = records(&file[*read..whole]);
         *read = whole;
-        new
+        // What the operator does beside the calls comes when the service brings it.
+        new.into_iter().filter(|record| record["eventType"] != "OperatorCommand").collect()
     }
 
     /// The value with what differs from run to run replaced: key ids by `KEY1`, `KEY2`…, material ids, blobs, markers.
@@ -735,6 +749,13 @@ async fn administrator(admin: &Admin, vault: &Vault, house: House) -> Caller {
         region: REGION.to_owned(),
         secret: made.secret,
     }
+}
+
+/// The operator of a world, whose acts are in its trail.
+fn operator(audit: &Path) -> Operator {
+    let person =
+        Person { user_id: 1000, user_name: Some("ada".to_owned()), sudo_user: None, login_user_id: Some(1000) };
+    Operator { person, trail: TrailAddress::of(audit).unwrap() }
 }
 
 /// Stores a key past the API.

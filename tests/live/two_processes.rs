@@ -72,7 +72,8 @@ fn access_keys_and_principals_are_listed_without_secrets() {
     server.printed(&["access-key", "disable", &app.id]);
     let listed = server.printed(&["access-key", "list"]);
     let line = |id: &str| listed.lines().find(|line| line.starts_with(id)).unwrap_or_else(|| panic!("{listed}"));
-    assert_eq!(listed.lines().count(), 2);
+    assert_eq!(listed.lines().count(), 3);
+    assert!(listed.starts_with("ID ") && listed.contains("LAST USED"), "{listed}");
     assert!(line(&app.id).contains("  disabled  ") && line(&app.id).ends_with(":user/app"));
     assert!(line(&server.administrator().id).contains("  enabled   "));
     assert!(!listed.contains(&app.secret) && !listed.contains(&server.administrator().secret));
@@ -80,9 +81,73 @@ fn access_keys_and_principals_are_listed_without_secrets() {
     attach(&server, "app", &allow("kms:ListKeys"));
     let listed = server.printed(&["principal", "list"]);
     let prefix = format!("arn:aws:iam::{ACCOUNT}:user/");
-    assert_eq!(listed, format!("{prefix}administrator  administrator\n{prefix}app  may-list\n"));
+    let rows: Vec<Vec<&str>> = listed.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["PRINCIPAL", "CREATED", "ACCESS", "KEYS", "POLICIES"]);
+    let [administrator, app_row] = &rows[1..] else { panic!("{listed}") };
+    assert_eq!((administrator[0], administrator[3]), (&*format!("{prefix}administrator"), "administrator"));
+    assert_eq!((app_row[0], app_row[2], app_row[3]), (&*format!("{prefix}app"), "1", "may-list"));
+    let all: Value = serde_json::from_str(&server.printed(&["principal", "list", "--json"])).unwrap();
+    assert_eq!(all[1]["access_keys"], json!([app.id]));
+    let shown = server.printed(&["principal", "show", "--name", "app"]);
+    assert!(shown.contains(&app.id) && shown.contains("kms:ListKeys"), "{shown}");
     let log = server.stderr();
     assert!(!log.contains(&app.secret) && !log.contains(&server.administrator().secret));
+}
+
+#[test]
+fn what_was_given_can_be_taken_and_the_trail_says_who_did_it() {
+    let server = Server::started();
+    server.printed(&["principal", "create", "--name", "app"]);
+    let app = credentials(&exports(&server.printed(&["access-key", "create", "--principal", "app"])));
+    attach(&server, "app", &allow("kms:ListKeys"));
+    let list = || call(&server, &app, "ListKeys", &json!({}));
+    assert!(within(SOON, || list().status == 200));
+    let policy = server.root().join("may-list.json");
+    fs::write(&policy, allow("kms:ListAliases").to_string()).unwrap();
+    let path = policy.to_str().unwrap();
+    let said = server.printed(&["principal", "attach-policy", "--name", "app", "--policy", path]);
+    assert!(said.contains("is replaced"), "{said}");
+    server.printed(&["principal", "detach-policy", "--name", "app", "--policy", "may-list"]);
+    assert!(within(SOON, || list().status == 400) && list().exception() == "AccessDeniedException");
+    let kept = server.verb(&["principal", "delete", "--name", "app"]);
+    assert!(!kept.status.success() && String::from_utf8_lossy(&kept.stderr).contains(&app.id), "{kept:?}");
+    server.printed(&["access-key", "delete", &app.id]);
+    assert!(within(SOON, || list().exception() == "UnrecognizedClientException"));
+    server.printed(&["principal", "delete", "--name", "app"]);
+
+    let names = || {
+        let records = server.audit().into_iter().filter(|record| record["eventType"] == "OperatorCommand");
+        let user = u64::from(rustix::process::geteuid().as_raw());
+        let of_us = records.inspect(|record| assert_eq!(record["userIdentity"]["userId"], user, "{record}"));
+        of_us.map(|record| record["eventName"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let done = [
+        "CreatePrincipal",
+        "CreateAccessKey",
+        "AttachPolicy",
+        "AttachPolicy",
+        "DetachPolicy",
+        "DeleteAccessKey",
+        "DeletePrincipal",
+    ];
+    // What the first start made.
+    let first = ["InitHsm", "CreatePrincipal", "CreateAccessKey"];
+    let all: Vec<_> = first.iter().chain(&done).map(|name| (*name).to_owned()).collect();
+    assert!(within(Duration::from_secs(5), || names() == all), "{:?}", names());
+}
+
+#[test]
+fn the_configuration_is_found_where_a_variable_says() {
+    let mut server = Server::started();
+    let config = server.data().join("strongroom.toml");
+    server.stop();
+    let server = server.with("STRONGROOM_CONFIG", config.display());
+    let listed = server.run(&["principal", "list"]);
+    assert!(String::from_utf8_lossy(&listed.stdout).contains(":user/administrator"), "{listed:?}");
+    let server = server.with("STRONGROOM_CONFIG", "");
+    let refused = server.run(&["principal", "list"]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("STRONGROOM_CONFIG") && said.contains("--data"), "{said}");
 }
 
 #[test]
@@ -150,7 +215,7 @@ fn many_verbs_at_once_do_not_hurt_the_server() {
         }
         verbs.into_iter().for_each(|verb| drop(verb.join().unwrap()));
     });
-    assert_eq!(server.printed(&["principal", "list"]).lines().count(), 5);
+    assert_eq!(server.printed(&["principal", "list"]).lines().count(), 6);
     assert_eq!(server.done("ListAliases", &json!({"Limit": 100}))["Aliases"].as_array().unwrap().len(), 50);
 }
 

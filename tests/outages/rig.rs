@@ -14,15 +14,16 @@ use serde_json::Value;
 use strongroom::{
     api::{self, Limits, UnderWay},
     arn::{AccountId, Realm},
-    audit::Trail,
+    audit::{Trail, TrailAddress},
     authn::Vault,
     clock::{Clock, Moment, Running, SystemClock},
     error::KmsError,
     hsm::{self, Clusters, Hsm, Launch},
+    identity::Person,
     key::{Key, reference::KeyId, tombstone::Tombstone},
     kms::{
         KeyStoreKind, Kms, Machines, Settings,
-        admin::{ADMINISTRATOR_POLICY, Admin, Credentials, found},
+        admin::{ADMINISTRATOR_POLICY, Admin, Credentials, Operator, found},
     },
     sigv4::{Received, Signer, sign},
     store::Store,
@@ -242,11 +243,14 @@ async fn service(dir: &Path, hsm: &Hsm, options: &Options) -> (Arc<Kms>, Store, 
     let store = Store::open(&dir.join("strongroom.sqlite")).await.unwrap();
     let vault = Vault::new(hsm.clone());
     found(&store, hsm, &vault, &account, SystemClock.now()).await.unwrap();
-    let admin = Admin::new(store.clone(), account.clone(), "aws".to_owned(), SystemClock.now());
+    let audit = dir.join("audit.jsonl");
+    let person = Person { user_id: 0, user_name: None, sudo_user: None, login_user_id: None };
+    let operator = Operator { person, trail: TrailAddress::of(&audit).unwrap() };
+    let admin = Admin::new(store.clone(), account.clone(), "aws".to_owned(), operator, SystemClock.now());
     let policies = BTreeMap::from([("administrator".to_owned(), ADMINISTRATOR_POLICY.to_owned())]);
     admin.create_principal("administrator", policies).await.unwrap();
     let credentials = admin.create_access_key(&vault, "administrator").await.unwrap();
-    let trail = Trail::open(&dir.join("audit.jsonl"), false).unwrap();
+    let trail = Trail::open(&audit, false).unwrap();
     let (hsm, clusters, clock) = (hsm.clone(), Clusters::default(), Arc::new(SystemClock));
     let machines = Machines { store: store.clone(), hsm, clusters, trail, clock };
     let settings = Settings {

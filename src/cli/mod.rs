@@ -20,7 +20,7 @@ pub const CONFIG_FILE: &str = "/etc/strongroom/strongroom.toml";
 /// A key management service that speaks the AWS KMS API in front of a PKCS#11 HSM.
 #[derive(Parser)]
 #[command(
-    version,
+    version = env!("STRONGROOM_VERSION"),
     about,
     after_help = "The configuration is the file that --config names, or the variable STRONGROOM_CONFIG, or \
                   /etc/strongroom/strongroom.toml.\n\nExample:\n  strongroom dev"

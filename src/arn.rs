@@ -39,6 +39,20 @@ impl<'a> Arn<'a> {
     }
 }
 
+/// Whether a region can be called so (AWS KMS: RegionType): what is answered of its keys would break the model otherwise.
+pub fn is_region(text: &str) -> bool {
+    text.len() <= 32 && has_form_of_region(text)
+}
+
+/// The pattern of RegionType, which says nothing of the length: two or three words and a number, with hyphens between.
+pub fn has_form_of_region(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let Some((number, words)) = parts.split_last() else { return false };
+    let is_word = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase());
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    (2..=3).contains(&words.len()) && words.iter().all(is_word) && is_number
+}
+
 /// Twelve digits that name an account; a clone shares them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -96,6 +110,18 @@ impl Realm {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn regions_have_words_and_a_number() {
+        for good in ["eu-west-1", "eu-onprem-1", "us-gov-west-12", "a-b-0"] {
+            assert!(is_region(good), "{good}");
+        }
+        for bad in ["", "x", "us", "eu-1", "eu-west", "EU-west-1", "eu--1", "a-b-c-d-1", "eu-west-1-", "eu_west-1"] {
+            assert!(!is_region(bad), "{bad}");
+        }
+        let long = format!("eu-{}-1", "x".repeat(28));
+        assert!(has_form_of_region(&long) && !is_region(&long));
+    }
 
     #[test]
     fn an_arn_has_six_parts_and_its_resource_keeps_colons() {

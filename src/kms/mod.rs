@@ -38,7 +38,7 @@ use uuid::Uuid;
 
 use crate::{
     access::Caller,
-    arn::{AccountId, Realm},
+    arn::{AccountId, Realm, is_region},
     attestation::Roots,
     audit::Trail,
     authn::{Authn, Vault},
@@ -84,7 +84,7 @@ pub struct Settings {
     pub partition: String,
     /// The account that owns the keys.
     pub account: AccountId,
-    /// The regions, each a key space of its own; `None` means any that a caller names.
+    /// The regions, each a key space of its own; `None` means any that a caller names as regions are named.
     pub regions: Option<Vec<String>>,
     /// How long an HSM command may take, from the arrival of the request.
     pub deadline: Duration,
@@ -310,9 +310,4 @@ impl Kms {
         let made = self.pulse.running(self.clock.uptime());
         NewRecord { event_id, trail: self.trail.name(), position: self.trail.position(), made, line }
     }
-}
-
-/// RegionType, as far as it keeps a region's name short and plain.
-fn is_region(text: &str) -> bool {
-    (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }

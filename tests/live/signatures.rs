@@ -29,7 +29,7 @@ fn a_bad_signature_for_another_region_asks_no_hsm_and_drives_nobody_out() {
     for first in (0..REGIONS).step_by(AT_ONCE) {
         let requests = (first..first + AT_ONCE).map(|n| {
             let mut request = call.clone();
-            request.headers.iter_mut().for_each(|(_, value)| *value = value.replace(REGION, &format!("region-{n}")));
+            request.headers.iter_mut().for_each(|(_, value)| *value = value.replace(REGION, &format!("eu-region-{n}")));
             request.bytes()
         });
         connection.send(&requests.collect::<Vec<_>>().concat());

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Faults, Member, Path, string};
 use crate::{
-    arn::{AccountId, Arn},
+    arn::{AccountId, Arn, has_form_of_region},
     error::{Code, KmsError},
     key::{custom_store::is_cluster_id, grant::Party},
     operations::json::Json,
@@ -140,7 +140,7 @@ texts! {
         |text| all(text, |c| c.is_ascii_alphanumeric() || c.is_ascii_whitespace() || ":/_.-".contains(c)),
         "^[a-zA-Z0-9:/_\\s.-]+$";
     /// RegionType.
-    RegionText: 1..=32, is_region, "^([a-z]+-){2,3}\\d+$";
+    RegionText: 1..=32, has_form_of_region, "^([a-z]+-){2,3}\\d+$";
     /// BackingKeyIdType: KeyMaterialId.
     MaterialText: 64..=64, |text| all(text, |c| matches!(c, 'a'..='f' | '0'..='9')), "^[a-f0-9]+$";
     /// PrincipalIdType.
@@ -160,15 +160,6 @@ fn is_alias_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, ':' | '/' | '_' | '-')
 }
 
-/// Two or three words and a number, with hyphens between.
-fn is_region(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('-').collect();
-    let Some((number, words)) = parts.split_last() else { return false };
-    let is_word = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase());
-    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-    (2..=3).contains(&words.len()) && words.iter().all(is_word) && is_number
-}
-
 /// A prefix of a path, or none, and where AWS's specification has external key stores.
 fn is_xks_path(text: &str) -> bool {
     let is_prefix = |text: &str| all(text, |c| c.is_ascii_alphanumeric() || "/_-".contains(c));
@@ -182,7 +173,9 @@ fn is_xks_path(text: &str) -> bool {
 fn is_vpc_service(text: &str) -> bool {
     let rest = text.strip_prefix("com").or_else(|| text.strip_prefix("eu"));
     let named = rest.and_then(|rest| rest.strip_prefix(".amazonaws.vpce.")?.split_once(".vpce-svc-"));
-    named.is_some_and(|(region, id)| is_region(region) && all(id, |c| c.is_ascii_lowercase() || c.is_ascii_digit()))
+    named.is_some_and(|(region, id)| {
+        has_form_of_region(region) && all(id, |c| c.is_ascii_lowercase() || c.is_ascii_digit())
+    })
 }
 
 /// Three labels or more, with dots between.

@@ -6,6 +6,7 @@ mod errors;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     net::SocketAddr,
     path::PathBuf,
     sync::Arc,
@@ -13,11 +14,12 @@ use std::{
 };
 
 use config::{Environment, File, FileFormat};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use tracing_subscriber::EnvFilter;
 
 pub(crate) use self::errors::explain;
 use crate::{
+    api::Origin,
     arn::AccountId,
     attestation::Roots,
     hsm::{self, Isolation, PinSource, TokenSelector},
@@ -35,7 +37,7 @@ pub struct Config {
     #[serde(default = "defaults::partition")]
     pub partition: String,
     /// The regions, each a key space of its own, named by the caller's credential scope. Empty: any region a caller
-    /// names, which is for development.
+    /// names, if it is named as regions are, which is for development.
     #[serde(default, deserialize_with = "names")]
     pub regions: Vec<String>,
     /// Where to listen.
@@ -45,6 +47,9 @@ pub struct Config {
     /// data keys cross the network in clear otherwise.
     #[serde(default)]
     pub plain_http: bool,
+    /// Origins whose pages may call from a browser, such as `https://console.example.com`; `*` is every origin. None: none.
+    #[serde(default, deserialize_with = "names", skip_serializing_if = "Vec::is_empty")]
+    pub allowed_origins: Vec<Origin>,
     /// TLS, if wanted; without it, HTTP on loopback only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
@@ -274,7 +279,9 @@ impl Default for Log {
 }
 
 /// A list of names; from the environment, one text with commas.
-fn names<'de, D: Deserializer<'de>, T: From<String>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+fn names<'de, D: Deserializer<'de>, T: TryFrom<String, Error: fmt::Display>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Names {
@@ -287,7 +294,7 @@ fn names<'de, D: Deserializer<'de>, T: From<String>>(deserializer: D) -> Result<
         }
         Names::List(names) => names,
     };
-    Ok(names.into_iter().map(T::from).collect())
+    names.into_iter().map(|name| T::try_from(name).map_err(D::Error::custom)).collect()
 }
 
 mod defaults {

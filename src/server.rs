@@ -11,6 +11,7 @@ pub mod operator;
 mod patient;
 mod person;
 mod reload;
+mod spelling;
 mod supervisor;
 mod tally;
 
@@ -23,7 +24,9 @@ use tokio::{
     time::timeout,
 };
 
-use self::{certificate::Presented, connections::Connections, guests::Guests, reload::Reloads, tally::Tally};
+use self::{
+    certificate::Presented, connections::Connections, guests::Guests, reload::Reloads, spelling::Spelling, tally::Tally,
+};
 pub use self::{
     entrance::Entrance,
     reload::{FilterLog, Source},
@@ -249,7 +252,7 @@ pub async fn serve(
     tracing::info!(url = entrance.url(), version = env!("CARGO_PKG_VERSION"), "serving");
     let Entrance { listener, presented, .. } = entrance;
     let kms = Arc::clone(&service.kms);
-    let premises = Premises::new(&config, &kms);
+    let premises = Premises::new(&config, &kms).await;
     let (guests, under_way) = (Arc::clone(&premises.guests), premises.under_way.clone());
     let (current, connections) = watch::channel(Arc::new(premises.treating(&config, presented.as_ref())));
     let reloads = Reloads {
@@ -291,14 +294,16 @@ struct Premises {
     kms: Arc<Kms>,
     guests: Arc<Guests>,
     tally: Arc<Tally>,
+    spelling: Spelling,
     under_way: UnderWay,
 }
 
 impl Premises {
-    fn new(config: &Config, kms: &Arc<Kms>) -> Self {
+    async fn new(config: &Config, kms: &Arc<Kms>) -> Self {
         let most = descriptors::connections(config.limits.connections, config.hsm.isolation, config.clusters.len());
         let tally = Arc::new(Tally::new(Arc::clone(kms)));
-        Self { kms: Arc::clone(kms), guests: Guests::new(most), tally, under_way: UnderWay::default() }
+        let (spelling, under_way) = (Spelling::learn().await, UnderWay::default());
+        Self { kms: Arc::clone(kms), guests: Guests::new(most), tally, spelling, under_way }
     }
 
     /// Connections as this configuration treats them.
@@ -309,13 +314,14 @@ impl Premises {
             all_bodies_bytes: limits.all_bodies_bytes,
             body_timeout: Duration::from_millis(limits.body_timeout_ms),
         };
-        let api = api::router(Arc::clone(&self.kms), api_limits, self.under_way.clone());
+        let api = api::router(Arc::clone(&self.kms), api_limits, &config.allowed_origins, self.under_way.clone());
         Connections {
             app: health::router(Arc::clone(&self.kms)).merge(api),
             tls: presented.map(|presented| presented.acceptor.clone()),
             limits,
             guests: Arc::clone(&self.guests),
             tally: Arc::clone(&self.tally),
+            spelling: self.spelling.clone(),
         }
     }
 }

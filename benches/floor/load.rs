@@ -147,7 +147,9 @@ impl Connection {
         if !head.starts_with("HTTP/1.1 200 ") {
             return Err(String::from_utf8_lossy(answer).into_owned().into());
         }
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let is_length = |name: &str| name.eq_ignore_ascii_case("content-length");
+        let lengths = head.lines().filter_map(|line| line.split_once(": ").filter(|(name, _)| is_length(name)));
+        let length = lengths.map(|(_, length)| length).next();
         self.body = end + 4..end + 4 + length.ok_or("no content-length")?.parse::<usize>()?;
         Ok(Some(self.body.end))
     }

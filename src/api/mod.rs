@@ -2,6 +2,7 @@
 
 mod body;
 mod budget;
+mod cors;
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -21,6 +22,7 @@ use tokio::sync::RwLock;
 use uuid::Uuid;
 
 use self::budget::Budget;
+pub use self::cors::Origin;
 use crate::{
     error::{Code, KmsError},
     kms::{Call, Kms, Reply},
@@ -80,16 +82,27 @@ struct Door {
     kms: Arc<Kms>,
     limits: Limits,
     budget: Arc<Budget>,
+    origins: Arc<[Origin]>,
     under_way: UnderWay,
 }
 
-/// The door: every path, since clients sign and send whatever path their endpoint URL has.
-pub fn router(kms: Arc<Kms>, limits: Limits, under_way: UnderWay) -> Router {
+/// The door: every path, since clients sign and send whatever path their endpoint URL has. Pages of these origins may call.
+pub fn router(kms: Arc<Kms>, limits: Limits, origins: &[Origin], under_way: UnderWay) -> Router {
     let budget = Arc::new(Budget::new(limits.all_bodies_bytes, limits.body_bytes));
-    Router::new().fallback(enter).with_state(Door { kms, limits, budget, under_way })
+    Router::new().fallback(enter).with_state(Door { kms, limits, budget, origins: origins.into(), under_way })
 }
 
 async fn enter(State(door): State<Door>, request: Request) -> Response {
+    let Some(origin) = cors::allowed(&door.origins, request.headers()) else { return answer(door, request).await };
+    let mut answer = match cors::preflight(&request) {
+        Some(answer) => answer,
+        None => answer(door, request).await,
+    };
+    cors::share(&mut answer, origin);
+    answer
+}
+
+async fn answer(door: Door, request: Request) -> Response {
     if request.method() != Method::POST {
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "POST")]).into_response();
     }
@@ -158,12 +171,15 @@ fn respond(Reply { request_id, proved, outcome }: Reply) -> Response {
         response.extensions_mut().insert(Proved);
     }
     let headers = response.headers_mut();
+    // In AWS's order.
     if let Ok(id) = HeaderValue::from_str(&request_id.to_string()) {
         headers.insert("x-amzn-requestid", id);
     }
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
     // Some answers are secrets: nothing on the way may keep them.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate, private"));
+    headers.insert(header::EXPIRES, HeaderValue::from_static("0"));
+    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
     response
 }
 

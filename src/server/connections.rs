@@ -36,6 +36,7 @@ use super::{
     guests::{Guest, Guests, Seat},
     head::{MAX_HEAD_BYTES, Refusal},
     patient::Patient,
+    spelling::Spelling,
     tally::Tally,
 };
 use crate::{
@@ -55,6 +56,7 @@ pub(super) struct Connections {
     pub(super) limits: Limits,
     pub(super) guests: Arc<Guests>,
     pub(super) tally: Arc<Tally>,
+    pub(super) spelling: Spelling,
 }
 
 /// Accepts connections until `stop`, and treats each as is in effect when it comes; those for which there is no room wait in
@@ -134,12 +136,19 @@ impl Connections {
         let stream = Framed::new(stream, Duration::from_millis(self.limits.body_timeout_ms));
         let visit =
             Arc::new(Visit { connections: Arc::clone(self), peer, seat: Arc::clone(seat), refused: stream.refused() });
-        let service = service_fn(move |request| Arc::clone(&visit).answer(request, visit.refused.get().copied()));
+        let service = service_fn(move |request| {
+            let (visit, refusal) = (Arc::clone(&visit), visit.refused.get().copied());
+            async move {
+                let answer = Arc::clone(&visit).answer(request, refusal).await;
+                answer.map(|answer| visit.connections.spelling.spell(answer))
+            }
+        });
         let mut connection = pin!(
             http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(self.header_timeout())
                 .max_buf_size(MAX_HEAD_BYTES)
+                .title_case_headers(true)
                 .serve_connection(TokioIo::new(stream), service)
         );
         let ended = tokio::select! {

@@ -77,6 +77,15 @@ async fn signed_too_long_ago_or_too_far_ahead() {
 }
 
 #[tokio::test]
+async fn a_region_that_none_could_be_called() {
+    let world = World::new().await;
+    for name in ["x", "EU-west-1", "eu-1", "a-b-c-d-1"] {
+        let message = format!("Credential should be scoped to a valid region, not '{name}'. ");
+        world.in_region(name).refuse("ListKeys", json!({}), "InvalidSignatureException", &message).await;
+    }
+}
+
+#[tokio::test]
 async fn an_access_key_that_is_not_there_or_disabled() {
     let world = World::new().await;
     let (code, message) = ("UnrecognizedClientException", "The security token included in the request is invalid.");
@@ -172,7 +181,8 @@ async fn answers_are_json_and_not_kept_by_anyone() {
     for operation in ["ListKeys", "DescribeKey"] {
         let headers = world.call(operation, json!({})).await.headers;
         assert_eq!(headers["content-type"], "application/x-amz-json-1.1");
-        assert!(headers["cache-control"].to_str().unwrap().contains("no-store"));
+        assert_eq!(headers["cache-control"], "no-cache, no-store, must-revalidate, private");
+        assert_eq!((&headers["expires"], &headers["pragma"]), (&"0".parse().unwrap(), &"no-cache".parse().unwrap()));
         assert!(headers.get("x-amzn-errortype").is_none());
     }
 }

@@ -200,7 +200,7 @@ impl World {
         let (hsm, held) = (hsm().clone(), clusters.clone());
         let machines = Machines { store: store.clone(), hsm, clusters: held, trail, clock: clock.clone() };
         let kms = Arc::new(Kms::new(settings(keeping), machines, vault.clone()));
-        let router = api::router(kms.clone(), LIMITS, UnderWay::default());
+        let router = api::router(kms.clone(), LIMITS, &[], UnderWay::default());
         let read = Mutex::new(fs::read(&audit).unwrap().len());
         let house = House { router, clock: clock.clone(), audit, read, names: Mutex::default() };
         let administrator = administrator(&admin, &vault, house).await;
@@ -355,7 +355,7 @@ impl World {
         let (store, clusters, clock) = (self.store.clone(), self.clusters.clone(), self.clock.clone());
         let machines = Machines { store, hsm: hsm.clone(), clusters, trail, clock };
         let kms = Arc::new(Kms::new(settings, machines, self.vault.clone()));
-        let router = api::router(kms.clone(), LIMITS, UnderWay::default());
+        let router = api::router(kms.clone(), LIMITS, &[], UnderWay::default());
         let audit = self.dir.path().join("audit.jsonl");
         let read = Mutex::new(fs::read(&audit).unwrap().len());
         let house = House { router, clock: self.clock.clone(), audit, read, names: Mutex::default() };

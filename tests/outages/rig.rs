@@ -93,7 +93,7 @@ impl Rig {
         let service = runtime.block_on(service(dir.path(), &hsm, options));
         let (kms, store, admin, vault, credentials) = service;
         let limits = Limits { body_bytes: 1 << 20, all_bodies_bytes: 1 << 26, body_timeout: Duration::from_secs(60) };
-        let router = api::router(Arc::clone(&kms), limits, UnderWay::default());
+        let router = api::router(Arc::clone(&kms), limits, &[], UnderWay::default());
         Self { runtime, hsm, kms, faults, admin, store, vault, router, credentials, _dir: dir }
     }
 

@@ -42,7 +42,7 @@ pub use cluster::{Cluster, Clusters};
 pub use command::{Answer, Asker, Command, Place, Sealed};
 pub use engine::{
     Engine, ErrorCount, Feature, Gauges, IvMaker, Leaves, OaepRoad, Outcome, Profile, TokenFacts, TokenSelector,
-    WrappingKeyReport, end_process, init_token, init_wrapping_key,
+    WrappingKeyReport, end_process, init_token, init_wrapping_key, probe,
 };
 pub use error::{HsmError, Kind, LoginRefusal};
 pub use join::{Joined, join};

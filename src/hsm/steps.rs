@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::engine::joining::{self, Invitation, Invited, Proof, Released};
-use super::engine::{self, Engine, Profile, WrappingKeyReport};
+use super::engine::{self, Profile, WrappingKeyReport};
 use super::error::{HsmError, Kind};
 use super::link::Launch;
 use super::pin::PinSource;
@@ -124,7 +124,7 @@ pub(super) fn perform(settings: Settings, step: Step) -> Result<StepDone, HsmErr
         Step::See => engine::see(&settings).map(StepDone::Seen),
         Step::Look => engine::look(&settings).map(StepDone::Found),
         Step::Init { sole } => engine::make_wrapping_key(&settings, sole).map(|key| StepDone::Found(Some(key))),
-        Step::Probe => probe(settings).map(StepDone::Probed),
+        Step::Probe => probe(&settings).map(StepDone::Probed),
         Step::Prove => joining::prove(&settings).map(StepDone::Proved),
         Step::Invite(proof) => joining::invite(&settings, &proof).map(StepDone::Invited),
         Step::Release { so_pin, proof, invitation } => {
@@ -137,8 +137,7 @@ pub(super) fn perform(settings: Settings, step: Step) -> Result<StepDone, HsmErr
     }
 }
 
-fn probe(settings: Settings) -> Result<String, HsmError> {
-    let engine = Engine::start(settings)?;
-    let profile = serde_json::to_string(&*engine.profile());
+fn probe(settings: &Settings) -> Result<String, HsmError> {
+    let profile = serde_json::to_string(&engine::probe(settings)?);
     profile.map_err(|error| HsmError::new(Kind::Bug, "probe", error.to_string()))
 }

@@ -17,14 +17,16 @@ use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
+use cryptoki_sys::{CKM_AES_GCM, CKR_MECHANISM_INVALID};
 use expect_test::expect_file;
 use strongroom::hsm::{
     Answer, Command, Engine as Hsm, HsmError, Kind, OaepRoad, Outcome, PinSource, Place, Profile, Sealed, Settings,
-    TokenSelector, init_wrapping_key,
+    TokenSelector, init_wrapping_key, probe,
 };
 use strongroom::key::material::{Keeping, Material, MaterialId, WrapMechanism};
 use strongroom::key::spec::{EncryptionAlgorithm, KeySpec, KeyUsage};
 use strongroom::secret::SecretBytes;
+use strongroom_faults::rule::Rule;
 
 use crate::faults::Faults;
 use crate::skip::{lacks, skip};
@@ -730,12 +732,24 @@ async fn two_engines_share_a_token_and_one_stops() {
 /// What is known of each HSM that the tests are run on is in a file of its name.
 #[tokio::test]
 async fn the_probe_tells_the_truth() {
-    let profile = Hsm::start(token()).unwrap().profile();
+    let profile = probe(&bare_token()).unwrap();
     // What comes before names this one token and the versions of this day.
     let table = profile.to_string().lines().skip(3).fold(String::new(), |table, row| table + row + "\n");
     let name = std::env::var("STRONGROOM_TEST_HSM").unwrap_or("softhsm2".to_owned());
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/it/profiles/{name}.txt"));
     expect_file![path].assert_eq(&(table + &supported(&profile)));
+}
+
+#[test]
+fn an_hsm_that_the_service_cannot_work_with_is_probed_and_says_what_it_lacks() {
+    let (faults, settings) = Faults::before(token());
+    let _lacking = faults.rule(Rule::on("C_EncryptInit").mechanism(CKM_AES_GCM).answer(CKR_MECHANISM_INVALID));
+    let refused = Outcome::Refused { code: "CKR_MECHANISM_INVALID".to_owned() };
+    assert_eq!(probe(&settings).unwrap().outcome("AES-256-GCM with AAD"), Some(&refused));
+    let error = Hsm::start(settings).err().expect("an engine without its canary");
+    let text = "the service cannot work with this HSM, which lacks what it needs for itself: AES-256-GCM with AAD, refused: \
+                CKR_MECHANISM_INVALID";
+    assert_eq!((error.kind, &*error.code), (Kind::Misconfigured, text));
 }
 
 /// Each kind of key, and how the HSM can keep it.

@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use strongroom::hsm::{PinSource, Settings, TokenSelector, init_token, init_wrapping_key};
 use strongroom::secret::SecretText;
 
-/// The PIN of the security officer of every test token.
-pub const SO_PIN: &str = "so-pin-5678";
+/// The PIN of the security officer of every test token. No PIN of openCryptoki is longer.
+pub const SO_PIN: &str = "so-sesam";
 
 /// The PIN of every test token.
-pub const PIN: &str = "test-pin-1234";
+pub const PIN: &str = "sesam-12";
 
 /// The module; by default that of SoftHSM2, where Debian has it.
 pub fn module() -> PathBuf {

@@ -24,8 +24,10 @@ use super::slots::{self, Token};
 use super::templates::{
     self, AES, Allowed, Binding, FOR_AES, FOR_RAW_RSA, FOR_RSA, FOR_WRAPPING, Life, PROBE_LABEL, RSA,
 };
+use super::token;
 use super::trials::{self, BOUND_OTHERS, ED25519_PH};
 use crate::hsm::error::{HsmError, Kind};
+use crate::hsm::settings::Settings;
 
 /// What was found out about an HSM, and what follows from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,7 +136,25 @@ const BOUND_RSA: &str = "RSA bound to mechanisms";
 const BOUND_UNWRAPPED_RSA: &str = "RSA bound to mechanisms, unwrapped";
 const BOUND_WRAPPING: &str = "wrapping key bound to mechanisms";
 
+/// Tries what an HSM can do, whatever that is: one that the service cannot work with, too.
+pub fn probe(settings: &Settings) -> Result<Profile, HsmError> {
+    token::visit_token(settings, |line, token, turn| {
+        drop(turn);
+        Profile::of(line, token, settings.allow_raw_rsa, None)
+    })
+}
+
 impl Profile {
+    /// Itself, if the service can work with such an HSM: it seals what is its own in it, and sees by it that the HSM is well.
+    pub(super) fn that_serves(self) -> Result<Self, HsmError> {
+        let lacks = [RANDOM, AES_KEY, GCM].into_iter().find(|name| !self.works(name));
+        let Some(name) = lacks else { return Ok(self) };
+        let outcome = self.outcome(name).map_or_else(|| "not tried".to_owned(), Outcome::to_string);
+        let text =
+            format!("the service cannot work with this HSM, which lacks what it needs for itself: {name}, {outcome}");
+        Err(HsmError::misconfigured("probe", text))
+    }
+
     /// Whether a key of this spec can be made and used for this.
     pub fn supports(&self, spec: KeySpec, usage: KeyUsage) -> bool {
         let all = |names: &[&str]| names.iter().all(|name| self.works(name));

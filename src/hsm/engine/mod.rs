@@ -74,7 +74,7 @@ use pool::{Crew, Duty, Lane, LastOut};
 use queue::Queue;
 use token::{Admission, Module};
 
-pub use capability::{Feature, IvMaker, OaepRoad, Outcome, Profile, TokenFacts};
+pub use capability::{Feature, IvMaker, OaepRoad, Outcome, Profile, TokenFacts, probe};
 pub use raw::end_process;
 pub use token::{TokenSelector, init_token};
 pub(super) use token::{init_token_of, see, so_name};
@@ -185,7 +185,7 @@ impl Engine {
             token::log_in(&module, slot, &session, &settings, &mut admission)?;
             drop(admission);
             let line = Line { calls: &module.calls, session: &session };
-            let profile = Profile::of(line, &token, settings.allow_raw_rsa, known)?;
+            let profile = Profile::of(line, &token, settings.allow_raw_rsa, known)?.that_serves()?;
             let home = Home::new(session, FIRST_EPOCH);
             let standing = Standing::take(&home, &module, &settings, profile.allowed)?;
             (slot, home, standing, profile)

@@ -16,6 +16,9 @@ use cryptoki_sys::{
 use super::raw::Calls;
 use crate::hsm::error::HsmError;
 
+/// A limit of sessions that is higher is none: openCryptoki says 2^64 - 2.
+const MOST_SESSIONS: u64 = 1 << 20;
+
 /// A token, as it describes itself.
 #[derive(Debug, Clone)]
 pub(super) struct Token {
@@ -129,7 +132,7 @@ fn version(CK_VERSION { major, minor }: CK_VERSION) -> String {
 /// A number of sessions, if it is one.
 fn limit(told: CK_ULONG) -> Option<u64> {
     let is_one = told != CK_EFFECTIVELY_INFINITE && told != CK_UNAVAILABLE_INFORMATION;
-    is_one.then_some(told).filter(|max| *max > 0)
+    is_one.then_some(told).filter(|max| (1..=MOST_SESSIONS).contains(max))
 }
 
 #[cfg(test)]
@@ -159,6 +162,6 @@ mod tests {
         };
         assert_eq!(limits(CK_UNAVAILABLE_INFORMATION, 16), Some(16));
         assert_eq!(limits(8, CK_EFFECTIVELY_INFINITE), Some(8));
-        assert_eq!(limits(CK_UNAVAILABLE_INFORMATION - 1, 0), Some(u64::MAX - 1));
+        assert_eq!(limits(CK_UNAVAILABLE_INFORMATION - 1, 0), None);
     }
 }

@@ -300,13 +300,21 @@ pub(super) fn visit<T>(
     settings: &Settings,
     job: impl FnOnce(Line<'_>, Ledger) -> Result<T, HsmError>,
 ) -> Result<T, HsmError> {
+    visit_token(settings, |line, _, ledger| job(line, ledger))
+}
+
+/// The same, for a job that is also about the token itself.
+pub(super) fn visit_token<T>(
+    settings: &Settings,
+    job: impl FnOnce(Line<'_>, &Token, Ledger) -> Result<T, HsmError>,
+) -> Result<T, HsmError> {
     let mut admission = Admission::ask(settings)?;
     let module = Module::of(settings)?;
     let _alone = module.setting_up();
-    let slot = settings.token.find(&module)?.slot;
-    let session = module.open(slot)?;
-    log_in(&module, slot, &session, settings, &mut admission)?;
-    job(Line { calls: &module.calls, session: &session }, admission.ledger)
+    let token = settings.token.find(&module)?;
+    let session = module.open(token.slot)?;
+    log_in(&module, token.slot, &session, settings, &mut admission)?;
+    job(Line { calls: &module.calls, session: &session }, &token, admission.ledger)
 }
 
 fn auth_pin(pin: &SecretText) -> AuthPin {

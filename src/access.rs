@@ -20,7 +20,7 @@ use crate::{
         grant::{Facts, Grant, GrantId, GrantOperation},
         material::{Material, MaterialId},
         reference::KeyId,
-        spec::{EncryptionAlgorithm, KeyUsage},
+        spec::{EncryptionAlgorithm, KeySpec, KeyUsage},
         state::{Demand, KeyState},
     },
     policy::{self, Decision, Document, Reason, Resource},
@@ -274,13 +274,18 @@ impl Authorized {
         self.demand_usage(operation, A::USAGE)?;
         let spec = self.key().spec;
         if !A::of(spec).contains(&algorithm) {
-            let text = format!("Algorithm {algorithm} is incompatible with key spec {spec}.");
-            return Err(KmsError::new(Code::InvalidKeyUsageException, text));
+            return Err(incompatible(algorithm, spec));
         }
         let material = self.key().current_material().map(Arc::clone);
         let material = material.ok_or_else(|| KmsError::bare(Code::KeyUnavailableException))?;
         Ok(Usable { authorized: self, material, algorithm })
     }
+}
+
+/// The refusal of an algorithm that keys of this spec are not used with.
+pub fn incompatible(algorithm: impl Algorithm, spec: KeySpec) -> KmsError {
+    let text = format!("Algorithm {algorithm} is incompatible with key spec {spec}.");
+    KmsError::new(Code::InvalidKeyUsageException, text)
 }
 
 /// A key that may be used now, with one algorithm. The HSM is asked only on behalf of one of these.
@@ -339,10 +344,7 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::key::{
-        grant::{Constraints, Party, Terms},
-        spec::KeySpec,
-    };
+    use crate::key::grant::{Constraints, Party, Terms};
 
     const REGION: &str = "eu-test-1";
     const ALLOW: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"kms:*","Resource":"*"}]}"#;

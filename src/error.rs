@@ -89,6 +89,18 @@ impl KmsError {
         self
     }
 
+    /// The same failure as another exception.
+    #[must_use]
+    pub fn named(self, code: Code) -> Self {
+        Self { code, ..self }
+    }
+
+    /// The failure with all that went wrong underneath, for the log.
+    pub fn with_causes(&self) -> String {
+        let all = std::iter::successors(Some(self as &dyn Error), |&error| error.source());
+        all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    }
+
     /// What went wrong underneath.
     pub fn cause(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.cause.as_deref()

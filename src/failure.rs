@@ -13,11 +13,15 @@ const THROTTLED: &str = "You have exceeded the rate at which you may call KMS. R
 
 const TIMED_OUT: &str = "The system timed out while trying to fulfill the request. You can retry the request.";
 
-/// What the caller sees of a failed HSM command that did not judge the caller's data.
+/// The HSM cannot do what is asked for.
+const NOT_OFFERED: &str = "The HSM does not offer the mechanism that this operation needs.";
+
+/// What the caller sees of a failed HSM command with a key that did not judge the caller's data. No operation that uses a key
+/// declares `UnsupportedOperationException` for it.
 pub fn hsm(error: HsmError) -> KmsError {
     let code = match error.kind {
         Kind::Busy => Code::ThrottlingException,
-        Kind::Unsupported => Code::UnsupportedOperationException,
+        Kind::Unsupported => Code::InvalidKeyUsageException,
         Kind::KeyMissing => Code::KeyUnavailableException,
         Kind::Full
         | Kind::Timeout
@@ -32,7 +36,7 @@ pub fn hsm(error: HsmError) -> KmsError {
     };
     let message = match code {
         Code::ThrottlingException => THROTTLED,
-        Code::UnsupportedOperationException => "The HSM does not offer the mechanism that this operation needs.",
+        Code::InvalidKeyUsageException => NOT_OFFERED,
         Code::DependencyTimeoutException => TIMED_OUT,
         _ => return KmsError::bare(code).because(error),
     };
@@ -43,15 +47,34 @@ pub fn hsm(error: HsmError) -> KmsError {
 pub fn hsm_about_own_key(error: HsmError) -> KmsError {
     match error.kind {
         Kind::KeyMissing => KmsError::new(Code::DependencyTimeoutException, TIMED_OUT).because(error),
+        Kind::Unsupported => KmsError::internal(error),
         _ => hsm(error),
     }
 }
 
-/// As [`hsm`], where a key was to be made: there may be no room for it.
+/// As [`hsm`], where something was to be made that is no KMS key, or not yet.
+pub fn hsm_about_making(error: HsmError) -> KmsError {
+    match error.kind {
+        Kind::Unsupported => KmsError::new(Code::UnsupportedOperationException, NOT_OFFERED).because(error),
+        _ => hsm_about_own_key(error),
+    }
+}
+
+/// As [`hsm_about_making`], where a key was to be made: there may be no room for it.
 pub fn hsm_about_new_key(error: HsmError) -> KmsError {
     match error.kind {
         Kind::Full => {
             KmsError::new(Code::LimitExceededException, "The HSM has no room for another key.").because(error)
+        }
+        _ => hsm_about_making(error),
+    }
+}
+
+/// As [`hsm`], where something was to be encrypted for a recipient: it is the request that asks for what there is not.
+pub fn hsm_about_recipient(error: HsmError) -> KmsError {
+    match error.kind {
+        Kind::Unsupported => {
+            KmsError::invalid("Recipient is not supported: the HSM does not do RSAES_OAEP_SHA_256.").because(error)
         }
         _ => hsm_about_own_key(error),
     }
@@ -67,12 +90,12 @@ pub fn hsm_about_ciphertext(error: HsmError) -> KmsError {
     }
 }
 
-/// As [`hsm_about_new_key`], where the HSM was given the material: it may not unwrap, or not be of the key spec.
+/// As [`hsm_about_making`], where the HSM was given the material: it may not unwrap, or not be of the key spec.
 pub fn hsm_about_import(error: HsmError) -> KmsError {
     match error.kind {
         Kind::Rejected => KmsError::bare(Code::InvalidCiphertextException).because(error),
         Kind::Unfit => KmsError::bare(Code::IncorrectKeyMaterialException).because(error),
-        _ => hsm_about_new_key(error),
+        _ => hsm_about_making(error),
     }
 }
 

@@ -32,8 +32,9 @@ mod wire;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::key::algorithm::SigningAlgorithm;
 use crate::key::material::{Keeping, Material};
-use crate::key::spec::{KeySpec, KeyUsage};
+use crate::key::spec::{EncryptionAlgorithm, KeySpec, KeyUsage};
 
 use link::Link;
 use member::Member;
@@ -194,6 +195,17 @@ impl Hsm {
             true => Err(self.away()),
             false => Ok(known.iter().all(|profile| profile.supports(spec, usage))),
         }
+    }
+
+    /// Whether each HSM signs so with the keys that it has, as far as that is known.
+    pub fn signs(&self, algorithm: SigningAlgorithm) -> bool {
+        let known = self.profiles();
+        algorithm.is_of_every_hsm() || !known.is_empty() && known.iter().all(|profile| profile.signs(algorithm))
+    }
+
+    /// Whether each HSM that is known encrypts so with the keys that it has.
+    pub fn encrypts(&self, algorithm: EncryptionAlgorithm) -> bool {
+        self.profiles().iter().all(|profile| profile.encrypts(algorithm))
     }
 
     /// Whether each HSM that is known lets such a key out wrapped, and takes it back.

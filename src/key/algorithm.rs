@@ -236,6 +236,11 @@ pub enum Unsignable {
 const MU_BYTES: usize = 64;
 
 impl SigningAlgorithm {
+    /// Whether every HSM that has keys of its specs signs so. Many sign by Ed25519 and not by Ed25519ph.
+    pub fn is_of_every_hsm(self) -> bool {
+        self != Self::Ed25519PhSha512
+    }
+
     /// The hash whose digest is what is signed; none where the algorithm takes a message whole.
     pub fn hash(self) -> Option<Hash> {
         use SigningAlgorithm::*;

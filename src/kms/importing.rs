@@ -77,7 +77,7 @@ impl Cx<'_> {
     ) -> Result<Parameters, KmsError> {
         let deadline = Instant::now() + self.kms.settings.generation_deadline;
         let made = self.kms.hsm.call_for(self.asker(), Command::GenerateCarrier { spec }, deadline).await;
-        let Answer::Material(carrier) = made.map_err(failure::hsm_about_new_key)? else { return Err(mismatch()) };
+        let Answer::Material(carrier) = made.map_err(failure::hsm_about_making)? else { return Err(mismatch()) };
         let public_key = carrier.public_key.clone().ok_or_else(mismatch)?;
         let valid_to = self.now().plus(TOKEN_LIFE);
         let token = ImportToken { key: key.key().id, region: key.key().region.clone(), algorithm, valid_to, carrier };
@@ -221,7 +221,7 @@ impl Kms {
             (None, Err(error)) => Err(error),
         };
         if let Err(error) = destroyed {
-            tracing::warn!(key = %key.id, cause = ?error.cause(), "removed key material is not destroyed yet");
+            tracing::warn!(key = %key.id, error = error.with_causes(), "removed key material is not destroyed yet");
         }
     }
 

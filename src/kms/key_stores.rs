@@ -104,7 +104,7 @@ impl Cx<'_> {
         let key_store = self.key_store(id)?;
         CustomKeyStore::clone(&key_store).connect()?;
         if !key_store.is_wanted() {
-            self.cluster(&key_store.cluster).await?;
+            self.cluster(&key_store.cluster).await.map_err(not_active)?;
         }
         self.change_key_store(may, id, |key_store, _| key_store.connect()).await
     }
@@ -155,7 +155,9 @@ impl Cx<'_> {
                 key_store.name = name;
             }
             if let Some(cluster) = cluster.filter(|cluster| *cluster != key_store.cluster) {
-                cluster_is_free(&cluster, around)?;
+                // UpdateCustomKeyStore does not declare that a cluster is in use.
+                cluster_is_free(&cluster, around)
+                    .map_err(|error| error.named(Code::CloudHsmClusterInvalidConfigurationException))?;
                 key_store.cluster = cluster;
             }
             key_store.sealed_password = sealed.unwrap_or_else(|| std::mem::take(&mut key_store.sealed_password));
@@ -240,6 +242,14 @@ impl Cx<'_> {
                 Err(KmsError::new(Code::CloudHsmClusterNotRelatedException, text))
             }
         }
+    }
+}
+
+/// A cluster that was known when the key store was made, and is not any more, is not active: so ConnectCustomKeyStore has it.
+fn not_active(error: KmsError) -> KmsError {
+    match error.code {
+        Code::CloudHsmClusterNotFoundException => error.named(Code::CloudHsmClusterNotActiveException),
+        _ => error,
     }
 }
 

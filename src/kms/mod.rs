@@ -204,6 +204,10 @@ impl Kms {
                 self.write_down(&record, Err(error)).await
             }
         };
+        let outcome = outcome.map_err(|error| match record.operation {
+            Some(operation) => operation.answer(error),
+            None => error,
+        });
         if outcome.is_ok() {
             self.uses.note(&record);
         }

@@ -33,13 +33,14 @@ impl Cx<'_> {
     /// the HSM, and is encrypted there under the recipient's public key.
     ///
     /// # Errors
-    /// `UnsupportedOperationException` if the HSM does not do RSAES_OAEP_SHA_256 with this key; else as the HSM answers.
+    /// `ValidationException` if the HSM does not do RSAES_OAEP_SHA_256 with this key; else as the HSM answers.
     pub async fn encrypt_for(&self, recipient: &Attested, plaintext: &SecretBytes) -> Result<Vec<u8>, KmsError> {
         let random = self.random(None, ContentKey::RANDOM_BYTES).await?;
         let content_key = ContentKey::from_random(&random).ok_or_else(mismatch)?;
         let public_key = recipient.public_key().to_vec();
         let command = Command::EncryptFor { public_key, input: content_key.key().clone() };
-        let encrypted = self.kms.hsm.call_for(self.asker(), command, self.deadline()).await.map_err(failure::hsm)?;
+        let encrypted = self.kms.hsm.call_for(self.asker(), command, self.deadline()).await;
+        let encrypted = encrypted.map_err(failure::hsm_about_recipient)?;
         let Answer::Bytes(encrypted_key) = encrypted else { return Err(mismatch()) };
         let envelope = recipient.envelope(encrypted_key, content_key, plaintext);
         envelope.ok_or_else(|| KmsError::internal("an envelope for a recipient does not encode"))

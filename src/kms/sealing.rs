@@ -128,7 +128,7 @@ impl Cx<'_> {
     pub async fn random(&self, key_store: Option<&KeyStoreId>, length: usize) -> Result<SecretBytes, KmsError> {
         let hsm = self.kms.hsm_in(key_store)?;
         let command = Command::Random { len: length };
-        match hsm.call_for(self.asker(), command, self.deadline()).await.map_err(failure::hsm)? {
+        match hsm.call_for(self.asker(), command, self.deadline()).await.map_err(failure::hsm_about_making)? {
             Answer::Plaintext(bytes) => Ok(bytes),
             _ => Err(mismatch()),
         }

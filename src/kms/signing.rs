@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Instant};
 
 use crate::{
-    access::Usable,
+    access::{self, Usable},
     error::{Code, KmsError},
     failure,
     hsm::{Answer, Command, HsmError, Kind},
     key::{
         Key,
-        algorithm::{EncapsulationAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, SigningAlgorithm},
+        algorithm::{Algorithm, EncapsulationAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, SigningAlgorithm},
         context::EncryptionContext,
         spec::{EncryptionAlgorithm, KeySpec},
     },
@@ -34,6 +34,35 @@ pub struct Encapsulated {
 }
 
 impl Cx<'_> {
+    /// The algorithms by which the HSM of a key signs with it, in the order in which AWS lists them.
+    pub fn signing_algorithms(&self, key: &Key) -> Vec<SigningAlgorithm> {
+        // Where its HSM is not open, nothing is said that might not be so.
+        let hsm = self.kms.hsm_of(key).ok();
+        let signs = |algorithm: SigningAlgorithm| match &hsm {
+            Some(hsm) => hsm.signs(algorithm),
+            None => algorithm.is_of_every_hsm(),
+        };
+        SigningAlgorithm::of(key.spec).iter().copied().filter(|algorithm| signs(*algorithm)).collect()
+    }
+
+    /// Those by which it encrypts.
+    pub fn encryption_algorithms(&self, key: &Key) -> Vec<EncryptionAlgorithm> {
+        let hsm = self.kms.hsm_of(key).ok();
+        let encrypts = |algorithm: &EncryptionAlgorithm| hsm.as_ref().is_none_or(|hsm| hsm.encrypts(*algorithm));
+        EncryptionAlgorithm::of(key.spec).iter().copied().filter(encrypts).collect()
+    }
+
+    /// Whether the HSM signs so with this key.
+    ///
+    /// # Errors
+    /// `InvalidKeyUsageException`, as for an algorithm of another key spec.
+    pub fn demand_signing(&self, key: &Usable<SigningAlgorithm>) -> Result<(), KmsError> {
+        match self.signing_algorithms(key.key()).contains(&key.algorithm()) {
+            true => Ok(()),
+            false => Err(access::incompatible(key.algorithm(), key.key().spec)),
+        }
+    }
+
     /// Signs what the algorithm makes of the message.
     ///
     /// # Errors
@@ -133,7 +162,7 @@ impl Cx<'_> {
         let deadline = Instant::now() + self.kms.settings.generation_deadline;
         let pair = Command::GeneratePair { spec };
         let answer = self.kms.hsm_of(key.key())?.call_for(self.asker(), pair, deadline).await;
-        let pair = match answer.map_err(failure::hsm)? {
+        let pair = match answer.map_err(failure::hsm_about_making)? {
             Answer::Pair { public_key, private_key } => DataKeyPair { public_key, private_key },
             _ => return Err(mismatch()),
         };

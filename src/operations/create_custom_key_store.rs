@@ -54,8 +54,7 @@ impl Operation for CreateCustomKeyStore {
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
         if self.kind == Some(KeyStoreType::ExternalKeyStore) {
             cx.authorize(Action::CreateCustomKeyStore)?;
-            let text = "Custom key stores of type EXTERNAL_KEY_STORE are not supported.";
-            return Err(KmsError::new(Code::UnsupportedOperationException, text));
+            return Err(KmsError::invalid("Custom key stores of type EXTERNAL_KEY_STORE are not supported."));
         }
         refuse_external([
             self.uri_endpoint.is_some(),

@@ -77,7 +77,7 @@ impl Operation for CreateKey {
             self.policy(cx, id).map(drop)
         };
         let key = cx.create_key(may, key).await?;
-        Ok(Answer { key_metadata: KeyMetadata::of(&key, cx.realm()).kept_in(key_store.as_deref()) })
+        Ok(Answer { key_metadata: KeyMetadata::of(&key, cx).kept_in(key_store.as_deref()) })
     }
 }
 

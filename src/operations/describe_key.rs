@@ -35,6 +35,6 @@ impl Operation for DescribeKey {
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
         let key = cx.resolve(&self.key_id.0)?;
         let key = cx.authorize_use(key, GrantOperation::DescribeKey, Facts::Bare, &self.grant_tokens.0).await?;
-        Ok(Answer { key_metadata: KeyMetadata::of(key.key(), cx.realm()).kept_in(key.key_store()) })
+        Ok(Answer { key_metadata: KeyMetadata::of(key.key(), cx).kept_in(key.key_store()) })
     }
 }

@@ -58,7 +58,7 @@ impl Operation for GetPublicKey {
             customer_master_key_spec: key.key().spec,
             key_spec: key.key().spec,
             key_usage: key.key().usage,
-            algorithms: Algorithms::of(key.key()),
+            algorithms: Algorithms::of(key.key(), cx),
         })
     }
 }

@@ -14,6 +14,7 @@ use crate::{
         spec::{EncryptionAlgorithm, KeySpec, KeyUsage},
         state::KeyState,
     },
+    kms::cx::Cx,
 };
 
 #[derive(Serialize)]
@@ -69,7 +70,11 @@ struct MultiRegionKey {
 }
 
 impl KeyMetadata {
-    pub fn of(key: &Key, realm: &Realm) -> Self {
+    pub fn of(key: &Key, cx: &Cx<'_>) -> Self {
+        Self::in_realm(key, cx, cx.realm())
+    }
+
+    fn in_realm(key: &Key, cx: &Cx<'_>, realm: &Realm) -> Self {
         let arn = key.arn(realm);
         Self {
             account: realm.account.to_string(),
@@ -89,7 +94,7 @@ impl KeyMetadata {
             key_manager: "CUSTOMER",
             customer_master_key_spec: key.spec,
             key_spec: key.spec,
-            algorithms: Algorithms::of(key),
+            algorithms: Algorithms::of(key, cx),
             multi_region: key.multi_region.is_some(),
             multi_region_configuration: key
                 .multi_region
@@ -113,9 +118,9 @@ impl KeyMetadata {
 
 impl KeyMetadata {
     /// A replica as AWS answers it that has just been made: it is ready a moment later.
-    pub fn of_new_replica(key: &Key, realm: &Realm) -> Self {
+    pub fn of_new_replica(key: &Key, cx: &Cx<'_>, realm: &Realm) -> Self {
         let (enabled, key_state, current_key_material_id) = (false, KeyState::Creating, None);
-        Self { enabled, key_state, current_key_material_id, ..Self::of(key, realm) }
+        Self { enabled, key_state, current_key_material_id, ..Self::in_realm(key, cx, realm) }
     }
 }
 
@@ -142,13 +147,13 @@ impl MultiRegionConfiguration {
     }
 }
 
-/// What a key is used with: one list, that of its usage.
+/// What a key is used with: one list, that of its usage. There is nothing in it that the key's HSM cannot do.
 #[derive(Serialize)]
 pub enum Algorithms {
     #[serde(rename = "EncryptionAlgorithms")]
-    Encryption(&'static [EncryptionAlgorithm]),
+    Encryption(Vec<EncryptionAlgorithm>),
     #[serde(rename = "SigningAlgorithms")]
-    Signing(&'static [SigningAlgorithm]),
+    Signing(Vec<SigningAlgorithm>),
     #[serde(rename = "MacAlgorithms")]
     Mac(&'static [MacAlgorithm]),
     #[serde(rename = "KeyAgreementAlgorithms")]
@@ -158,10 +163,10 @@ pub enum Algorithms {
 }
 
 impl Algorithms {
-    pub fn of(key: &Key) -> Self {
+    pub fn of(key: &Key, cx: &Cx<'_>) -> Self {
         match key.usage {
-            KeyUsage::EncryptDecrypt => Self::Encryption(Algorithm::of(key.spec)),
-            KeyUsage::SignVerify => Self::Signing(Algorithm::of(key.spec)),
+            KeyUsage::EncryptDecrypt => Self::Encryption(cx.encryption_algorithms(key)),
+            KeyUsage::SignVerify => Self::Signing(cx.signing_algorithms(key)),
             KeyUsage::GenerateVerifyMac => Self::Mac(Algorithm::of(key.spec)),
             KeyUsage::KeyAgreement => Self::KeyAgreement(Algorithm::of(key.spec)),
             KeyUsage::EncapsulateDecapsulate => Self::Encapsulation(Algorithm::of(key.spec)),

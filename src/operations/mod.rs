@@ -5,6 +5,7 @@
 
 mod answer;
 mod ciphertext;
+mod exceptions;
 mod grant_list;
 pub mod json;
 pub mod member;

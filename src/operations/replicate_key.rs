@@ -63,7 +63,7 @@ impl Operation for ReplicateKey {
         Ok(Answer {
             replica_policy: replica.policy.clone(),
             replica_tags: replica.tags.as_slice().to_vec(),
-            replica_key_metadata: KeyMetadata::of_new_replica(&replica, &there),
+            replica_key_metadata: KeyMetadata::of_new_replica(&replica, cx, &there),
         })
     }
 }

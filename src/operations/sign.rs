@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     access::Usable,
-    error::{Code, KmsError},
+    error::KmsError,
     key::{
         algorithm::{MessageType, SigningAlgorithm, Unsignable},
         grant::{Facts, GrantOperation},
@@ -50,6 +50,7 @@ impl Operation for Sign {
         let key = cx.authorize_use(key, GrantOperation::Sign, Facts::Bare, &self.grant_tokens.0).await?;
         let key = key.usable(Self::NAME, self.algorithm)?;
         let input = to_sign(&key, self.message_type, &self.message.0)?;
+        cx.demand_signing(&key)?;
         end_dry_run(self.dry_run)?;
         let signature = cx.sign(&key, input).await?;
         Ok(Answer {
@@ -63,8 +64,8 @@ impl Operation for Sign {
 /// What is signed of a message.
 ///
 /// # Errors
-/// `ValidationException` if the message is not of its type, or the algorithm takes none of that type;
-/// `UnsupportedOperationException` for a μ, for which PKCS#11 has no mechanism.
+/// `ValidationException` if the message is not of its type, or the algorithm takes none of that type; and for a μ, for which
+/// PKCS#11 has no mechanism.
 pub fn to_sign(
     key: &Usable<SigningAlgorithm>,
     message_type: Option<MessageType>,
@@ -83,8 +84,7 @@ pub fn to_sign(
     let input = input.map_err(KmsError::invalid)?;
     match message_type {
         MessageType::ExternalMu => {
-            let text = "MessageType EXTERNAL_MU is not supported: PKCS#11 has no mechanism for it.";
-            Err(KmsError::new(Code::UnsupportedOperationException, text))
+            Err(KmsError::invalid("MessageType EXTERNAL_MU is not supported: PKCS#11 has no mechanism for it."))
         }
         MessageType::Raw | MessageType::Digest => Ok(input),
     }

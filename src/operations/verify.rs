@@ -48,6 +48,7 @@ impl Operation for Verify {
         let key = cx.authorize_use(key, GrantOperation::Verify, Facts::Bare, &self.grant_tokens.0).await?;
         let key = key.usable(Self::NAME, self.algorithm)?;
         let input = to_sign(&key, self.message_type, &self.message.0)?;
+        cx.demand_signing(&key)?;
         end_dry_run(self.dry_run)?;
         cx.verify(&key, input, self.signature.0.expose().to_vec()).await?;
         Ok(Answer { key_id: key.arn().to_owned(), signature_valid: true, signing_algorithm: self.algorithm })

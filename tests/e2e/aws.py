@@ -21,11 +21,28 @@ UNKNOWN_ID = "00000000-1111-4222-8333-444444444444"
 # What was asked of any server, and what of it was answered: boto3's parser, which knows AWS's model, has read each answer.
 asked, answered = set(), set()
 
+# What every operation may answer beside what the model declares for it.
+COMMON = {
+    "AccessDeniedException",
+    "IncompleteSignatureException",
+    "InvalidSignatureException",
+    "MissingAuthenticationTokenException",
+    "NotAuthorizedException",
+    "SerializationException",
+    "ServiceUnavailableException",
+    "ThrottlingException",
+    "UnrecognizedClientException",
+    "ValidationException",
+}
 
-def _note(http_response, model, **_):
+
+def _note(http_response, parsed, model, **_):
     asked.add(model.name)
     if http_response.status_code == 200:
         answered.add(model.name)
+        return
+    declared = {shape.name for shape in model.error_shapes}
+    assert parsed["Error"]["Code"] in declared | COMMON, f"{model.name} does not declare {parsed['Error']}"
 
 
 def client(environment, region=REGION, validate=True):

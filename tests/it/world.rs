@@ -34,6 +34,7 @@ use strongroom::{
     audit::{Trail, TrailAddress},
     authn::Vault,
     clock::{ManualClock, Moment, Running, Timestamp},
+    error::Code,
     hsm::{self, Cluster, Clusters, Command, Hsm, PinSource, Place},
     identity::Person,
     key::{
@@ -49,6 +50,7 @@ use strongroom::{
         Kms, Machines, Settings,
         admin::{ADMINISTRATOR_POLICY, Admin, Credentials, Operator, found},
     },
+    operations::TABLE,
     policy::default_key_policy,
     secret::{SecretBytes, SecretText},
     sigv4::{Received, Signer, sign},
@@ -415,6 +417,7 @@ impl Caller {
         let answer = self.send(self.letter(operation, body.to_string())).await;
         answer.is_written_down_as(operation);
         answer.tells_nothing_of(&body);
+        answer.is_one_of(operation);
         answer
     }
 
@@ -558,6 +561,15 @@ impl Answer {
 
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// Whether clients of the operation know such an answer.
+    fn is_one_of(&self, operation: &str) {
+        let Some(entry) = TABLE.iter().find(|entry| entry.name == operation).filter(|_| self.status != 200) else {
+            return;
+        };
+        let code = Code::ALL.iter().find(|code| code.as_str() == self.code()).expect("an exception");
+        assert!(entry.may_answer(*code), "{operation} does not declare {}", self.text());
     }
 
     /// Status, `__type` and message of a refusal; an absent message is empty here. The body has nothing else.

@@ -159,11 +159,15 @@ impl Work {
     pub fn may_answer(&self, code: &str) -> bool {
         let makes_key = matches!(self.kind, Kind::CreateKey | Kind::CreateRsaKey | Kind::Rotate);
         let makes = makes_key || matches!(self.kind, Kind::PrepareImport | Kind::Import);
+        let macs = matches!(self.kind, Kind::GenerateMac | Kind::VerifyMac);
         let own = matches!(self.kind, Kind::GenerateRandom | Kind::CreateGrant | Kind::UseToken);
         match code {
-            "DependencyTimeoutException" | "ThrottlingException" => true,
+            "ThrottlingException" => true,
+            "DependencyTimeoutException" => !macs,
+            "KMSInternalException" => macs,
             "KeyUnavailableException" => !makes && !own,
-            "LimitExceededException" | "UnsupportedOperationException" => makes,
+            "LimitExceededException" => makes_key,
+            "UnsupportedOperationException" => makes,
             _ => false,
         }
     }

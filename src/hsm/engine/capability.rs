@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::key::algorithm::SigningAlgorithm;
 use crate::key::material::{Keeping, Material, WrapMechanism};
-use crate::key::spec::{KeySpec, KeyUsage};
+use crate::key::spec::{EncryptionAlgorithm, KeySpec, KeyUsage};
 use crate::secret::SecretBytes;
 
 use super::crypto::{Line, Oaep};
@@ -178,8 +178,13 @@ impl Profile {
     }
 
     /// Whether it signs so with the keys that it has.
-    pub(super) fn signs(&self, algorithm: SigningAlgorithm) -> bool {
-        algorithm != SigningAlgorithm::Ed25519PhSha512 || self.works(ED25519_PH)
+    pub(in crate::hsm) fn signs(&self, algorithm: SigningAlgorithm) -> bool {
+        algorithm.is_of_every_hsm() || self.works(ED25519_PH)
+    }
+
+    /// Whether it encrypts so with the keys that it has. What the operator allows may have changed since they were made.
+    pub(in crate::hsm) fn encrypts(&self, algorithm: EncryptionAlgorithm) -> bool {
+        algorithm != EncryptionAlgorithm::RsaesOaepSha256 || self.oaep_sha256 != OaepRoad::Refused
     }
 
     /// What came of one trial.

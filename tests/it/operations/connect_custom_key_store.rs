@@ -98,7 +98,7 @@ async fn what_keeps_the_hsm_from_being_opened_is_told() {
 }
 
 #[tokio::test]
-async fn a_cluster_that_is_not_configured_any_more_is_not_found() {
+async fn a_cluster_that_is_not_configured_any_more_is_not_active() {
     let world = World::with_clusters(vec![cluster(CLUSTER)]).await;
     let id = made(&world, PIN).await;
     assert_eq!(connected(&world, &id).await.0, "CONNECTED");
@@ -110,7 +110,7 @@ async fn a_cluster_that_is_not_configured_any_more_is_not_found() {
     world.settle().await;
     let message = format!("There is no cluster {CLUSTER}.");
     let request = json!({"CustomKeyStoreId": id});
-    world.refuse("ConnectCustomKeyStore", request, "CloudHsmClusterNotFoundException", &message).await;
+    world.refuse("ConnectCustomKeyStore", request, "CloudHsmClusterNotActiveException", &message).await;
 }
 
 #[tokio::test]

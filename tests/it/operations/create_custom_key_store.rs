@@ -150,7 +150,7 @@ async fn external_key_stores_are_not_offered() {
         "XksProxyAuthenticationCredential": {"AccessKeyId": "A".repeat(20), "RawSecretAccessKey": "b".repeat(43)},
     });
     let message = "Custom key stores of type EXTERNAL_KEY_STORE are not supported.";
-    world.refuse("CreateCustomKeyStore", wanted.clone(), "UnsupportedOperationException", message).await;
+    world.refuse("CreateCustomKeyStore", wanted.clone(), "ValidationException", message).await;
     let message = "XksProxy members are not valid for a custom key store of type AWS_CLOUDHSM.";
     for member in wanted.as_object().unwrap().keys().filter(|member| member.starts_with("Xks")) {
         let mixed = with(wanted_key_store(), json!({member: wanted[member]}));

@@ -516,8 +516,8 @@ async fn an_hsm_without_oaep_with_sha_256_refuses_recipients() {
     let world = World::new().await.trusting_on(attester.roots(), &strict).await;
     let blob = world.encrypt(&world.key().await, b"attack at dawn").await;
     let request = json!({"CiphertextBlob": blob, "Recipient": attester.recipient()});
-    let text = "The HSM does not offer the mechanism that this operation needs.";
-    world.refuse("Decrypt", request, "UnsupportedOperationException", text).await;
+    let text = "Recipient is not supported: the HSM does not do RSAES_OAEP_SHA_256.";
+    world.refuse("Decrypt", request, "ValidationException", text).await;
 }
 
 #[tokio::test]

@@ -85,7 +85,7 @@ async fn it_moves_to_clusters_of_the_same_backup_only() {
     let second = with(wanted_key_store(), json!({"CustomKeyStoreName": "second"}));
     world.ok("CreateCustomKeyStore", second).await;
     let message = format!("{CLUSTER} is the cluster of another custom key store.");
-    world.refuse("UpdateCustomKeyStore", to(CLUSTER), "CloudHsmClusterInUseException", &message).await;
+    world.refuse("UpdateCustomKeyStore", to(CLUSTER), "CloudHsmClusterInvalidConfigurationException", &message).await;
 }
 
 #[tokio::test]

@@ -57,6 +57,28 @@ pub enum Kind {
     Misconfigured,
 }
 
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rejected => "it refuses the data",
+            Self::Unfit => "the key material is not of the key spec",
+            Self::Unsupported => "it cannot do what is asked for",
+            Self::Busy => "it has no session left",
+            Self::Timeout => "it does not answer in time",
+            Self::SessionLost => "it loses sessions",
+            Self::LoggedOut => "it forgets the login",
+            Self::DeviceLost => "it is not there, or not well",
+            Self::PinRefused => "it refuses the PIN",
+            Self::KeyMissing => "a key is missing or damaged",
+            Self::Ambiguous => "it does not say why",
+            Self::Full => "it has no room for another object",
+            Self::NoWrappingKey => "it has no wrapping key",
+            Self::Bug => "it was called wrongly",
+            Self::Misconfigured => "it is not as the configuration says",
+        })
+    }
+}
+
 /// Why nobody was let in, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoginRefusal {

@@ -1,5 +1,6 @@
 //! Who looks after a member: one task, which hears what becomes of calls and processes, has `recovery` decide, and acts.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use tokio::time::sleep_until;
 
 use super::command::{Asker, Command};
 use super::engine::Profile;
-use super::error::HsmError;
+use super::error::{HsmError, Kind};
 use super::link::{FAREWELL, Hangs, Link};
 use super::member::Member;
 use super::recovery::{self, Act, Event, State};
@@ -50,6 +51,10 @@ pub(super) struct Keeper {
     size_when_new: u64,
     /// Whether a successor is being started, and until when none is to be.
     successor: Successor,
+    /// How starts have failed since it was well, as far as the log was told.
+    told: HashSet<Kind>,
+    /// Engines that are being started.
+    coming: usize,
     /// When the HSM was last called to keep it from closing sessions.
     kept_alive: Instant,
 }
@@ -70,6 +75,8 @@ impl Keeper {
             hangs: None,
             size_when_new: 0,
             successor: Successor::None,
+            told: HashSet::new(),
+            coming: 0,
             kept_alive: Instant::now(),
         }
     }
@@ -77,11 +84,12 @@ impl Keeper {
     pub(super) async fn keep(mut self, mut news: mpsc::UnboundedReceiver<News>) {
         self.begin_start();
         let mut looks = tokio::time::interval(LOOK_EVERY);
+        let mut stopping = std::pin::pin!(self.member.stopping());
         loop {
             let running = self.running.clone();
             let (due, keepalive) = (self.state.due(), self.keepalive_due());
             tokio::select! {
-                () = self.member.stopping.notified() => break,
+                () = &mut stopping => break,
                 Some(news) = news.recv() => self.take(news),
                 () = ended(running.as_deref()) => self.lose(),
                 calls = more_hang(self.hangs.as_mut()) => self.doubt(calls),
@@ -95,10 +103,25 @@ impl Keeper {
         if let Some(link) = self.running.take() {
             link.retire(FAREWELL).await;
         }
+        self.await_those_coming(news).await;
         self.member.stopped.store(true, Ordering::Release);
     }
 
+    /// A worker in the middle of its start is not left to itself, nor killed in its login.
+    async fn await_those_coming(&mut self, mut news: mpsc::UnboundedReceiver<News>) {
+        while self.coming > 0 {
+            let Some(News::Started(outcome) | News::Successor(outcome)) = news.recv().await else { continue };
+            self.coming -= 1;
+            if let Ok((link, _)) = outcome {
+                link.retire(FAREWELL).await;
+            }
+        }
+    }
+
     fn take(&mut self, news: News) {
+        if matches!(news, News::Started(_) | News::Successor(_)) {
+            self.coming -= 1;
+        }
         match news {
             News::Event(event) => self.on(event),
             News::Started(Ok((link, profile))) => {
@@ -162,26 +185,27 @@ impl Keeper {
     }
 
     /// One line for each turn of events, which a person understands.
-    fn log(&self, before: State, event: Event) {
+    fn log(&mut self, before: State, event: Event) {
         let hsm = self.member.name();
         match (before.is_well(), self.state.is_well()) {
-            (false, true) => tracing::info!(hsm, "the HSM is well; calls go to it"),
+            (false, true) => {
+                self.told.clear();
+                tracing::info!(hsm, "the HSM is well; calls go to it");
+            }
             (true, false) => {
                 match event {
-                    Event::Failed(kind) => self.member.note_trouble(format!("calls to it fail ({kind:?})")),
+                    Event::Failed(kind) => self.member.note_trouble(format!("calls to it fail: {kind}")),
                     Event::Hung(_) => self.member.note_trouble("calls to it do not return"),
                     _ => {}
                 }
                 tracing::warn!(hsm, trouble = self.member.trouble(), "no calls go to the HSM until it is well again");
             }
             (false, false) => {
-                if let Event::NotStarted(kind) = event {
-                    tracing::warn!(
-                        hsm,
-                        ?kind,
-                        trouble = self.member.trouble(),
-                        "the HSM cannot be opened; it is tried again"
-                    );
+                if let Event::NotStarted(kind) = event
+                    && self.told.insert(kind)
+                {
+                    let trouble = self.member.trouble();
+                    tracing::warn!(hsm, trouble, "the HSM cannot be opened; it is tried again until it can");
                 }
             }
             (true, true) => {}
@@ -190,8 +214,14 @@ impl Keeper {
 
     fn begin_start(&mut self) {
         self.retire();
+        self.bring(News::Started);
+    }
+
+    /// Starts an engine, and is told of it so.
+    fn bring(&mut self, news: impl FnOnce(Result<(Link, Profile), HsmError>) -> News + Send + 'static) {
+        self.coming += 1;
         let member = Arc::clone(&self.member);
-        tokio::spawn(async move { member.tell(News::Started(member.start().await)) });
+        tokio::spawn(async move { member.tell(news(member.start().await)) });
     }
 
     /// Lets the engine that runs come to its end, if there is one.
@@ -248,8 +278,7 @@ impl Keeper {
         {
             tracing::warn!(hsm = self.member.name(), reason, "the worker of the HSM is replaced");
             self.successor = Successor::Coming;
-            let member = Arc::clone(&self.member);
-            tokio::spawn(async move { member.tell(News::Successor(member.start().await)) });
+            self.bring(News::Successor);
         }
     }
 

@@ -69,16 +69,19 @@ pub(super) enum Link {
 }
 
 impl Link {
-    /// Starts an engine; without a way to launch a process, in this one. `known` is what the HSM could do before.
+    /// Starts an engine; without a way to launch a process, in this one. `known` is what the HSM could do before. A process
+    /// that has not opened its HSM when `stopping` ends is ended.
     pub(super) async fn start(
         settings: &Settings,
         launch: Option<&Launch>,
         known: Option<&Profile>,
+        stopping: impl Future<Output = ()>,
     ) -> Result<(Self, Profile), HsmError> {
         let started = async {
             match launch {
                 Some(launch) => {
-                    WorkerProcess::start(launch, settings, known).await.map(|(there, p)| (Self::There(there), p))
+                    let started = WorkerProcess::start(launch, settings, known, stopping).await;
+                    started.map(|(there, profile)| (Self::There(there), profile))
                 }
                 None => start_here(settings.clone(), known.cloned()).await,
             }

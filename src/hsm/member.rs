@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{mpsc, watch};
 
 use crate::key::material::{Keeping, Material};
 
@@ -38,7 +38,7 @@ pub(super) struct Member {
     trouble: Mutex<String>,
     /// Why the last start of its engine failed.
     refusal: Mutex<Option<HsmError>>,
-    pub(super) stopping: Notify,
+    stopping: watch::Sender<bool>,
     pub(super) stopped: AtomicBool,
 }
 
@@ -83,7 +83,7 @@ impl Member {
             events,
             trouble: Mutex::new("it is being opened".to_owned()),
             refusal: Mutex::default(),
-            stopping: Notify::new(),
+            stopping: watch::Sender::new(false),
             stopped: AtomicBool::new(false),
         };
         (Arc::new(member), news)
@@ -181,7 +181,7 @@ impl Member {
 
     /// Takes no more calls.
     pub(super) fn stop(&self) {
-        self.stopping.notify_one();
+        self.stopping.send_replace(true);
         if let Some(Link::Here(engine)) = self.link().as_deref() {
             engine.stop();
         }
@@ -212,7 +212,15 @@ impl Member {
     }
 
     pub(super) async fn start(&self) -> Result<(Link, Profile), HsmError> {
-        Link::start(&self.settings, self.launch.as_ref(), self.profile().as_deref()).await
+        let known = self.profile();
+        Link::start(&self.settings, self.launch.as_ref(), known.as_deref(), self.stopping()).await
+    }
+
+    /// Ends when the member is to stop.
+    pub(super) fn stopping(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut stopping = self.stopping.subscribe();
+        // An error means that the member is gone.
+        async move { drop(stopping.wait_for(|stopping| *stopping).await) }
     }
 }
 

@@ -52,17 +52,18 @@ pub(super) struct WorkerProcess {
 type Pending = Option<HashMap<u64, oneshot::Sender<Result<Answer, HsmError>>>>;
 
 impl WorkerProcess {
-    /// Starts a worker process and waits until its HSM is open.
+    /// Starts a worker process and waits until its HSM is open, or until `stopping` ends: then the process has ended, too.
     pub(super) async fn start(
         launch: &Launch,
         settings: &Settings,
         known: Option<&Profile>,
+        stopping: impl Future<Output = ()>,
     ) -> Result<(Arc<Self>, Profile), HsmError> {
         let known = known.and_then(|profile| serde_json::to_string(profile).ok());
         let first = Request::Start { settings: Box::new(settings.clone()), pin: held_pin(settings).await?, known };
         let (child, port) = spawn(launch, settings, &first).map_err(not_started)?;
         let (kill, killed) = mpsc::channel(1);
-        let (ending, over) = watch::channel(false);
+        let (ending, mut over) = watch::channel(false);
         // It kills the process, too, when nobody waits for it to start any more.
         tokio::spawn(keep(child, settings.clone(), killed, ending));
         let mut inbox = Inbox::default();
@@ -70,7 +71,15 @@ impl WorkerProcess {
             Response::Started(started) => Some(started),
             _ => None,
         });
-        let profile = Profile::from_json(&started.await?).map_err(|_| ended())?;
+        let started = tokio::select! {
+            started = started => started?,
+            () = stopping => {
+                let _ = kill.try_send(());
+                let _ = over.wait_for(|over| *over).await;
+                return Err(HsmError::stopped());
+            }
+        };
+        let profile = Profile::from_json(&started).map_err(|_| ended())?;
 
         let process = Arc::new(Self {
             port,

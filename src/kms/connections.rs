@@ -210,7 +210,7 @@ impl Kms {
         let opened = self.vault.open_password(key_store.id.as_str(), &key_store.sealed_password, deadline).await;
         let password = match opened {
             Err(error) if error.code == Code::KMSInternalException => {
-                tracing::error!(key_store = %key_store.id, cause = ?error.cause(), "the password cannot be opened");
+                tracing::error!(key_store = %key_store.id, error = error.with_causes(), "the password cannot be opened");
                 return Ok(Some(Err(ConnectionError::InternalError)));
             }
             // Said elsewhere: it is the service's own HSM that is away.
@@ -234,7 +234,7 @@ impl Kms {
             let (vault, id, sealed) = (vault.clone(), id.clone(), sealed.clone());
             Box::pin(async move {
                 let opened = vault.open_password(&id, &sealed, Instant::now() + patience).await;
-                opened.map_err(|error| format!("the password cannot be opened: {error:?}"))
+                opened.map_err(|error| format!("the password cannot be opened: {}", error.with_causes()))
             })
         }
     }

@@ -90,3 +90,12 @@ fn a_stop_ends_while_a_call_hangs() {
     held.times_out("Encrypt", &json!({"KeyId": key, "Plaintext": "eA=="}));
     assert_eq!(held.server.stop().code(), Some(0));
 }
+
+#[test]
+fn a_verb_waits_for_an_hsm_that_is_slow_to_open() {
+    let held = Held::started();
+    // Longer than a start waits for the first word of its HSM.
+    held.control.rule(Rule::on("C_Login").before().delay_ms(3_300));
+    let made = held.server.printed(&["access-key", "create", "--principal", "administrator"]);
+    assert!(made.contains("AWS_SECRET_ACCESS_KEY="), "{made}");
+}

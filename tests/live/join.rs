@@ -44,6 +44,25 @@ impl Deployment {
         self.server.root().join(name)
     }
 
+    /// The same, where both have one wrapping key.
+    fn joined() -> Self {
+        let new = Self::new();
+        new.printed("both", &["hsm", "init"]);
+        assert!(new.join(&new.file("a/so-pin")).status.success());
+        new
+    }
+
+    /// What the log has said of an HSM, a line each.
+    fn said_of(&self, hsm: &str) -> Vec<String> {
+        let log = self.server.stderr();
+        let of_it = log.lines().filter(|line| line.contains(&format!("\"hsm\":\"{hsm}\"")));
+        of_it.map(str::to_owned).collect()
+    }
+
+    fn has_been_well(&self, hsm: &str, times: usize) -> bool {
+        self.said_of(hsm).iter().filter(|line| line.contains("the HSM is well")).count() == times
+    }
+
     fn configure(&self, name: &str, hsms: &[&str]) {
         let root = self.server.root().display();
         let mut text = format!(
@@ -168,10 +187,7 @@ fn a_service_that_runs_takes_the_new_hsm_into_use() {
     let deployment = Deployment::new();
     deployment.printed("both", &["hsm", "init"]);
     let deployment = deployment.serve("both");
-    let is_well = |hsm: &str| {
-        let log = deployment.server.stderr();
-        log.lines().any(|line| line.contains("the HSM is well") && line.contains(&format!("\"hsm\":\"{hsm}\"")))
-    };
+    let is_well = |hsm: &str| deployment.has_been_well(hsm, 1);
     assert!(within(Duration::from_secs(10), || is_well("a")) && !is_well("b"), "{}", deployment.server.stderr());
     assert!(deployment.join(&deployment.file("a/so-pin")).status.success());
     assert!(within(Duration::from_secs(10), || is_well("b")), "{}", deployment.server.stderr());
@@ -212,4 +228,40 @@ fn what_cannot_be_joined_is_said_to_be_so() {
     assert!(deployment.refused(&join).1.contains("from another HSM"));
     assert_eq!((deployment.files("a"), deployment.files("b")), (1, 0));
     assert!(deployment.printed("both", &["hsm", "probe", "--member", "b"]).contains("SoftHSM"));
+}
+
+#[test]
+fn an_access_key_is_made_by_one_hsm_and_the_other_has_nothing_to_say() {
+    let deployment = Deployment::joined();
+    deployment.administrator();
+    for _ in 0..6 {
+        // It fails if anything is said beside the access key.
+        deployment.printed("both", &["access-key", "create", "--principal", "admin"]);
+    }
+}
+
+#[test]
+fn an_hsm_that_is_away_is_told_of_in_a_line_for_each_turn() {
+    let deployment = Deployment::joined().serve("both");
+    assert!(within(Duration::from_secs(10), || ["a", "b"].iter().all(|hsm| deployment.has_been_well(hsm, 1))));
+    let (tokens, away) = (deployment.file("b/tokens"), deployment.file("b/away"));
+    fs::rename(&tokens, &away).unwrap();
+    let before = deployment.said_of("b").len();
+    deployment.server.kill_worker();
+    let has_tried = || {
+        let metrics = deployment.server.get("/metrics").1;
+        let restarts = metrics.lines().find_map(|line| line.strip_prefix("strongroom_hsm_restarts_total{hsm=\"b\"} "));
+        restarts.is_some_and(|count| count.parse::<u64>().unwrap() >= 4)
+    };
+    assert!(within(Duration::from_secs(10), has_tried), "{}", deployment.server.stderr());
+    let told = deployment.said_of("b").split_off(before);
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert!(
+        told[0].contains("no calls go to the HSM") && told[0].contains("its worker process has ended"),
+        "{told:#?}"
+    );
+    assert!(told[1].contains("the HSM cannot be opened") && told[1].contains("CKR_"), "{told:#?}");
+    fs::rename(&away, &tokens).unwrap();
+    assert!(within(Duration::from_secs(10), || deployment.has_been_well("b", 2)), "{}", deployment.server.stderr());
+    assert_eq!(deployment.said_of("b").len(), before + 3);
 }

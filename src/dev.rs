@@ -188,7 +188,10 @@ async fn make_access_key(service: &Service) -> Result<Credentials, Failure> {
     loop {
         match service.admin.create_access_key(&service.vault, ADMINISTRATOR).await {
             Err(error) if error.code == Code::DependencyTimeoutException && Instant::now() < until => {
-                tracing::warn!(cause = ?error.cause(), "the administrator's access key could not be made; it is tried again");
+                tracing::warn!(
+                    error = error.with_causes(),
+                    "the administrator's access key could not be made; it is tried again"
+                );
                 tokio::time::sleep(PAUSE).await;
             }
             made => return made.map_err(Failure::new),

@@ -1,7 +1,7 @@
 //! The program: command line → configuration → what was asked for.
 
 use std::{
-    io::Write,
+    io::{IsTerminal, Write},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -54,14 +54,25 @@ fn main() {
 fn log(verb: &Verb) -> FilterLog {
     let service = matches!(verb, Verb::Serve(_) | Verb::HsmWorker { json: true });
     let level = if matches!(verb, Verb::Serve(_) | Verb::HsmWorker { .. } | Verb::Dev(_)) { "info" } else { "warn" };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let (filter, mistake) = match std::env::var(EnvFilter::DEFAULT_ENV) {
+        Err(_) => (EnvFilter::new(level), None),
+        Ok(text) => match EnvFilter::try_new(&text) {
+            Ok(filter) => (filter, None),
+            Err(error) => (EnvFilter::new(level), Some(error)),
+        },
+    };
     let (filter, handle) = reload::Layer::new(filter);
     let subscriber = tracing_subscriber::registry().with(filter);
     let lines = fmt::layer().with_writer(std::io::stderr);
+    // Colours are for people: a file would be full of escape sequences.
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     if service {
         subscriber.with(lines.json()).init()
     } else {
-        subscriber.with(lines.with_target(false)).init()
+        subscriber.with(lines.with_ansi(colours).with_target(false)).init()
+    }
+    if let Some(error) = mistake {
+        tracing::warn!(%error, "RUST_LOG is not understood; the log is as without it");
     }
     Box::new(move |filter| {
         if std::env::var_os(EnvFilter::DEFAULT_ENV).is_some() {

@@ -64,7 +64,10 @@ impl OwnMaterials {
         if self.invocations.take(material.id).await? {
             // Half of what it may do is left; the next block tries again.
             if let Err(error) = self.succeed(hsm, material.id).await {
-                tracing::warn!(cause = ?error.cause(), "the service's own material is worn and could not be given a successor");
+                tracing::warn!(
+                    error = error.with_causes(),
+                    "the service's own material is worn and could not be given a successor"
+                );
             }
         }
         Ok(material)

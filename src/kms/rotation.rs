@@ -67,6 +67,15 @@ impl Occasion {
         }
     }
 
+    /// For the log.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Due => "due",
+            Self::Worn(_) => "worn",
+            Self::Wish => "wished for",
+        }
+    }
+
     /// Whether it still is one.
     fn lasts(self, key: &Key, now: Timestamp) -> bool {
         match self {
@@ -182,7 +191,7 @@ impl Kms {
         let act = self.by_itself(self.event_about(key, "RotateKey", details));
         let is_rotated = self.rotate(&act, key, occasion, &material, |_| Ok(())).await?;
         if is_rotated {
-            tracing::info!(key = %key.id, region = key.region, ?occasion, "a key was rotated");
+            tracing::info!(key = %key.id, region = key.region, occasion = occasion.word(), "a key was rotated");
         }
         Ok(usize::from(is_rotated))
     }

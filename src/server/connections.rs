@@ -165,7 +165,7 @@ impl Connections {
 
     /// A regular may be idle for so long that its connection is closed.
     fn end_early(&self, error: &hyper::Error, peer: Peer, guest: &Guest) {
-        tracing::debug!(?peer, %error, "a connection ended early");
+        tracing::debug!(peer = %peer.0, %error, "a connection ended early");
         match error.is_timeout() {
             true if guest.is_regular() => {}
             true => self.tally.count("timeout"),

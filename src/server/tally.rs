@@ -34,7 +34,8 @@ impl Tally {
         self.kms.observe_lost_connection(reason);
         let line = self.untold.lock().unwrap_or_else(PoisonError::into_inner).count(reason, Instant::now());
         if let Some(counts) = line {
-            tracing::info!(?counts, "connections came to nothing");
+            let counts: Vec<_> = counts.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+            tracing::info!(counts = counts.join(", "), "connections came to nothing");
         }
     }
 }

@@ -6,8 +6,13 @@ use crate::{error::KmsError, kms::Kms};
 pub(super) async fn round(kms: &Kms) -> Result<usize, KmsError> {
     let mut outcomes = Vec::new();
     for tombstone in kms.unfinished_deletions().await? {
+        // That it fails is told of the round: an HSM that is away may have had many keys.
         let finished = kms.finish_deletion(&tombstone).await.inspect_err(|error| {
-            tracing::warn!(key = tombstone.arn, %error, "a key that was deleted could not be destroyed; it is tried again");
+            tracing::debug!(
+                key = tombstone.arn,
+                error = error.with_causes(),
+                "a key that was deleted could not be destroyed"
+            );
         });
         outcomes.push(finished.map(|()| 1));
     }

@@ -13,11 +13,14 @@ mod scrub_store;
 mod tend_key_stores;
 mod write_uses;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::{error::KmsError, kms::Kms};
+use crate::{
+    error::{Code, KmsError},
+    kms::Kms,
+};
 
 /// How often the store is asked for changes that another process made. A disabled key stops working everywhere
 /// within this time and one read.
@@ -35,10 +38,10 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 pub fn start(kms: &Arc<Kms>) {
     let following = Arc::clone(kms);
     tokio::spawn(async move {
-        let mut ticks = every(FOLLOW_EVERY);
+        let (mut ticks, mut log) = (every(FOLLOW_EVERY), Log::default());
         loop {
             ticks.tick().await;
-            report("follow the store", follow_store::round(&following).await);
+            log.report("follow the store", follow_store::round(&following).await);
         }
     });
     let founding = Arc::clone(kms);
@@ -50,28 +53,28 @@ pub fn start(kms: &Arc<Kms>) {
     });
     let tending = Arc::clone(kms);
     tokio::spawn(async move {
-        let mut ticks = every(TEND_EVERY);
+        let (mut ticks, mut log) = (every(TEND_EVERY), Log::default());
         loop {
             ticks.tick().await;
-            report("tend custom key stores", tend_key_stores::round(&tending).await);
+            log.report("tend custom key stores", tend_key_stores::round(&tending).await);
         }
     });
     let delivering = Arc::clone(kms);
     tokio::spawn(async move {
-        let mut ticks = every(DELIVER_EVERY);
+        let (mut ticks, mut log) = (every(DELIVER_EVERY), Log::default());
         loop {
             ticks.tick().await;
-            report("follow the audit trail", follow_trail::round(&delivering).await);
-            report("deliver audit records", deliver_records::round(&delivering).await);
+            log.report("follow the audit trail", follow_trail::round(&delivering).await);
+            log.report("deliver audit records", deliver_records::round(&delivering).await);
         }
     });
     let sweeping = Arc::clone(kms);
     tokio::spawn(async move {
-        let mut ticks = every(SWEEP_EVERY);
+        let (mut ticks, mut log) = (every(SWEEP_EVERY), Log::default());
         loop {
             ticks.tick().await;
             for (task, outcome) in sweep(&sweeping).await {
-                report(task, outcome);
+                log.report(task, outcome);
             }
         }
     });
@@ -92,9 +95,10 @@ pub async fn once(kms: &Kms) -> Result<(), KmsError> {
 
 /// What a stop leaves no next round for.
 pub async fn stop(kms: &Kms) {
-    report("write uses", write_uses::round(kms).await);
-    report("count the time", kms.moment().await.map(|_| 0));
-    report("deliver audit records", deliver_records::round(kms).await);
+    let mut log = Log::default();
+    log.report("write uses", write_uses::round(kms).await);
+    log.report("count the time", kms.moment().await.map(|_| 0));
+    log.report("deliver audit records", deliver_records::round(kms).await);
 }
 
 /// The name of a task, and how many things its round did.
@@ -129,11 +133,48 @@ fn every(period: Duration) -> tokio::time::Interval {
     ticks
 }
 
-/// What a round came to: how many things it did.
-fn report(task: &str, outcome: Result<usize, KmsError>) {
-    match outcome {
-        Ok(0) => {}
-        Ok(count) => tracing::debug!(task, count, "a round of background work"),
-        Err(error) => tracing::warn!(task, %error, cause = ?error.cause(), "background work failed; it is tried again"),
+/// What the log was told of tasks: one line when one begins to fail, or fails in another way, and one when it works again.
+#[derive(Default)]
+struct Log(BTreeMap<&'static str, Code>);
+
+impl Log {
+    /// What a round came to: how many things it did.
+    fn report(&mut self, task: &'static str, outcome: Result<usize, KmsError>) {
+        match outcome {
+            Ok(count) => {
+                if self.0.remove(task).is_some() {
+                    tracing::info!(task, "background work succeeds again");
+                }
+                if count > 0 {
+                    tracing::debug!(task, count, "a round of background work");
+                }
+            }
+            Err(error) => {
+                if self.is_news(task, error.code) {
+                    let error = error.with_causes();
+                    tracing::warn!(task, error, "background work failed; it is tried again until it succeeds");
+                }
+            }
+        }
+    }
+
+    fn is_news(&mut self, task: &'static str, code: Code) -> bool {
+        self.0.insert(task, code) != Some(code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_that_goes_on_failing_is_told_of_once() {
+        let mut log = Log::default();
+        let (timeout, internal) = (Code::DependencyTimeoutException, Code::KMSInternalException);
+        assert!(log.is_news("a", timeout) && !log.is_news("a", timeout));
+        assert!(log.is_news("b", timeout), "another task");
+        assert!(log.is_news("a", internal) && !log.is_news("a", internal), "another failure");
+        log.report("a", Ok(0));
+        assert!(log.is_news("a", internal) && !log.is_news("b", timeout));
     }
 }

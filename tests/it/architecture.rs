@@ -209,3 +209,35 @@ fn the_parser_of_imports_reads_groups_and_paths() {
     let source = Source { path: "x/y.rs".to_owned(), code: code.to_owned() };
     assert_eq!(Vec::from_iter(source.imports()), ["a", "d", "e_f", "h"]);
 }
+
+/// The source without its unit tests.
+fn without_tests(source: &Source) -> &str {
+    source.code.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default()
+}
+
+/// Whether a field of a log line is written as Rust writes values for programmers: `?value`, or `name = ?value`.
+fn has_debug_field(call: &str) -> bool {
+    let mut letters = call.char_indices().filter(|(_, letter)| *letter == '?');
+    letters.any(|(at, _)| {
+        let (before, after) = (call[..at].trim_end(), &call[at + 1..]);
+        before.ends_with(['(', ',', '=']) && after.starts_with(|letter: char| letter.is_alphabetic() || letter == '&')
+    })
+}
+
+#[test]
+fn nothing_is_told_in_the_words_of_the_language() {
+    assert!(has_debug_field("(hsm, ?kind, \"x\")") && has_debug_field("(cause = ?error.cause())"));
+    assert!(!has_debug_field("(error = f()?, \"why?\")"));
+    // There the form is what is wanted: a TOML string, the name of a code.
+    let wanted = ["dev.rs", "hsm/error.rs"];
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| !source.path.ends_with("tests.rs")) {
+        let code = without_tests(source);
+        let calls = code.split("tracing::").skip(1).filter_map(|rest| rest.split(';').next());
+        wrong.extend(calls.filter(|call| has_debug_field(call)).map(|call| format!("{}: {call}", source.path)));
+        if code.contains(":?}") && !wanted.contains(&source.path.as_str()) {
+            wrong.push(format!("{}: a text with `:?`", source.path));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

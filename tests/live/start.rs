@@ -224,3 +224,12 @@ fn where_a_spy_would_see_the_pin_nobody_logs_in() {
         assert!(stderr(&refused).contains("PKCS11SPY is set"), "{verb:?}: {}", stderr(&refused));
     }
 }
+
+#[test]
+fn a_log_in_a_file_is_plain_and_a_filter_that_is_none_is_said_to_be_so() {
+    let mut server = Server::new().with("RUST_LOG", "strongroom=loud");
+    server.start();
+    let log = server.stderr();
+    assert!(log.contains("RUST_LOG is not understood") && log.contains("the HSM is well"), "{log}");
+    assert!(!log.contains('\u{1b}'), "{log}");
+}

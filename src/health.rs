@@ -27,8 +27,9 @@ pub fn router(kms: Arc<Kms>) -> Router {
 }
 
 async fn ready(State(kms): State<Arc<Kms>>) -> impl IntoResponse {
-    match kms.ready().await {
-        Ok(()) => (StatusCode::OK, kms.warning().map_or("ready\n".to_owned(), |what| format!("ready, but {what}\n"))),
+    match kms.readiness().await {
+        Ok(known) if known.is_empty() => (StatusCode::OK, "ready\n".to_owned()),
+        Ok(known) => (StatusCode::OK, format!("ready, but {}\n", known.join("; "))),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
     }
 }

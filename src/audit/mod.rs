@@ -117,6 +117,7 @@ struct Shared {
     /// Whether each append waits for the disk.
     sync: bool,
     records: AtomicU64,
+    failures: AtomicU64,
     /// Set while the file cannot be written.
     failing: AtomicBool,
     /// Why the last write that failed did.
@@ -154,6 +155,7 @@ impl Trail {
             sink: Mutex::new(Sink::open(path, sync)?),
             sync,
             records: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
             failing: AtomicBool::new(false),
             trouble: Mutex::default(),
         });
@@ -212,6 +214,11 @@ impl Trail {
     /// How many records were written since the start.
     pub fn records(&self) -> u64 {
         self.shared.records.load(Ordering::Relaxed)
+    }
+
+    /// How many attempts to write have failed since the start.
+    pub fn failures(&self) -> u64 {
+        self.shared.failures.load(Ordering::Relaxed)
     }
 
     /// Opens the file anew by its name, after a log rotation. All that is in the old one is on the disk then, as [`Self::sync`]
@@ -376,6 +383,7 @@ impl Shared {
     fn note(&self, outcome: Result<(), io::Error>) -> Result<(), AuditError> {
         if let Err(error) = &outcome {
             *lock(&self.trouble) = error.to_string();
+            self.failures.fetch_add(1, Ordering::Relaxed);
         }
         self.failing.store(outcome.is_err(), Ordering::Release);
         outcome.map_err(|error| AuditError { cause: Arc::new(error), kept: true })

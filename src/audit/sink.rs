@@ -68,7 +68,10 @@ impl Sink {
 
     /// Has the file system keep room for what comes next, so that a disk that is full is known before a record needs it. One that
     /// cannot be asked is not.
-    pub(super) fn ask_for_room(&self) -> Result<(), io::Error> {
+    pub(super) fn ask_for_room(&mut self) -> Result<(), io::Error> {
+        if self.is_removed() {
+            self.reopen()?;
+        }
         let metadata = self.file.metadata()?;
         if !metadata.is_file() {
             return Ok(());
@@ -215,6 +218,7 @@ mod tests {
             sink.append(b"one\n").expect("written");
             assert_eq!(fs::read_to_string(&path).expect("text"), "one\n");
             fs::remove_dir_all(&inner).expect("removed");
+            sink.ask_for_room().expect_err("there is no directory");
             sink.append(b"two\n").expect_err("there is no directory");
             sink.append(b"three\n").expect_err("there is no directory");
             fs::create_dir(&inner).expect("made");
@@ -242,7 +246,7 @@ mod tests {
     fn room_is_asked_for_where_there_may_be_any() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("audit.jsonl");
-        let sink = Sink::open(&path, false).expect("open");
+        let mut sink = Sink::open(&path, false).expect("open");
         sink.ask_for_room().expect("there is some");
         assert_eq!(fs::metadata(&path).expect("there").len(), 0);
         Sink::open(Path::new("/dev/null"), false).expect("open").ask_for_room().expect("it takes everything");

@@ -158,6 +158,17 @@ impl Vault {
         }
     }
 
+    /// Seals something under the deployment's own material; what opens it on an HSM proves that this one has the wrapping key
+    /// that all else is wrapped under.
+    ///
+    /// # Errors
+    /// As the HSM answers.
+    pub async fn proof(&self, deadline: Instant) -> Result<Command, KmsError> {
+        let aad = b"strongroom readiness".to_vec();
+        let sealed = self.seal_for(aad.clone(), SecretBytes::from(vec![0; 16]), Asker::SERVICE, deadline).await?;
+        self.opening(aad, &sealed).await?.ok_or_else(|| KmsError::internal("what was sealed has lost its form"))
+    }
+
     async fn seal_for(
         &self,
         aad: Vec<u8>,

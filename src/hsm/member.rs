@@ -12,7 +12,7 @@ use crate::key::material::{Keeping, Material};
 
 use super::command::{Answer, Asker, Command};
 use super::counted::Counted;
-use super::engine::{Engine, Profile};
+use super::engine::{Engine, Gauges, Profile};
 use super::error::{HsmError, Kind};
 use super::keeper::{Keeper, News};
 use super::link::{Launch, Link};
@@ -49,8 +49,12 @@ pub struct Standing {
     pub name: String,
     /// Why calls do not go to it; `None` if they do.
     pub trouble: Option<String>,
+    /// Why its engine could not be started, while it cannot.
+    pub refusal: Option<HsmError>,
     /// How often its engine was started again.
     pub restarts: u64,
+    /// Numbers of this moment.
+    pub gauges: Gauges,
 }
 
 impl Member {
@@ -123,8 +127,14 @@ impl Member {
     }
 
     pub(super) fn standing(&self) -> Standing {
-        let trouble = self.link().is_none().then(|| self.trouble());
-        Standing { name: self.name().to_owned(), trouble, restarts: self.restarts.load(Ordering::Relaxed) }
+        let is_away = self.link().is_none();
+        Standing {
+            name: self.name().to_owned(),
+            trouble: is_away.then(|| self.trouble()),
+            refusal: self.refusal().filter(|_| is_away),
+            restarts: self.restarts.load(Ordering::Relaxed),
+            gauges: self.report().gauges,
+        }
     }
 
     pub(super) fn trouble(&self) -> String {

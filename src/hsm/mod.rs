@@ -142,6 +142,18 @@ impl Hsm {
         }
     }
 
+    /// Has each HSM that is open do one command for the service itself; how that went, by the HSM's name.
+    pub async fn ask_each(&self, command: &Command, deadline: Instant) -> Vec<(String, Result<Answer, HsmError>)> {
+        let mut answers = Vec::new();
+        for member in self.members.iter() {
+            if let Some(link) = member.link() {
+                let answer = member.call(&link, Asker::SERVICE, command, deadline).await;
+                answers.push((member.name().to_owned(), answer));
+            }
+        }
+        answers
+    }
+
     /// The member with the least to do of those that are well and have what the command needs.
     fn choose(&self, command: &Command, not: Option<&Arc<Member>>) -> Option<(&Arc<Member>, Arc<Link>)> {
         let others = self.members.iter().filter(|member| not.is_none_or(|not| !Arc::ptr_eq(member, not)));

@@ -14,6 +14,7 @@ pub mod importing;
 mod key_stores;
 mod keys;
 mod log;
+mod measures;
 pub mod multi_region;
 mod padding;
 mod payload;
@@ -165,7 +166,7 @@ impl Kms {
             worn: Worn::default(),
             padding_failures: PaddingFailures::default(),
             pulse: Pulse::default(),
-            readiness: Readiness::default(),
+            readiness: Readiness::new(clock.now()),
             uses: Uses::default(),
             log: Log::default(),
             metrics: Metrics::new(),

@@ -92,7 +92,7 @@ async fn newcomer(listener: &TcpListener, guests: &Arc<Guests>) -> io::Result<(T
 
 impl Connections {
     async fn welcome(self: Arc<Self>, stream: TcpStream, peer: Peer, seat: Seat) {
-        let seat = Arc::new(seat);
+        let (seat, _open) = (Arc::new(seat), self.tally.open());
         // Answers are small and whole: waiting to fill a packet only makes them late.
         let _ = stream.set_nodelay(true);
         let stream = Patient::new(stream, Duration::from_millis(self.limits.body_timeout_ms));

@@ -8,6 +8,7 @@ use crate::{
     clock::{Clock, SystemClock},
     config::Config,
     hsm::{self, Hsm, Joined, Launch, PinSource, Profile, Settings, Step, StepDone, WrappingKeyReport},
+    key::material::Keeping,
     kms::admin::{Admin, Credentials, found},
 };
 
@@ -21,7 +22,7 @@ pub async fn init_token(config: &Config, launch: &Launch, so_pin: PinSource) -> 
 }
 
 /// Makes the wrapping key of an HSM, unless it is there. Two HSMs with keys of their own could never share the work, so it is
-/// made only where no other has one.
+/// made only where no other has one; and none is made beside a store whose keys are under another, for it would open none of them.
 ///
 /// # Errors
 /// Why there is none.
@@ -33,8 +34,12 @@ pub async fn init(
 ) -> Result<WrappingKeyReport, Failure> {
     let all = members(config)?;
     let member = one(&all, name)?;
+    let needed = needed_wrapping_key(config).await?;
     if let Some(there) = on(launch, &all, member, Step::Look).await?.found()? {
-        return Ok(there);
+        return match needed.filter(|needed| *needed != there.cka_id) {
+            Some(needed) => Err(lacks(config, member, &needed)),
+            None => Ok(there),
+        };
     }
     for other in all.iter().filter(|other| other.name != member.name) {
         if on(launch, &all, other, Step::Look).await?.found()?.is_some() {
@@ -46,9 +51,35 @@ pub async fn init(
             return Err(Failure::new(text));
         }
     }
+    if let Some(needed) = needed {
+        return Err(lacks(config, member, &needed));
+    }
     let order = Order::of(config, "InitHsm", json!({"hsm": member.name, "sole": sole})).await?;
     let made = on(launch, &all, member, Step::Init { sole }).await.and_then(|done| Ok(done.found()?));
     order.concluded(made).await?.ok_or_else(|| Failure::new("the wrapping key was not made"))
+}
+
+/// CKA_ID of the wrapping key that the store's keys are under, if there is a store with keys.
+async fn needed_wrapping_key(config: &Config) -> Result<Option<Vec<u8>>, Failure> {
+    if !config.store.path.exists() {
+        return Ok(None);
+    }
+    let deployment = open_store(config).await?.deployment().await.map_err(Failure::new)?;
+    Ok(deployment.and_then(|deployment| match &deployment.newest_material().keeping {
+        Keeping::Wrapped { wrapping_key, .. } => Some(wrapping_key.clone()),
+        Keeping::Token { .. } => None,
+    }))
+}
+
+fn lacks(config: &Config, member: &Settings, needed: &[u8]) -> Failure {
+    let cka_id: String = needed.iter().map(|byte| format!("{byte:02x}")).collect();
+    Failure::new(format!(
+        "`{}` does not have the wrapping key that the keys in {} are wrapped under, CKA_ID {cka_id}: bring that one back from the \
+         HSM's backup, or from another HSM with `strongroom hsm join`. Another key would open none of them; where nothing of them is \
+         needed any more, begin with another store.path.",
+        member.name,
+        config.store.path.display()
+    ))
 }
 
 /// Tries what an HSM can do.

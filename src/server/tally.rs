@@ -40,6 +40,23 @@ impl Tally {
     }
 }
 
+/// One connection among those that are open, for as long as this is held.
+pub(super) struct Open(Arc<Kms>);
+
+impl Tally {
+    /// One more is open.
+    pub(super) fn open(&self) -> Open {
+        self.kms.observe_connection(true);
+        Open(Arc::clone(&self.kms))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.observe_connection(false);
+    }
+}
+
 impl Untold {
     /// What is to be told, if it is time.
     fn count(&mut self, reason: &'static str, now: Instant) -> Option<BTreeMap<&'static str, u64>> {

@@ -11,10 +11,12 @@
 //! The texts use `$1` and `ON CONFLICT`, which SQLite and PostgreSQL both take.
 
 use std::{
+    ffi::OsString,
     fs,
+    io::ErrorKind,
     ops::{Deref, DerefMut},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
-    path::Path,
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -89,6 +91,9 @@ const MIGRATIONS: &[&str] = &[
 
 /// The connections to one database.
 pub(super) struct Driver {
+    path: PathBuf,
+    /// The device and number of the file that is open.
+    file: (u64, u64),
     writing: Writing,
     writer: SqlitePool,
     readers: SqlitePool,
@@ -126,7 +131,23 @@ impl Driver {
         migrate(&writer).await?;
         let reading = options.pragma("query_only", "on");
         let (readers, follower) = (pool(READERS, reading.clone()).await?, pool(1, reading).await?);
-        Ok(Self { writing: Writing::default(), writer, readers, follower })
+        let file = place(path).map_err(StoreError::io("open the database"))?;
+        // Under one name from whatever directory.
+        let path = std::path::absolute(path).map_err(StoreError::io("open the database"))?;
+        Ok(Self { path, file, writing: Writing::default(), writer, readers, follower })
+    }
+
+    /// The path of the database's file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How long the database and its write-ahead log are, in bytes.
+    pub(super) fn size(&self) -> u64 {
+        let length = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
+        let mut log = OsString::from(&self.path);
+        log.push("-wal");
+        length(&self.path) + length(Path::new(&log))
     }
 
     /// A connection that reads what is committed.
@@ -142,6 +163,12 @@ impl Driver {
     /// The connection that writes, when it is the turn of `asker`. Whoever holds it is the only writer of this process.
     pub(super) async fn writer(&self, what: &'static str, asker: Asker) -> Result<(Turn, Lent), StoreError> {
         let turn = self.writing.turn(asker, WAIT).await.ok_or_else(|| StoreError::new(what, Kind::Busy))?;
+        // A file that has no name any more takes every change and keeps none.
+        let moved =
+            place(&self.path).map_or_else(|error| error.kind() == ErrorKind::NotFound, |file| file != self.file);
+        if moved {
+            return Err(StoreError::new(what, Kind::Moved));
+        }
         Ok((turn, Lent::from(&self.writer, what).await?))
     }
 
@@ -366,6 +393,11 @@ async fn migrate(writer: &SqlitePool) -> Result<(), StoreError> {
         sqlx::query(text).bind(known as i64).execute(&mut *transaction).await.map_err(&failed)?;
     }
     transaction.commit().await.map_err(&failed)
+}
+
+fn place(path: &Path) -> Result<(u64, u64), std::io::Error> {
+    let metadata = fs::metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
 }
 
 /// Makes the directory and the file if need be. Only their owner may read them; SQLite gives its write-ahead log the

@@ -13,6 +13,8 @@ pub enum Kind {
     Busy,
     /// There is no room left; nothing was written.
     Full,
+    /// The database's file was removed or replaced; what is written would be nowhere.
+    Moved,
     /// What is stored cannot be read.
     Corrupt,
     /// The database was written by a version of the service that this one does not understand.
@@ -71,17 +73,24 @@ fn sqlite_kind(code: &str) -> Kind {
     }
 }
 
+impl Kind {
+    /// In words for an operator.
+    pub const fn why(self) -> &'static str {
+        match self {
+            Self::Conflict => "it was changed by somebody else",
+            Self::Unavailable => "the database is not available",
+            Self::Busy => "more is to be written than there is time for",
+            Self::Full => "there is no room left for the database",
+            Self::Moved => "the database's file was removed or replaced while the service has it open",
+            Self::Corrupt => "what is stored cannot be read",
+            Self::Schema => "the database has a schema that this version does not support",
+        }
+    }
+}
+
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let why = match self.kind {
-            Kind::Conflict => "it was changed by somebody else",
-            Kind::Unavailable => "the database is not available",
-            Kind::Busy => "more is to be written than there is time for",
-            Kind::Full => "there is no room left for the database",
-            Kind::Corrupt => "what is stored cannot be read",
-            Kind::Schema => "the database has a schema that this version does not support",
-        };
-        write!(f, "could not {}: {why}", self.what)
+        write!(f, "could not {}: {}", self.what, self.kind.why())
     }
 }
 

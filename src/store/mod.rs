@@ -202,6 +202,16 @@ impl Store {
         self.0.driver.writers()
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.0.driver.path()
+    }
+
+    /// How long its files are, in bytes.
+    pub fn size(&self) -> u64 {
+        self.0.driver.size()
+    }
+
     /// How long ago the view was last proven up to date.
     pub fn freshness(&self) -> Duration {
         let proven = Duration::from_millis(self.0.proven_ms.load(Ordering::Acquire));

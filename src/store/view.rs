@@ -22,6 +22,7 @@ use crate::{
         custom_store::CustomKeyStore,
         grant::{Facts, Grant, GrantId, GrantOperation, Party},
         reference::KeyId,
+        state::KeyState,
     },
     policy,
     principal::Principal,
@@ -53,6 +54,8 @@ struct State {
 #[derive(Default)]
 struct Region {
     keys: BTreeMap<KeyId, Arc<KeyEntry>>,
+    /// How many keys are in each state that any was in.
+    states: BTreeMap<KeyState, usize>,
     /// The keys that something is to be done with, by its date.
     deletions: BTreeSet<(Timestamp, KeyId)>,
     expiries: BTreeSet<(Timestamp, KeyId)>,
@@ -116,6 +119,20 @@ impl View {
         let state = self.read();
         let keys = state.regions.values().flat_map(|region| region.dated(&region.rotations, now));
         keys.filter(|entry| entry.key.is_due_for_rotation(now)).cloned().collect()
+    }
+
+    /// How many keys are in each state, in all regions together.
+    pub fn keys_by_state(&self) -> BTreeMap<KeyState, usize> {
+        let mut all: BTreeMap<_, _> = KeyState::ALL.iter().map(|state| (*state, 0)).collect();
+        for (state, count) in self.read().regions.values().flat_map(|region| &region.states) {
+            *all.entry(*state).or_default() += count;
+        }
+        all
+    }
+
+    /// Whether any access key may sign.
+    pub fn has_enabled_access_key(&self) -> bool {
+        self.read().access_keys.values().any(|key| key.enabled)
     }
 
     /// The alias of that name, which begins with `alias/`.
@@ -281,6 +298,14 @@ impl Region {
         let dates = [&mut self.deletions, &mut self.expiries, &mut self.rotations];
         for (dates, new) in dates.into_iter().zip(new.unwrap_or_default()) {
             new.map(|date| dates.insert((date, id)));
+        }
+        if let Some(old) = self.keys.get(&id)
+            && let Some(count) = self.states.get_mut(&old.key.state)
+        {
+            *count -= 1;
+        }
+        if let Some(new) = &entry {
+            *self.states.entry(new.key.state).or_default() += 1;
         }
         put(&mut self.keys, id, entry);
     }

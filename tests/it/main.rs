@@ -20,6 +20,7 @@ mod operator;
 mod own_materials;
 mod properties;
 mod races;
+mod readiness;
 mod records;
 mod skip;
 mod spoils;

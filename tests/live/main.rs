@@ -23,6 +23,7 @@ mod oaep;
 mod outage;
 mod overload;
 mod races;
+mod readiness;
 mod records;
 mod reload;
 mod sdk;

@@ -106,9 +106,13 @@ fn a_refused_pin_is_tried_once_whatever_is_started_anew_and_another_one_needs_no
     assert!(!log.contains("wrong-pin-0000"), "{log}");
     assert_eq!(log.matches("CKR_PIN_INCORRECT").count(), 1, "{log}");
     assert_eq!(encrypt(&server, &key).exception(), "DependencyTimeoutException");
+    let refuses =
+        |value: u8| server.get("/metrics").1.contains(&format!("strongroom_hsm_pin_refused{{hsm=\"hsm\"}} {value}\n"));
+    assert!(refuses(1));
 
     fs::write(&pin, right).unwrap();
     assert_works_again(&server, &key);
+    assert!(refuses(0));
 }
 
 #[test]

@@ -1,0 +1,60 @@
+//! What `/metrics` answers: each owner is asked for its numbers when somebody scrapes.
+
+use crate::{
+    hsm::{Kind, Standing},
+    kms::Kms,
+    metrics::{CertificateSample, HsmErrors, HsmSample, Sample},
+};
+
+impl Kms {
+    /// Counts a connection that came to nothing, for a reason that a door knows.
+    pub fn observe_lost_connection(&self, reason: &'static str) {
+        self.metrics.observe_lost_connection(reason);
+    }
+
+    /// Counts a connection among those that are open, or no longer.
+    pub fn observe_connection(&self, is_open: bool) {
+        self.metrics.observe_connection(is_open);
+    }
+
+    /// The metrics, in the text format that Prometheus reads.
+    pub fn metrics_text(&self) -> String {
+        let standings = self.hsm.standing().into_iter().chain(self.connections.standing());
+        let errors = self.hsm.errors().into_iter();
+        let now = self.clock.now();
+        let certificate = self.readiness.certificate().map(|certificate| CertificateSample {
+            days_left: certificate.validity.days_left(now),
+            file: certificate.file,
+        });
+        let states = self.store.view().keys_by_state();
+        self.metrics.render(&Sample {
+            hsms: standings.map(sample).collect(),
+            hsm_errors: errors.map(|e| HsmErrors { function: e.function, code: e.code, count: e.count }).collect(),
+            audit_records: self.trail.records(),
+            audit_failures: self.trail.failures(),
+            audit_writable: self.trail.trouble().is_none(),
+            store_writers: self.store.writers(),
+            store_bytes: self.store.size(),
+            keys: states.into_iter().map(|(state, count)| (state.as_str(), count)).collect(),
+            view_age: self.store.freshness(),
+            clock_in_doubt: self.pulse.jump().is_some(),
+            certificate,
+            began: self.readiness.began.epoch_seconds(),
+        })
+    }
+}
+
+fn sample(hsm: Standing) -> HsmSample {
+    let gauges = hsm.gauges;
+    HsmSample {
+        up: hsm.trouble.is_none(),
+        pin_refused: hsm.refusal.is_some_and(|error| error.kind == Kind::PinRefused),
+        name: hsm.name,
+        restarts: hsm.restarts,
+        queue_depth: gauges.queue_depth as u64,
+        sessions: gauges.sessions as u64,
+        sessions_busy: gauges.sessions_busy as u64,
+        cached_handles: gauges.cached_handles as u64,
+        threads_replaced: gauges.threads_replaced,
+    }
+}

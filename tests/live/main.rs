@@ -20,6 +20,7 @@ mod join;
 mod key_stores;
 #[path = "../it/oaep.rs"]
 mod oaep;
+mod operators_path;
 mod outage;
 mod overload;
 mod races;

@@ -10,10 +10,10 @@ use rustix::process::Signal;
 use crate::server::Server;
 
 /// A manager's socket.
-struct Manager(UnixDatagram);
+pub struct Manager(UnixDatagram);
 
 impl Manager {
-    fn of(server: &Server) -> Self {
+    pub fn of(server: &Server) -> Self {
         let socket = UnixDatagram::bind(server.root().join("notify")).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         Self(socket)
@@ -26,7 +26,7 @@ impl Manager {
     }
 
     /// What is said until this is, which it is last.
-    fn hears_until(&self, last: &str) -> Vec<String> {
+    pub fn hears_until(&self, last: &str) -> Vec<String> {
         let (mut heard, began) = (vec![self.hears()], Instant::now());
         while !heard.last().is_some_and(|text| text.starts_with(last)) {
             assert!(began.elapsed() < Duration::from_secs(20), "{last} is not said: {heard:?}");

@@ -52,8 +52,17 @@ pub fn connect(
     trusted: Option<&CertificateDer<'static>>,
     version: &'static SupportedProtocolVersion,
 ) -> Connection<Tls> {
+    connect_trusting(address, trusted, version)
+}
+
+/// A connection of a client that trusts these certificates.
+pub fn connect_trusting<'a>(
+    address: SocketAddr,
+    trusted: impl IntoIterator<Item = &'a CertificateDer<'static>>,
+    version: &'static SupportedProtocolVersion,
+) -> Connection<Tls> {
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(trusted.cloned());
+    roots.add_parsable_certificates(trusted.into_iter().cloned());
     let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_protocol_versions(&[version])
         .unwrap()

@@ -2,6 +2,7 @@
 //! fields are refused. No field turns authentication, authorization or audit off.
 
 mod changes;
+mod environment;
 mod errors;
 
 use std::{
@@ -13,11 +14,11 @@ use std::{
     time::Duration,
 };
 
-use config::{Environment, File, FileFormat};
+use config::{File, FileFormat};
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use tracing_subscriber::EnvFilter;
 
-pub(crate) use self::errors::explain;
+pub(crate) use self::{environment::unread as unread_variables, errors::explain};
 use crate::{
     api::Origin,
     arn::AccountId,
@@ -26,6 +27,7 @@ use crate::{
     key::custom_store::is_cluster_id,
     kms::{self, KeyStoreKind},
 };
+use environment::Variables;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -355,10 +357,15 @@ impl Config {
     /// # Errors
     /// What is wrong with it, in words for an operator.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let environment = Environment::with_prefix("STRONGROOM").prefix_separator("__").separator("__");
+        let variables = environment::variables()?;
+        let parse = |variables| Self::parse_with(text, variables);
+        parse(variables.clone()).map_err(|error| environment::blame(&variables, error, parse))
+    }
+
+    fn parse_with(text: &str, variables: Variables) -> Result<Self, String> {
         let source = config::Config::builder()
             .add_source(File::from_str(text, FileFormat::Toml))
-            .add_source(environment)
+            .add_source(environment::source(variables))
             .build()
             .map_err(|error| explain(&error))?;
         let config: Self = source.try_deserialize().map_err(|error| explain(&error))?;

@@ -18,7 +18,9 @@ use strongroom::{
     config::Config,
     dev::{self, Directory},
     hsm::{self, Launch, PinSource},
-    server::{self, Entrance, Failure, FilterLog, Service, Source, Stop, Supervisor, descriptors, operator},
+    server::{
+        self, Entrance, Failure, FilterLog, Service, Source, Stop, Supervisor, descriptors, inspection, operator,
+    },
 };
 
 /// How often a service that is not ready is asked whether it is.
@@ -103,7 +105,7 @@ async fn run(verb: Verb, filter_log: FilterLog) -> Result<(), Failure> {
             serve(config, service, entrance, source, stop).await
         }
         Verb::HsmWorker { .. } => Ok(()),
-        Verb::Config(ConfigVerb::Check(which)) => print(&format!("{}\n", configuration(&which)?.effective())),
+        Verb::Config(ConfigVerb::Check(which)) => check(&configuration(&which)?).await,
         Verb::Hsm(verb) => look_after_hsm(verb).await,
         Verb::AccessKey(verb) => look_after_access_keys(verb).await,
         Verb::Principal(verb) => look_after_principals(verb).await,
@@ -202,6 +204,18 @@ fn configuration_file() -> Result<PathBuf, Failure> {
         Failure::new(text)
     };
     if usual.exists() { Ok(usual.to_owned()) } else { Err(missing()) }
+}
+
+/// What is in effect, and what was found out about what it names.
+async fn check(config: &Config) -> Result<(), Failure> {
+    print(&format!("{}\n", config.effective()))?;
+    let findings = inspection::inspect(config).await;
+    findings.iter().for_each(|finding| eprintln!("{finding}"));
+    match findings.iter().filter(|finding| finding.is_wrong).count() {
+        0 => Ok(()),
+        1 => Err(Failure::new("one thing is wrong")),
+        wrong => Err(Failure::new(format!("{wrong} things are wrong"))),
+    }
 }
 
 async fn look_after_hsm(verb: HsmVerb) -> Result<(), Failure> {

@@ -7,6 +7,7 @@ mod entrance;
 mod framed;
 mod guests;
 mod head;
+pub mod inspection;
 pub mod operator;
 mod patient;
 mod person;
@@ -199,8 +200,11 @@ fn with_rereadable_pins(members: Vec<hsm::Settings>) -> io::Result<Vec<hsm::Sett
 /// Opens the store.
 ///
 /// # Errors
-/// If it cannot be read, or is of a version that this program does not know.
+/// If it cannot be read, is of a version that this program does not know, or would be made by root for somebody else.
 pub async fn open_store(config: &Config) -> Result<Store, Failure> {
+    if let Some(directory) = config.store.path.parent().filter(|_| !config.store.path.exists()) {
+        person::refuse_to_make_for_another(directory)?;
+    }
     Store::open(&config.store.path).await.map_err(Failure::new)
 }
 

@@ -9,7 +9,7 @@ use super::{Listing, Which};
 /// Verbs on the configuration.
 #[derive(Subcommand)]
 pub enum ConfigVerb {
-    /// Print the effective configuration, with secrets named by where they come from
+    /// Print the effective configuration without secrets, and what is wrong with the files that it names, as the user who asks
     #[command(after_help = "Example:\n  strongroom config check --config /etc/strongroom/strongroom.toml")]
     Check(Which),
 }

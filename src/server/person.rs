@@ -1,7 +1,8 @@
 //! Who runs this program, for the record of what they do.
 
-use std::{env, fs};
+use std::{env, fs, os::unix::fs::MetadataExt, path::Path};
 
+use super::Failure;
 use crate::identity::Person;
 
 const USERS: &str = "/etc/passwd";
@@ -29,9 +30,37 @@ pub fn user_name(id: u32) -> Option<String> {
     line.split(':').next().map(str::to_owned)
 }
 
+/// What root makes in a directory of the service's user, the service cannot open.
+///
+/// # Errors
+/// If this is root, and the directory another user's.
+pub fn refuse_to_make_for_another(directory: &Path) -> Result<(), Failure> {
+    let Ok(metadata) = fs::metadata(directory) else { return Ok(()) };
+    refuse_to_make(rustix::process::geteuid().as_raw(), metadata.uid(), directory)
+}
+
+fn refuse_to_make(us: u32, owner: u32, directory: &Path) -> Result<(), Failure> {
+    if us != 0 || owner == 0 {
+        return Ok(());
+    }
+    let owner = user_name(owner).unwrap_or_else(|| format!("user {owner}"));
+    let directory = directory.display();
+    Err(Failure::new(format!(
+        "{directory} belongs to {owner}, who could not open what root makes there: run this as {owner}"
+    )))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn root_makes_nothing_for_another() {
+        let refused = |us, owner| refuse_to_make(us, owner, Path::new("/d")).err().map(|failure| failure.text);
+        assert_eq!((refused(0, 0), refused(1, 1), refused(1, 0)), (None, None, None));
+        let text = "/d belongs to daemon, who could not open what root makes there: run this as daemon";
+        assert_eq!(refused(0, 1).as_deref(), Some(text));
+    }
 
     #[test]
     fn users_have_names() {

@@ -1,6 +1,9 @@
 //! The deployment: who we are. One document, made at the first start.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
+use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 use uuid::Uuid;
 
 use super::{Kind, Store, StoreError, Unrecorded, document::Document, driver};
@@ -41,6 +44,20 @@ impl Document for Deployment {
     fn id(&self) -> String {
         NAME.to_owned()
     }
+}
+
+/// The account of the deployment in the database at `path`, which is only read and must be there; `None` before the first start.
+///
+/// # Errors
+/// If it cannot be read.
+pub async fn account_in(path: &Path) -> Result<Option<AccountId>, StoreError> {
+    const WHAT: &str = "read the deployment";
+    let options = SqliteConnectOptions::new().filename(path).read_only(true);
+    let mut connection = options.connect().await.map_err(StoreError::sql(WHAT))?;
+    let stored = driver::read(&mut connection, WHAT, Deployment::KIND, NAME).await;
+    connection.close().await.map_err(StoreError::sql(WHAT))?;
+    let deployment = stored?.map(|stored| Deployment::read(WHAT, NAME, &stored.body)).transpose()?;
+    Ok(deployment.map(|deployment| deployment.account))
 }
 
 impl Store {

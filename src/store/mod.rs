@@ -45,7 +45,7 @@ use std::{
 
 pub use access_keys::{AccessKey, AccessKeyTaken};
 pub use aliases::{AliasInsert, AliasMove, AliasName};
-pub use deployment::Deployment;
+pub use deployment::{Deployment, account_in};
 pub use error::{ChangeError, Kind, StoreError};
 pub use grants::GrantInsert;
 pub use key_stores::Around;

@@ -1,10 +1,10 @@
 //! The configuration files that are given out, and what a configuration may not say.
 
-use std::process::Command;
+use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
 
-use strongroom::config::Config;
+use strongroom::{config::Config, server::inspection::inspect};
 
-use crate::attester::Attester;
+use crate::{attester::Attester, world::World};
 
 const MINIMAL: &str = r#"
 account = "111122223333"
@@ -376,12 +376,19 @@ fn the_environment_comes_before_the_file() {
     for name in
         ["HSM", "HSM__PIN", "HSM__PIN__VALUE", "HSM__PIN__FD", "HSM__ENVIRONMENT", "HSM__PASSWORD", "HSM__TOKEN"]
     {
-        let refused = check(&format!("STRONGROOM__{name}"), CANARY);
+        let variable = format!("STRONGROOM__{name}");
+        let refused = check(&variable, CANARY);
+        assert!(String::from_utf8_lossy(&refused.stderr).contains(&format!("{variable}: ")), "{refused:?}");
         assert!(!refused.status.success() && !format!("{refused:?}").contains(CANARY), "{name}: {refused:?}");
     }
     let refused = check("STRONGROOM__TLS__KEY", &format!("-----BEGIN PRIVATE KEY-----\n{CANARY}"));
     assert!(!refused.status.success() && !format!("{refused:?}").contains(CANARY), "{refused:?}");
-    assert!(!check("STRONGROOM__HSM__SESSIONS", "many").status.success());
+    for (name, value) in [("HSM__SESSIONS", "many"), ("HSM__SESSIONS", "0"), ("HSM__UNHEARD", "1"), ("LISTEN", "x")] {
+        let variable = format!("STRONGROOM__{name}");
+        let refused = check(&variable, value);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(said.contains(&format!("{variable}: ")) && !said.contains("wrong: "), "{said}");
+    }
     let raw_rsa = check("STRONGROOM__HSM__ALLOW_RAW_RSA", "true");
     let effective: serde_json::Value = serde_json::from_slice(&raw_rsa.stdout).unwrap();
     assert_eq!(effective["hsm"]["allow_raw_rsa"], true);
@@ -389,4 +396,97 @@ fn the_environment_comes_before_the_file() {
     assert!(String::from_utf8_lossy(&label.stdout).contains("\"007\""), "{label:?}");
     let account = check("STRONGROOM__ACCOUNT", "000011112222");
     assert!(String::from_utf8_lossy(&account.stdout).contains("000011112222"), "{account:?}");
+}
+
+/// A configuration all of whose files are there and private, and what is to be replaced in it.
+struct Sound {
+    dir: tempfile::TempDir,
+    text: String,
+}
+
+impl Sound {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        for (name, content, mode) in [
+            ("module", "", 0o644),
+            ("pin", "1234", 0o600),
+            ("certificate", &made.cert.pem(), 0o644),
+            ("key", &made.signing_key.serialize_pem(), 0o600),
+        ] {
+            let path = dir.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        }
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        let text = format!(
+            "account = \"111122223333\"\n[tls]\ncertificate = {:?}\nkey = {:?}\n[store]\npath = {:?}\n[audit]\npath = {:?}\n\
+             [hsm]\nmodule = {:?}\ntoken = \"pkcs11:token=t\"\npin = {{ file = {:?} }}\n",
+            at("certificate"),
+            at("key"),
+            at("store"),
+            at("audit"),
+            at("module"),
+            at("pin"),
+        );
+        Self { dir, text }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// What is wrong, a line each, with `from` replaced by `to`.
+    async fn wrong(&self, from: &str, to: &str) -> Vec<String> {
+        assert!(self.text.contains(from), "{from}");
+        let config = Config::parse(&self.text.replace(from, to)).unwrap();
+        let findings = inspect(&config).await.into_iter().filter(|finding| finding.is_wrong);
+        findings.map(|finding| finding.to_string()).collect()
+    }
+
+    /// That one thing is wrong, and that these words say which.
+    async fn one(&self, from: &str, to: &str, words: &[&str]) {
+        let wrong = self.wrong(from, to).await;
+        let [line] = &wrong[..] else { panic!("{words:?}: {wrong:?}") };
+        assert!(words.iter().all(|word| line.contains(word)), "{words:?}: {line}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_configuration_names_is_looked_at() {
+    let sound = Sound::new();
+    assert_eq!(sound.wrong("", "").await, [""; 0]);
+    for (name, field) in [("module", "hsm.module"), ("pin", "hsm.pin"), ("certificate", "tls.certificate")] {
+        sound.one(&format!("/{name}\""), "/missing\"", &[field, "missing is not there"]).await;
+        sound.one(&format!("/{name}\""), "\"", &[field, "is a directory"]).await;
+    }
+    sound.one("/audit\"", "/missing/audit\"", &["audit.path", "missing is not there"]).await;
+    sound.one("/certificate\"", "/key\"", &["wrong: tls"]).await;
+    let relative = sound.wrong(&format!("{:?}", sound.at("store")), "\"store\"").await;
+    assert!(relative.iter().any(|line| line.contains("store.path: store is relative")), "{relative:?}");
+    for (name, field) in [("pin", "hsm.pin"), ("key", "tls.key")] {
+        std::fs::set_permissions(sound.at(name), Permissions::from_mode(0o644)).unwrap();
+        sound.one("", "", &[field, "open to others (mode 0644): chmod 640 it"]).await;
+        std::fs::set_permissions(sound.at(name), Permissions::from_mode(0o640)).unwrap();
+    }
+    assert_eq!(sound.wrong("", "").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_store_is_looked_at_and_not_touched() {
+    let sound = Sound::new();
+    let (world, config) = (World::new().await, Config::parse(&sound.text).unwrap());
+    let of_world =
+        sound.text.replace(&sound.at("store").display().to_string(), &world.database().display().to_string());
+    let said = |text: String| async move {
+        let findings = inspect(&Config::parse(&text).unwrap()).await;
+        findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    let missing = said(sound.text.clone()).await;
+    assert!(missing.contains("note: store.path:") && missing.contains("the first start makes it"), "{missing}");
+    assert!(!sound.at("store").exists() && config.store.path == sound.at("store"));
+    let there = said(of_world.clone()).await;
+    assert!(there.contains("it is of account 111122223333") && there.contains("belongs to"), "{there}");
+    let other = said(of_world.replace("111122223333", "444455556666")).await;
+    assert!(other.contains("wrong: store.path: it is of account 111122223333, not 444455556666"), "{other}");
 }

@@ -197,18 +197,16 @@ impl Kms {
             }
             (None, Ok(body)) => {
                 let outcome = self.attempt(&head, body, began, &mut record).await;
-                self.write_down(&record, outcome).await
+                self.write_down(&record, outcome.map_err(|error| record.answer(error))).await
             }
             (None, Err(error)) => {
                 // Whoever says who they are is named in the record, as with any call that proves nothing.
                 let _ = self.claim(&head, &[], &mut record);
-                self.write_down(&record, Err(error)).await
+                self.write_down(&record, Err(record.answer(error))).await
             }
         };
-        let outcome = outcome.map_err(|error| match record.operation {
-            Some(operation) => operation.answer(error),
-            None => error,
-        });
+        // What has failed since, such as the trail.
+        let outcome = outcome.map_err(|error| record.answer(error));
         if outcome.is_ok() {
             self.uses.note(&record);
         }

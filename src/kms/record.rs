@@ -89,6 +89,14 @@ impl<'a> Record<'a> {
         self.operation.map_or("Unknown", |entry| entry.name)
     }
 
+    /// The failure, as the operation may answer it.
+    pub fn answer(&self, error: KmsError) -> KmsError {
+        match self.operation {
+            Some(operation) => operation.answer(error),
+            None => error,
+        }
+    }
+
     /// Writes the audit record.
     ///
     /// # Errors

@@ -63,8 +63,8 @@ fn of_context() -> Vec<Spoil> {
         (r#""a=v""#, SERIALIZATION, "Expected map or null"),
     ];
     let more = [
-        (pairs(1000), VALIDATION, "have length less than or equal to 8192"),
-        (format!("{{\"a\":\"{}\"}}", "v".repeat(8192)), VALIDATION, "have length less than or equal to 8192"),
+        (pairs(1000), VALIDATION, "The encryption context cannot exceed 8192 bytes."),
+        (format!("{{\"a\":\"{}\"}}", "v".repeat(8192)), VALIDATION, "The encryption context cannot exceed 8192 bytes."),
         (pairs(9000), VALIDATION, "The request has more than 8192 values."),
         (deep("{\"a\":", "}").replace(":}", ":1}"), SERIALIZATION, ""),
     ];
@@ -131,8 +131,8 @@ fn of_constraints() -> Vec<Spoil> {
         (r#"{"SourceArn":["x"]}"#, SERIALIZATION, LIST),
         (r#"{"EncryptionContextSubset":{"a":"v"},"EncryptionContextSubset":{}}"#, SERIALIZATION, ""),
     ];
-    let many =
-        (format!("{{\"EncryptionContextEquals\":{}}}", pairs(9)), VALIDATION, "have length less than or equal to 8");
+    let too_many = "Each grant constraint can include up to 8 encryption context pairs.";
+    let many = (format!("{{\"EncryptionContextEquals\":{}}}", pairs(9)), VALIDATION, too_many);
     let maps = inner("EncryptionContextSubset").chain(inner("EncryptionContextEquals"));
     all(&spoils).into_iter().chain([many]).chain(maps).collect()
 }
@@ -160,7 +160,7 @@ fn of_credential() -> Vec<Spoil> {
         ("7", SERIALIZATION, "Expected null"),
         ("{}", VALIDATION, "2 validation errors detected"),
         (r#"{"AccessKeyId":null,"RawSecretAccessKey":null}"#, VALIDATION, "2 validation errors detected"),
-        (r#"{"AccessKeyId":"","RawSecretAccessKey":""}"#, VALIDATION, "2 validation errors detected"),
+        (r#"{"AccessKeyId":"","RawSecretAccessKey":""}"#, VALIDATION, "4 validation errors detected"),
         (r#"{"AccessKeyId":"A","AccessKeyId":"B"}"#, SERIALIZATION, ""),
         (r#"{"AccessKeyId":1,"RawSecretAccessKey":"b"}"#, SERIALIZATION, NUMBER),
         (r#"{"AccessKeyId":["A"],"RawSecretAccessKey":"b"}"#, SERIALIZATION, LIST),

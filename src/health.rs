@@ -1,12 +1,16 @@
 //! The operator's door: `/healthz` (the process runs), `/readyz` (it can do its work), `/metrics` (Prometheus).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+use tokio::time::timeout;
 
 use crate::kms::Kms;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// How long a scrape waits to learn whether the service is ready.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 const HEALTH: &str = "/healthz";
 const READINESS: &str = "/readyz";
@@ -35,5 +39,8 @@ async fn ready(State(kms): State<Arc<Kms>>) -> impl IntoResponse {
 }
 
 async fn metrics(State(kms): State<Arc<Kms>>) -> impl IntoResponse {
+    // Numbers do not wait for an HSM that hangs.
+    let ready = matches!(timeout(PATIENCE, kms.readiness()).await, Ok(Ok(_)));
+    kms.observe_readiness(ready);
     ([("content-type", OPEN_METRICS)], kms.metrics_text())
 }

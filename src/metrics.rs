@@ -33,6 +33,7 @@ pub struct Metrics {
     registry: Registry,
     calls: Family<Call, Counter>,
     seconds: Family<Operation, Histogram, fn() -> Histogram>,
+    ready: Gauge,
     connections: Gauge,
     lost_connections: Family<Lost, Counter>,
     sampled: Sampled,
@@ -137,12 +138,13 @@ impl Metrics {
         let seconds = Family::new_with_constructor(histogram as fn() -> Histogram);
         registry.register("calls", "Calls answered, by operation and outcome", calls.clone());
         registry.register("call_seconds", "Time from request to answer", seconds.clone());
-        let (connections, lost_connections) = (Gauge::default(), Family::default());
+        let (ready, connections, lost_connections) = (Gauge::default(), Gauge::default(), Family::default());
+        registry.register("ready", "Whether calls can work, as /readyz says", ready.clone());
         registry.register("connections", "Connections that are open", connections.clone());
         let help = "Connections that came to nothing, by reason";
         registry.register("lost_connections", help, lost_connections.clone());
         let (sampled, hsms) = (Sampled::register(registry), Hsms::register(registry));
-        Self { registry: all, calls, seconds, connections, lost_connections, sampled, hsms, process }
+        Self { registry: all, calls, seconds, ready, connections, lost_connections, sampled, hsms, process }
     }
 
     /// Counts one answered call; `outcome` is `Success` or the name of the exception.
@@ -154,6 +156,11 @@ impl Metrics {
     /// Counts one connection that came to nothing.
     pub fn observe_lost_connection(&self, reason: &'static str) {
         self.lost_connections.get_or_create(&Lost { reason }).inc();
+    }
+
+    /// Shows whether calls can work.
+    pub fn observe_readiness(&self, is_ready: bool) {
+        self.ready.set(is_ready.into());
     }
 
     /// Counts one connection more, or less, among those that are open.

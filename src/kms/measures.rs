@@ -17,6 +17,11 @@ impl Kms {
         self.metrics.observe_connection(is_open);
     }
 
+    /// Notes whether calls can work, as [`Self::readiness`] says.
+    pub fn observe_readiness(&self, is_ready: bool) {
+        self.metrics.observe_readiness(is_ready);
+    }
+
     /// The metrics, in the text format that Prometheus reads.
     pub fn metrics_text(&self) -> String {
         let standings = self.hsm.standing().into_iter().chain(self.connections.standing());

@@ -41,6 +41,7 @@ fn all() -> String {
     metrics.observe_call("Encrypt", "Success", 20.0);
     metrics.observe_call("Encrypt", "AccessDeniedException", 0.0001);
     metrics.observe_lost_connection("bare_lf");
+    metrics.observe_readiness(true);
     for is_open in [true, true, false] {
         metrics.observe_connection(is_open);
     }
@@ -107,6 +108,7 @@ fn names_and_values() {
         strongroom_keys{state="Disabled"} 0
         strongroom_keys{state="Enabled"} 6
         strongroom_lost_connections_total{reason="bare_lf"} 1
+        strongroom_ready 1
         strongroom_store_bytes 4096
         strongroom_store_writers 3
         strongroom_view_age_seconds 0.25"#]]

@@ -194,6 +194,29 @@ fn a_service_that_runs_takes_the_new_hsm_into_use() {
 }
 
 #[test]
+fn an_hsm_with_a_wrapping_key_of_its_own_is_named_while_the_other_does_the_work() {
+    let deployment = Deployment::new();
+    for alone in ["a", "b"] {
+        assert!(deployment.printed(alone, &["hsm", "init"]).starts_with("wrapping key made"));
+    }
+    deployment.administrator();
+    let deployment = deployment.serve("both");
+    let says = || deployment.server.get("/readyz");
+    let names_one = || {
+        let (status, text) = says();
+        let which =
+            ["ready, but the HSM `a`: ", "ready, but the HSM `b`: "].iter().any(|begin| text.starts_with(begin));
+        status == 200
+            && which
+            && text.contains("it does not have the wrapping key that the keys in the store are wrapped under")
+    };
+    assert!(within(Duration::from_secs(10), names_one), "{:?}", says());
+    // Whichever it is, no key is made for it any more.
+    let refused = ["a", "b"].map(|name| deployment.refused(&["hsm", "init", "--member", name]));
+    assert_eq!(refused.iter().filter(|(code, text)| *code == Some(1) && text.contains("does not have")).count(), 1);
+}
+
+#[test]
 fn a_wrong_pin_of_the_security_officer_changes_nothing_until_it_is_retried() {
     let deployment = Deployment::new();
     deployment.printed("both", &["hsm", "init"]);

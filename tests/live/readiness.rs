@@ -30,6 +30,7 @@ fn why_not(server: &Server) -> String {
     let why = server.get("/readyz").1;
     let jargon = JARGON.iter().find(|word| why.contains(**word));
     assert_eq!(jargon, None, "{why}");
+    assert!(server.get("/metrics").1.contains("strongroom_ready 0\n"));
     why
 }
 

@@ -84,6 +84,7 @@ impl Reloads {
         }
         self.current.send_replace(Arc::new(self.premises.treating(&next, self.presented.as_ref())));
         let changed = self.config.differences(&next).join(", ");
+        let changed = if changed.is_empty() { "nothing" } else { &changed };
         tracing::info!(changed, certificate = self.certificate(), "reloaded");
         let waiting = next.differences(read).join(", ");
         if !waiting.is_empty() {

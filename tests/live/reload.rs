@@ -72,11 +72,22 @@ fn a_certificate_is_renewed_and_a_worse_one_is_not() {
     fs::write(&certificate, cert.pem()).unwrap();
     fs::write(&key, signing_key.serialize_pem()).unwrap();
     let log = reload(&server);
-    assert!(log.contains("\"certificate\":\"valid until 4096-01-01T00:00:00Z\""), "{log}");
+    assert!(
+        log.contains("\"changed\":\"nothing\"") && log.contains("\"certificate\":\"valid until 4096-01-01T00:00:00Z\""),
+        "{log}"
+    );
     assert!(serves(&server, &administrator, cert.der()) && !serves(&server, &administrator, &old));
     assert_eq!(kept.send(&request).answer().status, 200, "a connection that was there is not cut off");
     drop(kept);
     assert_eq!(server.stop().code(), Some(0));
+
+    // At a start there is no better one to stay with, and another can be put in its place.
+    fs::write(&certificate, dated(&signing_key, 2001, 2002)).unwrap();
+    server.start();
+    assert!(server.stderr().contains("the certificate expired at 2002-01-01T00:00:00Z"), "{}", server.stderr());
+    fs::write(&certificate, cert.pem()).unwrap();
+    reload(&server);
+    assert!(serves(&server, &administrator, cert.der()));
 }
 
 fn edit(file: &Path, change: impl FnOnce(String) -> String) {

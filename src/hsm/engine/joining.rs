@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::key::material::WrapMechanism;
 
-use super::capability::{self, OaepRoad};
+use super::capability::OaepRoad;
 use super::crypto::{Line, Oaep};
 use super::mechanism::OaepHash;
 use super::objects::Passing;
 use super::public_key::RsaPublicKey;
+use super::round_trips;
 use super::templates::{self, AES, Allowed, Life, RSA};
 use super::token::{self, Admission, Module};
 use super::wrapping::{self, Leaves, WrappingKey};
@@ -100,7 +101,7 @@ pub(in crate::hsm) fn prove(settings: &Settings) -> Result<Proof, HsmError> {
     token::visit(settings, |line, _turn| {
         let key = line.wrapping_key(settings)?.ok_or_else(|| wrapping::no_key(&settings.wrapping_key_label))?;
         let passing = line.passing_aes()?;
-        let (mechanism, blob) = capability::wrap_somehow(line, key.handle, passing.handle)?;
+        let (mechanism, blob) = round_trips::wrap_somehow(line, key.handle, passing.handle)?;
         let aes = AesProof { blob, sealed: line.seal(passing.handle, AAD, KNOWN)? };
         let rsa = line.prove_by_rsa(mechanism, key.handle).ok();
         Ok(Proof { leaves: key.leaves(line)?, cka_id: key.cka_id, mechanism, aes, rsa })

@@ -39,6 +39,7 @@ mod public_key;
 mod queue;
 mod raw;
 mod road;
+mod round_trips;
 mod signing;
 mod slots;
 mod templates;

@@ -8,10 +8,10 @@ use cryptoki::object::{Attribute, ObjectHandle};
 
 use crate::key::material::WrapMechanism;
 
-use super::capability;
 use super::crypto::Line;
 use super::objects::Passing;
 use super::public_key::RsaPublicKey;
+use super::round_trips;
 use super::templates::{self, AES, Allowed, Life, RSA};
 use crate::hsm::error::HsmError;
 
@@ -29,8 +29,8 @@ fn trial(line: Line<'_>) -> Result<bool, HsmError> {
     let free = generate(line, templates::to_generate(AES, Life::Passing, Allowed::default()))?;
     let guarded = generate(line, guarded())?;
     // Nothing but the attribute differs between the two, so a refusal is the attribute's doing.
-    let wrapped = capability::wrap_somehow(line, wrapping.handle, free.handle)?;
-    let is_kept = capability::wrap_somehow(line, wrapping.handle, guarded.handle).is_err();
+    let wrapped = round_trips::wrap_somehow(line, wrapping.handle, free.handle)?;
+    let is_kept = round_trips::wrap_somehow(line, wrapping.handle, guarded.handle).is_err();
     Ok(is_kept && is_for_good(line, guarded.handle) && only_the_officer_trusts(line, wrapping.handle, wrapped))
 }
 

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::key::material::WrapMechanism;
 
-use super::capability;
 use super::crypto::Line;
+use super::round_trips;
 use super::templates::{self, Allowed, Life};
 use super::{token, trust};
 use crate::hsm::error::{HsmError, Kind};
@@ -101,7 +101,7 @@ pub(super) fn nature<'a>(line: Line<'_>, cka_id: &'a [u8], label: &'a str, sole:
         true => Life::Shared { cka_id, label },
         false => Life::Token { cka_id, label },
     };
-    (life, Allowed { wrapping: capability::for_wrapping_keys(line), ..Allowed::default() })
+    (life, Allowed { wrapping: round_trips::for_wrapping_keys(line), ..Allowed::default() })
 }
 
 impl WrappingKey {

@@ -1,0 +1,332 @@
+//! Round trips with AES and RSA keys: what of a [`Profile`](super::capability::Profile) is found out by them. Trials of key specs
+//! are in `trials`.
+
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::ObjectHandle;
+use cryptoki_sys::{CK_MECHANISM_TYPE, CKM_AES_CBC, CKM_AES_CBC_PAD, CKM_RSA_PKCS};
+
+use crate::hsm::error::{HsmError, Kind};
+use crate::key::material::WrapMechanism;
+use crate::secret::SecretBytes;
+
+use super::capability::{Feature, OaepRoad, Outcome};
+use super::crypto::{Line, Oaep};
+use super::mechanism::OaepHash;
+use super::oaep;
+use super::objects::Passing;
+use super::public_key::RsaPublicKey;
+use super::templates::{self, AES, Allowed, FOR_AES, FOR_RAW_RSA, FOR_WRAPPING, Life, PROBE_LABEL, RSA};
+
+pub(super) const RANDOM: &str = "random bytes";
+pub(super) const AES_KEY: &str = "AES-256 key generation";
+pub(super) const GCM: &str = "AES-256-GCM with AAD";
+pub(super) const BAD_TAG: &str = "AES-256-GCM, bad tag";
+pub(super) const STORED_GCM: &str = "AES-256-GCM with a token object";
+pub(super) const KWP_AES: &str = "AES_KEY_WRAP_KWP of AES-256";
+pub(super) const PAD_AES: &str = "AES_KEY_WRAP_PAD of AES-256";
+pub(super) const RSA_KEYS: &str = "RSA-2048 key generation";
+pub(super) const KWP_RSA: &str = "AES_KEY_WRAP_KWP of RSA-2048";
+pub(super) const PAD_RSA: &str = "AES_KEY_WRAP_PAD of RSA-2048";
+pub(super) const OAEP_SHA1: &str = "RSAES_OAEP_SHA_1";
+pub(super) const OAEP_SHA256: &str = "RSAES_OAEP_SHA_256";
+pub(super) const RAW_RSA: &str = "raw RSA, all bytes";
+/// CKA_EXTRACTABLE and CKA_SIGN, that they are not.
+pub(super) const STAYS: &str = "AES that may not leave does not";
+pub(super) const ONLY_DECRYPTS: &str = "RSA that decrypts does not sign";
+/// CKA_ALLOWED_MECHANISMS, of the objects in whose templates we may write it.
+pub(super) const BOUND_AES: &str = "AES bound to mechanisms";
+pub(super) const BOUND_UNWRAPPED_AES: &str = "AES bound to mechanisms, unwrapped";
+pub(super) const BOUND_RSA: &str = "RSA bound to mechanisms";
+pub(super) const BOUND_UNWRAPPED_RSA: &str = "RSA bound to mechanisms, unwrapped";
+pub(super) const BOUND_WRAPPING: &str = "wrapping key bound to mechanisms";
+
+/// Tries all of them.
+pub(super) fn run(line: Line<'_>) -> Vec<Feature> {
+    clear_leftovers(line);
+    let mut trials = Trials { line, features: Vec::new() };
+    trials.run();
+    trials.features
+}
+
+/// The trials, each a round trip with session objects that are gone afterwards.
+struct Trials<'a> {
+    line: Line<'a>,
+    features: Vec<Feature>,
+}
+
+/// What a trial came to: the right bytes, the wrong ones, or a refusal.
+type Trial = Result<bool, HsmError>;
+
+impl Trials<'_> {
+    fn note(&mut self, name: &'static str, trial: Trial) {
+        self.note_outcome(name, trial.map(|right| if right { Outcome::Ok } else { Outcome::Wrong }));
+    }
+
+    fn note_outcome(&mut self, name: &'static str, outcome: Result<Outcome, HsmError>) {
+        let outcome = outcome.unwrap_or_else(|error| Outcome::Refused { code: error.code.into_owned() });
+        self.features.push(Feature { name: name.into(), outcome });
+    }
+
+    fn run(&mut self) {
+        let line = self.line;
+        self.note(RANDOM, random(line));
+        let aes = aes(line, Life::Passing, &[]);
+        self.note(AES_KEY, tried(&aes).map(|_| true));
+        self.note(GCM, tried(&aes).and_then(|key| gcm(line, key.handle)));
+        let bad_tag = tried(&aes).and_then(|key| gcm_bad_tag(line, key.handle));
+        self.note(BAD_TAG, bad_tag);
+        self.note(STORED_GCM, stored_gcm(line));
+
+        let wrapping = wrapping_key(line, &[]);
+        for (name, mechanism) in [(KWP_AES, WrapMechanism::AesKeyWrapKwp), (PAD_AES, WrapMechanism::AesKeyWrapPad)] {
+            let trial = tried(&wrapping).and_then(|w| wrap_aes(line, mechanism, w.handle, tried(&aes)?.handle));
+            self.note(name, trial);
+        }
+        self.note_outcome(STAYS, tried(&wrapping).and_then(|w| stays(line, w.handle, tried(&aes)?.handle)));
+        self.note_outcome(BOUND_AES, bound_aes(line));
+        let bound = tried(&wrapping).and_then(|w| bound_unwrapped_aes(line, w.handle, tried(&aes)?.handle));
+        self.note_outcome(BOUND_UNWRAPPED_AES, bound);
+        self.note_outcome(BOUND_WRAPPING, bound_wrapping_key(line));
+        self.rsa(&wrapping);
+    }
+
+    fn rsa(&mut self, wrapping: &Result<Passing<'_>, HsmError>) {
+        let line = self.line;
+        // Bound to all that the trials do with it, or not at all if that does not work.
+        let bound = Pair::generate(line, FOR_RAW_RSA).and_then(|pair| pair.works(line));
+        let (bound, pair) = match bound {
+            Ok(pair) => (bound_rsa(line), Ok(pair)),
+            Err(error) => (Err(error), Pair::generate(line, &[])),
+        };
+        self.note(RSA_KEYS, tried(&pair).map(|_| true));
+        for (name, mechanism) in [(KWP_RSA, WrapMechanism::AesKeyWrapKwp), (PAD_RSA, WrapMechanism::AesKeyWrapPad)] {
+            let trial = tried(wrapping).and_then(|w| tried(&pair)?.wrap(line, mechanism, w.handle));
+            self.note(name, trial);
+        }
+        self.note(OAEP_SHA1, tried(&pair).and_then(|pair| pair.oaep(line, OaepHash::Sha1)));
+        self.note(RAW_RSA, tried(&pair).and_then(|pair| pair.raw(line)));
+        self.note(OAEP_SHA256, tried(&pair).and_then(|pair| pair.oaep_sha256(line)));
+        let signs = tried(wrapping).and_then(|w| tried(&pair)?.sign_unwrapped(line, w.handle));
+        self.note_outcome(ONLY_DECRYPTS, signs.map(refuses));
+        self.note_outcome(BOUND_RSA, bound);
+        let bound = tried(wrapping).and_then(|w| tried(&pair)?.bound_unwrapped(line, w.handle));
+        self.note_outcome(BOUND_UNWRAPPED_RSA, bound);
+    }
+}
+
+/// Destroys what a probe that was killed has left on the token. What cannot be cleared costs nothing but its place.
+fn clear_leftovers(line: Line<'_>) {
+    match line.destroy_left_by_a_probe() {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "keys of a probe that did not end were destroyed"),
+        Err(error) => tracing::warn!(%error, "keys of a probe that did not end could not be looked for or destroyed"),
+    }
+}
+
+/// What an earlier trial made, or its error as the error of this one.
+fn tried<T>(earlier: &Result<T, HsmError>) -> Result<&T, HsmError> {
+    earlier.as_ref().map_err(Clone::clone)
+}
+
+fn same(plaintext: &[u8], opened: &SecretBytes) -> bool {
+    Line::is_same(plaintext, opened).is_ok()
+}
+
+fn random(line: Line<'_>) -> Trial {
+    let (one, other) = (line.random(32)?, line.random(32)?);
+    Ok(one.len() == 32 && !same(one.expose(), &other))
+}
+
+fn gcm(line: Line<'_>, key: ObjectHandle) -> Trial {
+    let sealed = line.seal(key, b"aad", b"plaintext")?;
+    Ok(same(b"plaintext", &line.open(key, sealed.iv, b"aad", &sealed.ciphertext)?))
+}
+
+/// The refusal itself is what is wanted; that its code is noted is for whoever reads the profile.
+fn gcm_bad_tag(line: Line<'_>, key: ObjectHandle) -> Trial {
+    let sealed = line.seal(key, b"aad", b"plaintext")?;
+    line.open(key, sealed.iv, b"other", &sealed.ciphertext).map(|_| false)
+}
+
+/// Whether a key is not wrapped that differs from one that is in nothing but CKA_EXTRACTABLE.
+fn stays(line: Line<'_>, wrapping: ObjectHandle, free: ObjectHandle) -> Result<Outcome, HsmError> {
+    wrap_somehow(line, wrapping, free)?;
+    let kept = aes(line, Life::Leased, &[])?;
+    Ok(refuses(wrap_somehow(line, wrapping, kept.handle).map(|_| true)))
+}
+
+fn stored_gcm(line: Line<'_>) -> Trial {
+    let cka_id: [u8; 16] = line.unique()?;
+    let life = Life::Token { cka_id: &cka_id, label: PROBE_LABEL };
+    gcm(line, aes(line, life, &[])?.handle)
+}
+
+fn aes<'a>(line: Line<'a>, life: Life<'_>, allowed: List) -> Result<Passing<'a>, HsmError> {
+    let made = line.generate_key(AES, life, Allowed { aes: allowed, ..Allowed::default() })?;
+    Ok(Passing::new(line.session, made.secret))
+}
+
+fn wrapping_key<'a>(line: Line<'a>, allowed: List) -> Result<Passing<'a>, HsmError> {
+    let template = templates::wrapping_key(Life::Leased, Allowed { wrapping: allowed, ..Allowed::default() });
+    Ok(Passing::new(line.session, line.session.generate_key(&Mechanism::AesKeyGen, &template)?))
+}
+
+/// Mechanisms for a template.
+type List = &'static [CK_MECHANISM_TYPE];
+
+/// Whether a key that is bound to the `right` mechanisms works, and one that is bound to the `wrong` ones does not. Nothing
+/// but the list differs between the two, so a refusal is the list's doing.
+fn honours<K>(
+    [right, wrong]: [List; 2],
+    make: impl Fn(List) -> Result<K, HsmError>,
+    work: impl Fn(&K) -> Trial,
+) -> Result<Outcome, HsmError> {
+    if !work(&make(right)?)? {
+        return Ok(Outcome::Wrong);
+    }
+    Ok(refuses(work(&make(wrong)?)))
+}
+
+fn refuses(trial: Trial) -> Outcome {
+    match trial {
+        Ok(_) => Outcome::Ignored,
+        Err(_) => Outcome::Ok,
+    }
+}
+
+fn bound_aes(line: Line<'_>) -> Result<Outcome, HsmError> {
+    honours([FOR_AES, &[CKM_AES_CBC]], |list| aes(line, Life::Leased, list), |key| gcm(line, key.handle))
+}
+
+fn bound_unwrapped_aes(line: Line<'_>, wrapping: ObjectHandle, key: ObjectHandle) -> Result<Outcome, HsmError> {
+    let (mechanism, blob) = wrap_somehow(line, wrapping, key)?;
+    let unwrap = |list| {
+        let template = templates::to_unwrap(AES, Allowed { aes: list, ..Allowed::default() });
+        Ok(Passing::new(line.session, line.unwrap(mechanism, wrapping, &blob, &template)?))
+    };
+    honours([FOR_AES, &[CKM_AES_CBC]], unwrap, |key| gcm(line, key.handle))
+}
+
+fn bound_wrapping_key(line: Line<'_>) -> Result<Outcome, HsmError> {
+    let key = aes(line, Life::Passing, &[])?;
+    let wrap = |wrapping: &Passing<'_>| {
+        let (mechanism, blob) = wrap_somehow(line, wrapping.handle, key.handle)?;
+        let template = templates::to_unwrap(AES, Allowed::default());
+        line.unwrap(mechanism, wrapping.handle, &blob, &template).map(|back| Passing::new(line.session, back))?;
+        Ok(true)
+    };
+    honours([FOR_WRAPPING, &[CKM_AES_CBC_PAD]], |list| wrapping_key(line, list), wrap)
+}
+
+/// The mechanisms to which a wrapping key of this HSM is to be bound.
+pub(super) fn for_wrapping_keys(line: Line<'_>) -> List {
+    match bound_wrapping_key(line) {
+        Ok(Outcome::Ok) => FOR_WRAPPING,
+        _ => &[],
+    }
+}
+
+/// What a key is wrapped with where both are there: KWP, as in [`Profile`].
+pub(super) fn wrap_somehow(
+    line: Line<'_>,
+    wrapping: ObjectHandle,
+    key: ObjectHandle,
+) -> Result<(WrapMechanism, Vec<u8>), HsmError> {
+    let wrap = |mechanism| line.wrap(mechanism, wrapping, key).map(|blob| (mechanism, blob));
+    wrap(WrapMechanism::AesKeyWrapKwp).or_else(|_| wrap(WrapMechanism::AesKeyWrapPad))
+}
+
+fn bound_rsa(line: Line<'_>) -> Result<Outcome, HsmError> {
+    Ok(refuses(Pair::generate(line, &[CKM_RSA_PKCS])?.oaep(line, OaepHash::Sha1)))
+}
+
+fn wrap_aes(line: Line<'_>, mechanism: WrapMechanism, wrapping: ObjectHandle, key: ObjectHandle) -> Trial {
+    let blob = line.wrap(mechanism, wrapping, key)?;
+    let template = templates::to_unwrap(AES, Allowed::default());
+    let back = Passing::new(line.session, line.unwrap(mechanism, wrapping, &blob, &template)?);
+    let sealed = line.seal(key, b"", b"plaintext")?;
+    Ok(same(b"plaintext", &line.open(back.handle, sealed.iv, b"", &sealed.ciphertext)?))
+}
+
+/// An RSA key pair of the probe.
+struct Pair<'a> {
+    secret: Passing<'a>,
+    public: Passing<'a>,
+    key: RsaPublicKey,
+}
+
+impl<'a> Pair<'a> {
+    fn generate(line: Line<'a>, allowed: List) -> Result<Self, HsmError> {
+        let allowed = Allowed { rsa: allowed, ..Allowed::default() };
+        let (secret, public, key) = line.generate_key(RSA, Life::Passing, allowed)?.rsa()?;
+        let passing = |handle| Passing::new(line.session, handle);
+        Ok(Self { secret: passing(secret), public: passing(public), key })
+    }
+
+    fn oaep(&self, line: Line<'_>, hash: OaepHash) -> Trial {
+        self.oaep_with(line, hash, self.secret.handle)
+    }
+
+    fn oaep_with(&self, line: Line<'_>, hash: OaepHash, secret: ObjectHandle) -> Trial {
+        let oaep = Oaep { hash, sha256: OaepRoad::Native };
+        let ciphertext = line.oaep_encrypt(oaep, self.public.handle, &self.key, b"plaintext")?;
+        Ok(same(b"plaintext", &line.oaep_decrypt(oaep, secret, &self.key, &ciphertext)?))
+    }
+
+    /// Itself, if it does what every RSA key must do.
+    fn works(self, line: Line<'_>) -> Result<Self, HsmError> {
+        self.oaep(line, OaepHash::Sha1).map(|_| self)
+    }
+
+    /// What comes of a signature, if the key is used as it is in use: unwrapped.
+    fn sign_unwrapped(&self, line: Line<'_>, wrapping: ObjectHandle) -> Result<Trial, HsmError> {
+        let (mechanism, blob) = wrap_somehow(line, wrapping, self.secret.handle)?;
+        let back = line.unwrap(mechanism, wrapping, &blob, &templates::to_unwrap(RSA, Allowed::default()))?;
+        let back = Passing::new(line.session, back);
+        Ok(line.session.sign(&Mechanism::RsaPkcs, back.handle, b"message").map(|_| true).map_err(HsmError::from))
+    }
+
+    fn bound_unwrapped(&self, line: Line<'_>, wrapping: ObjectHandle) -> Result<Outcome, HsmError> {
+        let (mechanism, blob) = wrap_somehow(line, wrapping, self.secret.handle)?;
+        let unwrap = |list| {
+            let template = templates::to_unwrap(RSA, Allowed { rsa: list, ..Allowed::default() });
+            Ok(Passing::new(line.session, line.unwrap(mechanism, wrapping, &blob, &template)?))
+        };
+        honours([FOR_RAW_RSA, &[CKM_RSA_PKCS]], unwrap, |key| self.oaep_with(line, OaepHash::Sha1, key.handle))
+    }
+
+    /// Both ways by the HSM, and once more against our own padding: an HSM that took another hash for MGF1 would agree with
+    /// itself and with nobody else.
+    fn oaep_sha256(&self, line: Line<'_>) -> Trial {
+        if !self.oaep(line, OaepHash::Sha256)? {
+            return Ok(false);
+        }
+        let Ok(ciphertext) = self.encrypt_with_our_padding(line) else {
+            return Ok(true);
+        };
+        let oaep = Oaep { hash: OaepHash::Sha256, sha256: OaepRoad::Native };
+        let opened = line.oaep_decrypt(oaep, self.secret.handle, &self.key, &ciphertext);
+        Ok(opened.is_ok_and(|opened| same(b"plaintext", &opened)))
+    }
+
+    fn encrypt_with_our_padding(&self, line: Line<'_>) -> Result<Vec<u8>, HsmError> {
+        let oaep = Oaep { hash: OaepHash::Sha256, sha256: OaepRoad::RawWithHostUnpadding };
+        line.oaep_encrypt(oaep, self.public.handle, &self.key, b"plaintext")
+    }
+
+    /// All k bytes, the leading zero too: a module that strips it cannot be used for host un-padding.
+    fn raw(&self, line: Line<'_>) -> Trial {
+        let encoded = oaep::pad(self.key.k(), &line.unique()?, b"plaintext")
+            .ok_or_else(|| HsmError::new(Kind::Bug, "probe", "the modulus is too short"))?;
+        let public = self.public.handle;
+        let ciphertext = line.calls.encrypt_once(line.session, &Mechanism::RsaX509, public, &encoded, self.key.k())?;
+        Ok(same(&encoded, &line.raw_decrypt(self.secret.handle, &self.key, &ciphertext)?))
+    }
+
+    fn wrap(&self, line: Line<'_>, mechanism: WrapMechanism, wrapping: ObjectHandle) -> Trial {
+        let blob = line.wrap(mechanism, wrapping, self.secret.handle)?;
+        let back = line.unwrap(mechanism, wrapping, &blob, &templates::to_unwrap(RSA, Allowed::default()))?;
+        let back = Passing::new(line.session, back);
+        self.oaep_with(line, OaepHash::Sha1, back.handle)
+    }
+}

@@ -21,10 +21,12 @@ UNKNOWN_ID = "00000000-1111-4222-8333-444444444444"
 # What was asked of any server, and what of it was answered: boto3's parser, which knows AWS's model, has read each answer.
 asked, answered = set(), set()
 
-# What every operation may answer beside what the model declares for it.
+# What every operation may answer beside what the model declares for it: see src/operations/exceptions.rs.
 COMMON = {
     "AccessDeniedException",
     "IncompleteSignatureException",
+    "InvalidArnException",
+    "InvalidGrantTokenException",
     "InvalidSignatureException",
     "MissingAuthenticationTokenException",
     "NotAuthorizedException",

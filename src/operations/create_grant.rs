@@ -36,8 +36,8 @@ request! {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Answer {
-    grant_token: String,
     grant_id: GrantId,
+    grant_token: String,
 }
 
 impl Operation for CreateGrant {

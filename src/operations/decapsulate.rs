@@ -32,9 +32,9 @@ request! {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Answer {
+    encapsulation_algorithm: EncapsulationAlgorithm,
     key_id: String,
     shared_secret: Base64<SecretBytes>,
-    encapsulation_algorithm: EncapsulationAlgorithm,
 }
 
 impl Operation for Decapsulate {

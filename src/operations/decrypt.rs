@@ -34,14 +34,14 @@ request! {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Answer {
-    key_id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    plaintext: Option<Base64<SecretBytes>>,
-    encryption_algorithm: EncryptionAlgorithm,
     #[serde(skip_serializing_if = "Option::is_none")]
     ciphertext_for_recipient: Option<Base64<Vec<u8>>>,
+    encryption_algorithm: EncryptionAlgorithm,
+    key_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     key_material_id: Option<MaterialId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plaintext: Option<Base64<SecretBytes>>,
 }
 
 impl Operation for Decrypt {

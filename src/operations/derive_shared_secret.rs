@@ -38,13 +38,13 @@ request! {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Answer {
-    key_id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    shared_secret: Option<Base64<SecretBytes>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ciphertext_for_recipient: Option<Base64<Vec<u8>>>,
     key_agreement_algorithm: KeyAgreementAlgorithm,
+    key_id: String,
     key_origin: Origin,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shared_secret: Option<Base64<SecretBytes>>,
 }
 
 impl Operation for DeriveSharedSecret {

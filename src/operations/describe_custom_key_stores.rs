@@ -37,15 +37,15 @@ pub struct Answer {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Item {
-    custom_key_store_id: KeyStoreId,
-    custom_key_store_name: String,
     cloud_hsm_cluster_id: String,
-    trust_anchor_certificate: String,
-    connection_state: ConnectionState,
     #[serde(skip_serializing_if = "Option::is_none")]
     connection_error_code: Option<ConnectionError>,
+    connection_state: ConnectionState,
     creation_date: EpochSeconds,
+    custom_key_store_id: KeyStoreId,
+    custom_key_store_name: String,
     custom_key_store_type: KeyStoreType,
+    trust_anchor_certificate: String,
 }
 
 impl Operation for DescribeCustomKeyStores {

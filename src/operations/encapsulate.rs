@@ -31,10 +31,10 @@ request! {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Answer {
+    encapsulation_algorithm: EncapsulationAlgorithm,
     key_id: String,
     shared_secret: Base64<SecretBytes>,
     shared_secret_ciphertext_blob: Base64<Vec<u8>>,
-    encapsulation_algorithm: EncapsulationAlgorithm,
 }
 
 impl Operation for Encapsulate {

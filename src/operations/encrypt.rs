@@ -31,8 +31,8 @@ request! {
 #[serde(rename_all = "PascalCase")]
 pub struct Answer {
     ciphertext_blob: Base64<Vec<u8>>,
-    key_id: String,
     encryption_algorithm: EncryptionAlgorithm,
+    key_id: String,
 }
 
 impl Operation for Encrypt {

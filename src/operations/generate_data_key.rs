@@ -43,12 +43,12 @@ pub type NumberOfBytes = Int<1, 1024>;
 pub struct Answer {
     ciphertext_blob: Base64<Vec<u8>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    plaintext: Option<Base64<SecretBytes>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     ciphertext_for_recipient: Option<Base64<Vec<u8>>>,
     key_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     key_material_id: Option<MaterialId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plaintext: Option<Base64<SecretBytes>>,
 }
 
 impl Operation for GenerateDataKey {

@@ -38,16 +38,16 @@ request! {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Answer {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ciphertext_for_recipient: Option<Base64<Vec<u8>>>,
+    key_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_material_id: Option<MaterialId>,
+    key_pair_spec: DataKeyPairSpec,
     private_key_ciphertext_blob: Base64<Vec<u8>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     private_key_plaintext: Option<Base64<SecretBytes>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ciphertext_for_recipient: Option<Base64<Vec<u8>>>,
     public_key: Base64<Vec<u8>>,
-    key_id: String,
-    key_pair_spec: DataKeyPairSpec,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key_material_id: Option<MaterialId>,
 }
 
 impl Operation for GenerateDataKeyPair {

@@ -35,12 +35,12 @@ request! {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Answer {
-    private_key_ciphertext_blob: Base64<Vec<u8>>,
-    public_key: Base64<Vec<u8>>,
     key_id: String,
-    key_pair_spec: DataKeyPairSpec,
     #[serde(skip_serializing_if = "Option::is_none")]
     key_material_id: Option<MaterialId>,
+    key_pair_spec: DataKeyPairSpec,
+    private_key_ciphertext_blob: Base64<Vec<u8>>,
+    public_key: Base64<Vec<u8>>,
 }
 
 impl Operation for GenerateDataKeyPairWithoutPlaintext {

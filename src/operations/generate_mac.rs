@@ -31,9 +31,9 @@ request! {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Answer {
+    key_id: String,
     mac: Base64<Vec<u8>>,
     mac_algorithm: MacAlgorithm,
-    key_id: String,
 }
 
 impl Operation for GenerateMac {

@@ -24,9 +24,9 @@ request! {
 #[serde(rename_all = "PascalCase")]
 pub struct Answer {
     #[serde(skip_serializing_if = "Option::is_none")]
-    plaintext: Option<Base64<SecretBytes>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     ciphertext_for_recipient: Option<Base64<Vec<u8>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plaintext: Option<Base64<SecretBytes>>,
 }
 
 impl Operation for GenerateRandom {

@@ -25,10 +25,10 @@ request! {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Answer {
+    key_creation_date: EpochSeconds,
     key_id: String,
     key_last_usage: LastUsage,
     tracking_start_date: EpochSeconds,
-    key_creation_date: EpochSeconds,
 }
 
 /// Empty for a key that was not used.
@@ -36,13 +36,13 @@ pub struct Answer {
 #[serde(rename_all = "PascalCase")]
 struct LastUsage {
     #[serde(skip_serializing_if = "Option::is_none")]
-    operation: Option<UsingOperation>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    timestamp: Option<EpochSeconds>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     cloud_trail_event_id: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
     kms_request_id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operation: Option<UsingOperation>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp: Option<EpochSeconds>,
 }
 
 impl Operation for GetKeyLastUsage {

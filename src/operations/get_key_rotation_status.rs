@@ -26,12 +26,12 @@ request! {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Answer {
-    key_rotation_enabled: bool,
     key_id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rotation_period_in_days: Option<u32>,
+    key_rotation_enabled: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_rotation_date: Option<EpochSeconds>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotation_period_in_days: Option<u32>,
 }
 
 impl Operation for GetKeyRotationStatus {

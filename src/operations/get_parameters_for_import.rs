@@ -32,10 +32,10 @@ request! {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Answer {
-    key_id: String,
     import_token: Base64<Vec<u8>>,
-    public_key: Base64<Vec<u8>>,
+    key_id: String,
     parameters_valid_to: EpochSeconds,
+    public_key: Base64<Vec<u8>>,
 }
 
 impl Operation for GetParametersForImport {

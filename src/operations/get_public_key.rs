@@ -11,8 +11,9 @@ use super::{
 use crate::{
     error::{Code, KmsError},
     key::{
+        algorithm::{EncapsulationAlgorithm, KeyAgreementAlgorithm, SigningAlgorithm},
         grant::{Facts, GrantOperation},
-        spec::{KeySpec, KeyUsage},
+        spec::{EncryptionAlgorithm, KeySpec, KeyUsage},
         state::Demand,
     },
     kms::cx::Cx,
@@ -29,13 +30,19 @@ request! {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Answer {
-    key_id: String,
-    public_key: Base64<Vec<u8>>,
     customer_master_key_spec: KeySpec,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encapsulation_algorithms: Option<&'static [EncapsulationAlgorithm]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encryption_algorithms: Option<Vec<EncryptionAlgorithm>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_agreement_algorithms: Option<&'static [KeyAgreementAlgorithm]>,
+    key_id: String,
     key_spec: KeySpec,
     key_usage: KeyUsage,
-    #[serde(flatten)]
-    algorithms: Algorithms,
+    public_key: Base64<Vec<u8>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signing_algorithms: Option<Vec<SigningAlgorithm>>,
 }
 
 impl Operation for GetPublicKey {
@@ -52,13 +59,17 @@ impl Operation for GetPublicKey {
         }
         let public_key = key.key().current_material().and_then(|material| material.public_key.clone());
         let public_key = public_key.ok_or_else(|| KmsError::bare(Code::KeyUnavailableException))?;
+        let algorithms = Algorithms::of(key.key(), cx);
         Ok(Answer {
             key_id: key.arn().to_owned(),
             public_key: Base64(public_key),
             customer_master_key_spec: key.key().spec,
             key_spec: key.key().spec,
             key_usage: key.key().usage,
-            algorithms: Algorithms::of(key.key(), cx),
+            encapsulation_algorithms: algorithms.encapsulation,
+            encryption_algorithms: algorithms.encryption,
+            key_agreement_algorithms: algorithms.key_agreement,
+            signing_algorithms: algorithms.signing,
         })
     }
 }

@@ -24,23 +24,23 @@ pub struct Grants {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Item {
-    key_id: String,
-    grant_id: GrantId,
     #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
+    constraints: Option<Shown>,
     creation_date: EpochSeconds,
+    grant_id: GrantId,
     #[serde(skip_serializing_if = "Option::is_none")]
     grantee_principal: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     grantee_service_principal: Option<String>,
+    issuing_account: String,
+    key_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    operations: BTreeSet<GrantOperation>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retiring_principal: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retiring_service_principal: Option<String>,
-    issuing_account: String,
-    operations: BTreeSet<GrantOperation>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    constraints: Option<Shown>,
 }
 
 /// GrantConstraints, with the members in use.

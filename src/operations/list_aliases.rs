@@ -30,11 +30,11 @@ pub struct Answer {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Item {
-    alias_name: String,
     alias_arn: String,
-    target_key_id: String,
+    alias_name: String,
     creation_date: EpochSeconds,
     last_updated_date: EpochSeconds,
+    target_key_id: String,
 }
 
 impl Operation for ListAliases {

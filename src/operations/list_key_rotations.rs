@@ -34,30 +34,30 @@ request! {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Answer {
-    rotations: Vec<Item>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_marker: Option<String>,
+    rotations: Vec<Item>,
     truncated: bool,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Item {
-    key_id: String,
-    key_material_id: MaterialId,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key_material_description: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    import_state: Option<&'static str>,
-    key_material_state: MaterialState,
     #[serde(skip_serializing_if = "Option::is_none")]
     expiration_model: Option<ExpirationModel>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    valid_to: Option<EpochSeconds>,
+    import_state: Option<&'static str>,
+    key_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_material_description: Option<String>,
+    key_material_id: MaterialId,
+    key_material_state: MaterialState,
     #[serde(skip_serializing_if = "Option::is_none")]
     rotation_date: Option<EpochSeconds>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rotation_type: Option<RotationType>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    valid_to: Option<EpochSeconds>,
 }
 
 impl Operation for ListKeyRotations {

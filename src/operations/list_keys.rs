@@ -28,8 +28,8 @@ pub struct Answer {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Item {
-    key_id: String,
     key_arn: String,
+    key_id: String,
 }
 
 impl Operation for ListKeys {

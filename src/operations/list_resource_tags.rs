@@ -20,9 +20,9 @@ request! {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Answer {
-    tags: Vec<Tag>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_marker: Option<String>,
+    tags: Vec<Tag>,
     truncated: bool,
 }
 

@@ -22,36 +22,44 @@ use crate::{
 pub struct KeyMetadata {
     #[serde(rename = "AWSAccountId")]
     account: String,
-    key_id: String,
     arn: String,
-    creation_date: EpochSeconds,
-    enabled: bool,
-    description: String,
-    key_usage: KeyUsage,
-    key_state: KeyState,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    deletion_date: Option<EpochSeconds>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pending_deletion_window_in_days: Option<u16>,
-    origin: Origin,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    custom_key_store_id: Option<KeyStoreId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cloud_hsm_cluster_id: Option<String>,
+    creation_date: EpochSeconds,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    current_key_material_id: Option<MaterialId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    custom_key_store_id: Option<KeyStoreId>,
+    customer_master_key_spec: KeySpec,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deletion_date: Option<EpochSeconds>,
+    description: String,
+    enabled: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encapsulation_algorithms: Option<&'static [EncapsulationAlgorithm]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encryption_algorithms: Option<Vec<EncryptionAlgorithm>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expiration_model: Option<ExpirationModel>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    valid_to: Option<EpochSeconds>,
+    key_agreement_algorithms: Option<&'static [KeyAgreementAlgorithm]>,
+    key_id: String,
     key_manager: &'static str,
-    customer_master_key_spec: KeySpec,
     key_spec: KeySpec,
-    #[serde(flatten)]
-    algorithms: Algorithms,
+    key_state: KeyState,
+    key_usage: KeyUsage,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mac_algorithms: Option<&'static [MacAlgorithm]>,
     multi_region: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     multi_region_configuration: Option<MultiRegionConfiguration>,
+    origin: Origin,
     #[serde(skip_serializing_if = "Option::is_none")]
-    current_key_material_id: Option<MaterialId>,
+    pending_deletion_window_in_days: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signing_algorithms: Option<Vec<SigningAlgorithm>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    valid_to: Option<EpochSeconds>,
 }
 
 #[derive(Serialize)]
@@ -75,7 +83,7 @@ impl KeyMetadata {
     }
 
     fn in_realm(key: &Key, cx: &Cx<'_>, realm: &Realm) -> Self {
-        let arn = key.arn(realm);
+        let (arn, algorithms) = (key.arn(realm), Algorithms::of(key, cx));
         Self {
             account: realm.account.to_string(),
             key_id: key.id.to_string(),
@@ -94,7 +102,11 @@ impl KeyMetadata {
             key_manager: "CUSTOMER",
             customer_master_key_spec: key.spec,
             key_spec: key.spec,
-            algorithms: Algorithms::of(key, cx),
+            encapsulation_algorithms: algorithms.encapsulation,
+            encryption_algorithms: algorithms.encryption,
+            key_agreement_algorithms: algorithms.key_agreement,
+            mac_algorithms: algorithms.mac,
+            signing_algorithms: algorithms.signing,
             multi_region: key.multi_region.is_some(),
             multi_region_configuration: key
                 .multi_region
@@ -148,28 +160,25 @@ impl MultiRegionConfiguration {
 }
 
 /// What a key is used with: one list, that of its usage. There is nothing in it that the key's HSM cannot do.
-#[derive(Serialize)]
-pub enum Algorithms {
-    #[serde(rename = "EncryptionAlgorithms")]
-    Encryption(Vec<EncryptionAlgorithm>),
-    #[serde(rename = "SigningAlgorithms")]
-    Signing(Vec<SigningAlgorithm>),
-    #[serde(rename = "MacAlgorithms")]
-    Mac(&'static [MacAlgorithm]),
-    #[serde(rename = "KeyAgreementAlgorithms")]
-    KeyAgreement(&'static [KeyAgreementAlgorithm]),
-    #[serde(rename = "EncapsulationAlgorithms")]
-    Encapsulation(&'static [EncapsulationAlgorithm]),
+#[derive(Default)]
+pub struct Algorithms {
+    pub encapsulation: Option<&'static [EncapsulationAlgorithm]>,
+    pub encryption: Option<Vec<EncryptionAlgorithm>>,
+    pub key_agreement: Option<&'static [KeyAgreementAlgorithm]>,
+    pub mac: Option<&'static [MacAlgorithm]>,
+    pub signing: Option<Vec<SigningAlgorithm>>,
 }
 
 impl Algorithms {
     pub fn of(key: &Key, cx: &Cx<'_>) -> Self {
+        let mut algorithms = Self::default();
         match key.usage {
-            KeyUsage::EncryptDecrypt => Self::Encryption(cx.encryption_algorithms(key)),
-            KeyUsage::SignVerify => Self::Signing(cx.signing_algorithms(key)),
-            KeyUsage::GenerateVerifyMac => Self::Mac(Algorithm::of(key.spec)),
-            KeyUsage::KeyAgreement => Self::KeyAgreement(Algorithm::of(key.spec)),
-            KeyUsage::EncapsulateDecapsulate => Self::Encapsulation(Algorithm::of(key.spec)),
+            KeyUsage::EncryptDecrypt => algorithms.encryption = Some(cx.encryption_algorithms(key)),
+            KeyUsage::SignVerify => algorithms.signing = Some(cx.signing_algorithms(key)),
+            KeyUsage::GenerateVerifyMac => algorithms.mac = Some(Algorithm::of(key.spec)),
+            KeyUsage::KeyAgreement => algorithms.key_agreement = Some(Algorithm::of(key.spec)),
+            KeyUsage::EncapsulateDecapsulate => algorithms.encapsulation = Some(Algorithm::of(key.spec)),
         }
+        algorithms
     }
 }

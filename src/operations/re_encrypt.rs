@@ -43,14 +43,14 @@ request! {
 #[serde(rename_all = "PascalCase")]
 pub struct Answer {
     ciphertext_blob: Base64<Vec<u8>>,
-    source_key_id: String,
-    key_id: String,
-    source_encryption_algorithm: EncryptionAlgorithm,
     destination_encryption_algorithm: EncryptionAlgorithm,
     #[serde(skip_serializing_if = "Option::is_none")]
-    source_key_material_id: Option<MaterialId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     destination_key_material_id: Option<MaterialId>,
+    key_id: String,
+    source_encryption_algorithm: EncryptionAlgorithm,
+    source_key_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_key_material_id: Option<MaterialId>,
 }
 
 impl Operation for ReEncrypt {

@@ -28,9 +28,9 @@ const DEFAULT_WINDOW_DAYS: i64 = 30;
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Answer {
-    key_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     deletion_date: Option<EpochSeconds>,
+    key_id: String,
     key_state: KeyState,
     pending_window_in_days: u16,
 }

@@ -31,9 +31,9 @@ request! {
 #[serde(rename_all = "PascalCase")]
 pub struct Answer {
     key_id: String,
+    mac_algorithm: MacAlgorithm,
     /// Never false: that is an exception.
     mac_valid: bool,
-    mac_algorithm: MacAlgorithm,
 }
 
 impl Operation for VerifyMac {

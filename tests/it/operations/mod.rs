@@ -299,6 +299,27 @@ async fn the_request_of_every_subject_succeeds() {
     }
 }
 
+/// As in the answers of AWS's that were recorded as they came: `{"CiphertextBlob":…,"KeyId":…,"Plaintext":…}`.
+#[tokio::test]
+async fn members_of_answers_are_in_the_order_of_their_names() {
+    let world = World::new().await;
+    for subject in subjects() {
+        let things = Things::of(subject, &world).await;
+        let answer = world.call(subject.name, (subject.request)(&things)).await;
+        let (written, sorted) = (answer.text(), answer.json().to_string());
+        assert!(written.is_empty() || written == sorted, "{}: {written}", subject.name);
+        if subject.about != About::Nothing && subject.name != "CreateGrant" {
+            let described = world.call("DescribeKey", json!({"KeyId": things.key})).await;
+            assert_eq!(described.text(), described.json().to_string(), "{:?}", subject.about.key());
+        }
+    }
+    let constraints = json!({"Constraints": {"EncryptionContextSubset": {"a": "1"}}});
+    let key = world.key().await;
+    create_grant::granted(&world, &key, constraints).await;
+    let grants = world.call("ListGrants", json!({"KeyId": key})).await;
+    assert_eq!(grants.text(), grants.json().to_string());
+}
+
 #[tokio::test]
 async fn an_absent_member_is_missed_if_it_must_be_there_and_null_is_absent() {
     let world = World::new().await;

@@ -24,14 +24,22 @@ pub(super) fn variables() -> Result<Variables, String> {
     .collect()
 }
 
-/// Variables that are named nearly so, and that nothing reads.
+/// Variables that are named nearly so, for a field at the top or one below it, and that nothing reads.
 pub fn unread() -> Vec<String> {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    let is_near = |name: &String| name.starts_with(PREFIX) && !name.starts_with(&format!("{PREFIX}{SEPARATOR}"));
-    let mut unread: Vec<_> = names.filter(is_near).filter(|name| name != "STRONGROOM_CONFIG").collect();
+    let mut unread: Vec<_> = names.filter(|name| is_nearly_a_field(name)).collect();
     unread.sort_unstable();
     unread
 }
+
+fn is_nearly_a_field(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix(PREFIX).filter(|rest| !rest.starts_with(SEPARATOR)) else { return false };
+    let field = rest.trim_start_matches('_');
+    field.contains(SEPARATOR) || FIELDS.contains(&field.to_ascii_lowercase().as_str())
+}
+
+/// The fields at the top that are no tables.
+const FIELDS: [&str; 5] = ["account", "partition", "regions", "listen", "plain_http"];
 
 /// As a source of fields.
 pub(super) fn source(variables: Variables) -> Environment {
@@ -56,4 +64,21 @@ pub(super) fn blame<T>(variables: &Variables, error: String, parse: impl Fn(Vari
         }
     }
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_nearly_a_field_is_told_from_what_others_read() {
+        for near in ["STRONGROOM_ACCOUNT", "STRONGROOM_HSM__SESSIONS", "STRONGROOM_listen"] {
+            assert!(is_nearly_a_field(near), "{near}");
+        }
+        for other in
+            ["STRONGROOM__ACCOUNT", "STRONGROOM__HSM__SESSIONS", "STRONGROOM_CONFIG", "STRONGROOM_PORT", "HSM__PIN"]
+        {
+            assert!(!is_nearly_a_field(other), "{other}");
+        }
+    }
 }

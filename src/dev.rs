@@ -18,7 +18,7 @@ use crate::{
     error::Code,
     hsm::{Launch, PinSource},
     kms::admin::{ADMINISTRATOR_POLICY, Credentials},
-    kms::seed::Seed,
+    kms::seed::{LocalKmsSeed, Seed},
     secret::SecretText,
     server::{Failure, Service, operator},
 };
@@ -205,15 +205,19 @@ fn random_pin() -> Result<SecretText, Failure> {
     Ok(SecretText::from(URL_SAFE_NO_PAD.encode(bytes.as_slice())))
 }
 
-/// Reads a seed file: TOML or JSON, by its extension.
+/// Reads a seed file: TOML, JSON or YAML, by its extension. One of local-kms is known by its `Keys`.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn read_seed(path: &Path) -> Result<Seed, Failure> {
+    let named = |text: String| Failure::new(format!("{}: {text}", path.display()));
     // It holds secrets of access keys.
-    let failed = |error| Failure::new(format!("{}: {}", path.display(), explain(&error)));
+    let failed = |error| named(explain(&error));
     let source = config::Config::builder().add_source(config::File::from(path)).build().map_err(failed)?;
-    source.try_deserialize().map_err(failed)
+    match source.get::<config::Value>("Keys") {
+        Ok(_) => source.try_deserialize::<LocalKmsSeed>().map_err(failed)?.into_seed().map_err(named),
+        Err(_) => source.try_deserialize().map_err(failed),
+    }
 }
 
 /// What a person pastes into a terminal to use the server at `url`: a whole shell script.

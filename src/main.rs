@@ -133,6 +133,9 @@ async fn develop(arguments: Dev, filter_log: FilterLog) -> Result<(), Failure> {
     let administrator = directory.administrator(&service).await?;
     if let Some(path) = arguments.seed {
         let seed = dev::read_seed(&path)?;
+        for what in &seed.left {
+            eprintln!("strongroom: {}: left out: {what}", path.display());
+        }
         let planted = service.kms.plant(&service.admin, &service.vault, seed, &arguments.region).await;
         planted.map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
     }

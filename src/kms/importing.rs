@@ -296,7 +296,7 @@ fn add_generation(key: &mut Key, relatives: &mut Family, id: MaterialId, arn: &s
 }
 
 /// KeyMaterialId of imported material: the same for the same material in the same key, and for no other.
-fn material_name(key: KeyId, fingerprint: &[u8; 32]) -> MaterialId {
+pub(super) fn material_name(key: KeyId, fingerprint: &[u8; 32]) -> MaterialId {
     let hash = Sha256::new().chain_update(b"strongroom imported material\0").chain_update(key.to_string());
     MaterialId(hash.chain_update(fingerprint).finalize().into())
 }

@@ -1,27 +1,27 @@
-//! A seed: principals and keys with fixed names, for development. What is there already is left as it is.
+//! A seed: principals and keys with fixed names, for development. It is read to its end before anything is made; what is there
+//! already is left as it is.
 
-use std::collections::BTreeMap;
+mod local_kms;
+mod plan;
+mod private_key;
 
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use aes_kw::{KeyInit, KwpAes256};
 use serde::Deserialize;
 use serde_json::json;
 
+pub use self::local_kms::LocalKmsSeed;
+use self::plan::{PlannedKey, PlannedPrincipal, about};
 use crate::{
     authn::Vault,
     error::KmsError,
     failure,
-    key::{
-        Alias, Key,
-        reference::KeyId,
-        spec::{KeySpec, KeyUsage},
-        tags::{Tag, Tags},
-    },
-    kms::{
-        Kms,
-        admin::{ADMINISTRATOR_POLICY, Admin, Credentials},
-    },
-    operations::member::AliasText,
-    policy::{self, Document},
-    secret::SecretText,
+    hsm::{self, Answer, Command},
+    identity::Asker,
+    key::{Alias, Key, algorithm::WrappingAlgorithm, material, spec::KeySpec},
+    kms::{Kms, admin::Admin, importing::material_name, keys::random, sealing::mismatch},
+    secret::{SecretBytes, SecretText},
 };
 
 /// The content of a seed file.
@@ -34,6 +34,9 @@ pub struct Seed {
     /// Keys, made in the HSM when their ids are not there yet.
     #[serde(default)]
     pub keys: Vec<SeedKey>,
+    /// What a seed of another form says that has no meaning here.
+    #[serde(skip)]
+    pub left: Vec<String>,
 }
 
 /// A principal of a seed.
@@ -55,17 +58,17 @@ pub struct SeedPrincipal {
 }
 
 /// A key of a seed.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SeedKey {
     /// Key id: a UUID, or `mrk-` and 32 hexadecimal digits.
-    pub id: KeyId,
+    pub id: String,
     /// The region; the development region if absent.
     pub region: Option<String>,
     /// Key spec, `SYMMETRIC_DEFAULT` if absent.
-    pub spec: Option<KeySpec>,
+    pub spec: Option<String>,
     /// Key usage, `ENCRYPT_DECRYPT` if absent.
-    pub usage: Option<KeyUsage>,
+    pub usage: Option<String>,
     /// Description.
     #[serde(default)]
     pub description: String,
@@ -77,35 +80,55 @@ pub struct SeedKey {
     /// Tags: value by key.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
+    /// Material that is not made in the HSM, of seeds of another form only.
+    #[serde(skip)]
+    pub material: Option<Material>,
+}
+
+/// Material that comes from elsewhere. It is in clear in the seed, so it was no secret of this machine's before.
+pub enum Material {
+    /// Of a secret key.
+    Secret(SecretBytes),
+    /// A private key, as PKCS #8.
+    PrivateKey(SecretBytes),
+    /// Somebody will import it.
+    ToCome,
 }
 
 impl Kms {
     /// Plants a seed: makes whatever of it is not there.
     ///
     /// # Errors
-    /// What the first thing that could not be made answers.
+    /// What is wrong with it, by the name of the key or principal: nothing is made then. Else what the first thing that could not be
+    /// made answers.
     pub async fn plant(&self, admin: &Admin, vault: &Vault, seed: Seed, region: &str) -> Result<(), KmsError> {
-        for principal in seed.principals {
-            plant_principal(admin, vault, principal).await?;
+        let plan = self.plan(admin, seed, region)?;
+        for principal in plan.principals {
+            let name = format!("principal {}", principal.principal);
+            plant_principal(admin, vault, principal).await.map_err(about(name))?;
         }
-        for key in seed.keys {
-            self.plant_key(admin, key, region).await?;
+        for key in plan.keys {
+            let name = format!("key {}", key.key.id);
+            self.plant_key(admin, key).await.map_err(about(name))?;
         }
         Ok(())
     }
 
-    async fn plant_key(&self, admin: &Admin, seed: SeedKey, region: &str) -> Result<(), KmsError> {
-        let region = seed.region.clone().unwrap_or_else(|| region.to_owned());
-        let aliases = seed.aliases.iter().map(|name| AliasText::parse(name.clone())?.checked());
-        let (id, aliases) = (seed.id, aliases.collect::<Result<Vec<_>, KmsError>>()?);
+    async fn plant_key(&self, admin: &Admin, planned: PlannedKey) -> Result<(), KmsError> {
+        let PlannedKey { mut key, aliases, material } = planned;
+        let (id, region) = (key.id, key.region.clone());
         if self.store.view().key(&region, id).is_none() {
-            let key = self.seed_key(seed, &region)?;
-            let act = admin.act("CreateKey", json!({"key": key.arn(&self.realm(&region)), "seeded": true})).await?;
+            match material {
+                Some(Material::Secret(bytes)) => self.bring(&mut key, bytes, false).await?,
+                Some(Material::PrivateKey(pkcs8)) => self.bring(&mut key, pkcs8, true).await?,
+                Some(Material::ToCome) | None => {}
+            }
+            let act = admin.act("CreateKey", json!({"keyId": key.arn(&self.realm(&region)), "seeded": true})).await?;
             self.make_key(&act, key, || Ok(())).await?;
         }
         for name in aliases {
+            let parameters = json!({"aliasName": name, "targetKeyId": id, "seeded": true});
             let alias = Alias { name, region: region.clone(), target: id, created: self.now(), updated: self.now() };
-            let parameters = json!({"aliasName": alias.name, "targetKeyId": id, "seeded": true});
             let act = admin.act("CreateAlias", parameters).await?;
             let planted = self.store.insert_alias(&act, &alias, usize::MAX, || Ok(())).await;
             planted.map_err(|error| failure::change(error, || KmsError::internal("a seed's key was not found")))?;
@@ -113,39 +136,60 @@ impl Kms {
         Ok(())
     }
 
-    fn seed_key(&self, seed: SeedKey, region: &str) -> Result<Key, KmsError> {
-        let spec = seed.spec.unwrap_or(KeySpec::SymmetricDefault);
-        let usage = seed.usage.unwrap_or(KeyUsage::EncryptDecrypt);
-        if !spec.usages().contains(&usage) {
-            return Err(KmsError::invalid(format!("KeyUsage {usage} is not compatible with KeySpec {spec}")));
+    /// Gives a new key material that comes from elsewhere, by the road of every import: encrypted under a key of the HSM's.
+    async fn bring(&self, key: &mut Key, clear: SecretBytes, is_private: bool) -> Result<(), KmsError> {
+        let deadline = Instant::now() + self.settings.generation_deadline;
+        let made = self.hsm.call(Command::GenerateCarrier { spec: KeySpec::Rsa2048 }, deadline).await;
+        let Answer::Material(carrier) = made.map_err(failure::hsm_about_new_key)? else { return Err(mismatch()) };
+        let (algorithm, blob) = match is_private {
+            false => (WrappingAlgorithm::RsaesOaepSha256, self.encrypt_under(&carrier, clear, deadline).await?),
+            true => {
+                let (wrapping, wrapped) = wrap(&clear)?;
+                let encrypted = self.encrypt_under(&carrier, wrapping, deadline).await?;
+                (WrappingAlgorithm::RsaAesKeyWrapSha256, [encrypted, wrapped].concat())
+            }
+        };
+        let (spec, usage, place) = (key.spec, key.usage, self.place(Asker::SERVICE, key).await?);
+        let command = Command::Import { carrier: Arc::new(carrier), algorithm, blob, spec, usage, place };
+        let answer = self.hsm.call(command, deadline).await.map_err(failure::hsm_about_import)?;
+        let Answer::Imported { material, fingerprint } = answer else { return Err(mismatch()) };
+        key.put_first(material::Material { id: material_name(key.id, &fingerprint), ..material });
+        Ok(())
+    }
+
+    async fn encrypt_under(
+        &self,
+        carrier: &material::Material,
+        input: SecretBytes,
+        deadline: Instant,
+    ) -> Result<Vec<u8>, KmsError> {
+        let public_key = carrier.public_key.clone().ok_or_else(mismatch)?;
+        match self.hsm.call(Command::EncryptFor { public_key, input }, deadline).await.map_err(failure::hsm)? {
+            hsm::Answer::Bytes(encrypted) => Ok(encrypted),
+            _ => Err(mismatch()),
         }
-        let default = || policy::default_key_policy(&self.settings.partition, &self.settings.account);
-        let policy = seed.policy.unwrap_or_else(default);
-        Document::key_policy(&policy)?;
-        let tags: Vec<_> = seed.tags.into_iter().map(|(tag_key, tag_value)| Tag { tag_key, tag_value }).collect();
-        Ok(Key {
-            description: seed.description,
-            tags: Tags::default().with(&tags)?,
-            ..Key::new(seed.id, region, (spec, usage), policy, self.now())
-        })
     }
 }
 
-async fn plant_principal(admin: &Admin, vault: &Vault, seed: SeedPrincipal) -> Result<(), KmsError> {
-    let principal = admin.principal(&seed.name)?;
+/// A key of this moment, and `clear` wrapped under it (RFC 5649).
+fn wrap(clear: &SecretBytes) -> Result<(SecretBytes, Vec<u8>), KmsError> {
+    let key = zeroize::Zeroizing::new(random::<32>()?);
+    let mut room = vec![0; clear.expose().len().next_multiple_of(8) + 8];
+    let wrapped = KwpAes256::new(&(*key).into()).wrap_key(clear.expose(), &mut room);
+    let length = wrapped.map_err(|_| KmsError::internal("a private key cannot be wrapped"))?.len();
+    room.truncate(length);
+    Ok((SecretBytes::from(key.to_vec()), room))
+}
+
+async fn plant_principal(admin: &Admin, vault: &Vault, planned: PlannedPrincipal) -> Result<(), KmsError> {
+    let PlannedPrincipal { principal, policies, credentials } = planned;
     if !admin.has_principal(&principal) {
-        let mut policies = seed.policies;
-        if seed.administrator {
-            policies.insert("administrator".to_owned(), ADMINISTRATOR_POLICY.to_owned());
-        }
-        admin.create_principal(&seed.name, policies).await?;
+        admin.create_principal(principal.arn(), policies).await?;
     }
-    match (seed.access_key_id, seed.secret_access_key) {
-        (Some(access_key_id), Some(_)) if admin.has_access_key(&access_key_id) => Ok(()),
-        (Some(access_key_id), Some(secret)) => {
-            admin.insert_access_key(vault, &seed.name, &Credentials { access_key_id, secret }).await
+    match credentials {
+        Some(made) if !admin.has_access_key(&made.access_key_id) => {
+            admin.insert_access_key(vault, principal.arn(), &made).await
         }
-        (None, None) => Ok(()),
-        _ => Err(KmsError::invalid(format!("{}: an access key needs its id and its secret", seed.name))),
+        _ => Ok(()),
     }
 }

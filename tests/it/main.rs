@@ -22,6 +22,7 @@ mod properties;
 mod races;
 mod readiness;
 mod records;
+mod seed;
 mod skip;
 mod spoils;
 mod states;

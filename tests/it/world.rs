@@ -34,7 +34,7 @@ use strongroom::{
     audit::{Trail, TrailAddress},
     authn::Vault,
     clock::{ManualClock, Moment, Running, Timestamp},
-    error::Code,
+    error::{Code, KmsError},
     hsm::{self, Cluster, Clusters, Command, Hsm, PinSource, Place},
     identity::Person,
     key::{
@@ -49,6 +49,7 @@ use strongroom::{
     kms::{
         Kms, Machines, Settings,
         admin::{ADMINISTRATOR_POLICY, Admin, Credentials, Operator, found},
+        seed::Seed,
     },
     operations::TABLE,
     policy::default_key_policy,
@@ -240,6 +241,11 @@ impl World {
         self.kms.deliver_records().await.unwrap();
         let all = records(&fs::read(&self.administrator.house.audit).unwrap());
         all.into_iter().filter(|record| record["eventType"] == "OperatorCommand").collect()
+    }
+
+    /// Plants a seed.
+    pub async fn plant_seed(&self, seed: Seed) -> Result<(), KmsError> {
+        self.kms.plant(&self.admin, &self.vault, seed, REGION).await
     }
 
     /// Makes an access key for a principal; answers its id.

@@ -1,6 +1,6 @@
 //! `dev --seed FILE`: what is in the file is there after the start, and left alone by the next.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use serde_json::{Value, json};
 
@@ -99,7 +99,7 @@ fn json_says_the_same() {
 fn a_seed_that_is_wrong_is_refused_with_its_name() {
     for (text, why) in [
         ("nonsense = 1", "unknown field `nonsense`"),
-        ("[[keys]]\nid = 'x'", "keys"),
+        ("[[keys]]\nid = 'x'", "key x: "),
         ("[[keys]]\nid = '11111111-2222-4333-8444-555555555555'\nspec = 'AES_512'", "AES_512"),
         ("[[keys]]\nid = '11111111-2222-4333-8444-555555555555'\npolicy = '{}'", "MalformedPolicyDocument"),
         ("[[principals]]\nname = 'a'\naccess_key_id = 'AKIA'", "an access key needs its id and its secret"),
@@ -111,4 +111,45 @@ fn a_seed_that_is_wrong_is_refused_with_its_name() {
         assert_eq!(ended.status.code(), Some(1), "{text}");
         assert!(ended.stderr.contains("seed.toml: ") && ended.stderr.contains(why), "{text}: {}", ended.stderr);
     }
+}
+
+/// A private key by OpenSSL, indented as a block of YAML.
+fn pem(arguments: &[&str]) -> String {
+    let made = Command::new("openssl").args(arguments).output().expect("openssl is installed");
+    assert!(made.status.success(), "{made:?}");
+    String::from_utf8(made.stdout).unwrap().lines().map(|line| format!("          {line}\n")).collect()
+}
+
+#[test]
+fn a_seed_of_local_kms_is_planted_with_its_ids_and_material_and_what_is_left_is_said() {
+    let text = format!(
+        "Keys:\n  Symmetric:\n    Aes:\n      - Metadata:\n          KeyId: {APP_KEY}\n          Description: orders\n        NextKeyRotation: \
+         \"2019-09-12T15:19:21+00:00\"\n        BackingKeys:\n          - 34743777217A25432A46294A404E635266556A586E3272357538782F413F4428\n          - 614E645267556B58703273357638792F423F4528472B4B6250655368566D5971\n      - Metadata:\n          KeyId: 5d05267f-bb87-4d0b-8594-295a4371d414\n          Origin: EXTERNAL\n  Asymmetric:\n    Rsa:\n      - Metadata:\n          KeyId: {RSA_KEY}\n          KeyUsage: ENCRYPT_DECRYPT\n        PrivateKeyPem: |\n{}    Ecc:\n      - Metadata:\n          KeyId: 800d5768-3fd7-4edd-a4b8-4c81c3e4c147\n          KeyUsage: SIGN_VERIFY\n        PrivateKeyPem: |\n{}Aliases:\n  - AliasName: alias/testing\n    TargetKeyId: {APP_KEY}\n",
+        pem(&["genrsa", "-traditional", "2048"]),
+        pem(&["ecparam", "-name", "prime256v1", "-genkey", "-noout"]),
+    );
+    let mut server = seeded("seed.yaml", &text);
+    server.start();
+    let described = |id: &str| server.done("DescribeKey", &json!({"KeyId": id}))["KeyMetadata"].clone();
+    let sealed = server.done("Encrypt", &json!({"KeyId": "alias/testing", "Plaintext": "eA=="}));
+    assert_eq!(server.done("Decrypt", &json!({"CiphertextBlob": sealed["CiphertextBlob"]}))["Plaintext"], "eA==");
+    let aes = described(APP_KEY);
+    assert_eq!(
+        (&aes["Description"], &aes["Origin"], &aes["KeyState"]),
+        (&json!("orders"), &json!("EXTERNAL"), &json!("Enabled"))
+    );
+    assert_eq!(described("5d05267f-bb87-4d0b-8594-295a4371d414")["KeyState"], "PendingImport");
+    assert_eq!(
+        (&described(RSA_KEY)["KeySpec"], &described(RSA_KEY)["KeyUsage"]),
+        (&json!("RSA_2048"), &json!("ENCRYPT_DECRYPT"))
+    );
+    let ecc = "800d5768-3fd7-4edd-a4b8-4c81c3e4c147";
+    assert_eq!(described(ecc)["KeySpec"], "ECC_NIST_P256");
+    let signing = json!({"KeyId": ecc, "Message": "eA==", "SigningAlgorithm": "ECDSA_SHA_256"});
+    assert!(server.done("Sign", &signing)["Signature"].is_string());
+    let left = server.stderr();
+    for what in ["BackingKeys before the last", "NextKeyRotation", "its Origin is EXTERNAL here"] {
+        assert!(left.contains(&format!("left out: {APP_KEY}: {what}")), "{what}: {left}");
+    }
+    assert!(!left.contains("614E6452"));
 }

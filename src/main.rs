@@ -102,7 +102,7 @@ async fn run(verb: Verb, filter_log: FilterLog) -> Result<(), Failure> {
             let service = stop.delay(server::open(&config, worker(true))).await?;
             let source = Source { read: Box::new(move || configuration(&which)), filter_log };
             let entrance = Entrance::open(&config, &service.kms).await?;
-            serve(config, service, entrance, source, stop).await
+            serve("", config, service, entrance, source, stop).await
         }
         Verb::HsmWorker { .. } => Ok(()),
         Verb::Config(ConfigVerb::Check(which)) => check(&configuration(&which)?).await,
@@ -146,29 +146,31 @@ async fn develop(arguments: Dev, filter_log: FilterLog) -> Result<(), Failure> {
         config.listen_on(arguments.listen).map_err(Failure::new)?;
         Ok(config)
     };
-    serve(config, service, entrance, Source { read: Box::new(read), filter_log }, stop).await
+    // Whoever pastes the lines above pastes what comes now, too.
+    serve("# ", config, service, entrance, Source { read: Box::new(read), filter_log }, stop).await
 }
 
-/// Says that it serves, and serves.
+/// Says that it serves, in a line that begins so, and serves.
 async fn serve(
+    beginning: &str,
     config: Config,
     service: Service,
     entrance: Entrance,
     source: Source,
     stop: Stop,
 ) -> Result<(), Failure> {
-    announce(&entrance, &service).await?;
+    announce(beginning, &entrance, &service).await?;
     let supervisor = Arc::new(Supervisor::of_environment());
     supervisor.ready();
     server::serve(config, service, entrance, source, supervisor, stop).await;
     Ok(())
 }
 
-/// The ready line, now or when the service is ready; from here on connections are answered.
-async fn announce(entrance: &Entrance, service: &Service) -> Result<(), Failure> {
-    let ready = format!("strongroom is ready on {}\n", entrance.url());
+/// The ready line behind `mark`, now or when the service is ready; from here on connections are answered.
+async fn announce(mark: &str, entrance: &Entrance, service: &Service) -> Result<(), Failure> {
+    let ready = format!("{mark}strongroom is ready on {}\n", entrance.url());
     let Err(why) = service.kms.ready().await else { return print(&ready) };
-    print(&format!("strongroom listens on {} and is not ready: {why}\n", entrance.url()))?;
+    print(&format!("{mark}strongroom listens on {} and is not ready: {why}\n", entrance.url()))?;
     let kms = Arc::clone(&service.kms);
     tokio::spawn(async move {
         while kms.ready().await.is_err() {

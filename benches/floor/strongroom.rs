@@ -38,7 +38,7 @@ impl Server {
             if let Some((name, value)) = line.strip_prefix("export ").and_then(|line| line.split_once('=')) {
                 said.insert(name.to_owned(), value.to_owned());
             }
-            if let Some(url) = line.strip_prefix("strongroom is ready on http://") {
+            if let Some(url) = line.trim_start_matches("# ").strip_prefix("strongroom is ready on http://") {
                 address = Some(url.parse()?);
                 break;
             }

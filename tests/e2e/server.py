@@ -76,7 +76,7 @@ class Server:
                 self.kill()
                 raise AssertionError(f"no ready line; stdout: {lines}\nstderr: {self.stderr()[-4000:]}")
             lines.append(line)
-            if line.startswith("strongroom is ready on "):
+            if line.removeprefix("# ").startswith("strongroom is ready on "):
                 return "".join(lines)
 
     def stop(self):

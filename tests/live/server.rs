@@ -351,7 +351,10 @@ fn greeting(child: &mut Child) -> Option<Vec<String>> {
                 return None;
             }
         }
-        if lines.last().is_some_and(|line| line.starts_with(READY) || line.starts_with(NOT_READY)) {
+        if lines
+            .last()
+            .is_some_and(|line| [READY, NOT_READY].iter().any(|said| line.trim_start_matches("# ").starts_with(said)))
+        {
             return Some(lines);
         }
     }

@@ -93,12 +93,14 @@ pub fn router(kms: Arc<Kms>, limits: Limits, origins: &[Origin], under_way: Unde
 }
 
 async fn enter(State(door): State<Door>, request: Request) -> Response {
-    let Some(origin) = cors::allowed(&door.origins, request.headers()) else { return answer(door, request).await };
-    let mut answer = match cors::preflight(&request) {
+    let origin = cors::allowed(&door.origins, request.headers());
+    let mut answer = match origin.as_ref().and_then(|_| cors::preflight(&request)) {
         Some(answer) => answer,
         None => answer(door, request).await,
     };
-    cors::share(&mut answer, origin);
+    if let Some(origin) = origin {
+        cors::share(&mut answer, origin);
+    }
     answer
 }
 

@@ -136,13 +136,7 @@ impl Connections {
         let stream = Framed::new(stream, Duration::from_millis(self.limits.body_timeout_ms));
         let visit =
             Arc::new(Visit { connections: Arc::clone(self), peer, seat: Arc::clone(seat), refused: stream.refused() });
-        let service = service_fn(move |request| {
-            let (visit, refusal) = (Arc::clone(&visit), visit.refused.get().copied());
-            async move {
-                let answer = Arc::clone(&visit).answer(request, refusal).await;
-                answer.map(|answer| visit.connections.spelling.spell(answer))
-            }
-        });
+        let service = service_fn(move |request| Arc::clone(&visit).answer(request, visit.refused.get().copied()));
         let mut connection = pin!(
             http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -205,15 +199,15 @@ impl Visit {
         request: Request<Incoming>,
         refusal: Option<Refusal>,
     ) -> Result<Response, Infallible> {
-        let Connections { app, tally, .. } = &*self.connections;
+        let Connections { app, tally, spelling, .. } = &*self.connections;
         if let Some(refusal) = refusal {
             tally.count(refusal.name());
-            return Ok(unread(refusal.status()));
+            return Ok(spelling.spell(unread(refusal.status())));
         }
         let is_operators = health::answers(request.uri().path());
         if !is_operators && !self.seat.is_seat_within(self.connections.header_timeout()).await {
             tally.count("no_room");
-            return Ok(api::no_room());
+            return Ok(spelling.spell(api::no_room()));
         }
         let guest = &self.seat.guest;
         guest.begin();
@@ -225,7 +219,7 @@ impl Visit {
             answer.headers_mut().insert(header::CONNECTION, CLOSE);
         }
         guest.be_answered(answer.extensions_mut().remove::<Proved>().is_some());
-        Ok(answer)
+        Ok(spelling.spell(answer))
     }
 }
 

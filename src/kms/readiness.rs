@@ -245,7 +245,7 @@ impl Kms {
                 "no token fits hsm.token, or several do; `strongroom hsm probe` names those that are there".to_owned()
             }
             (_, Some(refusal)) if code.starts_with("CKR_") => format!("{} ({code})", refused(refusal)),
-            _ if code.starts_with("CKR_") => format!("it answered {code} to {function}"),
+            _ if code.starts_with("CKR_") => format!("{function} answered {code}"),
             // What the engine says itself is for an operator to read.
             _ => code.to_string(),
         }

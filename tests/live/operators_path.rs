@@ -100,7 +100,9 @@ impl Machine {
     fn put_certificate(&mut self) {
         let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         fs::write(self.file("etc/tls.crt"), cert.pem()).unwrap();
-        fs::write(self.file("etc/tls.key"), signing_key.serialize_pem()).unwrap();
+        let key = self.file("etc/tls.key");
+        fs::write(&key, signing_key.serialize_pem()).unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
         self.certificates.push(cert.der().clone());
     }
 

@@ -226,7 +226,7 @@ pub(super) fn for_wrapping_keys(line: Line<'_>) -> List {
     }
 }
 
-/// What a key is wrapped with where both are there: KWP, as in [`Profile`].
+/// What a key is wrapped with where both are there: KWP, as in [`Profile`](super::Profile).
 pub(super) fn wrap_somehow(
     line: Line<'_>,
     wrapping: ObjectHandle,

@@ -148,10 +148,9 @@ impl TokenSelector {
         if let Some(blank) = blank.iter().find(|token| self.matches(token)) {
             return no_token(format!("the token {blank} fits {self} and is not initialised"));
         }
-        let text = format!("no token fits {self}; present are {}", names(ready));
         match unread.into_iter().next() {
-            None => no_token(text),
-            Some(error) => HsmError { code: format!("{}; {text}", error.code).into(), ..error },
+            None => no_token(format!("no token fits {self}; present are {}", names(ready))),
+            Some(error) => HsmError { code: format!("{}; no other fits {self}", error.code).into(), ..error },
         }
     }
 }

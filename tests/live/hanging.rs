@@ -17,6 +17,15 @@ const DEADLINE: Duration = Duration::from_millis(400);
 /// What the answer may take beyond the deadline: HTTP, on a machine that does other things too.
 const GRACE: Duration = Duration::from_millis(400);
 
+/// With a module that can be told to hold calls.
+pub fn with_faults(server: Server) -> (Server, Controller) {
+    let dir = server.root().join("faults");
+    fs::create_dir(&dir).unwrap();
+    let module = install(&dir, &built(), Path::new(SOFTHSM2_MODULE)).unwrap();
+    let control = Controller::new(&dir).unwrap();
+    (server.with_argument("--module").with_argument(module), control)
+}
+
 /// A development server whose module can be told to hold calls, with two sessions.
 struct Held {
     server: Server,
@@ -25,12 +34,7 @@ struct Held {
 
 impl Held {
     fn started() -> Self {
-        let server = Server::new();
-        let dir = server.root().join("faults");
-        fs::create_dir(&dir).unwrap();
-        let module = install(&dir, &built(), Path::new(SOFTHSM2_MODULE)).unwrap();
-        let control = Controller::new(&dir).unwrap();
-        let server = server.with_argument("--module").with_argument(module);
+        let (server, control) = with_faults(Server::new());
         let server = server.with("STRONGROOM__HSM__DEADLINE_MS", DEADLINE.as_millis());
         let mut server = server.with("STRONGROOM__HSM__SESSIONS", 2);
         server.start();

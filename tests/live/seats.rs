@@ -7,8 +7,10 @@ use std::{
 };
 
 use serde_json::json;
+use strongroom_faults::rule::Rule;
 
 use crate::{
+    hanging::with_faults,
     server::{Server, within},
     wire::{Answer, Connection, Request},
 };
@@ -132,8 +134,11 @@ fn one_address_may_have_every_seat_if_nobody_else_wants_one() {
 /// All seats are taken by calls that take long and are proved; so no room can be made. A call that comes waits.
 #[test]
 fn a_probe_gets_in_while_all_seats_are_busy() {
-    let server = full_house(16);
-    let slow = json!({"KeySpec": "RSA_4096", "KeyUsage": "ENCRYPT_DECRYPT"});
+    let (mut server, hsm) = with_faults(Server::new().with("STRONGROOM__LIMITS__CONNECTIONS", 16));
+    server.start();
+    // Held, so that none is done before the others have come.
+    hsm.rule(Rule::on("C_GenerateKeyPair").hang());
+    let slow = json!({"KeySpec": "RSA_2048", "KeyUsage": "ENCRYPT_DECRYPT"});
     let mut busy: Vec<_> = (0..14).map(|_| Connection::open(server.address())).collect();
     let known = server.request("ListKeys", &json!({})).bytes();
     for connection in &mut busy {
@@ -160,6 +165,7 @@ fn a_probe_gets_in_while_all_seats_are_busy() {
     let gave_way: Vec<_> = gave_way.collect();
     assert!(!gave_way.is_empty(), "nobody gave way");
     assert!(gave_way.iter().all(|answer| answer.exception() == "ServiceUnavailableException"));
+    hsm.clear();
     drop(busy);
     assert!(within(Duration::from_secs(60), || server.call("ListKeys", &json!({})).status == 200));
 }

@@ -113,6 +113,20 @@ fn principal() -> Principal {
     Principal::try_from("arn:aws:iam::111122223333:user/alice".to_owned()).expect("a principal")
 }
 
+fn record_of_principal() -> PrincipalRecord {
+    PrincipalRecord { principal: principal(), policies: BTreeMap::new(), created: Timestamp::from_ms(3) }
+}
+
+fn access_key() -> AccessKey {
+    AccessKey {
+        id: "AKIDEXAMPLE".into(),
+        principal: principal(),
+        enabled: true,
+        created: Timestamp::from_ms(4),
+        sealed_secret: vec![0, 255],
+    }
+}
+
 fn intent(n: u8, made: u64) -> Intent {
     Intent {
         region: REGION.into(),
@@ -140,14 +154,7 @@ fn names(aliases: &[Arc<Alias>]) -> Vec<&str> {
 async fn a_new_store_finds_everything_again() {
     let world = World::new().await;
     let key = world.key().await;
-    let record = PrincipalRecord { principal: principal(), policies: BTreeMap::new(), created: Timestamp::from_ms(3) };
-    let access_key = AccessKey {
-        id: "AKIDEXAMPLE".into(),
-        principal: principal(),
-        enabled: true,
-        created: Timestamp::from_ms(4),
-        sealed_secret: vec![0, 255],
-    };
+    let (record, access_key) = (record_of_principal(), access_key());
     let store = &world.store;
     assert_eq!(store.insert_alias(&Unrecorded, &alias("a", key.id), 9, free).await.expect("asked"), AliasInsert::Done);
     assert!(store.insert_principal(&Unrecorded, &record).await.expect("asked"));
@@ -301,14 +308,7 @@ async fn the_feed_shows_what_the_other_process_did() {
 #[tokio::test]
 async fn an_access_key_is_disabled_from_another_process() {
     let world = World::new().await;
-    let access_key = AccessKey {
-        id: "AKIDEXAMPLE".into(),
-        principal: principal(),
-        enabled: true,
-        created: Timestamp::from_ms(4),
-        sealed_secret: Vec::new(),
-    };
-    let record = PrincipalRecord { principal: principal(), policies: BTreeMap::new(), created: Timestamp::from_ms(3) };
+    let (record, access_key) = (record_of_principal(), access_key());
     world.store.insert_principal(&Unrecorded, &record).await.expect("stored");
     world.store.insert_access_key(&Unrecorded, &access_key).await.expect("stored");
     let cli = world.other().await;
@@ -322,14 +322,7 @@ async fn an_access_key_is_disabled_from_another_process() {
 async fn what_was_given_can_be_taken() {
     let world = World::new().await;
     let store = &world.store;
-    let record = PrincipalRecord { principal: principal(), policies: BTreeMap::new(), created: Timestamp::from_ms(3) };
-    let access_key = AccessKey {
-        id: "AKIDEXAMPLE".into(),
-        principal: principal(),
-        enabled: true,
-        created: Timestamp::from_ms(4),
-        sealed_secret: Vec::new(),
-    };
+    let (record, access_key) = (record_of_principal(), access_key());
     let early = store.insert_access_key(&Unrecorded, &access_key).await;
     assert!(matches!(early, Err(ChangeError::NotFound)), "whose it is must be there");
     store.insert_principal(&Unrecorded, &record).await.expect("stored");

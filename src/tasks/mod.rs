@@ -27,7 +27,8 @@ use crate::{
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
 /// How often it is seen whether custom key stores are connected that are to be.
 const TEND_EVERY: Duration = Duration::from_millis(250);
-/// How often it is seen whether the audit trail's file has lost its name, and whether records of changes wait in the store. A change brings its own at once, if it can.
+/// How often it is seen whether the audit trail's file has lost its name, and whether records of changes wait in the store. A
+/// change brings its own at once, if it can.
 const DELIVER_EVERY: Duration = Duration::from_secs(1);
 /// How often it is tried to found the deployment.
 const FOUND_EVERY: Duration = Duration::from_secs(1);
@@ -36,14 +37,6 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// Runs every task until the runtime ends.
 pub fn start(kms: &Arc<Kms>) {
-    let following = Arc::clone(kms);
-    tokio::spawn(async move {
-        let (mut ticks, mut log) = (every(FOLLOW_EVERY), Log::default());
-        loop {
-            ticks.tick().await;
-            log.report("follow the store", follow_store::round(&following).await);
-        }
-    });
     let founding = Arc::clone(kms);
     tokio::spawn(async move {
         // At the first start the HSM may not be there yet; after it there is nothing to do.
@@ -51,29 +44,28 @@ pub fn start(kms: &Arc<Kms>) {
             tokio::time::sleep(FOUND_EVERY).await;
         }
     });
-    let tending = Arc::clone(kms);
-    tokio::spawn(async move {
-        let (mut ticks, mut log) = (every(TEND_EVERY), Log::default());
-        loop {
-            ticks.tick().await;
-            log.report("tend custom key stores", tend_key_stores::round(&tending).await);
-        }
+    repeat(kms, FOLLOW_EVERY, |kms| async move { vec![("follow the store", follow_store::round(&kms).await)] });
+    repeat(kms, TEND_EVERY, |kms| async move { vec![("tend custom key stores", tend_key_stores::round(&kms).await)] });
+    repeat(kms, DELIVER_EVERY, |kms| async move {
+        let followed = ("follow the audit trail", follow_trail::round(&kms).await);
+        vec![followed, ("deliver audit records", deliver_records::round(&kms).await)]
     });
-    let delivering = Arc::clone(kms);
+    repeat(kms, SWEEP_EVERY, |kms| async move { sweep(&kms).await });
+}
+
+/// Does a round of some tasks at once, and then one each `period`.
+fn repeat<F, R>(kms: &Arc<Kms>, period: Duration, round: F)
+where
+    F: Fn(Arc<Kms>) -> R + Send + 'static,
+    R: Future<Output = Vec<Round>> + Send,
+{
+    let kms = Arc::clone(kms);
     tokio::spawn(async move {
-        let (mut ticks, mut log) = (every(DELIVER_EVERY), Log::default());
+        let (mut ticks, mut log) = (interval(period), Log::default());
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            log.report("follow the audit trail", follow_trail::round(&delivering).await);
-            log.report("deliver audit records", deliver_records::round(&delivering).await);
-        }
-    });
-    let sweeping = Arc::clone(kms);
-    tokio::spawn(async move {
-        let (mut ticks, mut log) = (every(SWEEP_EVERY), Log::default());
-        loop {
-            ticks.tick().await;
-            for (task, outcome) in sweep(&sweeping).await {
+            for (task, outcome) in round(Arc::clone(&kms)).await {
                 log.report(task, outcome);
             }
         }
@@ -125,12 +117,6 @@ async fn sweep(kms: &Kms) -> Vec<Round> {
     rounds.push(("adopt audit records", adopt_records::round(kms).await));
     rounds.push(("scrub the store", scrub_store::round(kms).await));
     rounds
-}
-
-fn every(period: Duration) -> tokio::time::Interval {
-    let mut ticks = interval(period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
 }
 
 /// What the log was told of tasks: one line when one begins to fail, or fails in another way, and one when it works again.

@@ -114,7 +114,9 @@ impl fmt::Display for Token {
 
 /// Description and version of a module, for people.
 pub(super) fn library(calls: &Calls) -> String {
-    let describe = |info: CK_INFO| format!("{} {}", text(&info.libraryDescription), version(info.libraryVersion));
+    let describe = |CK_INFO { libraryDescription, libraryVersion, .. }: CK_INFO| {
+        format!("{} {}", text(&libraryDescription), version(libraryVersion))
+    };
     calls.info().map_or_else(|error| format!("unknown ({error})"), describe)
 }
 

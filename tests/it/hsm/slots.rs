@@ -3,7 +3,9 @@
 
 use cryptoki::context::Pkcs11;
 use cryptoki_sys::{CKR_DEVICE_ERROR, CKR_FUNCTION_FAILED, CKR_TOKEN_NOT_RECOGNIZED};
-use strongroom::hsm::{Engine as Hsm, HsmError, Kind, Settings, TokenSelector, WrappingKeyReport, init_wrapping_key};
+use strongroom::hsm::{
+    Engine as Hsm, HsmError, Kind, Settings, TokenFacts, TokenSelector, WrappingKeyReport, init_wrapping_key,
+};
 use strongroom_faults::rule::{Rule, Tale};
 
 use super::{aes, intruder, open, seal};
@@ -64,9 +66,9 @@ async fn an_hsm_that_says_nothing_true_of_itself_works() {
     let key = aes(&hsm).await;
     let sealed = seal(&hsm, &key, b"x").await.unwrap();
     assert_eq!(open(&hsm, &key, b"aad", &sealed).await.unwrap(), b"x");
-    let told = hsm.profile().token.clone();
-    assert_eq!(Some(told.label), settings.token.label);
-    assert_eq!((told.serial.as_str(), told.library.as_str()), ("", "unknown (C_GetInfo: CKR_FUNCTION_FAILED)"));
+    let TokenFacts { label, serial, library, .. } = hsm.profile().token.clone();
+    assert_eq!(Some(label), settings.token.label);
+    assert_eq!((serial.as_str(), library.as_str()), ("", "unknown (C_GetInfo: CKR_FUNCTION_FAILED)"));
 }
 
 #[test]

@@ -34,11 +34,10 @@ fn told<T>(info: *mut T, spoil: impl FnOnce(&mut T)) {
 }
 
 fn library(info: &mut CK_INFO, tale: Tale) {
-    text(&mut info.manufacturerID, tale);
-    text(&mut info.libraryDescription, tale);
-    flags(&mut info.flags, 0, tale);
-    version(&mut info.cryptokiVersion, tale);
-    version(&mut info.libraryVersion, tale);
+    let CK_INFO { manufacturerID, libraryDescription, flags: told, cryptokiVersion, libraryVersion, .. } = info;
+    [manufacturerID, libraryDescription].into_iter().for_each(|field| text(field, tale));
+    flags(told, 0, tale);
+    [cryptokiVersion, libraryVersion].into_iter().for_each(|field| version(field, tale));
 }
 
 fn slot(info: &mut CK_SLOT_INFO, tale: Tale) {

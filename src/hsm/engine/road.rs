@@ -65,15 +65,8 @@ impl Engine {
             }
             mended.push(trouble);
             epoch = self.core().epoch();
-            // No data was to blame, so it was the HSM: what came back may have other objects under the old numbers.
-            let was_ill = kind == Kind::Ambiguous && !failure.command.judges_data();
             failure = match self.attempt(asker, failure.command, deadline).await {
-                Ok(answer) => {
-                    if was_ill {
-                        let _ = self.log_in(epoch, deadline).await;
-                    }
-                    return Ok(answer);
-                }
+                Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
         }
@@ -89,7 +82,16 @@ impl Engine {
         match failure.error.kind {
             // Refused again by an HSM that is known to be well, the data is to blame; so it must be known to be well first.
             Kind::Ambiguous if failure.command.judges_data() => self.is_well(failure.started, deadline).await,
-            Kind::SessionLost | Kind::Ambiguous => Ok(failure.command.is_repeatable()),
+            // No data was to blame, so it was the HSM: what came back may have other objects under the old numbers, and none is
+            // used before it has been found anew.
+            Kind::Ambiguous if failure.command.is_repeatable() => {
+                let renewed = self.log_in(epoch, deadline).await.map(|()| true);
+                renewed.map_err(|error| match error.kind {
+                    Kind::Ambiguous => error.with_kind(Kind::DeviceLost),
+                    _ => error,
+                })
+            }
+            Kind::SessionLost => Ok(failure.command.is_repeatable()),
             // The known answer's key went with the anchor's session; it is made with the login.
             Kind::KeyMissing if matches!(failure.command, Command::Check) => {
                 self.log_in(epoch, deadline).await.map(|()| true)

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use cryptoki_sys::{CKR_DEVICE_REMOVED, CKR_GENERAL_ERROR};
+use cryptoki_sys::{CKR_DEVICE_ERROR, CKR_DEVICE_REMOVED, CKR_GENERAL_ERROR};
 use serde_json::json;
-use strongroom_faults::rule::Rule;
+use strongroom_faults::{rule::Rule, world::World};
 
 use crate::rig::{Options, Rig};
 
@@ -32,6 +32,22 @@ fn data_that_was_refused_once_is_not_blamed_by_an_hsm_that_got_well_meanwhile() 
     assert_eq!(answer.code(), "DependencyTimeoutException", "{}", answer.body);
     assert!(rig.recovers("Decrypt", &decrypt, Duration::from_secs(2)).is_some());
     assert_eq!(faults.complaints(), Vec::<String>::new());
+}
+
+/// One call notices that another HSM has taken its place, and then it is there: what is tried again has a handle of its own.
+#[test]
+fn a_command_is_not_tried_again_with_a_handle_from_before_the_failure() {
+    let _turn = crate::turn();
+    let rig = Rig::new(&Options::default());
+    let key = rig.ok("CreateKey", &json!({}))["KeyMetadata"]["KeyId"].clone();
+    let encrypt = json!({"KeyId": key, "Plaintext": "eA=="});
+    rig.ok("Encrypt", &encrypt);
+    let faults = rig.faults();
+    let noticed = faults.rule(Rule::on("C_EncryptInit").once().before().answer(CKR_DEVICE_ERROR));
+    faults.world(World::Failover { millis: 0 });
+
+    rig.ok("Encrypt", &encrypt);
+    assert_eq!((faults.hits(noticed), faults.complaints()), (1, Vec::<String>::new()));
 }
 
 /// The session that has the key is given up while the key is in use, and is closed when it no longer is.

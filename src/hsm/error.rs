@@ -170,6 +170,19 @@ impl HsmError {
         }
     }
 
+    /// Whether this says that the HSM does not do what it was asked for, and nothing else.
+    pub(super) fn is_plain_refusal(&self) -> bool {
+        use Kind::{Bug, KeyMissing, Misconfigured, NoWrappingKey, Rejected, Unfit, Unsupported};
+        let is_kind =
+            matches!(self.kind, Rejected | Unfit | Unsupported | KeyMissing | NoWrappingKey | Misconfigured | Bug);
+        is_kind && !self.is_of_a_dead_handle() || self.is_wrong_answer()
+    }
+
+    /// Whether an earlier operation of the session has not ended, or this one has not begun.
+    pub(super) fn is_of_an_open_operation(&self) -> bool {
+        matches!(&*self.code, "CKR_OPERATION_ACTIVE" | "CKR_OPERATION_NOT_INITIALIZED")
+    }
+
     /// An HSM that says that all is well and is wrong.
     pub(super) fn wrong_answer(function: &'static str) -> Self {
         Self::new(Kind::DeviceLost, function, WRONG_ANSWER)

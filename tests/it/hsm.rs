@@ -2,6 +2,7 @@
 
 mod hanging;
 mod overload;
+mod probing;
 mod slots;
 
 use std::io::Write;

@@ -208,7 +208,7 @@ impl Profile {
     ) -> Result<Self, HsmError> {
         let mut profile = Self {
             token,
-            features: round_trips::run(line),
+            features: round_trips::run(line)?,
             wrap: None,
             oaep_sha256: OaepRoad::Refused,
             gcm_iv: IvMaker::Host,

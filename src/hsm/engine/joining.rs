@@ -180,7 +180,7 @@ pub(in crate::hsm) fn accept(
         // In the session first: a key that is not the right one is never on the token, where it would be found and used.
         let trial = unwrap(&templates::wrapping_key_to_unwrap(Life::Leased, Allowed::default()))?;
         line.check_proof(proof, Passing::new(line.session, trial).handle)?;
-        let (life, allowed) = wrapping::nature(line, &proof.cka_id, &settings.wrapping_key_label, false);
+        let (life, allowed) = wrapping::nature(line, &proof.cka_id, &settings.wrapping_key_label, false)?;
         let kept = unwrap(&templates::wrapping_key_to_unwrap(life, allowed))?;
         let seen = line.wrapping_key(settings).and_then(|key| has_it(line, &key.ok_or_else(wrapping::missing)?, proof));
         if seen.is_err() {

@@ -38,6 +38,7 @@ mod proof;
 mod public_key;
 mod queue;
 mod raw;
+mod refusal;
 mod road;
 mod round_trips;
 mod signing;

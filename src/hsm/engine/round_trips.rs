@@ -41,11 +41,11 @@ pub(super) const BOUND_UNWRAPPED_RSA: &str = "RSA bound to mechanisms, unwrapped
 pub(super) const BOUND_WRAPPING: &str = "wrapping key bound to mechanisms";
 
 /// Tries all of them.
-pub(super) fn run(line: Line<'_>) -> Vec<Feature> {
-    clear_leftovers(line);
+pub(super) fn run(line: Line<'_>) -> Result<Vec<Feature>, HsmError> {
+    clear_leftovers(line)?;
     let mut trials = Trials { line, features: Vec::new() };
-    trials.run();
-    trials.features
+    trials.run()?;
+    Ok(trials.features)
 }
 
 /// The trials, each a round trip with session objects that are gone afterwards.
@@ -58,69 +58,73 @@ struct Trials<'a> {
 type Trial = Result<bool, HsmError>;
 
 impl Trials<'_> {
-    fn note(&mut self, name: &'static str, trial: Trial) {
-        self.note_outcome(name, trial.map(|right| if right { Outcome::Ok } else { Outcome::Wrong }));
+    fn note(&mut self, name: &'static str, trial: impl Fn() -> Trial) -> Result<(), HsmError> {
+        let outcome = |right| if right { Outcome::Ok } else { Outcome::Wrong };
+        self.note_outcome(name, || trial().map(outcome))
     }
 
-    fn note_outcome(&mut self, name: &'static str, outcome: Result<Outcome, HsmError>) {
-        let outcome = outcome.unwrap_or_else(|error| Outcome::Refused { code: error.code.into_owned() });
+    fn note_outcome(
+        &mut self,
+        name: &'static str,
+        trial: impl Fn() -> Result<Outcome, HsmError>,
+    ) -> Result<(), HsmError> {
+        let refused = |error: HsmError| Outcome::Refused { code: error.code.into_owned() };
+        let outcome = self.line.settled(trial)?.unwrap_or_else(refused);
         self.features.push(Feature { name: name.into(), outcome });
+        Ok(())
     }
 
-    fn run(&mut self) {
+    fn run(&mut self) -> Result<(), HsmError> {
         let line = self.line;
-        self.note(RANDOM, random(line));
-        let aes = aes(line, Life::Passing, &[]);
-        self.note(AES_KEY, tried(&aes).map(|_| true));
-        self.note(GCM, tried(&aes).and_then(|key| gcm(line, key.handle)));
-        let bad_tag = tried(&aes).and_then(|key| gcm_bad_tag(line, key.handle));
-        self.note(BAD_TAG, bad_tag);
-        self.note(STORED_GCM, stored_gcm(line));
+        self.note(RANDOM, || random(line))?;
+        let aes = line.settled(|| aes(line, Life::Passing, &[]))?;
+        self.note(AES_KEY, || tried(&aes).map(|_| true))?;
+        self.note(GCM, || gcm(line, tried(&aes)?.handle))?;
+        self.note(BAD_TAG, || gcm_bad_tag(line, tried(&aes)?.handle))?;
+        self.note(STORED_GCM, || stored_gcm(line))?;
 
-        let wrapping = wrapping_key(line, &[]);
+        let wrapping = line.settled(|| wrapping_key(line, &[]))?;
         for (name, mechanism) in [(KWP_AES, WrapMechanism::AesKeyWrapKwp), (PAD_AES, WrapMechanism::AesKeyWrapPad)] {
-            let trial = tried(&wrapping).and_then(|w| wrap_aes(line, mechanism, w.handle, tried(&aes)?.handle));
-            self.note(name, trial);
+            self.note(name, || wrap_aes(line, mechanism, tried(&wrapping)?.handle, tried(&aes)?.handle))?;
         }
-        self.note_outcome(STAYS, tried(&wrapping).and_then(|w| stays(line, w.handle, tried(&aes)?.handle)));
-        self.note_outcome(BOUND_AES, bound_aes(line));
-        let bound = tried(&wrapping).and_then(|w| bound_unwrapped_aes(line, w.handle, tried(&aes)?.handle));
-        self.note_outcome(BOUND_UNWRAPPED_AES, bound);
-        self.note_outcome(BOUND_WRAPPING, bound_wrapping_key(line));
-        self.rsa(&wrapping);
+        self.note_outcome(STAYS, || stays(line, tried(&wrapping)?.handle, tried(&aes)?.handle))?;
+        self.note_outcome(BOUND_AES, || bound_aes(line))?;
+        let bound = || bound_unwrapped_aes(line, tried(&wrapping)?.handle, tried(&aes)?.handle);
+        self.note_outcome(BOUND_UNWRAPPED_AES, bound)?;
+        self.note_outcome(BOUND_WRAPPING, || bound_wrapping_key(line))?;
+        self.rsa(&wrapping)
     }
 
-    fn rsa(&mut self, wrapping: &Result<Passing<'_>, HsmError>) {
+    fn rsa(&mut self, wrapping: &Result<Passing<'_>, HsmError>) -> Result<(), HsmError> {
         let line = self.line;
         // Bound to all that the trials do with it, or not at all if that does not work.
-        let bound = Pair::generate(line, FOR_RAW_RSA).and_then(|pair| pair.works(line));
-        let (bound, pair) = match bound {
-            Ok(pair) => (bound_rsa(line), Ok(pair)),
-            Err(error) => (Err(error), Pair::generate(line, &[])),
+        let bound = line.settled(|| Pair::generate(line, FOR_RAW_RSA)?.works(line))?;
+        let (refused, pair) = match bound {
+            Ok(pair) => (None, Ok(pair)),
+            Err(error) => (Some(error), line.settled(|| Pair::generate(line, &[]))?),
         };
-        self.note(RSA_KEYS, tried(&pair).map(|_| true));
+        self.note(RSA_KEYS, || tried(&pair).map(|_| true))?;
         for (name, mechanism) in [(KWP_RSA, WrapMechanism::AesKeyWrapKwp), (PAD_RSA, WrapMechanism::AesKeyWrapPad)] {
-            let trial = tried(wrapping).and_then(|w| tried(&pair)?.wrap(line, mechanism, w.handle));
-            self.note(name, trial);
+            self.note(name, || tried(&pair)?.wrap(line, mechanism, tried(wrapping)?.handle))?;
         }
-        self.note(OAEP_SHA1, tried(&pair).and_then(|pair| pair.oaep(line, OaepHash::Sha1)));
-        self.note(RAW_RSA, tried(&pair).and_then(|pair| pair.raw(line)));
-        self.note(OAEP_SHA256, tried(&pair).and_then(|pair| pair.oaep_sha256(line)));
-        let signs = tried(wrapping).and_then(|w| tried(&pair)?.sign_unwrapped(line, w.handle));
-        self.note_outcome(ONLY_DECRYPTS, signs.map(refuses));
-        self.note_outcome(BOUND_RSA, bound);
-        let bound = tried(wrapping).and_then(|w| tried(&pair)?.bound_unwrapped(line, w.handle));
-        self.note_outcome(BOUND_UNWRAPPED_RSA, bound);
+        self.note(OAEP_SHA1, || tried(&pair)?.oaep(line, OaepHash::Sha1))?;
+        self.note(RAW_RSA, || tried(&pair)?.raw(line))?;
+        self.note(OAEP_SHA256, || tried(&pair)?.oaep_sha256(line))?;
+        self.note_outcome(ONLY_DECRYPTS, || tried(&pair)?.only_decrypts(line, tried(wrapping)?.handle))?;
+        self.note_outcome(BOUND_RSA, || refused.clone().map_or_else(|| bound_rsa(line), Err))?;
+        let bound = || tried(&pair)?.bound_unwrapped(line, tried(wrapping)?.handle);
+        self.note_outcome(BOUND_UNWRAPPED_RSA, bound)
     }
 }
 
 /// Destroys what a probe that was killed has left on the token. What cannot be cleared costs nothing but its place.
-fn clear_leftovers(line: Line<'_>) {
-    match line.destroy_left_by_a_probe() {
+fn clear_leftovers(line: Line<'_>) -> Result<(), HsmError> {
+    match line.settled(|| line.destroy_left_by_a_probe())? {
         Ok(0) => {}
         Ok(count) => tracing::info!(count, "keys of a probe that did not end were destroyed"),
         Err(error) => tracing::warn!(%error, "keys of a probe that did not end could not be looked for or destroyed"),
     }
+    Ok(())
 }
 
 /// What an earlier trial made, or its error as the error of this one.
@@ -152,7 +156,7 @@ fn gcm_bad_tag(line: Line<'_>, key: ObjectHandle) -> Trial {
 fn stays(line: Line<'_>, wrapping: ObjectHandle, free: ObjectHandle) -> Result<Outcome, HsmError> {
     wrap_somehow(line, wrapping, free)?;
     let kept = aes(line, Life::Leased, &[])?;
-    Ok(refuses(wrap_somehow(line, wrapping, kept.handle).map(|_| true)))
+    refuses(line, || wrap_somehow(line, wrapping, kept.handle).map(|_| true))
 }
 
 fn stored_gcm(line: Line<'_>) -> Trial {
@@ -177,6 +181,7 @@ type List = &'static [CK_MECHANISM_TYPE];
 /// Whether a key that is bound to the `right` mechanisms works, and one that is bound to the `wrong` ones does not. Nothing
 /// but the list differs between the two, so a refusal is the list's doing.
 fn honours<K>(
+    line: Line<'_>,
     [right, wrong]: [List; 2],
     make: impl Fn(List) -> Result<K, HsmError>,
     work: impl Fn(&K) -> Trial,
@@ -184,18 +189,19 @@ fn honours<K>(
     if !work(&make(right)?)? {
         return Ok(Outcome::Wrong);
     }
-    Ok(refuses(work(&make(wrong)?)))
+    let key = make(wrong)?;
+    refuses(line, || work(&key))
 }
 
-fn refuses(trial: Trial) -> Outcome {
-    match trial {
+fn refuses(line: Line<'_>, trial: impl Fn() -> Trial) -> Result<Outcome, HsmError> {
+    Ok(match line.settled(trial)? {
         Ok(_) => Outcome::Ignored,
         Err(_) => Outcome::Ok,
-    }
+    })
 }
 
 fn bound_aes(line: Line<'_>) -> Result<Outcome, HsmError> {
-    honours([FOR_AES, &[CKM_AES_CBC]], |list| aes(line, Life::Leased, list), |key| gcm(line, key.handle))
+    honours(line, [FOR_AES, &[CKM_AES_CBC]], |list| aes(line, Life::Leased, list), |key| gcm(line, key.handle))
 }
 
 fn bound_unwrapped_aes(line: Line<'_>, wrapping: ObjectHandle, key: ObjectHandle) -> Result<Outcome, HsmError> {
@@ -204,7 +210,7 @@ fn bound_unwrapped_aes(line: Line<'_>, wrapping: ObjectHandle, key: ObjectHandle
         let template = templates::to_unwrap(AES, Allowed { aes: list, ..Allowed::default() });
         Ok(Passing::new(line.session, line.unwrap(mechanism, wrapping, &blob, &template)?))
     };
-    honours([FOR_AES, &[CKM_AES_CBC]], unwrap, |key| gcm(line, key.handle))
+    honours(line, [FOR_AES, &[CKM_AES_CBC]], unwrap, |key| gcm(line, key.handle))
 }
 
 fn bound_wrapping_key(line: Line<'_>) -> Result<Outcome, HsmError> {
@@ -215,15 +221,15 @@ fn bound_wrapping_key(line: Line<'_>) -> Result<Outcome, HsmError> {
         line.unwrap(mechanism, wrapping.handle, &blob, &template).map(|back| Passing::new(line.session, back))?;
         Ok(true)
     };
-    honours([FOR_WRAPPING, &[CKM_AES_CBC_PAD]], |list| wrapping_key(line, list), wrap)
+    honours(line, [FOR_WRAPPING, &[CKM_AES_CBC_PAD]], |list| wrapping_key(line, list), wrap)
 }
 
 /// The mechanisms to which a wrapping key of this HSM is to be bound.
-pub(super) fn for_wrapping_keys(line: Line<'_>) -> List {
-    match bound_wrapping_key(line) {
+pub(super) fn for_wrapping_keys(line: Line<'_>) -> Result<List, HsmError> {
+    Ok(match line.settled(|| bound_wrapping_key(line))? {
         Ok(Outcome::Ok) => FOR_WRAPPING,
         _ => &[],
-    }
+    })
 }
 
 /// What a key is wrapped with where both are there: KWP, as in [`Profile`](super::Profile).
@@ -233,11 +239,12 @@ pub(super) fn wrap_somehow(
     key: ObjectHandle,
 ) -> Result<(WrapMechanism, Vec<u8>), HsmError> {
     let wrap = |mechanism| line.wrap(mechanism, wrapping, key).map(|blob| (mechanism, blob));
-    wrap(WrapMechanism::AesKeyWrapKwp).or_else(|_| wrap(WrapMechanism::AesKeyWrapPad))
+    line.settled(|| wrap(WrapMechanism::AesKeyWrapKwp))?.or_else(|_| wrap(WrapMechanism::AesKeyWrapPad))
 }
 
 fn bound_rsa(line: Line<'_>) -> Result<Outcome, HsmError> {
-    Ok(refuses(Pair::generate(line, &[CKM_RSA_PKCS])?.oaep(line, OaepHash::Sha1)))
+    let pair = Pair::generate(line, &[CKM_RSA_PKCS])?;
+    refuses(line, || pair.oaep(line, OaepHash::Sha1))
 }
 
 fn wrap_aes(line: Line<'_>, mechanism: WrapMechanism, wrapping: ObjectHandle, key: ObjectHandle) -> Trial {
@@ -278,12 +285,12 @@ impl<'a> Pair<'a> {
         self.oaep(line, OaepHash::Sha1).map(|_| self)
     }
 
-    /// What comes of a signature, if the key is used as it is in use: unwrapped.
-    fn sign_unwrapped(&self, line: Line<'_>, wrapping: ObjectHandle) -> Result<Trial, HsmError> {
+    /// Whether it is refused to sign, if the key is used as it is in use: unwrapped.
+    fn only_decrypts(&self, line: Line<'_>, wrapping: ObjectHandle) -> Result<Outcome, HsmError> {
         let (mechanism, blob) = wrap_somehow(line, wrapping, self.secret.handle)?;
         let back = line.unwrap(mechanism, wrapping, &blob, &templates::to_unwrap(RSA, Allowed::default()))?;
         let back = Passing::new(line.session, back);
-        Ok(line.session.sign(&Mechanism::RsaPkcs, back.handle, b"message").map(|_| true).map_err(HsmError::from))
+        refuses(line, || Ok(line.session.sign(&Mechanism::RsaPkcs, back.handle, b"message").map(|_| true)?))
     }
 
     fn bound_unwrapped(&self, line: Line<'_>, wrapping: ObjectHandle) -> Result<Outcome, HsmError> {
@@ -292,7 +299,7 @@ impl<'a> Pair<'a> {
             let template = templates::to_unwrap(RSA, Allowed { rsa: list, ..Allowed::default() });
             Ok(Passing::new(line.session, line.unwrap(mechanism, wrapping, &blob, &template)?))
         };
-        honours([FOR_RAW_RSA, &[CKM_RSA_PKCS]], unwrap, |key| self.oaep_with(line, OaepHash::Sha1, key.handle))
+        honours(line, [FOR_RAW_RSA, &[CKM_RSA_PKCS]], unwrap, |key| self.oaep_with(line, OaepHash::Sha1, key.handle))
     }
 
     /// Both ways by the HSM, and once more against our own padding: an HSM that took another hash for MGF1 would agree with
@@ -301,11 +308,11 @@ impl<'a> Pair<'a> {
         if !self.oaep(line, OaepHash::Sha256)? {
             return Ok(false);
         }
-        let Ok(ciphertext) = self.encrypt_with_our_padding(line) else {
+        let Ok(ciphertext) = line.settled(|| self.encrypt_with_our_padding(line))? else {
             return Ok(true);
         };
         let oaep = Oaep { hash: OaepHash::Sha256, sha256: OaepRoad::Native };
-        let opened = line.oaep_decrypt(oaep, self.secret.handle, &self.key, &ciphertext);
+        let opened = line.settled(|| line.oaep_decrypt(oaep, self.secret.handle, &self.key, &ciphertext))?;
         Ok(opened.is_ok_and(|opened| same(b"plaintext", &opened)))
     }
 

@@ -46,9 +46,9 @@ pub(super) fn run(line: Line<'_>, wrap: Option<WrapMechanism>) -> Result<Vec<Fea
     let mut binding = None;
     for nature in tried() {
         let trial = Trial { line, nature, wrapping: wrapping.as_ref() };
-        features.extend(trial.run(&mut binding));
+        features.extend(trial.run(&mut binding)?);
     }
-    features.push(feature(ED25519_PH, prehashed(line)));
+    features.push(feature(ED25519_PH, line.settled(|| prehashed(line))?));
     let bound = binding.unwrap_or(Outcome::Refused { code: "no such keys".to_owned() });
     features.push(Feature { name: BOUND_OTHERS.into(), outcome: bound });
     Ok(features)
@@ -84,20 +84,22 @@ struct Trial<'a> {
 }
 
 impl Trial<'_> {
-    fn run(&self, binding: &mut Option<Outcome>) -> Vec<Feature> {
-        let Nature { spec, usage } = self.nature;
-        let (made, bound) = match self.make(Binding::Bound) {
+    fn run(&self, binding: &mut Option<Outcome>) -> Result<Vec<Feature>, HsmError> {
+        let (line, Nature { spec, usage }) = (self.line, self.nature);
+        let (made, bound) = match line.settled(|| self.make(Binding::Bound))? {
             Ok(made) => (Ok(made), Binding::Bound),
-            Err(_) => (self.make(Binding::Free), Binding::Free),
+            Err(_) => (line.settled(|| self.make(Binding::Free))?, Binding::Free),
         };
         let (kept, left) = match &made {
-            Ok(made) => (self.works(made, made.secret.handle), self.comes_back(made, bound)),
+            Ok(made) => {
+                (line.settled(|| self.works(made, made.secret.handle))?, line.settled(|| self.comes_back(made, bound))?)
+            }
             Err(error) => (Err(error.clone()), Err(error.clone())),
         };
         if let (Ok(()), Ok(made)) = (&kept, &made) {
-            note(binding, self.binds(made, bound));
+            note(binding, self.binds(made, bound)?);
         }
-        vec![feature(name(spec, usage), kept), feature(wrapped(spec, usage), left)]
+        Ok(vec![feature(name(spec, usage), kept), feature(wrapped(spec, usage), left)])
     }
 
     fn make(&self, others: Binding) -> Result<Made<'_>, HsmError> {
@@ -147,16 +149,20 @@ impl Trial<'_> {
 
     /// Whether a key that is bound to what it is not used with is refused; that one bound to the right mechanisms works has
     /// been seen.
-    fn binds(&self, made: &Made<'_>, bound: Binding) -> Outcome {
-        let misbound = || match self.back(made, Binding::Misbound) {
-            Ok(back) => self.works(made, back.handle).is_ok(),
-            // It cannot be unwrapped at all: so one is made.
-            Err(_) => self.make(Binding::Misbound).is_ok(),
-        };
-        match bound == Binding::Bound && !misbound() {
+    fn binds(&self, made: &Made<'_>, bound: Binding) -> Result<Outcome, HsmError> {
+        Ok(match bound == Binding::Bound && !self.works_misbound(made)? {
             true => Outcome::Ok,
             false => Outcome::Ignored,
-        }
+        })
+    }
+
+    fn works_misbound(&self, made: &Made<'_>) -> Result<bool, HsmError> {
+        let works = match self.line.settled(|| self.back(made, Binding::Misbound))? {
+            Ok(back) => self.line.settled(|| self.works(made, back.handle))?,
+            // It cannot be unwrapped at all: so one is made.
+            Err(_) => self.line.settled(|| self.make(Binding::Misbound).map(drop))?,
+        };
+        Ok(works.is_ok())
     }
 }
 

@@ -17,11 +17,11 @@ use crate::hsm::error::HsmError;
 
 /// Whether a key that may leave only under trusted keys leaves under nothing that the user can make. `line` must be logged
 /// in as the user.
-pub(super) fn is_enforced(line: Line<'_>) -> bool {
-    trial(line).unwrap_or_else(|error| {
+pub(super) fn is_enforced(line: Line<'_>) -> Result<bool, HsmError> {
+    Ok(line.settled(|| trial(line))?.unwrap_or_else(|error| {
         tracing::debug!(%error, "whether the HSM keeps to CKA_WRAP_WITH_TRUSTED cannot be tried");
         false
-    })
+    }))
 }
 
 fn trial(line: Line<'_>) -> Result<bool, HsmError> {
@@ -30,8 +30,14 @@ fn trial(line: Line<'_>) -> Result<bool, HsmError> {
     let guarded = generate(line, guarded())?;
     // Nothing but the attribute differs between the two, so a refusal is the attribute's doing.
     let wrapped = round_trips::wrap_somehow(line, wrapping.handle, free.handle)?;
-    let is_kept = round_trips::wrap_somehow(line, wrapping.handle, guarded.handle).is_err();
-    Ok(is_kept && is_for_good(line, guarded.handle) && only_the_officer_trusts(line, wrapping.handle, wrapped))
+    Ok(is_refused(line, || round_trips::wrap_somehow(line, wrapping.handle, guarded.handle))?
+        && is_for_good(line, guarded.handle)?
+        && only_the_officer_trusts(line, wrapping.handle, wrapped)?)
+}
+
+/// Whether the HSM refuses to do this, as opposed to failing at it.
+fn is_refused<T>(line: Line<'_>, attempt: impl Fn() -> Result<T, HsmError>) -> Result<bool, HsmError> {
+    Ok(line.settled(attempt)?.is_err())
 }
 
 fn generate<'a>(line: Line<'a>, template: Vec<Attribute>) -> Result<Passing<'a>, HsmError> {
@@ -45,13 +51,18 @@ fn guarded() -> Vec<Attribute> {
 }
 
 /// Whether the user cannot take the attribute away, from the key or from a copy.
-fn is_for_good(line: Line<'_>, guarded: ObjectHandle) -> bool {
+fn is_for_good(line: Line<'_>, guarded: ObjectHandle) -> Result<bool, HsmError> {
     let off = [Attribute::WrapWithTrusted(false)];
-    line.session.update_attributes(guarded, &off).is_err() && line.session.copy_object(guarded, &off).is_err()
+    Ok(is_refused(line, || Ok(line.session.update_attributes(guarded, &off)?))?
+        && is_refused(line, || Ok(line.session.copy_object(guarded, &off)?))?)
 }
 
 /// Whether the user can make no key trusted, in any of the ways to make one.
-fn only_the_officer_trusts(line: Line<'_>, wrapping: ObjectHandle, (by, blob): (WrapMechanism, Vec<u8>)) -> bool {
+fn only_the_officer_trusts(
+    line: Line<'_>,
+    wrapping: ObjectHandle,
+    (by, blob): (WrapMechanism, Vec<u8>),
+) -> Result<bool, HsmError> {
     let trusted = [Attribute::Trusted(true)];
     let too = |template: Vec<Attribute>| [&template[..], &trusted].concat();
     let new = too(templates::wrapping_key(Life::Leased, Allowed::default()));
@@ -60,10 +71,11 @@ fn only_the_officer_trusts(line: Line<'_>, wrapping: ObjectHandle, (by, blob): (
     let private = templates::to_generate(RSA, Life::Leased, Allowed::default());
     // Of the right size and odd, which is all that an HSM sees of a modulus.
     let public = RsaPublicKey { modulus: [vec![0xc5], vec![0x11; 383]].concat(), exponent: vec![1, 0, 1] };
-    line.session.update_attributes(wrapping, &trusted).is_err()
-        && line.session.copy_object(wrapping, &trusted).is_err()
-        && line.session.generate_key(&Mechanism::AesKeyGen, &new).is_err()
-        && line.session.generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &pair, &private).is_err()
-        && line.unwrap(by, wrapping, &blob, &unwrapped).is_err()
-        && line.session.create_object(&templates::joining_public_to_create(&public)).is_err()
+    let session = line.session;
+    Ok(is_refused(line, || Ok(session.update_attributes(wrapping, &trusted)?))?
+        && is_refused(line, || Ok(session.copy_object(wrapping, &trusted)?))?
+        && is_refused(line, || Ok(session.generate_key(&Mechanism::AesKeyGen, &new)?))?
+        && is_refused(line, || Ok(session.generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &pair, &private)?))?
+        && is_refused(line, || line.unwrap(by, wrapping, &blob, &unwrapped))?
+        && is_refused(line, || Ok(session.create_object(&templates::joining_public_to_create(&public))?))?)
 }

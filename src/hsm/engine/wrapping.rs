@@ -80,7 +80,7 @@ pub(in crate::hsm) fn make(settings: &Settings, sole: bool) -> Result<WrappingKe
             return key.report(line, false);
         }
         let cka_id: [u8; 16] = line.unique()?;
-        let (life, allowed) = nature(line, &cka_id, &settings.wrapping_key_label, sole);
+        let (life, allowed) = nature(line, &cka_id, &settings.wrapping_key_label, sole)?;
         line.session.generate_key(&Mechanism::AesKeyGen, &templates::wrapping_key(life, allowed))?;
         // Seen again by what will be used to find it, or it does not count as made.
         find(line, &settings.wrapping_key_label)?.ok_or_else(missing)?.report(line, true)
@@ -96,12 +96,17 @@ pub(in crate::hsm) fn look(settings: &Settings) -> Result<Option<WrappingKeyRepo
 }
 
 /// What a new wrapping key of this HSM may do: leave it only where the HSM sees to it that it leaves under a trusted key.
-pub(super) fn nature<'a>(line: Line<'_>, cka_id: &'a [u8], label: &'a str, sole: bool) -> (Life<'a>, Allowed) {
-    let life = match !sole && trust::is_enforced(line) {
+pub(super) fn nature<'a>(
+    line: Line<'_>,
+    cka_id: &'a [u8],
+    label: &'a str,
+    sole: bool,
+) -> Result<(Life<'a>, Allowed), HsmError> {
+    let life = match !sole && trust::is_enforced(line)? {
         true => Life::Shared { cka_id, label },
         false => Life::Token { cka_id, label },
     };
-    (life, Allowed { wrapping: round_trips::for_wrapping_keys(line), ..Allowed::default() })
+    Ok((life, Allowed { wrapping: round_trips::for_wrapping_keys(line)?, ..Allowed::default() }))
 }
 
 impl WrappingKey {

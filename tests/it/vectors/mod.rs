@@ -13,6 +13,6 @@ mod signatures;
 mod tally;
 
 /// Whether everything is to be run in full.
-fn in_full() -> bool {
+pub fn in_full() -> bool {
     std::env::var_os("STRONGROOM_ALL").is_some()
 }

@@ -1,0 +1,79 @@
+//! What a probe makes of an HSM that is ill for a moment: it finds out what the HSM can do, or it fails. It never takes for a
+//! lack, or for a proof of safety, what will have passed a moment later.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use cryptoki_sys::{
+    CKR_DEVICE_ERROR, CKR_GENERAL_ERROR, CKR_SESSION_HANDLE_INVALID, CKR_TOKEN_NOT_PRESENT, CKR_USER_NOT_LOGGED_IN,
+};
+use strongroom::hsm::{HsmError, Settings, init_wrapping_key, probe};
+use strongroom_faults::rule::Rule;
+
+use crate::faults::Faults;
+use crate::tokens::bare_token;
+use crate::vectors::in_full;
+
+/// A fault that is there for one call.
+fn faults(function: &str) -> [Rule; 5] {
+    [
+        Rule::on(function).after().answer(CKR_SESSION_HANDLE_INVALID),
+        Rule::on(function).before().answer(CKR_DEVICE_ERROR),
+        Rule::on(function).after().answer(CKR_GENERAL_ERROR),
+        Rule::on(function).before().answer(CKR_USER_NOT_LOGGED_IN),
+        Rule::on(function).before().answer(CKR_TOKEN_NOT_PRESENT),
+    ]
+}
+
+/// How often each function is called by `job`, of those that an HSM's keys are tried with.
+fn counts(faults: &Faults, job: impl FnOnce()) -> BTreeMap<String, u64> {
+    let before = faults.counts();
+    job();
+    let is_tried = |function: &str| !["C_Initialize", "C_Finalize", "C_Login", "C_CloseSession"].contains(&function);
+    let counts = faults.counts().into_iter().filter(|(function, _)| is_tried(function));
+    let grown = counts.map(|(function, count)| (count - before.get(&function).unwrap_or(&0), function));
+    grown.filter(|(count, _)| *count > 0).map(|(count, function)| (function, count)).collect()
+}
+
+/// Has `job` meet each fault at the first, a middle and the last call of each function, one in so many of them if not all are
+/// asked for; `check` sees what it came to where it did not fail.
+fn meets_faults<T>(one_in: usize, job: impl Fn(&Settings) -> Result<T, HsmError>, check: impl Fn(&str, T)) {
+    let (module, settings) = Faults::before(bare_token());
+    let counts = counts(&module, || drop(job(&settings).unwrap()));
+    let calls = counts.iter().flat_map(|(function, count)| [1, count / 2 + 1, *count].map(|nth| (function, nth)));
+    let all = calls.flat_map(|(function, nth)| faults(function).map(|fault| fault.nth(nth).once()));
+    let (mut done, mut failed) = (0, 0);
+    for fault in all.step_by(if in_full() { 1 } else { one_in }) {
+        let at = format!("{fault:?}");
+        let _fault = module.rule(fault);
+        match job(&settings) {
+            Ok(outcome) => check(&at, outcome),
+            Err(_) => failed += 1,
+        }
+        done += 1;
+    }
+    println!("{done} faults, {failed} times it failed");
+    assert!(0 < failed && failed < done, "{failed} of {done}");
+}
+
+#[test]
+fn nothing_that_passes_is_taken_for_a_lack() {
+    let known = probe(&bare_token()).unwrap();
+    meets_faults(7, probe, |at, profile| {
+        for (found, known) in profile.features.iter().zip(&known.features) {
+            assert_eq!(found, known, "{at}");
+        }
+        assert_eq!(profile.features.len(), known.features.len(), "{at}");
+    });
+}
+
+#[test]
+fn nothing_that_passes_is_taken_for_a_proof_that_the_wrapping_key_is_safe() {
+    let known = init_wrapping_key(&bare_token()).unwrap().leaves;
+    let count = AtomicU32::new(0);
+    let made = |settings: &Settings| {
+        let wrapping_key_label = format!("wrapping key {}", count.fetch_add(1, Ordering::Relaxed));
+        init_wrapping_key(&Settings { wrapping_key_label, ..settings.clone() })
+    };
+    meets_faults(4, made, |at, report| assert_eq!((report.created, report.leaves), (true, known), "{at}"));
+}

@@ -178,11 +178,6 @@ impl HsmError {
         is_kind && !self.is_of_a_dead_handle() || self.is_wrong_answer()
     }
 
-    /// Whether an earlier operation of the session has not ended, or this one has not begun.
-    pub(super) fn is_of_an_open_operation(&self) -> bool {
-        matches!(&*self.code, "CKR_OPERATION_ACTIVE" | "CKR_OPERATION_NOT_INITIALIZED")
-    }
-
     /// An HSM that says that all is well and is wrong.
     pub(super) fn wrong_answer(function: &'static str) -> Self {
         Self::new(Kind::DeviceLost, function, WRONG_ANSWER)
@@ -222,6 +217,12 @@ impl fmt::Display for HsmError {
 }
 
 impl std::error::Error for HsmError {}
+
+impl AsRef<Self> for HsmError {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
 
 /// Errors of `cryptoki` that are not a code come from loading or converting, so from the module or from us.
 impl From<Error> for HsmError {

@@ -50,6 +50,11 @@ impl Faults {
         self.rule(Rule::on(function).before().delay_ms(millis))
     }
 
+    /// What a caller must not do, and did.
+    pub fn complaints(&self) -> Vec<String> {
+        self.control.complaints()
+    }
+
     /// How often each function has been called so far.
     pub fn counts(&self) -> BTreeMap<String, u64> {
         self.control.counts()

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use cryptoki::session::Session;
 use serde::{Deserialize, Serialize};
 
 use crate::key::algorithm::SigningAlgorithm;
@@ -12,6 +13,7 @@ use crate::key::material::{Keeping, Material, WrapMechanism};
 use crate::key::spec::{EncryptionAlgorithm, KeySpec, KeyUsage};
 
 use super::crypto::Line;
+use super::refusal::Sessions;
 use super::round_trips::{
     self, AES_KEY, BOUND_AES, BOUND_RSA, BOUND_UNWRAPPED_AES, BOUND_UNWRAPPED_RSA, BOUND_WRAPPING, GCM, KWP_AES,
     KWP_RSA, OAEP_SHA1, OAEP_SHA256, PAD_AES, PAD_RSA, RANDOM, RAW_RSA, RSA_KEYS,
@@ -109,9 +111,9 @@ pub enum IvMaker {
 
 /// Tries what an HSM can do, whatever that is: one that the service cannot work with, too.
 pub fn probe(settings: &Settings) -> Result<Profile, HsmError> {
-    token::visit_token(settings, |line, token, turn| {
+    token::visit_token(settings, |line, module, token, turn| {
         drop(turn);
-        Profile::of(line, token, settings.allow_raw_rsa, None)
+        Profile::of(line, &|| module.open_another(token.slot), token, settings.allow_raw_rsa, None)
     })
 }
 
@@ -173,9 +175,11 @@ impl Profile {
         self.outcome(name) == Some(&Outcome::Ok)
     }
 
-    /// What this HSM can do: as it is known, or as it is found out now. `line` must be logged in.
-    pub(super) fn of(
-        line: Line<'_>,
+    /// What this HSM can do: as it is known, or as it is found out now. `line` must be logged in; `open` opens a session beside
+    /// it.
+    pub(super) fn of<'a>(
+        line: Line<'a>,
+        open: &'a dyn Fn() -> Result<Session, HsmError>,
         token: &Token,
         allow_raw_rsa: bool,
         known: Option<Self>,
@@ -183,7 +187,7 @@ impl Profile {
         let facts = TokenFacts::of(token, slots::library(line.calls));
         match known.filter(|known| known.token == facts) {
             Some(known) => Ok(Self { max_sessions: token.max_sessions, allowed: known.choose_allowed(), ..known }),
-            None => Self::probe(line, facts, token.max_sessions, allow_raw_rsa),
+            None => Self::probe(&mut Sessions::new(line, open)?, facts, token.max_sessions, allow_raw_rsa),
         }
     }
 
@@ -199,16 +203,16 @@ impl Profile {
         }
     }
 
-    /// Tries everything. `line` must be logged in.
+    /// Tries everything.
     fn probe(
-        line: Line<'_>,
+        sessions: &mut Sessions<'_>,
         token: TokenFacts,
         max_sessions: Option<u64>,
         allow_raw_rsa: bool,
     ) -> Result<Self, HsmError> {
         let mut profile = Self {
             token,
-            features: round_trips::run(line)?,
+            features: round_trips::run(sessions)?,
             wrap: None,
             oaep_sha256: OaepRoad::Refused,
             gcm_iv: IvMaker::Host,
@@ -216,7 +220,7 @@ impl Profile {
             allowed: Allowed::default(),
         };
         profile.wrap = profile.choose_wrap();
-        profile.features.extend(trials::run(line, profile.wrap)?);
+        profile.features.extend(trials::run(sessions, profile.wrap)?);
         profile.oaep_sha256 = profile.choose_oaep(allow_raw_rsa);
         profile.allowed = profile.choose_allowed();
         Ok(profile)

@@ -187,7 +187,8 @@ impl Engine {
             token::log_in(&module, slot, &session, &settings, &mut admission)?;
             drop(admission);
             let line = Line { calls: &module.calls, session: &session };
-            let profile = Profile::of(line, &token, settings.allow_raw_rsa, known)?.that_serves()?;
+            let open = || module.open_another(slot);
+            let profile = Profile::of(line, &open, &token, settings.allow_raw_rsa, known)?.that_serves()?;
             let home = Home::new(session, FIRST_EPOCH);
             let standing = Standing::take(&home, &module, &settings, profile.allowed)?;
             (slot, home, standing, profile)

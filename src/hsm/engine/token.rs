@@ -299,13 +299,13 @@ pub(super) fn visit<T>(
     settings: &Settings,
     job: impl FnOnce(Line<'_>, Ledger) -> Result<T, HsmError>,
 ) -> Result<T, HsmError> {
-    visit_token(settings, |line, _, ledger| job(line, ledger))
+    visit_token(settings, |line, _, _, ledger| job(line, ledger))
 }
 
 /// The same, for a job that is also about the token itself.
 pub(super) fn visit_token<T>(
     settings: &Settings,
-    job: impl FnOnce(Line<'_>, &Token, Ledger) -> Result<T, HsmError>,
+    job: impl FnOnce(Line<'_>, &Module, &Token, Ledger) -> Result<T, HsmError>,
 ) -> Result<T, HsmError> {
     let mut admission = Admission::ask(settings)?;
     let module = Module::of(settings)?;
@@ -313,7 +313,7 @@ pub(super) fn visit_token<T>(
     let token = settings.token.find(&module)?;
     let session = module.open(token.slot)?;
     log_in(&module, token.slot, &session, settings, &mut admission)?;
-    job(Line { calls: &module.calls, session: &session }, &token, admission.ledger)
+    job(Line { calls: &module.calls, session: &session }, &module, &token, admission.ledger)
 }
 
 fn auth_pin(pin: &SecretText) -> AuthPin {

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use cryptoki::object::ObjectHandle;
+
 use crate::hsm::error::{HsmError, Kind};
 use crate::key::algorithm::{Algorithm, MacAlgorithm, SigningAlgorithm};
 use crate::key::material::{Keeping, Material, MaterialId, WrapMechanism};
@@ -11,6 +13,7 @@ use super::capability::{Feature, Outcome};
 use super::crypto::Line;
 use super::generating::Generated;
 use super::objects::Passing;
+use super::refusal::Sessions;
 use super::templates::{self, AES, Allowed, Binding, Life, Nature};
 
 /// Keys that do anything but encrypt honour CKA_ALLOWED_MECHANISMS, all of those that this HSM has.
@@ -40,15 +43,16 @@ pub(super) fn wrapped(spec: KeySpec, usage: KeyUsage) -> String {
 }
 
 /// Tries every key spec that does anything but encrypt; `wrap` is how keys leave, if they do.
-pub(super) fn run(line: Line<'_>, wrap: Option<WrapMechanism>) -> Result<Vec<Feature>, HsmError> {
-    let wrapping = wrap.map(|mechanism| Wrapping::new(line, mechanism)).transpose()?;
+pub(super) fn run(sessions: &mut Sessions<'_>, wrap: Option<WrapMechanism>) -> Result<Vec<Feature>, HsmError> {
+    let home = sessions.home;
+    let wrapping = wrap.map(|mechanism| home.settled(|| Wrapping::new(home, mechanism))).transpose()?.transpose()?;
     let mut features = Vec::new();
     let mut binding = None;
     for nature in tried() {
-        let trial = Trial { line, nature, wrapping: wrapping.as_ref() };
-        features.extend(trial.run(&mut binding)?);
+        let trial = Trial { home, nature, wrapping: wrapping.as_ref() };
+        features.extend(trial.run(sessions, &mut binding)?);
     }
-    features.push(feature(ED25519_PH, line.settled(|| prehashed(line))?));
+    features.push(feature(ED25519_PH, sessions.settled(prehashed)?));
     let bound = binding.unwrap_or(Outcome::Refused { code: "no such keys".to_owned() });
     features.push(Feature { name: BOUND_OTHERS.into(), outcome: bound });
     Ok(features)
@@ -78,91 +82,96 @@ impl<'a> Wrapping<'a> {
 }
 
 struct Trial<'a> {
-    line: Line<'a>,
+    home: Line<'a>,
     nature: Nature,
     wrapping: Option<&'a Wrapping<'a>>,
 }
 
-impl Trial<'_> {
-    fn run(&self, binding: &mut Option<Outcome>) -> Result<Vec<Feature>, HsmError> {
-        let (line, Nature { spec, usage }) = (self.line, self.nature);
-        let (made, bound) = match line.settled(|| self.make(Binding::Bound))? {
+impl<'a> Trial<'a> {
+    fn run(&self, sessions: &mut Sessions<'_>, binding: &mut Option<Outcome>) -> Result<Vec<Feature>, HsmError> {
+        let Nature { spec, usage } = self.nature;
+        let (made, bound) = match self.made(sessions, Binding::Bound)? {
             Ok(made) => (Ok(made), Binding::Bound),
-            Err(_) => (line.settled(|| self.make(Binding::Free))?, Binding::Free),
+            Err(_) => (self.made(sessions, Binding::Free)?, Binding::Free),
         };
         let (kept, left) = match &made {
-            Ok(made) => {
-                (line.settled(|| self.works(made, made.secret.handle))?, line.settled(|| self.comes_back(made, bound))?)
-            }
+            Ok(made) => (Ok(()), sessions.settled(|line| self.comes_back(line, made, bound))?),
             Err(error) => (Err(error.clone()), Err(error.clone())),
         };
-        if let (Ok(()), Ok(made)) = (&kept, &made) {
-            note(binding, self.binds(made, bound)?);
+        if let Ok(made) = &made {
+            note(binding, self.binds(sessions, made, bound)?);
         }
         Ok(vec![feature(name(spec, usage), kept), feature(wrapped(spec, usage), left)])
     }
 
-    fn make(&self, others: Binding) -> Result<Made<'_>, HsmError> {
+    /// A key that does what it is for.
+    fn made(&self, sessions: &mut Sessions<'_>, others: Binding) -> Result<Result<Made<'a>, HsmError>, HsmError> {
+        let made = match self.home.settled(|| self.make(others))? {
+            Ok(made) => made,
+            refused => return Ok(refused),
+        };
+        let works = sessions.settled(|line| self.works(line, &made, made.secret.handle))?;
+        Ok(works.map(|()| made))
+    }
+
+    fn make(&self, others: Binding) -> Result<Made<'a>, HsmError> {
         let allowed = Allowed { others, ..Allowed::default() };
-        let Generated { secret, public } = self.line.generate_key(self.nature, Life::Passing, allowed)?;
-        let secret = Passing::new(self.line.session, secret);
-        let _public = public.as_ref().map(|(handle, _)| Passing::new(self.line.session, *handle));
+        let Generated { secret, public } = self.home.generate_key(self.nature, Life::Passing, allowed)?;
+        let secret = Passing::new(self.home.session, secret);
+        let _public = public.as_ref().map(|(handle, _)| Passing::new(self.home.session, *handle));
         let public_key = public.as_ref().map(|(_, key)| key.to_spki()).transpose()?;
         let Nature { spec, usage } = self.nature;
         let keeping = Keeping::Token { cka_id: Vec::new(), member: None };
-        let made = Made { secret, material: Material { id: MaterialId([0; 32]), spec, usage, keeping, public_key } };
-        // Bound or not, it must do what it is for.
-        self.works(&made, made.secret.handle).map(|()| made)
+        Ok(Made { secret, material: Material { id: MaterialId([0; 32]), spec, usage, keeping, public_key } })
     }
 
     /// Whether `secret` does what the other half, or the key as it was made, undoes: by each algorithm.
-    fn works(&self, made: &Made<'_>, secret: cryptoki::object::ObjectHandle) -> Result<(), HsmError> {
+    fn works(&self, line: Line<'_>, made: &Made<'_>, secret: ObjectHandle) -> Result<(), HsmError> {
         let Nature { spec, usage } = self.nature;
         match usage {
             KeyUsage::SignVerify => SigningAlgorithm::of(spec)
                 .iter()
                 .filter(|algorithm| algorithm.is_of_every_hsm())
-                .try_for_each(|algorithm| self.line.test_signing(&made.material, secret, *algorithm)),
+                .try_for_each(|algorithm| line.test_signing(&made.material, secret, *algorithm)),
             KeyUsage::GenerateVerifyMac => {
-                self.line.test_mac(spec, made.secret.handle, secret)?;
-                MacAlgorithm::of(spec).iter().try_for_each(|algorithm| known_mac(self.line, spec, *algorithm))
+                line.test_mac(spec, made.secret.handle, secret)?;
+                MacAlgorithm::of(spec).iter().try_for_each(|algorithm| known_mac(line, spec, *algorithm))
             }
-            KeyUsage::KeyAgreement => self.line.test_agreement(&made.material, secret),
-            KeyUsage::EncapsulateDecapsulate => self.line.test_encapsulation(&made.material, secret),
+            KeyUsage::KeyAgreement => line.test_agreement(&made.material, secret),
+            KeyUsage::EncapsulateDecapsulate => line.test_encapsulation(&made.material, secret),
             KeyUsage::EncryptDecrypt => Ok(()),
         }
     }
 
-    fn comes_back(&self, made: &Made<'_>, others: Binding) -> Result<(), HsmError> {
-        let back = self.back(made, others)?;
-        self.works(made, back.handle)
+    fn comes_back(&self, line: Line<'_>, made: &Made<'_>, others: Binding) -> Result<(), HsmError> {
+        let back = self.back(line, made, others)?;
+        self.works(line, made, back.handle)
     }
 
-    fn back(&self, made: &Made<'_>, others: Binding) -> Result<Passing<'_>, HsmError> {
+    fn back<'b>(&self, line: Line<'b>, made: &Made<'_>, others: Binding) -> Result<Passing<'b>, HsmError> {
         let none = || HsmError::new(Kind::Unsupported, "wrap", "no AES key wrap with padding");
         let Wrapping { mechanism, key } = self.wrapping.ok_or_else(none)?;
-        let blob = self.line.wrap(*mechanism, key.handle, made.secret.handle)?;
+        let blob = line.wrap(*mechanism, key.handle, made.secret.handle)?;
         let template = templates::to_unwrap(self.nature, Allowed { others, ..Allowed::default() });
-        let back = self.line.unwrap(*mechanism, key.handle, &blob, &template)?;
-        Ok(Passing::new(self.line.session, back))
+        let back = line.unwrap(*mechanism, key.handle, &blob, &template)?;
+        Ok(Passing::new(line.session, back))
     }
 
     /// Whether a key that is bound to what it is not used with is refused; that one bound to the right mechanisms works has
     /// been seen.
-    fn binds(&self, made: &Made<'_>, bound: Binding) -> Result<Outcome, HsmError> {
-        Ok(match bound == Binding::Bound && !self.works_misbound(made)? {
+    fn binds(&self, sessions: &mut Sessions<'_>, made: &Made<'_>, bound: Binding) -> Result<Outcome, HsmError> {
+        Ok(match bound == Binding::Bound && !self.works_misbound(sessions, made)? {
             true => Outcome::Ok,
             false => Outcome::Ignored,
         })
     }
 
-    fn works_misbound(&self, made: &Made<'_>) -> Result<bool, HsmError> {
-        let works = match self.line.settled(|| self.back(made, Binding::Misbound))? {
-            Ok(back) => self.line.settled(|| self.works(made, back.handle))?,
+    fn works_misbound(&self, sessions: &mut Sessions<'_>, made: &Made<'_>) -> Result<bool, HsmError> {
+        let Ok(back) = self.home.settled(|| self.back(self.home, made, Binding::Misbound))? else {
             // It cannot be unwrapped at all: so one is made.
-            Err(_) => self.line.settled(|| self.make(Binding::Misbound).map(drop))?,
+            return Ok(self.made(sessions, Binding::Misbound)?.is_ok());
         };
-        Ok(works.is_ok())
+        Ok(sessions.settled(|line| self.works(line, made, back.handle))?.is_ok())
     }
 }
 

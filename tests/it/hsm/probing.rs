@@ -51,6 +51,8 @@ fn meets_faults<T>(one_in: usize, job: impl Fn(&Settings) -> Result<T, HsmError>
             Err(_) => failed += 1,
         }
         done += 1;
+        let began_over_another = module.complaints().into_iter().find(|complaint| complaint.contains("still active"));
+        assert_eq!(began_over_another, None, "{at}");
     }
     println!("{done} faults, {failed} times it failed");
     assert!(0 < failed && failed < done, "{failed} of {done}");

@@ -10,6 +10,11 @@ RUN apt-get update \
  && chown -R strongroom: "$CARGO_HOME"
 USER strongroom
 WORKDIR /suite
+# Before all else, so that it is not built anew with each change.
+COPY --chown=strongroom:strongroom softhsm/kryoptic softhsm/
+COPY --chown=strongroom:strongroom scripts/lib.sh scripts/
+COPY --chown=strongroom:strongroom tests/kryoptic tests/kryoptic
+RUN softhsm/kryoptic
 COPY --chown=strongroom:strongroom . .
-RUN cargo fetch --locked && softhsm/kryoptic
+RUN cargo fetch --locked
 CMD ["scripts/test"]

@@ -8,13 +8,11 @@ mod process;
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
@@ -224,7 +222,7 @@ impl Sampled {
 
     /// The certificate may come from another file than before.
     fn show_certificate(&self, sample: Option<&CertificateSample>) {
-        let mut shown = self.certificate.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shown = self.certificate.lock();
         let file = sample.map(|certificate| OfFile { file: certificate.file.clone() });
         if let Some(gone) = shown.take().filter(|shown| Some(shown) != file.as_ref()) {
             self.certificate_days_left.remove(&gone);

@@ -3,10 +3,11 @@
 use std::{
     collections::HashMap,
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Weak},
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
@@ -53,7 +54,7 @@ impl Budget {
     }
 
     fn share_of(&self, network: IpAddr) -> Arc<Semaphore> {
-        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shares = self.shares.lock();
         if let Some(share) = shares.get(&network).and_then(Weak::upgrade) {
             return share;
         }
@@ -86,9 +87,9 @@ mod tests {
         drop(held);
         assert!(budget.take(network(1), 250).await.is_some());
         assert_eq!(budget.all.available_permits(), 1000);
-        assert!(budget.shares.lock().unwrap().len() <= 5);
+        assert!(budget.shares.lock().len() <= 5);
         drop(budget.share_of(network(7)));
-        assert_eq!(budget.shares.lock().unwrap().len(), 1, "who has nothing is forgotten");
+        assert_eq!(budget.shares.lock().len(), 1, "who has nothing is forgotten");
     }
 
     #[tokio::test]

@@ -39,13 +39,14 @@ use std::{
     io,
     path::Path,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -172,12 +173,12 @@ impl Trail {
 
     /// Why it cannot be written, while it cannot. It takes nothing new then.
     pub fn trouble(&self) -> Option<String> {
-        self.shared.is_failing().then(|| lock(&self.shared.trouble).clone())
+        self.shared.is_failing().then(|| self.shared.trouble.lock().clone())
     }
 
     /// How far it is written. What is appended from now on comes after.
     pub fn position(&self) -> String {
-        lock(&self.shared.sink).metadata().map(|metadata| Place::of(&metadata).to_text()).unwrap_or_default()
+        self.shared.sink.lock().metadata().map(|metadata| Place::of(&metadata).to_text()).unwrap_or_default()
     }
 
     /// Writes a record; answers when it is written.
@@ -207,7 +208,7 @@ impl Trail {
     /// # Errors
     /// If that cannot be done.
     pub fn sync(&self) -> Result<(), io::Error> {
-        let file = lock(&self.shared.sink).file()?;
+        let file = self.shared.sink.lock().file()?;
         force(&file)
     }
 
@@ -229,7 +230,7 @@ impl Trail {
     pub fn reopen(&self) -> Result<(), io::Error> {
         // Most of it while nobody waits.
         self.sync()?;
-        let mut sink = lock(&self.shared.sink);
+        let mut sink = self.shared.sink.lock();
         force(&sink.file()?)?;
         sink.reopen()
     }
@@ -239,7 +240,7 @@ impl Trail {
     /// # Errors
     /// As [`Self::reopen`].
     pub fn follow_name(&self) -> Result<bool, io::Error> {
-        let is_moved = lock(&self.shared.sink).is_moved();
+        let is_moved = self.shared.sink.lock().is_moved();
         if is_moved {
             self.reopen()?;
         }
@@ -253,7 +254,7 @@ impl Trail {
     pub fn prove_writable(&self) -> Result<(), String> {
         match self.trouble() {
             Some(trouble) => Err(trouble),
-            None => lock(&self.shared.sink).ask_for_room().map_err(|error| error.to_string()),
+            None => self.shared.sink.lock().ask_for_room().map_err(|error| error.to_string()),
         }
     }
 }
@@ -274,7 +275,7 @@ pub fn records_after(trail: &str, position: &str, wanted: &HashSet<Uuid>) -> Res
 /// What is waiting is written before the trail is gone.
 impl Drop for Trail {
     fn drop(&mut self) {
-        lock(&self.shared.queue).closed = true;
+        self.shared.queue.lock().closed = true;
         self.shared.work.notify_one();
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
@@ -293,9 +294,9 @@ enum Turn {
 impl Shared {
     fn enter(&self, line: Vec<u8>) -> Result<Turn, AuditError> {
         if self.is_failing() {
-            return Err(AuditError::refused(io::Error::other(lock(&self.trouble).clone())));
+            return Err(AuditError::refused(io::Error::other(self.trouble.lock().clone())));
         }
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         if !queue.writing && !queue.slow && !self.sync {
             queue.writing = true;
             return Ok(Turn::Own(line));
@@ -314,7 +315,7 @@ impl Shared {
 
     fn write_own(&self, line: &[u8]) -> Result<(), AuditError> {
         let (outcome, took) = self.write(line);
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         queue.slow = took > SLOW;
         if outcome.is_err() {
             // The thread tries again.
@@ -341,13 +342,13 @@ impl Shared {
                 // A caller that has gone away has its record all the same.
                 drop(caller.send(outcome.as_ref().copied().map_err(AuditError::again)));
             }
-            lock(&self.queue).slow = took > SLOW;
+            self.queue.lock().slow = took > SLOW;
         }
     }
 
     /// Waits for records; `None` when the trail is closed and nothing is waiting.
     fn next_batch(&self) -> Option<Batch> {
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         loop {
             if queue.handed_over && !queue.waiting.callers.is_empty() {
                 return Some(std::mem::take(&mut queue.waiting));
@@ -358,31 +359,31 @@ impl Shared {
             if queue.closed {
                 return None;
             }
-            queue = match self.is_failing() {
-                false => self.work.wait(queue).unwrap_or_else(PoisonError::into_inner),
-                true => self.wait_and_try_again(queue),
-            };
+            match self.is_failing() {
+                false => self.work.wait(&mut queue),
+                true => self.wait_and_try_again(&mut queue),
+            }
         }
     }
 
-    fn wait_and_try_again<'a>(&'a self, queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
-        let (queue, _) = self.work.wait_timeout(queue, TRY_AGAIN).unwrap_or_else(PoisonError::into_inner);
-        drop(queue);
-        let outcome = lock(&self.sink).catch_up();
-        drop(self.note(outcome));
-        lock(&self.queue)
+    fn wait_and_try_again(&self, queue: &mut MutexGuard<'_, Queue>) {
+        self.work.wait_for(queue, TRY_AGAIN);
+        MutexGuard::unlocked(queue, || {
+            let outcome = self.sink.lock().catch_up();
+            drop(self.note(outcome));
+        });
     }
 
     fn write(&self, lines: &[u8]) -> (Result<(), AuditError>, Duration) {
         let begun = Instant::now();
-        let outcome = lock(&self.sink).append(lines);
+        let outcome = self.sink.lock().append(lines);
         (self.note(outcome), begun.elapsed())
     }
 
     /// Notes whether the file can be written.
     fn note(&self, outcome: Result<(), io::Error>) -> Result<(), AuditError> {
         if let Err(error) = &outcome {
-            *lock(&self.trouble) = error.to_string();
+            *self.trouble.lock() = error.to_string();
             self.failures.fetch_add(1, Ordering::Relaxed);
         }
         self.failing.store(outcome.is_err(), Ordering::Release);
@@ -392,9 +393,4 @@ impl Shared {
     fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Acquire)
     }
-}
-
-/// Nothing panics under these locks, so a poisoned one is as good as any.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,10 +4,9 @@
 //! derived; a call that finds that key at hand notes nothing. So to know it costs a call nothing, and the store one row for each
 //! access key and day.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::HashMap;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::{error::KmsError, failure, store::Store};
 
@@ -41,8 +40,7 @@ impl LastDays {
         Ok(days.len())
     }
 
-    /// Nothing panics under the lock, so a poisoned one is as good as any.
     fn noted(&self) -> MutexGuard<'_, HashMap<String, String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }

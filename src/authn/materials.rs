@@ -4,9 +4,11 @@
 //! are counted like those of KMS keys; when a material has been used for half of them, it is given a successor.
 
 use std::{
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
+
+use parking_lot::RwLock;
 
 use crate::{
     error::KmsError,
@@ -51,7 +53,7 @@ impl OwnMaterials {
     }
 
     fn newest(&self) -> Arc<Material> {
-        let successors = self.successors.read().unwrap_or_else(PoisonError::into_inner);
+        let successors = self.successors.read();
         Arc::clone(successors.last().unwrap_or(&self.founding))
     }
 
@@ -105,13 +107,13 @@ impl OwnMaterials {
     }
 
     fn known(&self, id: MaterialId) -> Option<Arc<Material>> {
-        let successors = self.successors.read().unwrap_or_else(PoisonError::into_inner);
+        let successors = self.successors.read();
         successors.iter().find(|material| material.id == id).cloned()
     }
 
     async fn read_again(&self) -> Result<(), KmsError> {
         if let Some(deployment) = self.store.deployment().await.map_err(failure::store)? {
-            *self.successors.write().unwrap_or_else(PoisonError::into_inner) = shared(&deployment.successors);
+            *self.successors.write() = shared(&deployment.successors);
         }
         Ok(())
     }

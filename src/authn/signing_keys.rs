@@ -4,11 +4,9 @@
 //! day, from which every region's key follows without the HSM. So whoever signs for more and more regions, well or badly,
 //! costs no HSM call; and what is kept for one access key drives out nothing of another's.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::OnceCell;
 
 use crate::sigv4::{DateKey, SigningKey};
@@ -70,7 +68,7 @@ impl SigningKeys {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -115,7 +113,7 @@ impl Day {
     }
 
     fn regions(&self) -> MutexGuard<'_, Vec<(String, Arc<SigningKey>)>> {
-        self.regions.lock().unwrap_or_else(PoisonError::into_inner)
+        self.regions.lock()
     }
 }
 

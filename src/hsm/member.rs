@@ -2,10 +2,11 @@
 //!
 //! Calls tell what became of them; [`recovery`] decides; the [`keeper`](super::keeper), one task per member, acts.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::{mpsc, watch};
 
 use crate::key::material::{Keeping, Material};
@@ -99,7 +100,7 @@ impl Member {
 
     /// Where calls go, if they may.
     pub(super) fn link(&self) -> Option<Arc<Link>> {
-        self.open.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.open.read().clone()
     }
 
     /// Calls that are under way to it.
@@ -109,7 +110,7 @@ impl Member {
 
     /// What it can do; `None` until it was opened for the first time.
     pub(super) fn profile(&self) -> Option<Arc<Profile>> {
-        self.profile.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.profile.read().clone()
     }
 
     /// Whether it can serve this material: an object on an HSM is on that one only.
@@ -123,7 +124,7 @@ impl Member {
 
     /// Why the last start of its engine failed, if it did.
     pub(super) fn refusal(&self) -> Option<HsmError> {
-        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.refusal.lock().clone()
     }
 
     pub(super) fn standing(&self) -> Standing {
@@ -138,7 +139,7 @@ impl Member {
     }
 
     pub(super) fn trouble(&self) -> String {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.trouble.lock().clone()
     }
 
     /// Numbers of this moment; counts go on when an engine takes the place of another.
@@ -149,7 +150,7 @@ impl Member {
     }
 
     pub(super) fn past(&self) -> MutexGuard<'_, Counted> {
-        self.past.lock().unwrap_or_else(PoisonError::into_inner)
+        self.past.lock()
     }
 
     /// Does one command on `link`, which is this member's.
@@ -206,19 +207,19 @@ impl Member {
     }
 
     pub(super) fn admit(&self, link: Option<Arc<Link>>) {
-        *self.open.write().unwrap_or_else(PoisonError::into_inner) = link;
+        *self.open.write() = link;
     }
 
     pub(super) fn put_profile(&self, profile: Profile) {
-        *self.profile.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(profile));
+        *self.profile.write() = Some(Arc::new(profile));
     }
 
     pub(super) fn note_trouble(&self, text: impl Into<String>) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = text.into();
+        *self.trouble.lock() = text.into();
     }
 
     pub(super) fn note_start(&self, refusal: Option<HsmError>) {
-        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
+        *self.refusal.lock() = refusal;
     }
 
     pub(super) async fn start(&self) -> Result<(Link, Profile), HsmError> {

@@ -5,9 +5,10 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use zeroize::Zeroizing;
@@ -99,7 +100,7 @@ impl HeldPin {
 
     /// The PIN, for one login.
     pub(super) async fn give(&self) -> Result<SecretText, HsmError> {
-        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let first = self.first.lock().take();
         match first {
             Some(pin) => Ok(pin),
             None => (self.again)().await.map_err(|text| HsmError::new(Kind::DeviceLost, "PIN", text)),

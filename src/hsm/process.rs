@@ -10,10 +10,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command as Process};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -114,7 +115,7 @@ impl WorkerProcess {
     }
 
     pub(super) fn report(&self) -> Report {
-        self.report.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
+        self.report.lock().1.clone()
     }
 
     /// The last report, if there was one.
@@ -127,7 +128,7 @@ impl WorkerProcess {
     }
 
     pub(super) fn silence(&self) -> Duration {
-        self.report.lock().unwrap_or_else(PoisonError::into_inner).0.elapsed()
+        self.report.lock().0.elapsed()
     }
 
     pub(super) async fn ended(&self) {
@@ -175,7 +176,7 @@ impl WorkerProcess {
             }
             Response::Report(report) => {
                 self.hangs.send_replace(report.gauges.threads_replaced);
-                *self.report.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), report);
+                *self.report.lock() = (Instant::now(), report);
             }
             Response::WantsPin => drop(tokio::spawn(Arc::clone(self).give_pin())),
             Response::Started(_) | Response::Stepped(_) => {}
@@ -193,7 +194,7 @@ impl WorkerProcess {
     }
 
     fn pending(&self) -> MutexGuard<'_, Pending> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pending.lock()
     }
 }
 

@@ -5,8 +5,8 @@
 //! zeros when it is done with.
 
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -202,7 +202,7 @@ impl Port {
     }
 
     fn outbox(&self) -> MutexGuard<'_, Outbox> {
-        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+        self.outbox.lock()
     }
 
     /// Reads what there is; `false` at the end of the conversation.

@@ -5,7 +5,7 @@
 //! again in the transaction, where nobody else can write and the view shows all that is stored: keys, policies, grants and
 //! aliases as they are then, and the caller as they are then.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     error::KmsError,
@@ -47,12 +47,12 @@ impl<'a> Act<'a> {
 
     /// The change is made, or needed none: what the call leaves written down is what the decision was about.
     pub(super) fn conclude(self) {
-        let State { decided, is_recorded } = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let State { decided, is_recorded } = self.state.into_inner();
         self.cx.conclude(decided, is_recorded);
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
     }
 }
 

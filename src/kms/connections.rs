@@ -8,9 +8,10 @@
 use std::{
     collections::HashMap,
     pin::Pin,
-    sync::{PoisonError, RwLock},
     time::{Duration, Instant},
 };
+
+use parking_lot::RwLock;
 
 use crate::{
     error::{Code, KmsError},
@@ -57,16 +58,16 @@ impl Connections {
     }
 
     fn link(&self, id: &KeyStoreId) -> Option<Link> {
-        self.links.read().unwrap_or_else(PoisonError::into_inner).open.get(id).cloned()
+        self.links.read().open.get(id).cloned()
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Links) -> T) -> T {
-        change(&mut self.links.write().unwrap_or_else(PoisonError::into_inner))
+        change(&mut self.links.write())
     }
 
     /// How the HSMs of key stores stand.
     pub(super) fn standing(&self) -> Vec<Standing> {
-        let links = self.links.read().unwrap_or_else(PoisonError::into_inner);
+        let links = self.links.read();
         links.open.values().flat_map(|link| link.hsm.standing()).collect()
     }
 

@@ -1,10 +1,8 @@
 //! One request's view of the service. Operations reach store and HSM through it and by no other way.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -211,12 +209,12 @@ impl<'a> Cx<'a> {
 
     /// What the request was about.
     pub(super) fn into_notes(self) -> Notes {
-        self.notes.into_inner().unwrap_or_else(PoisonError::into_inner)
+        self.notes.into_inner()
     }
 
     /// Notes a use of a key that was allowed.
     pub(super) fn note_use(&self, allowed: Allowed) {
-        self.uses.lock().unwrap_or_else(PoisonError::into_inner).push(allowed);
+        self.uses.lock().push(allowed);
     }
 
     /// Sees that the uses of keys that were allowed still are, now that the HSM has done its part, which may have taken a while:
@@ -230,7 +228,7 @@ impl<'a> Cx<'a> {
             return Ok(());
         }
         let cx = self.anew()?;
-        let uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let uses = self.uses.lock().clone();
         for Allowed { key, operation, grant } in uses {
             let resolved = cx.find_key(key)?;
             let grant = grant.and_then(|grant| view.grant(&self.realm.region, key, grant));
@@ -263,7 +261,7 @@ impl<'a> Cx<'a> {
     }
 
     fn notes(&self) -> MutexGuard<'_, Notes> {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.notes.lock()
     }
 
     /// Lets the caller do `action`, which is about no key.

@@ -5,9 +5,10 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     error::Error,
-    sync::{Mutex, PoisonError},
     time::Duration,
 };
+
+use parking_lot::Mutex;
 
 use super::record::Record;
 use crate::{audit::bounded, clock::Timestamp, error::KmsError};
@@ -49,7 +50,7 @@ impl Log {
     /// Whether to tell of one of this kind now: then, how many were not told of since the last. A clock that was set, ahead
     /// or back, ends the silence.
     fn untold(&self, kind: Kind, now: Timestamp) -> Option<u64> {
-        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kinds = self.0.lock();
         match kinds.entry(kind) {
             Entry::Vacant(new) => {
                 new.insert(Told { at: now, since: 0 });

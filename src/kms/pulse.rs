@@ -1,9 +1,8 @@
 //! Running time, and whether the clock can be believed. What it is made of: [`heartbeat`](crate::clock::heartbeat).
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     clock::{
@@ -25,7 +24,7 @@ pub struct Pulse {
 
 impl Pulse {
     fn last(&self) -> MutexGuard<'_, Option<(Reading, Heartbeat)>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+        self.last.lock()
     }
 
     /// The jump that nobody has confirmed, as of the last heartbeat.

@@ -5,10 +5,10 @@
 
 use std::{
     path::Path,
-    sync::{Mutex as StdMutex, PoisonError},
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex as StdMutex;
 use tokio::sync::Mutex;
 
 use crate::{
@@ -72,7 +72,7 @@ impl Readiness {
 
     /// Notes, and tells once, that the trail goes on in a file that has lost its name, or does so no more.
     pub(super) fn note_lost_trail(&self, trail: &str, why: Option<String>) {
-        let mut lost = self.lost_trail.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lost = self.lost_trail.lock();
         match (&*lost, &why) {
             (None, Some(why)) => tracing::error!(
                 trail,
@@ -86,7 +86,7 @@ impl Readiness {
     }
 
     pub(super) fn certificate(&self) -> Option<Certificate> {
-        self.certificate.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.certificate.lock().clone()
     }
 }
 
@@ -123,7 +123,7 @@ impl Kms {
 
     /// What an operator should know of a service that does its work, as far as nothing has to be asked.
     pub fn warning(&self) -> Option<String> {
-        let lost = self.readiness.lost_trail.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let lost = self.readiness.lost_trail.lock().clone();
         let lost = lost.map(|why| {
             let why = without_number(&why);
             format!(
@@ -142,7 +142,7 @@ impl Kms {
     /// Notes the dates of the certificate that clients are shown, which is in this file.
     pub fn note_certificate(&self, file: &Path, validity: Validity) {
         let certificate = Certificate { file: file.display().to_string(), validity };
-        *self.readiness.certificate.lock().unwrap_or_else(PoisonError::into_inner) = Some(certificate);
+        *self.readiness.certificate.lock() = Some(certificate);
     }
 
     /// A client that looks at a certificate does not call a server whose own is not valid.

@@ -1,12 +1,9 @@
 //! Rotation: a new material becomes current, and the old ones stay for what was encrypted under them (AWS KMS: "Rotate AWS KMS
 //! keys"). It is made at once, so nobody ever finds one under way.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError},
-    time::Instant,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::json;
 
 use crate::{
@@ -54,8 +51,8 @@ impl Worn {
         std::mem::take(&mut self.lock())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<(String, KeyId, MaterialId)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<(String, KeyId, MaterialId)>> {
+        self.0.lock()
     }
 }
 

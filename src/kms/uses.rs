@@ -2,10 +2,9 @@
 //!
 //! What a process has not written when it is killed is lost, so the store may lag behind by [`tasks`](crate::tasks)' period.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::{HashMap, hash_map::Entry};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     clock::Timestamp,
@@ -51,7 +50,7 @@ impl Uses {
     }
 
     fn take(&self) -> Vec<(Name, Use)> {
-        self.0.iter().flat_map(|shard| std::mem::take(&mut *lock(shard))).collect()
+        self.0.iter().flat_map(|shard| std::mem::take(&mut *shard.lock())).collect()
     }
 
     /// Puts back what could not be written, unless a later use was noted meanwhile.
@@ -66,13 +65,8 @@ impl Uses {
     /// Ids are random, so any of their bytes will do.
     fn shard(&self, id: KeyId) -> MutexGuard<'_, HashMap<Name, Use>> {
         let (_, bytes) = id.to_parts();
-        lock(&self.0[usize::from(bytes[0]) % SHARDS])
+        self.0[usize::from(bytes[0]) % SHARDS].lock()
     }
-}
-
-/// Nothing panics under these locks, so a poisoned one is as good as any.
-fn lock(shard: &Mutex<HashMap<Name, Use>>) -> MutexGuard<'_, HashMap<Name, Use>> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Kms {

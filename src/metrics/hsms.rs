@@ -1,10 +1,8 @@
 //! What is shown of each HSM.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::BTreeSet;
 
+use parking_lot::Mutex;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -128,7 +126,7 @@ impl Hsms {
 
     /// An HSM that is not used any more, as that of a custom key store, is neither up nor down.
     fn forget_all_but(&self, hsms: BTreeSet<Member>) {
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shown = self.shown.lock();
         for gone in shown.difference(&hsms) {
             for gauge in self.gauges() {
                 gauge.remove(gone);

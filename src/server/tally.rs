@@ -3,9 +3,11 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
+
+use parking_lot::Mutex;
 
 use crate::kms::Kms;
 
@@ -32,7 +34,7 @@ impl Tally {
     /// One more, for this reason.
     pub(super) fn count(&self, reason: &'static str) {
         self.kms.observe_lost_connection(reason);
-        let line = self.untold.lock().unwrap_or_else(PoisonError::into_inner).count(reason, Instant::now());
+        let line = self.untold.lock().count(reason, Instant::now());
         if let Some(counts) = line {
             let counts: Vec<_> = counts.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
             tracing::info!(counts = counts.join(", "), "connections came to nothing");

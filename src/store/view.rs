@@ -7,10 +7,12 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound,
     sync::{
-        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
+
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use super::{AccessKey, PrincipalRecord, granted::Granted};
 use crate::{
@@ -250,7 +252,7 @@ impl View {
         if updates.is_empty() {
             return;
         }
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.write();
         updates.into_iter().for_each(|update| state.apply(update));
         self.version.fetch_add(1, Ordering::Release);
     }
@@ -259,13 +261,12 @@ impl View {
     pub(super) fn replace(&self, updates: Vec<Update>) {
         let mut fresh = State::default();
         updates.into_iter().for_each(|update| fresh.apply(update));
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        *self.state.write() = fresh;
         self.version.fetch_add(1, Ordering::Release);
     }
 
-    /// Nothing panics under the lock, so a poisoned one is as good as any.
     fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
+        self.state.read()
     }
 }
 
@@ -373,7 +374,7 @@ const UNUSED_POLICIES: usize = 1000;
 impl Policies {
     /// The compiled policy; `None` if it does not compile.
     fn compiled(&self, text: &str) -> Option<Arc<policy::Document>> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock();
         if let Some(policy) = known.get(text).and_then(Weak::upgrade) {
             return Some(policy);
         }

@@ -1,11 +1,9 @@
 //! Whose turn it is to write. Askers take turns, so however many changes one wants, another waits for one of them at a time; when all
 //! places are taken, who has more than a fair share gives one up.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
@@ -79,9 +77,8 @@ impl Writing {
         usize::from(state.taken) + state.waiting.len()
     }
 
-    /// Nothing panics under the lock, so a poisoned one is as good as any.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -114,7 +111,7 @@ mod tests {
         let (queue, order, before) = (writing.clone(), Arc::clone(order), writing.len());
         tokio::spawn(async move {
             let turn = queue.turn(asker(name), LONG).await;
-            order.lock().expect("not poisoned").push(if turn.is_some() { name } else { "refused" });
+            order.lock().push(if turn.is_some() { name } else { "refused" });
         });
         while writing.len() == before {
             tokio::task::yield_now().await;
@@ -129,10 +126,10 @@ mod tests {
             wait(&writing, &order, name).await;
         }
         drop(first);
-        while order.lock().expect("not poisoned").len() < 5 {
+        while order.lock().len() < 5 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(*order.lock().expect("not poisoned"), ["a", "b", "c", "a", "a"]);
+        assert_eq!(*order.lock(), ["a", "b", "c", "a", "a"]);
         assert!(writing.turn(asker("a"), Duration::ZERO).await.is_some(), "it is nobody's");
     }
 
@@ -148,10 +145,10 @@ mod tests {
         assert!(another.is_err(), "it waits");
         assert_eq!(writing.len(), 1 + PLACES);
         drop(first);
-        while order.lock().expect("not poisoned").len() < PLACES {
+        while order.lock().len() < PLACES {
             tokio::task::yield_now().await;
         }
-        let order = order.lock().expect("not poisoned");
+        let order = order.lock();
         assert_eq!(order.iter().filter(|name| **name == "refused").count(), 1, "the one that was pushed out");
     }
 

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
 use cryptoki::slot::Slot;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use super::ErrorCount;
@@ -174,7 +175,7 @@ impl Core {
     }
 
     fn standing(&self) -> Standing {
-        self.standing.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.standing.read().clone()
     }
 
     /// Ends an epoch: every handle made so far is refused from now on.
@@ -189,7 +190,7 @@ impl Core {
         token::log_in(&self.module, self.slot, &home.session, &self.settings, &mut admission)?;
         drop(admission);
         let entered = Standing::take(home, &self.module, &self.settings, self.profile.allowed);
-        *self.standing.write().unwrap_or_else(PoisonError::into_inner) = entered?;
+        *self.standing.write() = entered?;
         Ok(())
     }
 
@@ -199,17 +200,17 @@ impl Core {
             return Ok(Some(key));
         }
         let found = wrapping::find(self.line(session), &self.settings.wrapping_key_label)?;
-        self.standing.write().unwrap_or_else(PoisonError::into_inner).wrapping.clone_from(&found);
+        self.standing.write().wrapping.clone_from(&found);
         Ok(found)
     }
 
     pub(super) fn has_wrapping_key(&self) -> bool {
-        self.standing.read().unwrap_or_else(PoisonError::into_inner).wrapping.is_some()
+        self.standing.read().wrapping.is_some()
     }
 
     /// Handles of wrapping keys are kept too; this one did not work.
     pub(super) fn forget_wrapping_key(&self) {
-        self.standing.write().unwrap_or_else(PoisonError::into_inner).wrapping = None;
+        self.standing.write().wrapping = None;
     }
 
     /// Decrypts the known answer.
@@ -246,7 +247,7 @@ impl Counts {
         if !error.is_answer() {
             return;
         }
-        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut errors = self.errors.lock();
         let full = errors.len() >= MAX_COUNTED;
         let pair = (error.function.clone(), error.code.to_string());
         match errors.get_mut(&pair) {
@@ -257,7 +258,7 @@ impl Counts {
     }
 
     pub(super) fn errors(&self) -> Vec<ErrorCount> {
-        let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        let errors = self.errors.lock();
         errors
             .iter()
             .map(|((function, code), count)| ErrorCount {

@@ -7,11 +7,12 @@
 //! anchor work for each call, and must not keep it from others.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
 use cryptoki::object::ObjectHandle;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use crate::key::material::{Material, MaterialId};
@@ -210,7 +211,7 @@ impl Handles {
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock()
     }
 }
 

@@ -52,13 +52,14 @@ mod worker;
 mod wrapping;
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use cryptoki::session::Session;
+use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -342,7 +343,7 @@ impl Inner {
         self.core.stopping.store(true, Ordering::Relaxed);
         self.watch.unpark();
         self.core.handles.reset();
-        drop(self.doors.write().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.doors.write().take());
     }
 
     fn wait(&self, timeout: Duration) -> bool {

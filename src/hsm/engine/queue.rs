@@ -11,8 +11,9 @@
 //! A worker that gets no session, because the token has none left, hands its command to another and rests. One never
 //! rests: it answers for all.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::pool::Job;
 use crate::turns::{Class, Turns, Usual};
@@ -127,9 +128,7 @@ impl Queue {
             }
             let Some(bell) = self.bells.get(seat).filter(|_| state.open) else { return Next::End };
             state.put(seat, Seat::Asleep);
-            state = bell
-                .wait_while(state, |state| state.open && state.is(seat, Seat::Asleep))
-                .unwrap_or_else(PoisonError::into_inner);
+            bell.wait_while(&mut state, |state| state.open && state.is(seat, Seat::Asleep));
         }
     }
 
@@ -164,8 +163,9 @@ impl Queue {
     pub(super) fn rest(&self, seat: usize) {
         let Some(bell) = self.bells.get(seat) else { return };
         let is_resting = |state: &mut State| state.open && state.is(seat, Seat::Resting);
-        let rested = bell.wait_timeout_while(self.state(), REST, is_resting);
-        rested.unwrap_or_else(PoisonError::into_inner).0.put(seat, Seat::BackSoon);
+        let mut state = self.state();
+        bell.wait_while_for(&mut state, is_resting, REST);
+        state.put(seat, Seat::BackSoon);
     }
 
     /// A session has been closed that somebody may have missed.
@@ -174,7 +174,9 @@ impl Queue {
         let resting: Vec<_> = (0..state.seats.len()).filter(|seat| state.is(*seat, Seat::Resting)).collect();
         resting.iter().for_each(|seat| state.put(*seat, Seat::BackSoon));
         drop(state);
-        resting.iter().filter_map(|seat| self.bells.get(*seat)).for_each(Condvar::notify_one);
+        for bell in resting.iter().filter_map(|seat| self.bells.get(*seat)) {
+            bell.notify_one();
+        }
     }
 
     /// Wakes a worker if commands wait and one sleeps: those that were expected back soon may be in a call that hangs.
@@ -188,7 +190,9 @@ impl Queue {
     /// What is in the queue is still done; no more is taken.
     pub(super) fn close(&self) {
         self.state().open = false;
-        self.bells.iter().for_each(Condvar::notify_one);
+        for bell in &self.bells {
+            bell.notify_one();
+        }
     }
 
     /// For how many workers it is.
@@ -221,7 +225,7 @@ impl Queue {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

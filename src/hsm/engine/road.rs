@@ -2,7 +2,7 @@
 //!
 //! Only plain data and waiting here. No C call is made in these futures, so any of them may be dropped at any time.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -171,7 +171,7 @@ impl Engine {
     }
 
     pub(super) fn enqueue(&self, job: Job) -> Result<(), (HsmError, Box<Job>)> {
-        let doors = self.inner.doors.read().unwrap_or_else(PoisonError::into_inner);
+        let doors = self.inner.doors.read();
         let Some(doors) = doors.as_ref() else { return Err((HsmError::stopped(), Box::new(job))) };
         let queue = match job.command.lane() {
             Lane::Work => &doors.work,

@@ -6,7 +6,7 @@
 use std::ffi::CString;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use cryptoki::context::Pkcs11;
 use cryptoki::error::{Error, RvError};
@@ -14,6 +14,7 @@ use cryptoki::mechanism::MechanismType;
 use cryptoki::session::{Session, UserType};
 use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 
 use crate::secret::SecretText;
@@ -48,7 +49,7 @@ impl Module {
     fn load(path: &Path, reserved: Option<&str>) -> Result<Self, HsmError> {
         let reserved = reserved.map(CString::new).transpose();
         let reserved = reserved.map_err(|_| HsmError::misconfigured("load", "hsm.init_reserved has a zero byte"))?;
-        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = LOADED.lock();
         if let Some((_, module)) = loaded.iter().find(|(other, _)| other == path) {
             return module.clone().initialized_with(&reserved);
         }
@@ -71,7 +72,7 @@ impl Module {
 
     /// Until the guard is dropped, no other start-up of this process changes a token of this module.
     pub(super) fn setting_up(&self) -> MutexGuard<'_, ()> {
-        self.setup.lock().unwrap_or_else(PoisonError::into_inner)
+        self.setup.lock()
     }
 
     /// Opens a session. All of ours may write: some tokens count the two kinds apart, and none is cheaper.

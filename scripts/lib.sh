@@ -5,6 +5,8 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # Where cargo builds, also when the user has moved it.
 target_dir=${CARGO_TARGET_DIR:-$root/target}
+# What is built once for all checkouts.
+cache_dir=${XDG_CACHE_HOME:-$HOME/.cache}/strongroom
 # Debian's path of the SoftHSM2 module.
 softhsm_module=/usr/lib/softhsm/libsofthsm2.so
 

@@ -97,14 +97,19 @@ impl KmsError {
 
     /// The failure with all that went wrong underneath, for the log.
     pub fn with_causes(&self) -> String {
-        let all = std::iter::successors(Some(self as &dyn Error), |&error| error.source());
-        all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+        with_causes(self)
     }
 
     /// What went wrong underneath.
     pub fn cause(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.cause.as_deref()
     }
+}
+
+/// An error and all that went wrong underneath, the deepest last.
+pub fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let all = std::iter::successors(Some(error), |&error| error.source());
+    all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 impl fmt::Display for KmsError {

@@ -39,7 +39,7 @@ use crate::{
     authn::Vault,
     clock::{Clock, SystemClock},
     config::Config,
-    error::Code,
+    error::{Code, with_causes},
     health,
     hsm::{self, Clusters, HeldPin, Hsm, HsmError, Isolation, Kind, Launch, PinSource},
     kms::{
@@ -73,15 +73,7 @@ pub struct Failure {
 impl Failure {
     /// A failure with the ordinary exit code, and all that was behind it.
     pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        let error = error.into();
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(deeper) = cause {
-            text.push_str(": ");
-            text.push_str(&deeper.to_string());
-            cause = deeper.source();
-        }
-        Self { text, exit: 1 }
+        Self { text: with_causes(&*error.into()), exit: 1 }
     }
 }
 

@@ -11,7 +11,11 @@ use std::{
 use parking_lot::Mutex;
 
 use super::record::Record;
-use crate::{audit::bounded, clock::Timestamp, error::KmsError};
+use crate::{
+    audit::bounded,
+    clock::Timestamp,
+    error::{KmsError, with_causes},
+};
 
 /// How long nothing more is told of a kind that was told of.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -40,7 +44,7 @@ impl Log {
         let kind = (error.code.as_str(), if is_ours { operation } else { "" });
         let Some(untold) = self.untold(kind, record.time) else { return };
         let (request_id, code) = (record.request_id, error.code.as_str());
-        match error.cause().map(|cause| chain(cause)) {
+        match error.cause().map(|cause| told_whole(cause)) {
             Some(cause) if is_ours => tracing::warn!(%request_id, operation, code, cause, untold, "a call failed"),
             Some(cause) => tracing::info!(%request_id, operation, code, cause, untold, "a call was refused"),
             None => tracing::debug!(%request_id, operation, code, untold, "a call was refused"),
@@ -68,10 +72,9 @@ impl Log {
     }
 }
 
-/// An error with what is underneath it.
-fn chain(cause: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(cause), |&cause| cause.source()).map(ToString::to_string);
-    bounded(&Vec::from_iter(causes).join(": "), MAX_CAUSE_BYTES).into_owned()
+/// An error with all that is underneath it, as far as there is room in a line of the log.
+fn told_whole(cause: &(dyn Error + 'static)) -> String {
+    bounded(&with_causes(cause), MAX_CAUSE_BYTES).into_owned()
 }
 
 #[cfg(test)]
@@ -97,7 +100,7 @@ mod tests {
     #[test]
     fn a_cause_is_told_whole_and_bounded() {
         let outer = KmsError::internal(KmsError::internal("x\n".repeat(10_000)));
-        let told = chain(&outer);
+        let told = told_whole(&outer);
         assert!(told.starts_with("KMSInternalException: KMSInternalException: x x "), "{told}");
         assert!(told.ends_with("bytes)") && told.len() <= MAX_CAUSE_BYTES, "{told}");
     }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use strongroom::operations::TABLE;
 
 use crate::{
-    operations::{Kind, Member, SUBJECTS, Subject, Things, subjects},
+    operations::{Kind, Member, SUBJECTS, Subject, Things, lower_camel, subjects},
     world::{Answer, BODY_BYTES, World, base64, with},
 };
 
@@ -14,10 +14,6 @@ const MOST: usize = 160 << 10;
 
 /// The record has no room for these, whatever they hold.
 const TOKENS: [&str; 2] = ["GrantToken", "GrantTokens"];
-
-fn lower_camel(name: &str) -> String {
-    name[..1].to_ascii_lowercase() + &name[1..]
-}
 
 /// What a member shows that was sent so.
 fn expected(member: &Member, sent: &Value) -> Option<Value> {

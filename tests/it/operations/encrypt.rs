@@ -7,7 +7,7 @@ use strongroom::key::{
     state::KeyState,
 };
 
-use super::{ALGORITHM, About, GRANT_TOKENS, KEY, Kind, Names, Subject, USE, may, must};
+use super::{ALGORITHM, About, GRANT_TOKENS, KEY, Kind, Names, Subject, USE, lower_camel, may, must};
 use crate::world::{World, base64, with};
 
 pub const SUBJECT: Subject = Subject {
@@ -192,7 +192,7 @@ async fn words_are_listed_in_awss_order() {
             "KeyId": key, "Plaintext": "eA==", "CiphertextBlob": "eA==", "Message": "eA==", "Mac": "eA==",
             "MacAlgorithm": "HMAC_SHA_256", "SigningAlgorithm": "ECDSA_SHA_256",
         });
-        let at = member[..1].to_ascii_lowercase() + &member[1..];
+        let at = lower_camel(member);
         let message = format!(
             "1 validation error detected: Value 'FOO' at '{at}' failed to satisfy constraint: Member must satisfy enum \
              value set: [{words}]"

@@ -281,7 +281,7 @@ fn members() -> impl Iterator<Item = (&'static Subject, &'static Member)> {
     subjects().flat_map(|subject| subject.members.iter().map(move |member| (subject, member)))
 }
 
-fn lower_camel(name: &str) -> String {
+pub fn lower_camel(name: &str) -> String {
     name[..1].to_ascii_lowercase() + &name[1..]
 }
 

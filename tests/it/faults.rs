@@ -1,6 +1,5 @@
 //! The module of `tests/faults`, told what to do: a copy for each test, so that tests do not disturb each other.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use strongroom::hsm::Settings;
@@ -48,16 +47,6 @@ impl Faults {
     /// Has every call of `function` take so much longer until the answer is dropped.
     pub fn slow(&self, function: &str, millis: u64) -> Hold<'_> {
         self.rule(Rule::on(function).before().delay_ms(millis))
-    }
-
-    /// What a caller must not do, and did.
-    pub fn complaints(&self) -> Vec<String> {
-        self.control.complaints()
-    }
-
-    /// How often each function has been called so far.
-    pub fn counts(&self) -> BTreeMap<String, u64> {
-        self.control.counts()
     }
 
     /// The sessions in which `function` has been called so far, in order.

@@ -2,7 +2,6 @@
 
 mod hanging;
 mod overload;
-mod probing;
 mod slots;
 
 use std::io::Write;

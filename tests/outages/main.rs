@@ -19,6 +19,7 @@ mod oaep;
 mod operations;
 mod overload;
 mod pins;
+mod probing;
 mod rig;
 #[path = "../it/tokens.rs"]
 mod tokens;

@@ -13,6 +13,6 @@ mod signatures;
 mod tally;
 
 /// Whether everything is to be run in full.
-pub fn in_full() -> bool {
+fn in_full() -> bool {
     std::env::var_os("STRONGROOM_ALL").is_some()
 }

@@ -9,11 +9,11 @@ use cryptoki_sys::{
     CKR_DEVICE_ERROR, CKR_GENERAL_ERROR, CKR_SESSION_HANDLE_INVALID, CKR_TOKEN_NOT_PRESENT, CKR_USER_NOT_LOGGED_IN,
 };
 use strongroom::hsm::{HsmError, Settings, init_wrapping_key, probe};
+use strongroom_faults::control::{Controller, built, install};
 use strongroom_faults::rule::Rule;
 
-use crate::faults::Faults;
+use crate::in_full;
 use crate::tokens::bare_token;
-use crate::vectors::in_full;
 
 /// A fault that is there for one call.
 fn faults(function: &str) -> [Rule; 5] {
@@ -27,7 +27,7 @@ fn faults(function: &str) -> [Rule; 5] {
 }
 
 /// How often each function is called by `job`, of those that an HSM's keys are tried with.
-fn counts(faults: &Faults, job: impl FnOnce()) -> BTreeMap<String, u64> {
+fn counts(faults: &Controller, job: impl FnOnce()) -> BTreeMap<String, u64> {
     let before = faults.counts();
     job();
     let is_tried = |function: &str| !["C_Initialize", "C_Finalize", "C_Login", "C_CloseSession"].contains(&function);
@@ -39,21 +39,25 @@ fn counts(faults: &Faults, job: impl FnOnce()) -> BTreeMap<String, u64> {
 /// Has `job` meet each fault at the first, a middle and the last call of each function, one in so many of them if not all are
 /// asked for. Where it does not fail, it must come to what it came to without.
 fn meets_faults<T: PartialEq + Debug>(one_in: usize, job: impl Fn(&Settings) -> Result<T, HsmError>) {
-    let (module, settings) = Faults::before(bare_token());
+    let _turn = crate::turn();
+    let (dir, token) = (tempfile::tempdir().unwrap(), bare_token());
+    let module = install(dir.path(), &built(), &token.module).unwrap();
+    let (control, settings) = (Controller::new(dir.path()).unwrap(), Settings { module, ..token });
     let known = job(&settings).unwrap();
-    let counts = counts(&module, || drop(job(&settings).unwrap()));
+    let counts = counts(&control, || drop(job(&settings).unwrap()));
     let calls = counts.iter().flat_map(|(function, count)| [1, count / 2 + 1, *count].map(|nth| (function, nth)));
     let all = calls.flat_map(|(function, nth)| faults(function).map(|fault| fault.nth(nth).once()));
     let (mut done, mut failed) = (0, 0);
     for fault in all.step_by(if in_full() { 1 } else { one_in }) {
         let at = format!("{fault:?}");
-        let _fault = module.rule(fault);
+        let rule = control.rule(fault);
         match job(&settings) {
             Ok(found) => assert_eq!(found, known, "{at}"),
             Err(_) => failed += 1,
         }
+        control.remove(rule);
         done += 1;
-        let began_over_another = module.complaints().into_iter().find(|complaint| complaint.contains("still active"));
+        let began_over_another = control.complaints().into_iter().find(|complaint| complaint.contains("still active"));
         assert_eq!(began_over_another, None, "{at}");
     }
     println!("{done} faults, {failed} times it failed");

@@ -1,5 +1,8 @@
 //! What a probe makes of an HSM that is ill for a moment: it finds out what the HSM can do, or it fails. It never takes for a
 //! lack, or for a proof of safety, what will have passed a moment later.
+//!
+//! Here, because tests take turns: SoftHSM2 aborts the process if two threads look for tokens while another makes one, and the
+//! engine's own turns are taken by the path of the module, of which there are two here.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;

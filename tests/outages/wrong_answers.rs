@@ -25,7 +25,8 @@ fn decrypted(rig: &Rig, blob: &Value) -> Value {
 
 /// Room for one handle, and another key to take it.
 fn cold(rig: &Rig, other: &str) {
-    assert_eq!(encrypt(rig, other).status, 200);
+    let answer = encrypt(rig, other);
+    assert_eq!(answer.status, 200, "{} after {:?}", answer.body, answer.took);
 }
 
 fn flips(function: &str) -> Rule {

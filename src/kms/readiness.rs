@@ -8,8 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parking_lot::Mutex as StdMutex;
-use tokio::sync::Mutex;
+use parking_lot::Mutex;
+use tokio::sync::Mutex as AsyncMutex;
 
 use crate::{
     clock::{Timestamp, heartbeat::Jump, validity::Validity},
@@ -28,12 +28,12 @@ const PROOF_OF_FAILURE: Duration = Duration::from_millis(500);
 /// The last proofs, and what others have noted.
 pub struct Readiness {
     pub(super) began: Timestamp,
-    hsm: Mutex<OfHsm>,
-    store: Mutex<Option<Proof<()>>>,
-    trail: Mutex<Option<Proof<()>>>,
-    certificate: StdMutex<Option<Certificate>>,
+    hsm: AsyncMutex<OfHsm>,
+    store: AsyncMutex<Option<Proof<()>>>,
+    trail: AsyncMutex<Option<Proof<()>>>,
+    certificate: Mutex<Option<Certificate>>,
     /// Why the audit trail's file, which has lost its name, cannot be opened anew.
-    lost_trail: StdMutex<Option<String>>,
+    lost_trail: Mutex<Option<String>>,
 }
 
 /// The certificate that clients are shown.
@@ -62,11 +62,11 @@ impl Readiness {
     pub(super) fn new(began: Timestamp) -> Self {
         Self {
             began,
-            hsm: Mutex::default(),
-            store: Mutex::default(),
-            trail: Mutex::default(),
-            certificate: StdMutex::default(),
-            lost_trail: StdMutex::default(),
+            hsm: AsyncMutex::default(),
+            store: AsyncMutex::default(),
+            trail: AsyncMutex::default(),
+            certificate: Mutex::default(),
+            lost_trail: Mutex::default(),
         }
     }
 
@@ -274,7 +274,7 @@ fn without_number(text: &str) -> &str {
 
 /// One proof at a time, which is good for a while: many who ask do not become a load.
 async fn proved(
-    last: &Mutex<Option<Proof<()>>>,
+    last: &AsyncMutex<Option<Proof<()>>>,
     good_for: Duration,
     prove: impl Future<Output = Result<(), String>>,
 ) -> Result<(), String> {

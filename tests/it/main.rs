@@ -26,6 +26,7 @@ mod seed;
 mod skip;
 mod spoils;
 mod states;
+mod structures;
 mod table;
 mod tokens;
 mod upkeep;

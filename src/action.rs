@@ -2,9 +2,9 @@
 //!
 //! An operation asks for the action of its own name, but ReEncrypt, which asks for two.
 
-use crate::word::words;
+use crate::aws_names::aws_enum;
 
-words! {
+aws_enum! {
     /// A permission, without its `kms:` prefix.
     Action {
         CancelKeyDeletion = "CancelKeyDeletion",

@@ -1,4 +1,4 @@
-//! Who is calling, once the signature has proved it.
+//! Identities: the caller of a request, the user of this machine who runs a command, and the asker that a fair queue knows.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::principal::Principal;
 
-/// The caller of one request. Made only by `authn`.
+/// The caller of one request, whose signature was verified. Made only by `authn`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The principal that owns the access key.
@@ -15,20 +15,20 @@ pub struct Identity {
     pub access_key_id: String,
 }
 
-/// Whoever runs a command on this machine, as the system knows them.
+/// The user of this machine who runs a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Person {
+pub struct OsUser {
     /// The user id that the command runs under.
     pub user_id: u32,
     /// Its name, if the system has one for it.
     pub user_name: Option<String>,
-    /// Who became that user by sudo.
+    /// The name of the user who became that user by sudo.
     pub sudo_user: Option<String>,
-    /// The user id that logged in, whoever they became since; none where nobody did.
+    /// The user id of the login session (audit UID), which su and sudo do not change; `None` outside of one.
     pub login_user_id: Option<u32>,
 }
 
-/// For whom something is done, as far as fairness needs to know: a number made of the caller's name.
+/// A caller, as far as a fair queue needs to tell callers apart: a hash of the caller's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Asker(u64);
 

@@ -10,7 +10,7 @@
 //! | service: what a KMS does | [`kms`] [`operations`] [`authn`] [`tasks`] `failure` `invocations` |
 //! | machines: owners of a resource | [`store`] [`hsm`] [`audit`] [`metrics`] |
 //! | decisions: pure functions | [`policy`] [`access`] [`sigv4`] [`attestation`] |
-//! | words: values and their rules | [`error`] [`arn`] [`action`] [`principal`] [`identity`] [`secret`] [`clock`] [`page`] [`envelope`] [`key`] `turns` |
+//! | words: values and their rules | [`error`] [`arn`] [`action`] [`principal`] [`identity`] [`secret`] [`clock`] [`page`] [`envelope`] [`key`] `aws_names` `fair_queue` |
 //!
 //! Follow one Encrypt: [`api`] reads the request and hands it to [`kms::Kms::perform`], which has [`authn`] prove the
 //! caller and finds the operation in [`operations`]; the operation resolves the key, has [`access`] authorize it and
@@ -23,6 +23,7 @@ pub mod arn;
 pub mod attestation;
 pub mod audit;
 pub mod authn;
+mod aws_names;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -30,6 +31,7 @@ pub mod dev;
 pub mod envelope;
 pub mod error;
 mod failure;
+mod fair_queue;
 pub mod health;
 pub mod hsm;
 pub mod identity;
@@ -46,5 +48,3 @@ pub mod server;
 pub mod sigv4;
 pub mod store;
 pub mod tasks;
-mod turns;
-mod word;

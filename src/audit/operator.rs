@@ -6,7 +6,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::event::{Shown, bounded, line};
-use crate::{clock::Timestamp, identity::Person};
+use crate::{clock::Timestamp, identity::OsUser};
 
 /// The longest text of what went wrong that is shown, in bytes.
 const LONGEST_MESSAGE: usize = 1024;
@@ -21,7 +21,7 @@ pub struct OperatorEvent<'a> {
     /// What was done.
     pub event_name: &'a str,
     /// Who did it.
-    pub person: &'a Person,
+    pub person: &'a OsUser,
     /// The account of the deployment.
     pub account: &'a str,
     /// What was asked for, without anything secret; `null` for nothing.
@@ -72,12 +72,12 @@ impl Serialize for OperatorEvent<'_> {
 
 struct Identity<'a> {
     account: &'a str,
-    person: &'a Person,
+    person: &'a OsUser,
 }
 
 impl Serialize for Identity<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Person { user_id, user_name, sudo_user, login_user_id } = self.person;
+        let OsUser { user_id, user_name, sudo_user, login_user_id } = self.person;
         let mut out = serializer.serialize_struct("UserIdentity", 6)?;
         out.serialize_field("type", "Operator")?;
         out.serialize_field("accountId", self.account)?;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::event::clean;
-use crate::word::lower_camel;
+use crate::aws_names::lower_camel;
 
 /// Bytes of JSON that the values of one request can take up in its record. A policy of AWS's 32 KiB has room beside all
 /// else that a request can say, even where each of its characters needs an escape.

@@ -4,11 +4,11 @@ use std::fmt;
 
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
-use crate::word::words;
+use crate::aws_names::aws_enum;
 
 use super::spec::{Curve, EncryptionAlgorithm, KeySpec, KeyUsage};
 
-words! {
+aws_enum! {
     /// An algorithm of Sign and Verify.
     SigningAlgorithm {
         RsassaPssSha256 = "RSASSA_PSS_SHA_256",
@@ -27,7 +27,7 @@ words! {
     }
 }
 
-words! {
+aws_enum! {
     /// An algorithm of GenerateMac and VerifyMac.
     MacAlgorithm {
         HmacSha384 = "HMAC_SHA_384",
@@ -37,21 +37,21 @@ words! {
     }
 }
 
-words! {
+aws_enum! {
     /// An algorithm of DeriveSharedSecret.
     KeyAgreementAlgorithm {
         Ecdh = "ECDH",
     }
 }
 
-words! {
+aws_enum! {
     /// An algorithm of Encapsulate and Decapsulate.
     EncapsulationAlgorithm {
         MlKem = "ML_KEM",
     }
 }
 
-words! {
+aws_enum! {
     /// How key material is encrypted that is to be imported.
     WrappingAlgorithm {
         RsaesPkcs1V15 = "RSAES_PKCS1_V1_5",
@@ -63,7 +63,7 @@ words! {
     }
 }
 
-words! {
+aws_enum! {
     /// The key under which key material is encrypted that is to be imported.
     WrappingKeySpec {
         Rsa2048 = "RSA_2048",
@@ -104,7 +104,7 @@ impl WrappingAlgorithm {
     }
 }
 
-words! {
+aws_enum! {
     /// What Sign and Verify are given: the message itself, or what was made of it.
     MessageType {
         Raw = "RAW",

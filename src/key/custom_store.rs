@@ -9,12 +9,12 @@ use uuid::Uuid;
 
 use super::{material::base64_bytes, state::KeyState};
 use crate::{
+    aws_names::aws_enum,
     clock::Timestamp,
     error::{Code, KmsError},
-    word::words,
 };
 
-words! {
+aws_enum! {
     /// CustomKeyStoreType.
     KeyStoreType {
         AwsCloudHsm = "AWS_CLOUDHSM",
@@ -22,7 +22,7 @@ words! {
     }
 }
 
-words! {
+aws_enum! {
     /// ConnectionState of a custom key store.
     ConnectionState {
         Connected = "CONNECTED",
@@ -33,7 +33,7 @@ words! {
     }
 }
 
-words! {
+aws_enum! {
     /// ConnectionErrorCode: why a custom key store could not be connected. Those of AWS's that can happen here.
     ConnectionError {
         InvalidCredentials = "INVALID_CREDENTIALS",

@@ -20,13 +20,13 @@ use super::{
 use crate::{
     action::Action,
     arn::AccountId,
+    aws_names::aws_enum,
     clock::Timestamp,
     error::KmsError,
     principal::{Naming, Principal, is_federated_user},
-    word::words,
 };
 
-words! {
+aws_enum! {
     /// What a grant can allow.
     GrantOperation {
         Decrypt = "Decrypt",

@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     arn::Realm,
+    aws_names::aws_enum,
     clock::{self, Moment, Running, Timestamp},
-    word::words,
 };
 use custom_store::KeyStoreId;
 use material::{Keeping, Material, MaterialId};
@@ -39,7 +39,7 @@ const LONGEST_WINDOW_DAYS: u16 = 30;
 /// How long what was to be deleted, or to expire, before running time was counted has to wait since then: the shortest window.
 const UNCOUNTED: Running = Running::from_ms(clock::days(7).as_secs() * 1000);
 
-words! {
+aws_enum! {
     /// Where the key material comes from.
     Origin {
         AwsKms = "AWS_KMS",

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::material::MaterialId;
 use crate::{
+    aws_names::aws_enum,
     clock::{self, Running, Timestamp},
-    word::words,
 };
 
 /// How often a key can be rotated on demand (AWS KMS: "Resource quotas").
@@ -20,7 +20,7 @@ pub const DEFAULT_PERIOD_DAYS: u32 = 365;
 /// So near to an automatic rotation none is made on demand (AWS KMS: RotateKeyOnDemand).
 const NEAR: Duration = Duration::from_secs(20 * 60);
 
-words! {
+aws_enum! {
     /// RotationType.
     RotationType {
         Automatic = "AUTOMATIC",
@@ -28,7 +28,7 @@ words! {
     }
 }
 
-words! {
+aws_enum! {
     /// KeyMaterialState.
     MaterialState {
         NonCurrent = "NON_CURRENT",

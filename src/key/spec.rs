@@ -2,9 +2,9 @@
 //!
 //! The order of an algorithm list is the order AWS answers it in; clients take element 0.
 
-use crate::word::words;
+use crate::aws_names::aws_enum;
 
-words! {
+aws_enum! {
     /// What kind of key material a KMS key has.
     KeySpec {
         Rsa2048 = "RSA_2048",
@@ -30,7 +30,7 @@ words! {
     }
 }
 
-words! {
+aws_enum! {
     /// What a KMS key may be used for; fixed when the key is made.
     KeyUsage {
         SignVerify = "SIGN_VERIFY",
@@ -41,7 +41,7 @@ words! {
     }
 }
 
-words! {
+aws_enum! {
     /// An algorithm of Encrypt and Decrypt.
     EncryptionAlgorithm {
         RsaesOaepSha1 = "RSAES_OAEP_SHA_1",
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn words_go_both_ways() {
         for spec in KeySpec::ALL {
-            assert_eq!(KeySpec::from_word(spec.as_str()), Some(*spec));
+            assert_eq!(KeySpec::from_name(spec.as_str()), Some(*spec));
         }
     }
 }

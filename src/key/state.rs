@@ -1,11 +1,11 @@
 //! AWS's key-state table (AWS KMS: "Key states of AWS KMS keys"): what a key in each state may be asked.
 
 use crate::{
+    aws_names::aws_enum,
     error::{Code, KmsError},
-    word::words,
 };
 
-words! {
+aws_enum! {
     /// KeyState.
     KeyState {
         Creating = "Creating",

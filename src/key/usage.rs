@@ -2,9 +2,9 @@
 
 use uuid::Uuid;
 
-use crate::{clock::Timestamp, word::words};
+use crate::{aws_names::aws_enum, clock::Timestamp};
 
-words! {
+aws_enum! {
     /// An operation that uses a key for cryptography, and so counts.
     UsingOperation {
         Decrypt = "Decrypt",

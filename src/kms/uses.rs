@@ -37,7 +37,7 @@ impl Default for Uses {
 impl Uses {
     /// Notes a call that has succeeded, if it was a use.
     pub(super) fn note(&self, record: &Record<'_>) {
-        let Some(operation) = UsingOperation::from_word(record.operation_name()) else { return };
+        let Some(operation) = UsingOperation::from_name(record.operation_name()) else { return };
         let Record { time, event_id, request_id, .. } = *record;
         for id in &record.notes.keys {
             let last = Use { operation, time, event_id, request_id };

@@ -3,7 +3,7 @@
 use std::{env, fs, os::unix::fs::MetadataExt, path::Path};
 
 use super::Failure;
-use crate::identity::Person;
+use crate::identity::OsUser;
 
 const USERS: &str = "/etc/passwd";
 /// The kernel keeps who logged in, through su and sudo, where the system's login has told it.
@@ -12,10 +12,10 @@ const LOGIN: &str = "/proc/self/loginuid";
 const NOBODY: u32 = u32::MAX;
 
 /// Whoever runs this program.
-pub fn whoever_runs_this() -> Person {
+pub fn whoever_runs_this() -> OsUser {
     let user_id = rustix::process::geteuid().as_raw();
     let login = fs::read_to_string(LOGIN).ok().and_then(|text| text.trim().parse().ok());
-    Person {
+    OsUser {
         user_id,
         user_name: user_name(user_id),
         sudo_user: env::var("SUDO_USER").ok().filter(|name| !name.is_empty()),

@@ -254,7 +254,7 @@ impl Write {
 impl Intent {
     fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
         let (cka_id, key): (String, String) = (row.try_get("cka_id")?, row.try_get("key_id")?);
-        let spec = KeySpec::from_word(row.try_get("spec")?);
+        let spec = KeySpec::from_name(row.try_get("spec")?);
         let cka_id = STANDARD.decode(cka_id).ok().and_then(|bytes| bytes.try_into().ok());
         let (Some(cka_id), Some(key), Some(spec)) = (cka_id, KeyId::parse(&key), spec) else {
             return Err(sqlx::Error::Decode("an intent without a key id, a key spec and 16 bytes of CKA_ID".into()));

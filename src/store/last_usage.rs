@@ -70,7 +70,7 @@ impl Write {
 }
 
 fn from_row(row: &SqliteRow) -> Result<Use, sqlx::Error> {
-    let operation = UsingOperation::from_word(row.try_get("operation")?);
+    let operation = UsingOperation::from_name(row.try_get("operation")?);
     let id = |name| row.try_get(name).map(|text| Uuid::try_parse(text).ok());
     let (Some(operation), Some(event_id), Some(request_id)) = (operation, id("event_id")?, id("request_id")?) else {
         return Err(sqlx::Error::Decode("a use without an operation and two ids".into()));

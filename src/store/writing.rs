@@ -7,8 +7,8 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
+    fair_queue::{CostClass, FairQueue, Queued},
     identity::Asker,
-    turns::{Class, Turns, Waiting},
 };
 
 /// How many changes may wait.
@@ -22,7 +22,7 @@ pub(super) struct Writing(Arc<Mutex<State>>);
 struct State {
     /// Somebody has the turn.
     taken: bool,
-    waiting: Turns<Waiter>,
+    waiting: FairQueue<Waiter>,
 }
 
 struct Waiter {
@@ -30,13 +30,13 @@ struct Waiter {
     turn: oneshot::Sender<Turn>,
 }
 
-impl Waiting for Waiter {
+impl Queued for Waiter {
     fn asker(&self) -> Asker {
         self.asker
     }
 
-    fn class(&self) -> Class {
-        Class::Other
+    fn class(&self) -> CostClass {
+        CostClass::Other
     }
 }
 
@@ -85,10 +85,10 @@ impl Writing {
 impl State {
     fn wait(&mut self, asker: Asker) -> Option<oneshot::Receiver<Turn>> {
         if self.waiting.len() >= PLACES {
-            if !self.waiting.owes_a_place(asker, PLACES) {
+            if !self.waiting.has_less_than_its_share(asker, PLACES) {
                 return None;
             }
-            self.waiting.push_out();
+            self.waiting.shed();
         }
         let (turn, waiting) = oneshot::channel();
         self.waiting.push(Waiter { asker, turn });

@@ -21,8 +21,8 @@ const LAYERS: [(&str, &[&str]); 6] = [
             "page",
             "envelope",
             "key",
-            "turns",
-            "word",
+            "fair_queue",
+            "aws_names",
         ],
     ),
 ];

@@ -36,7 +36,7 @@ use strongroom::{
     clock::{ManualClock, Moment, Running, Timestamp},
     error::{Code, KmsError},
     hsm::{self, Cluster, Clusters, Command, Hsm, PinSource, Place},
-    identity::Person,
+    identity::OsUser,
     key::{
         Key,
         custom_store::{ConnectionState, CustomKeyStore, KeyStoreId},
@@ -782,7 +782,7 @@ async fn administrator(admin: &Admin, vault: &Vault, house: House) -> Caller {
 /// The operator of a world, whose acts are in its trail.
 fn operator(audit: &Path) -> Operator {
     let person =
-        Person { user_id: 1000, user_name: Some("ada".to_owned()), sudo_user: None, login_user_id: Some(1000) };
+        OsUser { user_id: 1000, user_name: Some("ada".to_owned()), sudo_user: None, login_user_id: Some(1000) };
     Operator { person, trail: TrailAddress::of(audit).unwrap() }
 }
 

@@ -19,7 +19,7 @@ use strongroom::{
     clock::{Clock, Moment, Running, SystemClock},
     error::KmsError,
     hsm::{self, Clusters, Hsm, Launch},
-    identity::Person,
+    identity::OsUser,
     key::{Key, reference::KeyId, tombstone::Tombstone},
     kms::{
         KeyStoreKind, Kms, Machines, Settings,
@@ -244,7 +244,7 @@ async fn service(dir: &Path, hsm: &Hsm, options: &Options) -> (Arc<Kms>, Store, 
     let vault = Vault::new(hsm.clone());
     found(&store, hsm, &vault, &account, SystemClock.now()).await.unwrap();
     let audit = dir.join("audit.jsonl");
-    let person = Person { user_id: 0, user_name: None, sudo_user: None, login_user_id: None };
+    let person = OsUser { user_id: 0, user_name: None, sudo_user: None, login_user_id: None };
     let operator = Operator { person, trail: TrailAddress::of(&audit).unwrap() };
     let admin = Admin::new(store.clone(), account.clone(), "aws".to_owned(), operator, SystemClock.now());
     let policies = BTreeMap::from([("administrator".to_owned(), ADMINISTRATOR_POLICY.to_owned())]);

@@ -20,9 +20,9 @@ use crate::key::material::{Material, MaterialId};
 use super::anchor::Errand;
 use super::home::Door;
 use super::proof::Believed;
+use crate::fair_queue::{CostClass, FairQueue, Queued};
 use crate::hsm::command::Asker;
 use crate::hsm::error::{HsmError, Kind};
-use crate::turns::{Class, Turns, Waiting};
 
 /// What a handle is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -82,7 +82,7 @@ struct Table {
     ring: VecDeque<HandleId>,
     wanted: HashMap<HandleId, Vec<oneshot::Sender<LeaseResult>>>,
     /// Who wants what, each in its asker's line; what several want is in the lines of all.
-    wants: Turns<Want>,
+    wants: FairQueue<Want>,
 }
 
 /// A handle to be made.
@@ -95,13 +95,13 @@ pub(super) struct Want {
     pub(super) is_second: bool,
 }
 
-impl Waiting for Want {
+impl Queued for Want {
     fn asker(&self) -> Asker {
         self.asker
     }
 
-    fn class(&self) -> Class {
-        Class::Other
+    fn class(&self) -> CostClass {
+        CostClass::Other
     }
 }
 

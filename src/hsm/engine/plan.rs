@@ -6,7 +6,7 @@ use crate::hsm::command::{Command, Place};
 use crate::key::material::{Keeping, Material, MaterialId};
 
 use super::handles::{Half, HandleId};
-use crate::turns::Class;
+use crate::fair_queue::CostClass;
 
 /// Which threads do a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,10 +50,10 @@ impl Command {
     }
 
     /// How long it may be expected to take: give or take some random bytes, a command that is AES is one call.
-    pub(super) fn class(&self) -> Class {
+    pub(super) fn class(&self) -> CostClass {
         match self {
-            Self::Seal { .. } | Self::SealRandom { .. } | Self::Open { .. } => Class::Aes,
-            _ => Class::Other,
+            Self::Seal { .. } | Self::SealRandom { .. } | Self::Open { .. } => CostClass::Aes,
+            _ => CostClass::Other,
         }
     }
 

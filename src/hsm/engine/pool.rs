@@ -19,9 +19,9 @@ use super::handles::Lease;
 use super::post::Reply;
 use super::queue::Queue;
 use super::worker;
+use crate::fair_queue::{CostClass, Queued};
 use crate::hsm::command::{Asker, Command};
 use crate::hsm::error::HsmError;
-use crate::turns::{Class, Waiting};
 
 /// A call is not given up before it has lasted this long, however near its deadline it began: under load, calls begin late,
 /// and giving threads up would make it worse.
@@ -46,12 +46,12 @@ pub(super) struct Job {
     pub(super) reply: Reply,
 }
 
-impl Waiting for Job {
+impl Queued for Job {
     fn asker(&self) -> Asker {
         self.asker
     }
 
-    fn class(&self) -> Class {
+    fn class(&self) -> CostClass {
         self.command.class()
     }
 }

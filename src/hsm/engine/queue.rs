@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::pool::Job;
-use crate::turns::{Class, Turns, Usual};
+use crate::fair_queue::{CostClass, FairQueue, ServiceTimes};
 
 /// As many commands may wait for one worker in a short call before another is woken.
 const PER_BUSY_WORKER: usize = 2;
@@ -33,11 +33,11 @@ pub(super) struct Queue {
     state: Mutex<State>,
     /// One for each seat.
     bells: Vec<Condvar>,
-    usual: Usual,
+    usual: ServiceTimes,
 }
 
 struct State {
-    waiting: Turns<Job>,
+    waiting: FairQueue<Job>,
     seats: Vec<Seat>,
     /// Whether a worker is to give up its session, because a lane of another kind gets none.
     to_spare: bool,
@@ -80,9 +80,10 @@ pub(super) enum Refused {
 impl Queue {
     /// A queue in which `limit` commands may wait, for `seats` workers.
     pub(super) fn new(limit: usize, seats: usize) -> Self {
-        let state = State { waiting: Turns::default(), seats: vec![Seat::Empty; seats], to_spare: false, open: true };
+        let state =
+            State { waiting: FairQueue::default(), seats: vec![Seat::Empty; seats], to_spare: false, open: true };
         let bells = (0..seats).map(|_| Condvar::new()).collect();
-        Self { limit, state: Mutex::new(state), bells, usual: Usual::default() }
+        Self { limit, state: Mutex::new(state), bells, usual: ServiceTimes::default() }
     }
 
     /// Puts a command into the queue, or gives it back. Another may have to go for it, which is then the caller's to answer.
@@ -92,7 +93,7 @@ impl Queue {
             return Err((refused, Box::new(job)));
         }
         let is_full = state.waiting.len() >= self.limit;
-        let pushed_out = if is_full { state.waiting.push_out().map(Box::new) } else { None };
+        let pushed_out = if is_full { state.waiting.shed().map(Box::new) } else { None };
         state.waiting.push(job);
         let soon = state.seats.iter().filter(|seat| **seat == Seat::BackSoon).count();
         if state.waiting.len() > soon * PER_BUSY_WORKER {
@@ -108,7 +109,7 @@ impl Queue {
         if state.waiting.is_empty() {
             return None;
         }
-        if state.waiting.len() >= self.limit && !state.waiting.owes_a_place(job.asker, self.limit) {
+        if state.waiting.len() >= self.limit && !state.waiting.has_less_than_its_share(job.asker, self.limit) {
             return Some(Refused::Full);
         }
         let wait = self.usual.wait(state.waiting.ahead_of(job.asker), state.in_service());
@@ -206,12 +207,12 @@ impl Queue {
     }
 
     /// A command has taken so long.
-    pub(super) fn note(&self, class: Class, took: Duration) {
+    pub(super) fn note(&self, class: CostClass, took: Duration) {
         self.usual.note(class, took);
     }
 
     fn is_short(&self, job: &Job) -> bool {
-        job.command.class() == Class::Aes && self.usual.time(Class::Aes).is_some_and(|time| time <= SHORT)
+        job.command.class() == CostClass::Aes && self.usual.time(CostClass::Aes).is_some_and(|time| time <= SHORT)
     }
 
     /// The first that sleeps: so under little load it is always the same, whose caches are warm.
@@ -299,7 +300,7 @@ mod tests {
     /// A queue with two workers: the first took the job and is busy with it, the second sleeps.
     fn with_one_busy(job: Job, usual: Duration) -> (Arc<Queue>, thread::JoinHandle<Option<Job>>) {
         let queue = Arc::new(Queue::new(8, 2));
-        queue.note(Class::Aes, usual);
+        queue.note(CostClass::Aes, usual);
         assert!(queue.send(job).is_ok() && taken(&queue, 0).is_some());
         let other = Arc::clone(&queue);
         let second = thread::spawn(move || taken(&other, 1));
@@ -385,7 +386,7 @@ mod tests {
         for _ in 0..20 {
             assert_eq!(sent(&queue, due_in("greedy", 1)), Ok(None), "nothing was measured yet");
         }
-        queue.note(Class::Aes, Duration::from_millis(100));
+        queue.note(CostClass::Aes, Duration::from_millis(100));
         assert_eq!(sent(&queue, due_in("greedy", 900)), Err(Refused::TooLate), "20 of 100 ms for two workers");
         assert_eq!(sent(&queue, due_in("greedy", 30_000)), Ok(None));
         assert_eq!(sent(&queue, due_in("modest", 900)), Ok(None), "its turn is the second");

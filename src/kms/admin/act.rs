@@ -9,14 +9,14 @@ use crate::{
     clock::Running,
     error::KmsError,
     failure,
-    identity::{Asker, Person},
+    identity::{Asker, OsUser},
     store::{Actor, NewRecord},
 };
 
 /// Whoever gives orders, and where these are written down.
 pub struct Operator {
     /// Who it is.
-    pub person: Person,
+    pub person: OsUser,
     /// The audit trail of the service, which brings the records there.
     pub trail: TrailAddress,
 }

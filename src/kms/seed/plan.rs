@@ -104,13 +104,13 @@ fn kind(seed: &SeedKey) -> Result<(KeySpec, KeyUsage), KmsError> {
     };
     let spec = match &seed.spec {
         None => KeySpec::SymmetricDefault,
-        Some(word) => match KeySpec::from_word(word) {
+        Some(word) => match KeySpec::from_name(word) {
             Some(spec) => spec,
             None => return wrong("key spec", word, KeySpec::ALL.iter().map(|spec| spec.as_str()).collect()),
         },
     };
     let word = seed.usage.as_deref().unwrap_or(KeyUsage::EncryptDecrypt.as_str());
-    match KeyUsage::from_word(word).filter(|usage| spec.usages().contains(usage)) {
+    match KeyUsage::from_name(word).filter(|usage| spec.usages().contains(usage)) {
         Some(usage) => Ok((spec, usage)),
         None => {
             let what = format!("key usage of {spec}");

@@ -4,9 +4,9 @@ use std::{borrow::Cow, collections::BTreeSet, fmt};
 
 use super::Member;
 use crate::{
+    aws_names::lower_camel,
     error::{Code, KmsError},
     operations::json::Json,
-    word::lower_camel,
 };
 
 /// The most characters of a refused value that an error message repeats.

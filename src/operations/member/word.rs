@@ -23,7 +23,7 @@ macro_rules! word_members {
         impl Member for $type {
             fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self> {
                 let text = string(json, faults)?;
-                Self::from_word(text).or_else(|| {
+                Self::from_name(text).or_else(|| {
                     let words: Vec<_> = word_members!(@all $type $($told)?).iter().map(|word| word.as_str()).collect();
                     let rule = format_args!("satisfy enum value set: [{}]", words.join(", ")).to_string();
                     faults.constraint(Some(text), path, rule)
@@ -39,7 +39,7 @@ macro_rules! word_members {
     (@all $type:ident $told:ident) => { $told::ALL };
 }
 
-crate::word::words! {
+crate::aws_names::aws_enum! {
     /// KeySpec of GenerateDataKey.
     DataKeySpec {
         Aes256 = "AES_256",
@@ -47,7 +47,7 @@ crate::word::words! {
     }
 }
 
-crate::word::words! {
+crate::aws_names::aws_enum! {
     /// KeyPairSpec of GenerateDataKeyPair.
     DataKeyPairSpec {
         Rsa2048 = "RSA_2048",
@@ -85,21 +85,21 @@ impl DataKeyPairSpec {
     }
 }
 
-crate::word::words! {
+crate::aws_names::aws_enum! {
     /// KeyEncryptionMechanism of a Recipient.
     KeyEncryptionAlgorithm {
         RsaesOaepSha256 = "RSAES_OAEP_SHA_256",
     }
 }
 
-crate::word::words! {
+crate::aws_names::aws_enum! {
     /// DryRunModifiers of Decrypt and ReEncrypt.
     DryRunModifier {
         IgnoreCiphertext = "IGNORE_CIPHERTEXT",
     }
 }
 
-crate::word::words! {
+crate::aws_names::aws_enum! {
     /// ExpirationModelType.
     ExpirationModel {
         KeyMaterialExpires = "KEY_MATERIAL_EXPIRES",
@@ -107,7 +107,7 @@ crate::word::words! {
     }
 }
 
-crate::word::words! {
+crate::aws_names::aws_enum! {
     /// ImportType.
     ImportType {
         NewKeyMaterial = "NEW_KEY_MATERIAL",
@@ -115,7 +115,7 @@ crate::word::words! {
     }
 }
 
-crate::word::words! {
+crate::aws_names::aws_enum! {
     /// IncludeKeyMaterial of ListKeyRotations.
     IncludeKeyMaterial {
         AllKeyMaterial = "ALL_KEY_MATERIAL",
@@ -123,7 +123,7 @@ crate::word::words! {
     }
 }
 
-crate::word::words! {
+crate::aws_names::aws_enum! {
     /// XksProxyConnectivityType.
     XksConnectivity {
         PublicEndpoint = "PUBLIC_ENDPOINT",

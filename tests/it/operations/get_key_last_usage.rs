@@ -69,7 +69,7 @@ async fn every_use_counts_and_nothing_else() {
         let answer = world.call(subject.name, (subject.request)(&things)).await;
         let record = &answer.records[0];
         let after = last(&world, &things.key).await;
-        if UsingOperation::from_word(subject.name).is_none() {
+        if UsingOperation::from_name(subject.name).is_none() {
             assert_eq!(after, before, "{}", subject.name);
             continue;
         }
@@ -100,7 +100,7 @@ fn what_uses_a_key_is_what_wants_it_enabled_and_changes_nothing_but_for_its_publ
 #[tokio::test]
 async fn a_call_that_fails_or_is_dry_is_no_use() {
     let world = World::new().await;
-    for subject in subjects().filter(|subject| UsingOperation::from_word(subject.name).is_some()) {
+    for subject in subjects().filter(|subject| UsingOperation::from_name(subject.name).is_some()) {
         let things = Things::of(subject, &world).await;
         let before = last(&world, &things.key).await;
         world.clock.advance(Duration::from_secs(1));

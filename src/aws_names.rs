@@ -1,7 +1,7 @@
-//! AWS's own words: enums whose variants they are, and the names of members.
+//! Names that AWS gives: enumerations of its model, and members of requests and answers.
 
-/// Defines an enum whose variants are AWS's own words, with the text both ways.
-macro_rules! words {
+/// Defines an enumeration of AWS's model: its variants with AWS's name for each, and the way from and to that name.
+macro_rules! aws_enum {
     ($(#[$meta:meta])* $name:ident { $($variant:ident = $text:literal),+ $(,)? }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -13,14 +13,14 @@ macro_rules! words {
             /// Every value, in the order of AWS's messages where one was recorded, else of its model.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// AWS's word.
+            /// AWS's name for it.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text),+ }
             }
 
-            /// The value that AWS's word names, matched exactly.
-            pub fn from_word(word: &str) -> Option<Self> {
-                match word { $($text => Some(Self::$variant),)+ _ => None }
+            /// The value of that name, matched exactly.
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name { $($text => Some(Self::$variant),)+ _ => None }
             }
         }
 
@@ -31,7 +31,7 @@ macro_rules! words {
         }
     };
 }
-pub(crate) use words;
+pub(crate) use aws_enum;
 
 /// The name of a member as AWS's messages and CloudTrail have it: `KeyId` on the wire is `keyId` there.
 pub fn lower_camel(name: &str) -> String {

@@ -7,14 +7,15 @@
 //! |---|---|
 //! | root: puts it together | [`config`] [`dev`] [`server`] |
 //! | doors: one protocol each | [`api`] [`health`] [`cli`] |
-//! | service: what a KMS does | [`kms`] [`operations`] [`authn`] [`tasks`] `failure` `invocations` |
+//! | service: what a KMS does | [`call`] [`operations`] [`request`] [`tasks`] [`kms`] [`authn`] `failure` `invocations` |
 //! | machines: owners of a resource | [`store`] [`hsm`] [`audit`] [`metrics`] |
 //! | decisions: pure functions | [`policy`] [`access`] [`sigv4`] [`attestation`] |
-//! | words: values and their rules | [`error`] [`arn`] [`action`] [`principal`] [`identity`] [`secret`] [`clock`] [`page`] [`envelope`] [`key`] `aws_names` `fair_queue` |
+//! | words: values and their rules | [`error`] [`arn`] [`action`] [`principal`] [`identity`] [`client`] [`secret`] [`clock`] [`page`] [`envelope`] [`key`] `aws_names` `fair_queue` |
 //!
-//! Follow one Encrypt: [`api`] reads the request and hands it to [`kms::Kms::perform`], which has [`authn`] prove the
-//! caller and finds the operation in [`operations`]; the operation resolves the key, has [`access`] authorize it and
-//! asks the HSM through [`kms::cx::Cx`]; [`audit`] writes it down; then, and only then, the answer leaves.
+//! Follow one Encrypt: [`api`] reads the head, finds the operation in [`operations`] and hands the call to
+//! [`call::Calls::perform`], which has [`authn`] prove the caller and [`request`] read the members; the operation resolves the key,
+//! has [`access`] authorize it and asks the HSM through [`kms::cx::Cx`]; [`audit`] writes it down; then, and only then, the answer
+//! leaves.
 
 pub mod access;
 pub mod action;
@@ -24,7 +25,9 @@ pub mod attestation;
 pub mod audit;
 pub mod authn;
 mod aws_names;
+pub mod call;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod dev;
@@ -43,6 +46,7 @@ pub mod operations;
 pub mod page;
 pub mod policy;
 pub mod principal;
+pub mod request;
 pub mod secret;
 pub mod server;
 pub mod sigv4;

@@ -34,9 +34,10 @@ pub use self::{
     supervisor::Supervisor,
 };
 use crate::{
-    api::{self, UnderWay},
+    api,
     audit::{Trail, TrailAddress},
     authn::Vault,
+    call::Calls,
     clock::{Clock, SystemClock},
     config::Config,
     error::{Code, with_causes},
@@ -249,7 +250,7 @@ pub async fn serve(
     let Entrance { listener, presented, .. } = entrance;
     let kms = Arc::clone(&service.kms);
     let premises = Premises::new(&config, &kms).await;
-    let (guests, under_way) = (Arc::clone(&premises.guests), premises.under_way.clone());
+    let (guests, under_way) = (Arc::clone(&premises.guests), premises.calls.under_way());
     let (current, connections) = watch::channel(Arc::new(premises.treating(&config, presented.as_ref())));
     let reloads = Reloads {
         kms: Arc::clone(&kms),
@@ -287,19 +288,19 @@ pub async fn serve(
 
 /// What connections have in common whatever changes of the configuration.
 struct Premises {
-    kms: Arc<Kms>,
+    calls: Arc<Calls>,
     guests: Arc<Guests>,
     tally: Arc<Tally>,
     spelling: Spelling,
-    under_way: UnderWay,
 }
 
 impl Premises {
     async fn new(config: &Config, kms: &Arc<Kms>) -> Self {
         let most = descriptors::connections(config.limits.connections, config.hsm.isolation, config.clusters.len());
         let tally = Arc::new(Tally::new(Arc::clone(kms)));
-        let (spelling, under_way) = (Spelling::learn().await, UnderWay::default());
-        Self { kms: Arc::clone(kms), guests: Guests::new(most), tally, spelling, under_way }
+        let calls = Arc::new(Calls::new(Arc::clone(kms)));
+        let spelling = Spelling::learn().await;
+        Self { calls, guests: Guests::new(most), tally, spelling }
     }
 
     /// Connections as this configuration treats them.
@@ -310,9 +311,9 @@ impl Premises {
             all_bodies_bytes: limits.all_bodies_bytes,
             body_timeout: Duration::from_millis(limits.body_timeout_ms),
         };
-        let api = api::router(Arc::clone(&self.kms), api_limits, &config.allowed_origins, self.under_way.clone());
+        let api = api::router(Arc::clone(&self.calls), api_limits, &config.allowed_origins);
         Connections {
-            app: health::router(Arc::clone(&self.kms)).merge(api),
+            app: health::router(Arc::clone(self.calls.kms())).merge(api),
             tls: presented.map(|presented| presented.acceptor.clone()),
             limits,
             guests: Arc::clone(&self.guests),

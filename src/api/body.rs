@@ -1,21 +1,36 @@
 //! The body of a request, within what it may take of memory and time.
 
+use std::ops::Deref;
+
 use axum::body::{Body, HttpBody};
 use http::request::Parts;
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::{Door, Peer, budget::Memory};
+use super::{Door, Peer, budget::Memory, signature};
 use crate::{
     error::{Code, KmsError},
     failure,
-    kms::Payload,
 };
 
 /// A body of up to so many bytes, which nearly every call has, is read of anybody and waits for nothing. A longer one is
 /// read of who names an access key, when there is memory for it.
 const SMALL: usize = 16 * 1024;
+
+/// A body that was taken in; what it takes up of the budget is given back with it.
+pub(super) struct Payload {
+    bytes: Zeroizing<Vec<u8>>,
+    _memory: Option<Memory>,
+}
+
+impl Deref for Payload {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
 
 /// The whole body.
 ///
@@ -45,7 +60,7 @@ fn too_long(door: &Door) -> KmsError {
 
 /// Memory for a large body, if the head says truly that somebody known sends it.
 async fn memory(door: &Door, head: &Parts, bytes: usize) -> Result<Memory, KmsError> {
-    door.kms.vouch(head)?;
+    signature::vouch(door.calls.kms(), head)?;
     let peer = head.extensions.get::<Peer>().copied().unwrap_or_default();
     door.budget.take(peer.network(), bytes).await.ok_or_else(failure::throttled)
 }
@@ -90,6 +105,6 @@ impl Growing {
     }
 
     fn whole(self) -> Payload {
-        Payload::new(self.bytes, self.memory)
+        Payload { bytes: self.bytes, _memory: self.memory }
     }
 }

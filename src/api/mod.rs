@@ -3,6 +3,7 @@
 mod body;
 mod budget;
 mod cors;
+mod signature;
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -17,15 +18,17 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use http::request::Parts;
 use serde::Serialize;
-use tokio::sync::RwLock;
-use uuid::Uuid;
 
 use self::budget::Budget;
 pub use self::cors::Origin;
 use crate::{
+    audit::Parameters,
+    call::{Call, Calls, Reply},
+    client::Client,
     error::{Code, KmsError},
-    kms::{Call, Kms, Reply},
+    operations,
 };
 
 const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
@@ -44,6 +47,10 @@ pub struct Limits {
 /// Where a request came from; the accept loop puts it into each request.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub IpAddr);
+
+/// That a request came over TLS; the accept loop puts it into each that did.
+#[derive(Debug, Clone, Copy)]
+pub struct OverTls;
 
 impl Peer {
     /// What counts as one client: the address, or the IPv6 network, of which a client may have every address.
@@ -66,30 +73,18 @@ impl Default for Peer {
 #[derive(Debug, Clone, Copy)]
 pub struct Proved;
 
-/// The calls that are being done, whether or not a client still waits for the answer. Each holds a read lock.
-#[derive(Debug, Clone, Default)]
-pub struct UnderWay(Arc<RwLock<()>>);
-
-impl UnderWay {
-    /// Ends when none is being done, and lets no other begin.
-    pub async fn end(self) {
-        std::mem::forget(self.0.write_owned().await);
-    }
-}
-
 #[derive(Clone)]
 struct Door {
-    kms: Arc<Kms>,
+    calls: Arc<Calls>,
     limits: Limits,
     budget: Arc<Budget>,
     origins: Arc<[Origin]>,
-    under_way: UnderWay,
 }
 
 /// The door: every path, since clients sign and send whatever path their endpoint URL has. Pages of these origins may call.
-pub fn router(kms: Arc<Kms>, limits: Limits, origins: &[Origin], under_way: UnderWay) -> Router {
+pub fn router(calls: Arc<Calls>, limits: Limits, origins: &[Origin]) -> Router {
     let budget = Arc::new(Budget::new(limits.all_bodies_bytes, limits.body_bytes));
-    Router::new().fallback(enter).with_state(Door { kms, limits, budget, origins: origins.into(), under_way })
+    Router::new().fallback(enter).with_state(Door { calls, limits, budget, origins: origins.into() })
 }
 
 async fn enter(State(door): State<Door>, request: Request) -> Response {
@@ -113,25 +108,30 @@ async fn answer(door: Door, request: Request) -> Response {
     }
     let (head, body) = request.into_parts();
     let body = body::read(&door, &head, body).await;
-    let source_ip = head.extensions.get::<Peer>().map(|Peer(ip)| ip.to_string()).unwrap_or_default();
-    let call = Call { head, body, source_ip };
-    // A client that hangs up must not stop a call half way, between what it did and what is written down of it.
-    let reply = tokio::spawn(async move {
-        let _under_way = door.under_way.0.read().await;
-        door.kms.perform(call).await
-    });
-    let reply = reply.await;
-    respond(reply.unwrap_or_else(|panicked| {
-        let outcome = Err(KmsError::internal(panicked));
-        Reply { request_id: Uuid::new_v4(), proved: false, outcome }
-    }))
+    let call = call(&head);
+    let kms = Arc::clone(door.calls.kms());
+    let prove = async move {
+        let (proved, entry, body) = signature::prove(&kms, &head, body).await?;
+        Ok((proved, move |shown: &mut Parameters| entry.read(&body, shown)))
+    };
+    respond(door.calls.perform(call, prove).await)
+}
+
+/// The call that a head is of.
+fn call(head: &Parts) -> Call {
+    let header = |name| signature::header(&head.headers, name).to_owned();
+    let client = Client {
+        source_ip: head.extensions.get::<Peer>().map(|Peer(address)| *address),
+        secure_transport: head.extensions.get::<OverTls>().is_some(),
+        user_agent: header("user-agent"),
+    };
+    Call { operation: signature::operation(head), target: header("x-amz-target"), client }
 }
 
 /// The answer to a request that nobody reads, because there is no room for another connection.
 pub fn no_room() -> Response {
     let text = "There are too many connections. You can retry the request.";
-    let outcome = Err(KmsError::new(Code::ServiceUnavailableException, text));
-    let mut response = respond(Reply { request_id: Uuid::new_v4(), proved: false, outcome });
+    let mut response = respond(Reply::refusal(KmsError::new(Code::ServiceUnavailableException, text)));
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
@@ -159,7 +159,7 @@ struct Exception<'a> {
     denial: Option<&'a str>,
 }
 
-fn respond(Reply { request_id, proved, outcome }: Reply) -> Response {
+fn respond(Reply { request_id, proved, outcome }: Reply<operations::Body>) -> Response {
     let (status, body) = match outcome {
         Ok(body) => (StatusCode::OK, Bytes::from_owner(body)),
         Err(error) => {

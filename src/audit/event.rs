@@ -4,7 +4,7 @@
 //! What a caller can write into a record is bounded and has no control characters, tightly where nothing proved who it is;
 //! JSON keeps the rest in its place.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, net::IpAddr};
 
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 use serde_json::Value;
@@ -41,8 +41,8 @@ pub struct Event<'a> {
     pub event_name: &'a str,
     /// The region of the call.
     pub region: &'a str,
-    /// Where the call came from.
-    pub source_ip: &'a str,
+    /// The address that the call came from.
+    pub source_ip: Option<IpAddr>,
     /// What the client calls itself.
     pub user_agent: &'a str,
     /// Who called.
@@ -122,7 +122,7 @@ impl Serialize for Event<'_> {
         out.serialize_field("eventSource", "kms.amazonaws.com")?;
         out.serialize_field("eventName", &bounded(event.event_name, longest.name))?;
         out.serialize_field("awsRegion", &bounded(event.region, longest.name))?;
-        out.serialize_field("sourceIPAddress", &bounded(event.source_ip, longest.name))?;
+        out.serialize_field("sourceIPAddress", &SourceIp(event.source_ip))?;
         out.serialize_field("userAgent", &bounded(event.user_agent, longest.name))?;
         if let Some(failure) = &event.error {
             out.serialize_field("errorCode", error_code(failure.code))?;
@@ -252,6 +252,18 @@ pub(super) struct Shown<T>(pub(super) T);
 impl<T: fmt::Display> Serialize for Shown<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&self.0)
+    }
+}
+
+/// An address; empty where a door knows none.
+struct SourceIp(Option<IpAddr>);
+
+impl Serialize for SourceIp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Some(address) => serializer.collect_str(&address),
+            None => serializer.serialize_str(""),
+        }
     }
 }
 

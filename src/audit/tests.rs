@@ -1,6 +1,6 @@
 //! The trail on a file of its own.
 
-use std::{collections::HashSet, fs, io::Write, path::PathBuf};
+use std::{collections::HashSet, fs, io::Write, net::IpAddr, path::PathBuf};
 
 use expect_test::expect;
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ fn event<'a>(caller: Caller<'a>, parameters: &'a Value, resources: &'a [String])
         request_id: Uuid::nil(),
         event_name: "Encrypt",
         region: "eu-west-1",
-        source_ip: "192.0.2.7",
+        source_ip: Some(IpAddr::from([192, 0, 2, 7])),
         user_agent: "aws-cli/2",
         caller,
         parameters,
@@ -125,7 +125,6 @@ fn the_record_of_a_caller_whom_nothing_proved_is_small_whatever_it_says() {
         let event = Event {
             event_name: &text,
             region: &text,
-            source_ip: &text,
             user_agent: &text,
             error: Some(failure),
             ..event(Caller::Claimed(&text), &Value::Null, &[])

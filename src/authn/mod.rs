@@ -20,6 +20,30 @@ use crate::{
     store::{AccessKey, Store},
 };
 
+/// A caller whose proof was verified. Made by [`Authn`] only.
+pub struct Proved {
+    identity: Identity,
+    policies: Vec<Arc<Document>>,
+    region: String,
+}
+
+impl Proved {
+    /// Who calls.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The region that the proof is for, and so the call.
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// The caller, their identity policies, and the region.
+    pub fn into_parts(self) -> (Identity, Vec<Arc<Document>>, String) {
+        (self.identity, self.policies, self.region)
+    }
+}
+
 /// Finds out who calls.
 pub struct Authn {
     store: Store,
@@ -40,7 +64,7 @@ impl Authn {
     ///
     /// # Errors
     /// `UnrecognizedClientException`, `InvalidSignatureException`; else as the HSM answers.
-    pub async fn identify(&self, claim: &Claim, deadline: Instant) -> Result<(Identity, Vec<Arc<Document>>), KmsError> {
+    pub async fn identify(&self, claim: &Claim, deadline: Instant) -> Result<Proved, KmsError> {
         let access_key = self.access_key(claim).inspect_err(|_| {
             self.signing_keys.forget(&claim.access_key_id);
             // An unknown access key costs what a known one costs.
@@ -49,7 +73,7 @@ impl Authn {
         self.verify(claim, &access_key, deadline).await?;
         let identity = Identity { principal: access_key.principal.clone(), access_key_id: claim.access_key_id.clone() };
         let policies = self.policies_of(&identity)?;
-        Ok((identity, policies))
+        Ok(Proved { identity, policies, region: claim.region.clone() })
     }
 
     /// The identity policies of a caller who was identified before, as they are now.

@@ -1,6 +1,7 @@
 //! What a KMS key is: its own facts, its state, its materials. Everything here is public; key bytes never are.
 
 pub mod algorithm;
+pub mod alias;
 pub mod context;
 pub mod custom_store;
 pub mod grant;

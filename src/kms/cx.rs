@@ -1,6 +1,9 @@
 //! One request's view of the service. Operations reach store and HSM through it and by no other way.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
@@ -10,6 +13,7 @@ use crate::{
     access::{self, Caller, Resolved},
     action::Action,
     arn::Realm,
+    authn::Proved,
     clock::{Moment, Timestamp},
     error::{Code, KmsError},
     identity::{Asker, Identity},
@@ -22,15 +26,15 @@ use crate::{
         Kms,
         record::{Notes, Record},
     },
-    policy::Resource,
+    policy::{Document, Resource},
     principal::Principal,
 };
 
 /// One authenticated request.
 pub struct Cx<'a> {
     pub(super) kms: &'a Kms,
-    record: &'a Record<'a>,
-    identity: &'a Identity,
+    record: &'a Record,
+    identity: Identity,
     caller: Caller,
     asker: Asker,
     realm: Realm,
@@ -51,14 +55,24 @@ pub(super) struct Allowed {
 }
 
 impl<'a> Cx<'a> {
-    pub(super) fn new(
+    /// The view of a request that `proved` made. Only the `call` layer begins with one.
+    pub fn new(kms: &'a Kms, record: &'a Record, proved: Proved, deadline: Instant) -> Self {
+        let (identity, policies, region) = proved.into_parts();
+        let realm = Realm { partition: kms.settings.partition.clone(), account: kms.settings.account.clone(), region };
+        Self::of(kms, record, identity, policies, realm, deadline)
+    }
+
+    fn of(
         kms: &'a Kms,
-        record: &'a Record<'a>,
-        identity: &'a Identity,
-        (caller, realm): (Caller, Realm),
+        record: &'a Record,
+        identity: Identity,
+        policies: Vec<Arc<Document>>,
+        realm: Realm,
         deadline: Instant,
     ) -> Self {
-        let (asker, version) = (Asker::named(caller.principal.arn()), kms.store.view().version());
+        let caller = Caller { principal: identity.principal.clone(), policies };
+        let asker = Asker::named(caller.principal.arn());
+        let version = kms.store.view().version();
         let (notes, uses) = (Mutex::default(), Mutex::default());
         Self { kms, record, identity, caller, asker, realm, deadline, notes, version, uses }
     }
@@ -68,10 +82,9 @@ impl<'a> Cx<'a> {
     /// # Errors
     /// `UnrecognizedClientException` if the access key may not sign any more.
     pub(super) fn anew(&self) -> Result<Self, KmsError> {
-        let policies = self.kms.authn.policies_of(self.identity)?;
-        let caller = Caller { principal: self.caller.principal.clone(), policies };
-        let Self { kms, record, identity, deadline, .. } = *self;
-        Ok(Self::new(kms, record, identity, (caller, self.realm.clone()), deadline))
+        let policies = self.kms.authn.policies_of(&self.identity)?;
+        let (identity, realm) = (self.identity.clone(), self.realm.clone());
+        Ok(Self::of(self.kms, self.record, identity, policies, realm, self.deadline))
     }
 
     /// When the request came; the same through all of it.
@@ -208,7 +221,7 @@ impl<'a> Cx<'a> {
     }
 
     /// What the request was about.
-    pub(super) fn into_notes(self) -> Notes {
+    pub fn into_notes(self) -> Notes {
         self.notes.into_inner()
     }
 
@@ -222,7 +235,7 @@ impl<'a> Cx<'a> {
     ///
     /// # Errors
     /// As it is refused now.
-    pub(super) fn confirm_uses(&self) -> Result<(), KmsError> {
+    pub fn confirm_uses(&self) -> Result<(), KmsError> {
         let view = self.kms.store.view();
         if view.version() == self.version || self.notes().is_recorded {
             return Ok(());

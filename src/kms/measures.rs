@@ -1,5 +1,7 @@
 //! What `/metrics` answers: each owner is asked for its numbers when somebody scrapes.
 
+use std::time::Duration;
+
 use crate::{
     hsm::{Kind, Standing},
     kms::Kms,
@@ -7,6 +9,11 @@ use crate::{
 };
 
 impl Kms {
+    /// Counts a call by its operation and its exception or `Success`.
+    pub fn observe_call(&self, operation: &'static str, result: &'static str, took: Duration) {
+        self.metrics.observe_call(operation, result, took.as_secs_f64());
+    }
+
     /// Counts a connection that came to nothing, for a reason that a door knows.
     pub fn observe_lost_connection(&self, reason: &'static str) {
         self.metrics.observe_lost_connection(reason);

@@ -1,8 +1,7 @@
-//! The service: one call from received bytes to an answer, whatever door it came through.
+//! What a key management service does: verbs on keys, aliases, grants and key stores, which know no operation and no protocol.
 //!
-//! [`Kms::perform`] is the only road, and it is the same for every operation: its name → signature → freshness of the view
-//! → its request, read from the body → the operation → audit record → answer. An operation adds no authentication, no audit and no
-//! metrics, and cannot leave them out. The record of a change is stored with the change, and comes to the trail from there.
+//! [`Kms`] owns the machines. What a request does with them it does through its [`Cx`](cx::Cx), which only the `call` layer makes:
+//! every verb of it takes a proof of permission, and what it changes is stored with its audit record.
 
 mod act;
 pub mod admin;
@@ -13,15 +12,13 @@ mod granting;
 pub mod importing;
 mod key_stores;
 mod keys;
-mod log;
 mod measures;
 pub mod multi_region;
 mod padding;
-mod payload;
 mod pulse;
 mod readiness;
 mod recipient;
-mod record;
+pub mod record;
 pub mod rotation;
 pub mod sealing;
 pub mod seed;
@@ -34,12 +31,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::request::Parts;
 use uuid::Uuid;
 
 use crate::{
-    access::Caller,
-    arn::{AccountId, Realm, is_region},
+    arn::{AccountId, is_region},
     attestation::Roots,
     audit::Trail,
     authn::{Authn, Vault},
@@ -47,17 +42,12 @@ use crate::{
     error::{Code, KmsError},
     failure,
     hsm::{Clusters, Hsm},
-    identity::Identity,
     invocations::Invocations,
     metrics::Metrics,
-    operations::Body,
-    sigv4::{self, Claim, Received},
     store::{NewRecord, Store},
 };
 use connections::Connections;
-use cx::Cx;
 use delivery::Delivery;
-use log::Log;
 use padding::PaddingFailures;
 use pulse::Pulse;
 use readiness::Readiness;
@@ -66,7 +56,6 @@ use rotation::Worn;
 use uses::Uses;
 
 pub use key_stores::KeyStoreUpdate;
-pub use payload::Payload;
 
 /// Where the material of new keys is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
@@ -131,27 +120,6 @@ pub struct Kms {
     pulse: Pulse,
     readiness: Readiness,
     uses: Uses,
-    log: Log,
-}
-
-/// One call, as a door received it.
-pub struct Call {
-    /// Method, target, version and headers.
-    pub head: Parts,
-    /// The body, which may hold a plaintext; or why the door could not take it.
-    pub body: Result<Payload, KmsError>,
-    /// Where it came from.
-    pub source_ip: String,
-}
-
-/// One answer.
-pub struct Reply {
-    /// What the call is known by, here and in the logs.
-    pub request_id: Uuid,
-    /// Whether the signature proved who calls.
-    pub proved: bool,
-    /// The answer's body, or why there is none.
-    pub outcome: Result<Body, KmsError>,
 }
 
 impl Kms {
@@ -168,7 +136,6 @@ impl Kms {
             pulse: Pulse::default(),
             readiness: Readiness::new(clock.now()),
             uses: Uses::default(),
-            log: Log::default(),
             metrics: Metrics::new(),
             connections: Connections::new(clusters),
             store,
@@ -184,128 +151,55 @@ impl Kms {
         self.clock.now()
     }
 
-    /// Does what `call` asks for, if the caller may, and writes it down. Nothing is begun while nothing can be written down.
-    pub async fn perform(&self, call: Call) -> Reply {
-        let began = Instant::now();
-        let Call { head, body, source_ip } = call;
-        let mut record = Record::new(self.now(), &head, source_ip);
-        let outcome = match (self.trail.trouble(), body) {
-            (Some(trouble), _) => {
-                let error = failure::not_writable(trouble);
-                self.log.tell(&record, &error);
-                Err(error)
-            }
-            (None, Ok(body)) => {
-                let outcome = self.attempt(&head, body, began, &mut record).await;
-                self.write_down(&record, outcome.map_err(|error| record.answer(error))).await
-            }
-            (None, Err(error)) => {
-                // Whoever says who they are is named in the record, as with any call that proves nothing.
-                let _ = self.claim(&head, &[], &mut record);
-                self.write_down(&record, Err(record.answer(error))).await
-            }
-        };
-        // What has failed since, such as the trail.
-        let outcome = outcome.map_err(|error| record.answer(error));
-        if outcome.is_ok() {
-            self.uses.note(&record);
-        }
-        let result = outcome.as_ref().map_or_else(|error| error.code.as_str(), |_| "Success");
-        self.metrics.observe_call(record.operation_name(), result, began.elapsed().as_secs_f64());
-        Reply { request_id: record.request_id, proved: record.identity.is_some(), outcome }
+    /// Finds out who calls.
+    pub fn authn(&self) -> &Authn {
+        &self.authn
     }
 
-    /// What the head of a call says against it, whatever its body: a door asks before it takes in a long one.
-    ///
-    /// # Errors
-    /// What such a call is answered, if it names no operation, has no valid authentication, or no access key that is enabled.
-    pub fn vouch(&self, head: &Parts) -> Result<(), KmsError> {
-        let mut record = Record::new(self.now(), head, String::new());
-        record.operation.ok_or_else(|| KmsError::bare(Code::UnknownOperationException))?;
-        let claim = self.claim(head, &[], &mut record)?;
-        self.authn.access_key(&claim).map(drop)
-    }
-
-    /// Nothing is read of a body before it is known who sent it, and nothing is kept of it while the operation runs.
-    async fn attempt(
-        &self,
-        head: &Parts,
-        body: Payload,
-        began: Instant,
-        record: &mut Record<'_>,
-    ) -> Result<Body, KmsError> {
-        let entry = record.operation.ok_or_else(|| KmsError::bare(Code::UnknownOperationException))?;
-        let (identity, caller) = self.identify(head, &body, began, record).await?;
-        if self.store.freshness() > self.settings.staleness {
-            let text = "The service cannot tell whether what it knows is up to date.";
-            return Err(KmsError::new(Code::ServiceUnavailableException, text));
-        }
-        let asked = entry.read(&body, &mut record.parameters)?;
-        drop(body);
-        let cx = Cx::new(self, record, &identity, caller, began + self.settings.deadline);
-        let outcome = asked(&cx).await.and_then(|answer| cx.confirm_uses().map(|()| answer));
-        record.notes = cx.into_notes();
-        outcome
-    }
-
-    /// Who calls, proved by the signature, and in which realm.
-    async fn identify(
-        &self,
-        head: &Parts,
-        body: &Body,
-        began: Instant,
-        record: &mut Record<'_>,
-    ) -> Result<(Identity, (Caller, Realm)), KmsError> {
-        let claim = self.claim(head, body, record)?;
-        let (identity, policies) = self.authn.identify(&claim, began + self.settings.deadline).await?;
-        let caller = Caller { principal: identity.principal.clone(), policies };
-        record.identity = Some(identity.clone());
-        let (partition, account) = (self.settings.partition.clone(), self.settings.account.clone());
-        Ok((identity, (caller, Realm { partition, account, region: claim.region })))
-    }
-
-    /// Who the call says that it is of.
-    fn claim(&self, head: &Parts, body: &[u8], record: &mut Record<'_>) -> Result<Claim, KmsError> {
-        let headers: Vec<(&str, &[u8])> =
-            head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-        let received = Received {
-            method: head.method.as_str(),
-            path: head.uri.path(),
-            query: head.uri.query(),
-            headers: &headers,
-            body,
-        };
-        let claim = sigv4::claim(&received, record.time, |region| self.serves(region))?;
-        record.claim(&claim);
-        Ok(claim)
-    }
-
-    fn serves(&self, region: &str) -> bool {
+    /// True if requests may be for this region.
+    pub fn serves(&self, region: &str) -> bool {
         match &self.settings.regions {
             Some(regions) => regions.iter().any(|known| known == region),
             None => is_region(region),
         }
     }
 
-    /// No record, no answer. A record that is stored is there, even if it cannot be brought to the trail now.
-    async fn write_down(&self, record: &Record<'_>, outcome: Result<Body, KmsError>) -> Result<Body, KmsError> {
-        if let Err(error) = &outcome {
-            self.log.tell(record, error);
+    /// By when the HSM must have answered a call that came then.
+    pub fn deadline(&self, came: Instant) -> Instant {
+        came + self.settings.deadline
+    }
+
+    /// Refuses to decide by a view that may be out of date.
+    ///
+    /// # Errors
+    /// `ServiceUnavailableException`.
+    pub fn check_freshness(&self) -> Result<(), KmsError> {
+        if self.store.freshness() <= self.settings.staleness {
+            return Ok(());
         }
+        let text = "The service cannot tell whether what it knows is up to date.";
+        Err(KmsError::new(Code::ServiceUnavailableException, text))
+    }
+
+    /// Why the audit trail cannot be written, if it cannot.
+    pub fn trouble_of_trail(&self) -> Option<String> {
+        self.trail.trouble()
+    }
+
+    /// Writes the audit record of a call that ended so. Where the record was stored with a change, it is brought to the trail.
+    ///
+    /// # Errors
+    /// As store and trail answer.
+    pub async fn write_down(&self, record: &Record, error: Option<&KmsError>) -> Result<(), KmsError> {
         if record.notes.is_recorded {
-            if let Err(error) = self.deliver_records().await {
-                self.log.tell(record, &error);
-            }
-            return outcome;
+            return self.deliver_records().await.map(drop);
         }
-        let written = record.write(&self.trail, &self.settings.account, outcome.as_ref().err()).await;
-        let failed = |error| {
-            let error = failure::audit(error);
-            self.log.tell(record, &error);
-            error
-        };
-        written.map_err(failed)?;
-        outcome
+        record.write(&self.trail, &self.settings.account, error).await.map_err(failure::audit)
+    }
+
+    /// Notes the uses of keys by a call that has succeeded.
+    pub fn note_uses(&self, record: &Record) {
+        self.uses.note(record);
     }
 
     /// The audit record of a change, for the store.

@@ -1,7 +1,6 @@
 //! What the audit trail says of one call.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::request::Parts;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -9,42 +8,56 @@ use crate::{
     arn::AccountId,
     attestation::{Attested, Measurements},
     audit::{AuditError, Caller, Event, Failure, Parameters, Trail, bounded},
+    authn::Proved,
+    client::Client,
     clock::Timestamp,
     error::{Code, KmsError},
     identity::Identity,
     key::reference::KeyId,
-    operations::{self, Entry},
-    sigv4::Claim,
 };
 
 /// The longest name of an enclave's module that is shown, in bytes; a real one has 50.
 const MAX_MODULE_ID_BYTES: usize = 256;
 
+/// What a call asks for by its name.
+pub struct Named {
+    /// The operation's name, and true if it changes nothing; none if there is no such operation.
+    pub operation: Option<(&'static str, bool)>,
+    /// The caller's words.
+    pub target: String,
+}
+
+/// Who a call claims to be of, in a form that could be proved.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// The id of the access key.
+    pub access_key_id: String,
+    /// The region that the call is for.
+    pub region: String,
+}
+
 /// The record of one call, gathered while it is served.
-pub struct Record<'a> {
-    /// What the answer is known by.
+pub struct Record {
+    /// The request id, which the answer carries.
     pub request_id: Uuid,
-    /// What the audit record is known by.
+    /// The event id, which the audit record carries.
     pub event_id: Uuid,
     /// When the call came.
     pub time: Timestamp,
-    /// Who called, once proved.
-    pub identity: Option<Identity>,
-    /// What the call was about.
+    /// The client that sent it.
+    pub client: Client,
+    /// Keys and other things that the call is about.
     pub notes: Notes,
-    /// What the call asks for, if it is anything.
-    pub operation: Option<&'static Entry>,
-    claimed: Option<String>,
     /// The region of the call, once it is known.
     pub region: String,
-    target: &'a str,
-    user_agent: &'a str,
-    source_ip: String,
-    /// What was read of the request, once it is known who asks.
+    /// Members of the request, once it is known who asks.
     pub parameters: Parameters,
+    identity: Option<Identity>,
+    claimed: Option<String>,
+    named: Named,
 }
 
-/// What a call was about.
+/// What a call is about.
 #[derive(Debug, Clone, Default)]
 pub struct Notes {
     /// Key ARNs.
@@ -57,44 +70,44 @@ pub struct Notes {
     pub is_recorded: bool,
 }
 
-impl<'a> Record<'a> {
-    /// A record of a call that nothing is known of yet.
-    pub fn new(time: Timestamp, head: &'a Parts, source_ip: String) -> Self {
-        let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let target = header("x-amz-target");
+impl Record {
+    /// A record of a call that nothing is proved of yet.
+    pub fn new(time: Timestamp, named: Named, client: Client) -> Self {
         Self {
             request_id: Uuid::new_v4(),
             event_id: Uuid::new_v4(),
             time,
-            identity: None,
+            client,
             notes: Notes::default(),
-            operation: operations::find(target),
-            claimed: None,
             region: String::new(),
-            target,
-            user_agent: header("user-agent"),
-            source_ip,
             parameters: Parameters::default(),
+            identity: None,
+            claimed: None,
+            named,
         }
     }
 
-    /// The call says that it is signed so.
-    pub fn claim(&mut self, claim: &Claim) {
-        self.claimed = Some(claim.access_key_id.clone());
-        self.region.clone_from(&claim.region);
+    /// Notes who the call claims to be of.
+    pub fn claim(&mut self, claimed: Option<Claimed>) {
+        let Some(Claimed { access_key_id, region }) = claimed else { return };
+        self.claimed = Some(access_key_id);
+        self.region = region;
+    }
+
+    /// Notes who the call is of.
+    pub fn prove(&mut self, proved: &Proved) {
+        self.identity = Some(proved.identity().clone());
+        proved.region().clone_into(&mut self.region);
+    }
+
+    /// True if it is known who calls.
+    pub fn is_proved(&self) -> bool {
+        self.identity.is_some()
     }
 
     /// The operation's name, for metrics; what a caller makes up is not a label.
     pub fn operation_name(&self) -> &'static str {
-        self.operation.map_or("Unknown", |entry| entry.name)
-    }
-
-    /// The failure, as the operation may answer it.
-    pub fn answer(&self, error: KmsError) -> KmsError {
-        match self.operation {
-            Some(operation) => operation.answer(error),
-            None => error,
-        }
+        self.named.operation.map_or("Unknown", |(name, _)| name)
     }
 
     /// Writes the audit record.
@@ -125,15 +138,15 @@ impl<'a> Record<'a> {
             event_id: self.event_id,
             time: self.time,
             request_id: self.request_id,
-            event_name: self.operation.map_or(self.target, |entry| entry.name),
+            event_name: self.named.operation.map_or(&self.named.target, |(name, _)| name),
             region: &self.region,
-            source_ip: &self.source_ip,
-            user_agent: self.user_agent,
+            source_ip: self.client.source_ip,
+            user_agent: &self.client.user_agent,
             caller: self.caller(),
             parameters: self.parameters.as_json(),
             resources: &notes.resources,
             account: account.as_str(),
-            read_only: self.operation.is_some_and(|entry| entry.read_only),
+            read_only: self.named.operation.is_some_and(|(_, read_only)| read_only),
             additional,
             error: error.map(failure),
         }

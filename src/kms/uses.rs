@@ -1,6 +1,6 @@
 //! The last use of each key: noted in memory by each call, written to the store now and then, and at a stop.
 //!
-//! What a process has not written when it is killed is lost, so the store may lag behind by [`tasks`](crate::tasks)' period.
+//! What a process has not written when it is killed is lost, so the store may lag behind by the period of the task that writes them.
 
 use std::collections::{HashMap, hash_map::Entry};
 
@@ -36,7 +36,7 @@ impl Default for Uses {
 
 impl Uses {
     /// Notes a call that has succeeded, if it was a use.
-    pub(super) fn note(&self, record: &Record<'_>) {
+    pub(super) fn note(&self, record: &Record) {
         let Some(operation) = UsingOperation::from_name(record.operation_name()) else { return };
         let Record { time, event_id, request_id, .. } = *record;
         for id in &record.notes.keys {

@@ -4,17 +4,14 @@ use serde::Serialize;
 
 use super::{
     Operation,
-    member::{KeyText, request},
 };
-use crate::{
-    action::Action,
+use crate::{action::Action,
     error::KmsError,
     key::{
         Key,
         state::{Demand, KeyState},
     },
-    kms::cx::Cx,
-};
+    kms::cx::Cx, request::{KeyText, request}};
 
 request! {
     /// Takes back ScheduleKeyDeletion; the key is disabled then, whatever it was before.

@@ -1,6 +1,5 @@
 //! What Decrypt and ReEncrypt share: from a ciphertext and what the caller says of it to a key that may open it.
 
-use super::member::{KeyText, missing};
 use crate::{
     access::Usable,
     envelope::Envelope,
@@ -12,6 +11,7 @@ use crate::{
         spec::EncryptionAlgorithm,
     },
     kms::{cx::Cx, sealing::Opened},
+    request::{KeyText, missing},
 };
 
 /// A ciphertext as the caller hands it over.

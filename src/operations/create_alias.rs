@@ -3,10 +3,9 @@
 use super::{
     Operation,
     answer::Nothing,
-    member::{AliasText, KeyText, request},
     update_alias::resolve_target,
 };
-use crate::{action::Action, error::KmsError, key::state::Demand, kms::cx::Cx};
+use crate::{action::Action, error::KmsError, key::state::Demand, kms::cx::Cx, request::{AliasText, KeyText, request}};
 
 request! {
     /// Gives a key a name.

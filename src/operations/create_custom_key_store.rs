@@ -4,18 +4,13 @@ use serde::Serialize;
 
 use super::{
     Operation,
-    member::{
-        AccountText, ClusterId, Member, Password, Text, XksConnectivity, XksCredential, XksUriEndpoint, XksUriPath,
-        XksVpcService, missing, request,
-    },
 };
-use crate::{
-    action::Action,
+use crate::{action::Action,
     attestation,
     error::{Code, KmsError},
     key::custom_store::{KeyStoreId, KeyStoreType},
-    kms::cx::Cx,
-};
+    kms::cx::Cx, request::{AccountText, ClusterId, Member, Password, Text, XksConnectivity, XksCredential, XksUriEndpoint, XksUriPath,
+        XksVpcService, missing, request}};
 
 request! {
     /// Makes a custom key store: an HSM of the caller's, for keys to be made in.

@@ -4,18 +4,13 @@ use serde::Serialize;
 
 use super::{
     Operation, end_dry_run,
-    member::{
-        GrantConstraints, GrantName, GrantOperations, GrantTokens, KeyText, PrincipalText, ServiceText, missing, request,
-    },
 };
-use crate::{
-    error::KmsError,
+use crate::{error::KmsError,
     key::{
         grant::{Facts, GrantId, GrantOperation, Party, Terms},
         state::Demand,
     },
-    kms::cx::Cx,
-};
+    kms::cx::Cx, request::{GrantConstraints, GrantName, GrantOperations, GrantTokens, KeyText, PrincipalText, ServiceText, missing, request}};
 
 request! {
     /// Lets a principal use a key, beside what policies say.

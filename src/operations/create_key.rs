@@ -6,12 +6,10 @@ use serde::Serialize;
 
 use super::{
     Operation,
-    member::{Description, KeyStoreText, PolicyText, TagList, XksKeyId, request},
     metadata::KeyMetadata,
     policy_text,
 };
-use crate::{
-    action::Action,
+use crate::{action::Action,
     error::{Code, KmsError},
     key::{
         Key, Origin,
@@ -23,8 +21,7 @@ use crate::{
         tags::Tags,
     },
     kms::cx::Cx,
-    policy,
-};
+    policy, request::{Description, KeyStoreText, PolicyText, TagList, XksKeyId, request}};
 
 request! {
     /// Makes a KMS key.

@@ -6,17 +6,14 @@ use super::{
     Operation,
     answer::Base64,
     end_dry_run,
-    member::{Ciphertext, GrantTokens, KeyText, request},
 };
-use crate::{
-    error::KmsError,
+use crate::{error::KmsError,
     key::{
         algorithm::EncapsulationAlgorithm,
         grant::{Facts, GrantOperation},
     },
     kms::cx::Cx,
-    secret::SecretBytes,
-};
+    secret::SecretBytes, request::{Ciphertext, GrantTokens, KeyText, request}};
 
 request! {
     /// Makes of a ciphertext the secret that it was made for. One that was made for another key gives another secret.

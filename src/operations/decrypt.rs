@@ -7,15 +7,12 @@ use super::{
     answer::Base64,
     ciphertext::Source,
     end_dry_run,
-    member::{Ciphertext, DryRunModifiers, GrantTokens, KeyText, request},
     recipient::Recipient,
 };
-use crate::{
-    error::KmsError,
+use crate::{error::KmsError,
     key::{context::EncryptionContext, grant::GrantOperation, material::MaterialId, spec::EncryptionAlgorithm},
     kms::cx::Cx,
-    secret::SecretBytes,
-};
+    secret::SecretBytes, request::{Ciphertext, DryRunModifiers, GrantTokens, KeyText, request}};
 
 request! {
     /// Decrypts a ciphertext of Encrypt, GenerateDataKey, ReEncrypt, or of the public half of an RSA key.

@@ -3,9 +3,8 @@
 use super::{
     Operation,
     answer::Nothing,
-    member::{AliasText, request},
 };
-use crate::{action::Action, error::KmsError, kms::cx::Cx};
+use crate::{action::Action, error::KmsError, kms::cx::Cx, request::{AliasText, request}};
 
 request! {
     /// Takes a name from a key.

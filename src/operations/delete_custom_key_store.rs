@@ -3,9 +3,8 @@
 use super::{
     Operation,
     answer::Empty,
-    member::{KeyStoreText, request},
 };
-use crate::{action::Action, error::KmsError, kms::cx::Cx};
+use crate::{action::Action, error::KmsError, kms::cx::Cx, request::{KeyStoreText, request}};
 
 request! {
     /// Deletes a custom key store that has no keys. Its HSM stays as it is.

@@ -5,18 +5,15 @@ use serde::Serialize;
 use super::{
     Operation,
     get_parameters_for_import::imports,
-    member::{KeyText, MaterialText, request},
 };
-use crate::{
-    action::Action,
+use crate::{action::Action,
     error::KmsError,
     key::{
         material::MaterialId,
         spec::KeySpec,
         state::Demand,
     },
-    kms::cx::Cx,
-};
+    kms::cx::Cx, request::{KeyText, MaterialText, request}};
 
 request! {
     /// Destroys imported key material at once. The same material can be imported again.

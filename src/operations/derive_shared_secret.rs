@@ -6,19 +6,16 @@ use super::{
     Operation,
     answer::Base64,
     end_dry_run,
-    member::{Blob, GrantTokens, KeyText, request},
     recipient::Recipient,
 };
-use crate::{
-    error::KmsError,
+use crate::{error::KmsError,
     key::{
         Origin,
         algorithm::KeyAgreementAlgorithm,
         grant::{Facts, GrantOperation},
     },
     kms::cx::Cx,
-    secret::SecretBytes,
-};
+    secret::SecretBytes, request::{Blob, GrantTokens, KeyText, request}};
 
 /// PublicKeyType.
 type PublicKey = Blob<1, 8192>;

@@ -6,14 +6,11 @@ use super::{
     Operation,
     answer::EpochSeconds,
     create_custom_key_store::KeyStoreName,
-    member::{Int, KeyStoreText, Limit1000, Marker, page_request, request},
 };
-use crate::{
-    action::Action,
+use crate::{action::Action,
     error::{Code, KmsError},
     key::custom_store::{ConnectionError, ConnectionState, CustomKeyStore, KeyStoreId, KeyStoreType},
-    kms::cx::Cx,
-};
+    kms::cx::Cx, request::{Int, KeyStoreText, Limit1000, Marker, page_request, request}};
 
 request! {
     /// Every custom key store of the caller's account and region, or one.

@@ -4,14 +4,11 @@ use serde::Serialize;
 
 use super::{
     Operation,
-    member::{GrantTokens, KeyText, request},
     metadata::KeyMetadata,
 };
-use crate::{
-    error::KmsError,
+use crate::{error::KmsError,
     key::grant::{Facts, GrantOperation},
-    kms::cx::Cx,
-};
+    kms::cx::Cx, request::{GrantTokens, KeyText, request}};
 
 request! {
     /// What is to be known of a key.

@@ -4,9 +4,8 @@ use super::{
     Operation,
     answer::Nothing,
     enable_key_rotation::rotates_by_itself,
-    member::{KeyText, request},
 };
-use crate::{action::Action, error::KmsError, key::state::Demand, kms::cx::Cx};
+use crate::{action::Action, error::KmsError, key::state::Demand, kms::cx::Cx, request::{KeyText, request}};
 
 request! {
     /// Ends the automatic rotation of a key.

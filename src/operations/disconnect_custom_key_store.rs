@@ -3,9 +3,8 @@
 use super::{
     Operation,
     answer::Empty,
-    member::{KeyStoreText, request},
 };
-use crate::{action::Action, error::KmsError, kms::cx::Cx};
+use crate::{action::Action, error::KmsError, kms::cx::Cx, request::{KeyStoreText, request}};
 
 request! {
     /// Has the HSM of a custom key store closed. Its keys are unavailable from now on.

@@ -3,9 +3,8 @@
 use super::{
     Operation,
     answer::Nothing,
-    member::{KeyText, request},
 };
-use crate::{action::Action, error::KmsError, key::state::{Demand, KeyState}, kms::cx::Cx};
+use crate::{action::Action, error::KmsError, key::state::{Demand, KeyState}, kms::cx::Cx, request::{KeyText, request}};
 
 request! {
     /// Lets a disabled key be used again.

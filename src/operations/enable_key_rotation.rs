@@ -3,11 +3,9 @@
 use super::{
     Operation,
     answer::Nothing,
-    member::{Int, KeyText, request},
     wrong_origin,
 };
-use crate::{
-    access::Authorized,
+use crate::{access::Authorized,
     action::Action,
     error::{Code, KmsError},
     key::{
@@ -16,8 +14,7 @@ use crate::{
         spec::KeySpec,
         state::Demand,
     },
-    kms::{cx::Cx, multi_region::demand_primary},
-};
+    kms::{cx::Cx, multi_region::demand_primary}, request::{Int, KeyText, request}};
 
 request! {
     /// Has a symmetric key get new material again and again.

@@ -6,17 +6,14 @@ use super::{
     Operation,
     answer::Base64,
     end_dry_run,
-    member::{GrantTokens, KeyText, request},
 };
-use crate::{
-    error::KmsError,
+use crate::{error::KmsError,
     key::{
         algorithm::EncapsulationAlgorithm,
         grant::{Facts, GrantOperation},
     },
     kms::cx::Cx,
-    secret::SecretBytes,
-};
+    secret::SecretBytes, request::{GrantTokens, KeyText, request}};
 
 request! {
     /// Makes a secret of 32 bytes, and a ciphertext that the private key makes the same secret of.

@@ -7,13 +7,10 @@ use super::{
     answer::Base64,
     ciphertext::refuse_context,
     end_dry_run,
-    member::{GrantTokens, KeyText, Plaintext, request},
 };
-use crate::{
-    error::KmsError,
+use crate::{error::KmsError,
     key::{context::EncryptionContext, grant::{Facts, GrantOperation}, spec::EncryptionAlgorithm},
-    kms::cx::Cx,
-};
+    kms::cx::Cx, request::{GrantTokens, KeyText, Plaintext, request}};
 
 request! {
     /// Encrypts up to 4,096 bytes.

@@ -6,11 +6,9 @@ use super::{
     Operation,
     answer::Base64,
     end_dry_run,
-    member::{DataKeySpec, GrantTokens, Int, KeyText, request},
     recipient::Recipient,
 };
-use crate::{
-    access::{Authorized, Usable},
+use crate::{access::{Authorized, Usable},
     error::{Code, KmsError},
     key::{
         context::EncryptionContext,
@@ -19,8 +17,7 @@ use crate::{
         spec::{EncryptionAlgorithm, KeyUsage},
     },
     kms::cx::Cx,
-    secret::SecretBytes,
-};
+    secret::SecretBytes, request::{DataKeySpec, GrantTokens, Int, KeyText, request}};
 
 request! {
     /// Makes a data key and answers it in clear and encrypted.

@@ -6,12 +6,10 @@ use super::{
     Operation,
     answer::Base64,
     end_dry_run,
-    member::{DataKeyPairSpec, GrantTokens, KeyText, request},
     recipient::Recipient,
     wrong_origin,
 };
-use crate::{
-    access::Usable,
+use crate::{access::Usable,
     error::KmsError,
     key::{
         context::EncryptionContext,
@@ -20,8 +18,7 @@ use crate::{
         spec::EncryptionAlgorithm,
     },
     kms::cx::Cx,
-    secret::SecretBytes,
-};
+    secret::SecretBytes, request::{DataKeyPairSpec, GrantTokens, KeyText, request}};
 
 request! {
     /// Makes a key pair and answers its private key in clear and encrypted.

@@ -8,18 +8,15 @@ use super::{
     answer::Base64,
     end_dry_run,
     generate_data_key_pair::makes_pairs,
-    member::{DataKeyPairSpec, GrantTokens, KeyText, request},
 };
-use crate::{
-    error::KmsError,
+use crate::{error::KmsError,
     key::{
         context::EncryptionContext,
         grant::{Facts, GrantOperation},
         material::MaterialId,
         spec::EncryptionAlgorithm,
     },
-    kms::cx::Cx,
-};
+    kms::cx::Cx, request::{DataKeyPairSpec, GrantTokens, KeyText, request}};
 
 request! {
     /// Makes a key pair and answers its private key encrypted only.

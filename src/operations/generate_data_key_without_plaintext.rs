@@ -8,17 +8,14 @@ use super::{
     answer::Base64,
     end_dry_run,
     generate_data_key::{NumberOfBytes, data_key_length, to_seal_data_keys},
-    member::{DataKeySpec, GrantTokens, KeyText, request},
 };
-use crate::{
-    error::KmsError,
+use crate::{error::KmsError,
     key::{
         context::EncryptionContext,
         grant::{Facts, GrantOperation},
         material::MaterialId,
     },
-    kms::cx::Cx,
-};
+    kms::cx::Cx, request::{DataKeySpec, GrantTokens, KeyText, request}};
 
 request! {
     /// Makes a data key and answers it encrypted only.

@@ -6,16 +6,13 @@ use super::{
     Operation,
     answer::Base64,
     end_dry_run,
-    member::{GrantTokens, KeyText, Plaintext, request},
 };
-use crate::{
-    error::KmsError,
+use crate::{error::KmsError,
     key::{
         algorithm::MacAlgorithm,
         grant::{Facts, GrantOperation},
     },
-    kms::cx::Cx,
-};
+    kms::cx::Cx, request::{GrantTokens, KeyText, Plaintext, request}};
 
 request! {
     /// The HMAC of up to 4,096 bytes.

@@ -6,10 +6,9 @@ use super::{
     Operation,
     answer::Base64,
     generate_data_key::NumberOfBytes,
-    member::{Int, KeyStoreText, Text, request},
     recipient::Recipient,
 };
-use crate::{action::Action, error::KmsError, kms::cx::Cx, secret::SecretBytes};
+use crate::{action::Action, error::KmsError, kms::cx::Cx, secret::SecretBytes, request::{Int, KeyStoreText, Text, request}};
 
 request! {
     /// Random bytes of the HSM, or of that of a custom key store.

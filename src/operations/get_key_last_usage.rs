@@ -6,14 +6,11 @@ use uuid::Uuid;
 use super::{
     Operation,
     answer::EpochSeconds,
-    member::{KeyText, request},
 };
-use crate::{
-    action::Action,
+use crate::{action::Action,
     error::KmsError,
     key::usage::{Use, UsingOperation},
-    kms::cx::Cx,
-};
+    kms::cx::Cx, request::{KeyText, request}};
 
 request! {
     /// When a key was last used, for what, and by which call.

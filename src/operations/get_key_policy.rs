@@ -4,14 +4,11 @@ use serde::Serialize;
 
 use super::{
     Operation,
-    member::{KeyText, PolicyName, request},
 };
-use crate::{
-    action::Action,
+use crate::{action::Action,
     error::{Code, KmsError},
     kms::cx::Cx,
-    policy,
-};
+    policy, request::{KeyText, PolicyName, request}};
 
 request! {
     /// The text of a key's policy.

@@ -6,14 +6,11 @@ use super::{
     Operation,
     answer::EpochSeconds,
     enable_key_rotation::made_here,
-    member::{KeyText, request},
 };
-use crate::{
-    action::Action,
+use crate::{action::Action,
     error::KmsError,
     key::{Key, rotation::Schedule, state::KeyState},
-    kms::cx::Cx,
-};
+    kms::cx::Cx, request::{KeyText, request}};
 
 request! {
     /// Whether and when a key gets new material by itself.

@@ -5,11 +5,9 @@ use serde::Serialize;
 use super::{
     Operation,
     answer::{Base64, EpochSeconds},
-    member::{KeyText, request},
     wrong_origin,
 };
-use crate::{
-    access::Authorized,
+use crate::{access::Authorized,
     action::Action,
     error::KmsError,
     key::{
@@ -17,8 +15,7 @@ use crate::{
         algorithm::{WrappingAlgorithm, WrappingKeySpec},
         state::Demand,
     },
-    kms::cx::Cx,
-};
+    kms::cx::Cx, request::{KeyText, request}};
 
 request! {
     /// Makes a public key to encrypt key material under, and the token to import it with.

@@ -5,19 +5,16 @@ use serde::Serialize;
 use super::{
     Operation,
     answer::Base64,
-    member::{GrantTokens, KeyText, request},
     metadata::Algorithms,
 };
-use crate::{
-    error::{Code, KmsError},
+use crate::{error::{Code, KmsError},
     key::{
         algorithm::{EncapsulationAlgorithm, KeyAgreementAlgorithm, SigningAlgorithm},
         grant::{Facts, GrantOperation},
         spec::{EncryptionAlgorithm, KeySpec, KeyUsage},
         state::Demand,
     },
-    kms::cx::Cx,
-};
+    kms::cx::Cx, request::{GrantTokens, KeyText, request}};
 
 request! {
     /// The public half of a key pair.

@@ -5,18 +5,13 @@ use serde::Serialize;
 use super::{
     Operation,
     get_parameters_for_import::imports,
-    member::{
-        Ciphertext, ExpirationModel, ImportType, KeyText, MaterialDescription, MaterialText, Time, request,
-    },
 };
-use crate::{
-    access::Authorized,
+use crate::{access::Authorized,
     action::Action,
     clock::Timestamp,
     error::KmsError,
     key::{material::MaterialId, spec::KeySpec, state::Demand},
-    kms::{cx::Cx, importing::Arrival},
-};
+    kms::{cx::Cx, importing::Arrival}, request::{Ciphertext, ExpirationModel, ImportType, KeyText, MaterialDescription, MaterialText, Time, request}};
 
 /// The longest that imported material may be valid, in days.
 const MOST_DAYS: i64 = 365;

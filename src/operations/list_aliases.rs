@@ -5,9 +5,8 @@ use serde::Serialize;
 use super::{
     Operation,
     answer::EpochSeconds,
-    member::{Int, KeyText, Limit100, Marker, page_request, request},
 };
-use crate::{action::Action, arn::Realm, error::KmsError, key::Alias, kms::cx::Cx};
+use crate::{action::Action, arn::Realm, error::KmsError, key::Alias, kms::cx::Cx, request::{Int, KeyText, Limit100, Marker, page_request, request}};
 
 request! {
     /// Every alias of the caller's account and region, or of one key.

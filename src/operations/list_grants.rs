@@ -4,15 +4,12 @@ use super::{
     Operation,
     create_grant::party,
     grant_list::Grants,
-    member::{GrantIdText, Int, KeyText, Limit100, Marker, PrincipalText, ServiceText, page_request, request},
 };
-use crate::{
-    action::Action,
+use crate::{action::Action,
     error::KmsError,
     key::grant::{Grant, GrantId, Party},
     kms::cx::Cx,
-    page::invalid_marker,
-};
+    page::invalid_marker, request::{GrantIdText, Int, KeyText, Limit100, Marker, PrincipalText, ServiceText, page_request, request}};
 
 request! {
     /// The grants of a key: all, one of them, or those of one grantee.

@@ -4,9 +4,8 @@ use serde::Serialize;
 
 use super::{
     Operation,
-    member::{KeyText, Limit1000, Marker, request},
 };
-use crate::{action::Action, error::KmsError, kms::cx::Cx};
+use crate::{action::Action, error::KmsError, kms::cx::Cx, request::{KeyText, Limit1000, Marker, request}};
 
 request! {
     /// The names of a key's policies: there is one, `default`, so one page is always enough.

@@ -5,11 +5,9 @@ use serde::Serialize;
 use super::{
     Operation,
     answer::EpochSeconds,
-    member::{ExpirationModel, IncludeKeyMaterial, Int, KeyText, Limit1000, Marker, page_request, request},
     wrong_origin,
 };
-use crate::{
-    access::Authorized,
+use crate::{access::Authorized,
     action::Action,
     error::{Code, KmsError},
     key::{
@@ -18,8 +16,7 @@ use crate::{
         rotation::{Generation, MaterialState, RotationType},
     },
     kms::cx::Cx,
-    page::invalid_marker,
-};
+    page::invalid_marker, request::{ExpirationModel, IncludeKeyMaterial, Int, KeyText, Limit1000, Marker, page_request, request}};
 
 request! {
     /// The rotations of a key, or all its materials, oldest first.

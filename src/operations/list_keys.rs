@@ -4,9 +4,8 @@ use serde::Serialize;
 
 use super::{
     Operation,
-    member::{Int, Limit1000, Marker, page_request, request},
 };
-use crate::{action::Action, error::KmsError, key::reference::KeyId, kms::cx::Cx, page::invalid_marker};
+use crate::{action::Action, error::KmsError, key::reference::KeyId, kms::cx::Cx, page::invalid_marker, request::{Int, Limit1000, Marker, page_request, request}};
 
 request! {
     /// Every key of the caller's account and region.

@@ -4,9 +4,8 @@ use serde::Serialize;
 
 use super::{
     Operation,
-    member::{Int, KeyText, Limit50, Marker, page_request, request},
 };
-use crate::{action::Action, error::KmsError, key::tags::Tag, kms::cx::Cx, page::invalid_marker};
+use crate::{action::Action, error::KmsError, key::tags::Tag, kms::cx::Cx, page::invalid_marker, request::{Int, KeyText, Limit50, Marker, page_request, request}};
 
 request! {
     /// The tags of a key.

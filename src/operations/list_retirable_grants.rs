@@ -4,18 +4,15 @@ use super::{
     Operation,
     create_grant::party,
     grant_list::Grants,
-    member::{Int, Limit100, Marker, PrincipalText, ServiceText, missing, page_request, request},
 };
-use crate::{
-    action::Action,
+use crate::{action::Action,
     error::KmsError,
     key::{
         grant::{GrantId, Party},
         reference::KeyId,
     },
     kms::cx::Cx,
-    page::invalid_marker,
-};
+    page::invalid_marker, request::{Int, Limit100, Marker, PrincipalText, ServiceText, missing, page_request, request}};
 
 request! {
     /// The grants of all keys of the region that a principal may retire.

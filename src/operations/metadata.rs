@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{answer::EpochSeconds, member::ExpirationModel};
+use super::answer::EpochSeconds;
 use crate::{
     arn::Realm,
     key::{
@@ -15,6 +15,7 @@ use crate::{
         state::KeyState,
     },
     kms::cx::Cx,
+    request::ExpirationModel,
 };
 
 #[derive(Serialize)]

@@ -1,40 +1,29 @@
 //! The operations of the API: the table, and one file for each.
 //!
-//! An operation is its request: it is read already valid ([`member`]), and its `run` goes resolve → authorize → state,
+//! An operation is its request: it is read already valid ([`request`](crate::request)), and its `run` goes resolve → authorize → state,
 //! usage and size → dry run → HSM or store → answer. A new one is a file and a line in [`TABLE`].
 
 mod answer;
+mod body;
 mod ciphertext;
 mod exceptions;
 mod grant_list;
-pub mod json;
-pub mod member;
 mod metadata;
 mod policy_text;
 mod recipient;
 
-use std::{io, pin::Pin};
+use std::pin::Pin;
 
 use serde::Serialize;
-use zeroize::Zeroizing;
 
 use crate::{
     audit::Parameters,
     error::{Code, KmsError},
     key::Origin,
     kms::cx::Cx,
+    request::{self, Request},
 };
-use json::Object;
-use member::Members;
-
-/// A request that can be read from a body.
-pub trait Request: Sized {
-    /// The names of its members on the wire.
-    const MEMBERS: &'static [&'static str];
-
-    /// Reads every member; `None` if a fault was noted.
-    fn read(members: &mut Members<'_>) -> Option<Self>;
-}
+pub use body::Body;
 
 /// An operation of the API; the type that implements it is its request.
 pub trait Operation: Request + Send + 'static {
@@ -49,13 +38,10 @@ pub trait Operation: Request + Send + 'static {
     fn run(self, cx: &Cx<'_>) -> impl Future<Output = Result<Self::Answer, KmsError>> + Send;
 }
 
-/// An answer's body; it may hold a plaintext.
-pub type Body = Zeroizing<Vec<u8>>;
+/// A request that was read, to be done: it answers a `T`.
+pub type Prepared<T> = Box<dyn for<'a> FnOnce(&'a Cx<'a>) -> Running<'a, T> + Send>;
 
-/// A request that was read, to be done.
-pub type Asked = Box<dyn for<'a> FnOnce(&'a Cx<'a>) -> Running<'a> + Send>;
-
-type Running<'a> = Pin<Box<dyn Future<Output = Result<Body, KmsError>> + Send + 'a>>;
+type Running<'a, T> = Pin<Box<dyn Future<Output = Result<T, KmsError>> + Send + 'a>>;
 
 /// A line of the table.
 pub struct Entry {
@@ -65,7 +51,7 @@ pub struct Entry {
     pub read_only: bool,
     /// The names of its members on the wire.
     pub members: &'static [&'static str],
-    read: fn(&[u8], &mut Parameters) -> Result<Asked, KmsError>,
+    read: fn(&[u8], &mut Parameters) -> Result<Prepared<Body>, KmsError>,
 }
 
 impl Entry {
@@ -74,7 +60,7 @@ impl Entry {
     ///
     /// # Errors
     /// `SerializationException`, `ValidationException`.
-    pub fn read(&self, body: &[u8], shown: &mut Parameters) -> Result<Asked, KmsError> {
+    pub fn read(&self, body: &[u8], shown: &mut Parameters) -> Result<Prepared<Body>, KmsError> {
         (self.read)(body, shown)
     }
 }
@@ -161,52 +147,9 @@ operations! {
     verify_mac::VerifyMac
 }
 
-fn read<O: Operation>(body: &[u8], shown: &mut Parameters) -> Result<Asked, KmsError> {
-    let body = Object::read(body, O::MEMBERS)?;
-    let mut members = Members::of(&body, shown);
-    let request = O::read(&mut members);
-    let request = members.finish(request)?;
-    Ok(Box::new(move |cx| Box::pin(async move { write(&request.run(cx).await?) })))
-}
-
-/// Room for most answers. To wipe a buffer costs as much as it is long.
-const BODY_CAPACITY: usize = 512;
-
-/// A body that is being written. What it outgrows is wiped, so that no plaintext is left behind.
-struct Growing(Body);
-
-impl Growing {
-    fn grow(&mut self, length: usize) {
-        let mut larger = Zeroizing::new(Vec::with_capacity(length.max(self.0.capacity() * 4)));
-        larger.extend_from_slice(&self.0);
-        self.0 = larger;
-    }
-}
-
-impl io::Write for Growing {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let length = self.0.len() + bytes.len();
-        if length > self.0.capacity() {
-            self.grow(length);
-        }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn write(answer: &impl Serialize) -> Result<Body, KmsError> {
-    let mut body = Growing(Zeroizing::new(Vec::with_capacity(BODY_CAPACITY)));
-    serde_json::to_writer(&mut body, answer).map_err(KmsError::internal)?;
-    let Growing(mut body) = body;
-    // Serde's word for "no answer" is `null`; AWS's is an empty body.
-    if body.as_slice() == b"null" {
-        body.clear();
-    }
-    Ok(body)
+fn read<O: Operation>(body: &[u8], shown: &mut Parameters) -> Result<Prepared<Body>, KmsError> {
+    let request = request::read::<O>(body, shown)?;
+    Ok(Box::new(move |cx| Box::pin(async move { body::write(&request.run(cx).await?) })))
 }
 
 /// The refusal of a key because of where its material comes from.
@@ -237,13 +180,6 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), 56);
-    }
-
-    #[test]
-    fn a_long_answer_is_written_whole() {
-        let text = "x".repeat(20 * BODY_CAPACITY);
-        let body = write(&[text.as_str(); 3]).unwrap();
-        assert_eq!(*body, serde_json::to_vec(&[text.as_str(); 3]).unwrap());
     }
 
     #[test]

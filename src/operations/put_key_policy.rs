@@ -3,15 +3,12 @@
 use super::{
     Operation,
     answer::Nothing,
-    member::{KeyText, PolicyName, PolicyText, request},
     policy_text,
 };
-use crate::{
-    action::Action,
+use crate::{action::Action,
     error::{Code, KmsError},
     key::state::Demand,
-    kms::cx::Cx,
-};
+    kms::cx::Cx, request::{KeyText, PolicyName, PolicyText, request}};
 
 request! {
     /// Replaces the policy of a key.

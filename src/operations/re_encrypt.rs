@@ -9,10 +9,8 @@ use super::{
     answer::Base64,
     ciphertext::{Source, refuse_context},
     end_dry_run,
-    member::{Ciphertext, DryRunModifiers, GrantTokens, KeyText, request},
 };
-use crate::{
-    action::Action,
+use crate::{action::Action,
     error::KmsError,
     key::{
         context::EncryptionContext,
@@ -20,8 +18,7 @@ use crate::{
         material::MaterialId,
         spec::EncryptionAlgorithm,
     },
-    kms::cx::Cx,
-};
+    kms::cx::Cx, request::{Ciphertext, DryRunModifiers, GrantTokens, KeyText, request}};
 
 request! {
     /// Decrypts under one key and encrypts under another.

@@ -5,12 +5,14 @@
 
 use serde_json::Value;
 
-use super::{
-    answer::Base64,
-    json::Json,
-    member::{Blob, Faults, KeyEncryptionAlgorithm, Member, Path, inner_required, structure},
+use super::answer::Base64;
+use crate::{
+    attestation::Attested,
+    error::KmsError,
+    kms::cx::Cx,
+    request::{Blob, Faults, Json, KeyEncryptionAlgorithm, Member, Path, inner_required, structure},
+    secret::SecretBytes,
 };
-use crate::{attestation::Attested, error::KmsError, kms::cx::Cx, secret::SecretBytes};
 
 /// RecipientInfo: an attestation document. An empty structure is none, as for AWS.
 #[derive(Default)]

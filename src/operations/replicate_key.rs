@@ -4,12 +4,10 @@ use serde::Serialize;
 
 use super::{
     Operation,
-    member::{Description, KeyText, PolicyText, RegionText, TagList, request},
     metadata::KeyMetadata,
     policy_text,
 };
-use crate::{
-    access::Authorized,
+use crate::{access::Authorized,
     action::Action,
     arn::Realm,
     error::KmsError,
@@ -20,8 +18,7 @@ use crate::{
         tags::{Tag, Tags},
     },
     kms::{cx::Cx, multi_region::family_of},
-    policy,
-};
+    policy, request::{Description, KeyText, PolicyText, RegionText, TagList, request}};
 
 request! {
     /// Makes a replica of a multi-Region primary key in another region.

@@ -6,14 +6,11 @@ use super::{
     Operation,
     answer::Nothing,
     end_dry_run,
-    member::{GrantIdText, GrantTokenText, KeyText, request},
 };
-use crate::{
-    access::Resolved,
+use crate::{access::Resolved,
     error::{Code, KmsError},
     key::grant::Grant,
-    kms::cx::Cx,
-};
+    kms::cx::Cx, request::{GrantIdText, GrantTokenText, KeyText, request}};
 
 request! {
     /// Gives back what a grant gives, by whoever it lets do so.

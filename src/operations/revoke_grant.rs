@@ -4,9 +4,8 @@ use super::{
     Operation,
     answer::Nothing,
     end_dry_run,
-    member::{GrantIdText, KeyText, request},
 };
-use crate::{action::Action, error::KmsError, kms::cx::Cx};
+use crate::{action::Action, error::KmsError, kms::cx::Cx, request::{GrantIdText, KeyText, request}};
 
 request! {
     /// Takes back what a grant gives, by whoever may for the key.

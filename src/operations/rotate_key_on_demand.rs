@@ -5,14 +5,11 @@ use serde::Serialize;
 use super::{
     Operation,
     list_key_rotations::rotatable,
-    member::{KeyText, request},
 };
-use crate::{
-    action::Action,
+use crate::{action::Action,
     error::KmsError,
     key::state::Demand,
-    kms::{cx::Cx, multi_region::demand_primary},
-};
+    kms::{cx::Cx, multi_region::demand_primary}, request::{KeyText, request}};
 
 request! {
     /// Gives a symmetric key new material now, or makes that current which was imported for it.

@@ -5,14 +5,11 @@ use serde::Serialize;
 use super::{
     Operation,
     answer::EpochSeconds,
-    member::{Int, KeyText, request},
 };
-use crate::{
-    action::Action,
+use crate::{action::Action,
     error::KmsError,
     key::state::{Demand, KeyState},
-    kms::cx::Cx,
-};
+    kms::cx::Cx, request::{Int, KeyText, request}};
 
 request! {
     /// Has a key deleted after a time in which that can be taken back.

@@ -6,10 +6,8 @@ use super::{
     Operation,
     answer::Base64,
     end_dry_run,
-    member::{GrantTokens, KeyText, Plaintext, request},
 };
-use crate::{
-    access::Usable,
+use crate::{access::Usable,
     error::KmsError,
     key::{
         algorithm::{MessageType, SigningAlgorithm, Unsignable},
@@ -17,8 +15,7 @@ use crate::{
         spec::KeySpec,
     },
     kms::cx::Cx,
-    secret::SecretBytes,
-};
+    secret::SecretBytes, request::{GrantTokens, KeyText, Plaintext, request}};
 
 request! {
     /// Signs up to 4,096 bytes, or a digest.

@@ -3,9 +3,8 @@
 use super::{
     Operation,
     answer::Nothing,
-    member::{KeyText, TagList, request},
 };
-use crate::{action::Action, error::KmsError, key::state::Demand, kms::cx::Cx};
+use crate::{action::Action, error::KmsError, key::state::Demand, kms::cx::Cx, request::{KeyText, TagList, request}};
 
 request! {
     /// Adds tags to a key, or overwrites them.

@@ -3,9 +3,8 @@
 use super::{
     Operation,
     answer::Nothing,
-    member::{KeyText, TagKeys, request},
 };
-use crate::{action::Action, error::KmsError, key::state::Demand, kms::cx::Cx};
+use crate::{action::Action, error::KmsError, key::state::Demand, kms::cx::Cx, request::{KeyText, TagKeys, request}};
 
 request! {
     /// Takes tags from a key.

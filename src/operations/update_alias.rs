@@ -3,15 +3,12 @@
 use super::{
     Operation,
     answer::Nothing,
-    member::{AliasText, KeyText, request},
 };
-use crate::{
-    access::{Authorized, Resolved},
+use crate::{access::{Authorized, Resolved},
     action::Action,
     error::KmsError,
     key::state::Demand,
-    kms::cx::Cx,
-};
+    kms::cx::Cx, request::{AliasText, KeyText, request}};
 
 request! {
     /// Points an alias at another key of the same kind.

@@ -4,16 +4,11 @@ use super::{
     Operation,
     answer::Empty,
     create_custom_key_store::{KeyStoreName, refuse_external},
-    member::{
-        AccountText, ClusterId, KeyStoreText, Password, Text, XksConnectivity, XksCredential, XksUriEndpoint, XksUriPath,
-        XksVpcService, request,
-    },
 };
-use crate::{
-    action::Action,
+use crate::{action::Action,
     error::KmsError,
-    kms::{KeyStoreUpdate, cx::Cx},
-};
+    kms::{KeyStoreUpdate, cx::Cx}, request::{AccountText, ClusterId, KeyStoreText, Password, Text, XksConnectivity, XksCredential, XksUriEndpoint, XksUriPath,
+        XksVpcService, request}};
 
 request! {
     /// Changes the name of a custom key store or, while it is not connected, its password or cluster.

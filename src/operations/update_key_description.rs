@@ -3,9 +3,8 @@
 use super::{
     Operation,
     answer::Nothing,
-    member::{Description, KeyText, request},
 };
-use crate::{action::Action, error::KmsError, key::state::Demand, kms::cx::Cx};
+use crate::{action::Action, error::KmsError, key::state::Demand, kms::cx::Cx, request::{Description, KeyText, request}};
 
 request! {
     /// Changes the description of a key.

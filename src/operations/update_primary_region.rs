@@ -3,17 +3,14 @@
 use super::{
     Operation,
     answer::Nothing,
-    member::{KeyText, RegionText, request},
 };
-use crate::{
-    action::Action,
+use crate::{action::Action,
     error::KmsError,
     key::state::Demand,
     kms::{
         cx::Cx,
         multi_region::{family_of, no_replica},
-    },
-};
+    }, request::{KeyText, RegionText, request}};
 
 request! {
     /// Makes a replica the primary key, and the primary key a replica.

@@ -4,17 +4,14 @@ use serde::Serialize;
 
 use super::{
     Operation, end_dry_run,
-    member::{Ciphertext, GrantTokens, KeyText, Plaintext, request},
     sign::to_sign,
 };
-use crate::{
-    error::KmsError,
+use crate::{error::KmsError,
     key::{
         algorithm::{MessageType, SigningAlgorithm},
         grant::{Facts, GrantOperation},
     },
-    kms::cx::Cx,
-};
+    kms::cx::Cx, request::{Ciphertext, GrantTokens, KeyText, Plaintext, request}};
 
 request! {
     /// Verifies a signature of Sign.

@@ -4,16 +4,13 @@ use serde::Serialize;
 
 use super::{
     Operation, end_dry_run,
-    member::{Ciphertext, GrantTokens, KeyText, Plaintext, request},
 };
-use crate::{
-    error::KmsError,
+use crate::{error::KmsError,
     key::{
         algorithm::MacAlgorithm,
         grant::{Facts, GrantOperation},
     },
-    kms::cx::Cx,
-};
+    kms::cx::Cx, request::{Ciphertext, GrantTokens, KeyText, Plaintext, request}};
 
 request! {
     /// Verifies a MAC of GenerateMac.

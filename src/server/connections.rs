@@ -40,7 +40,7 @@ use super::{
     tally::Tally,
 };
 use crate::{
-    api::{self, Peer, Proved},
+    api::{self, OverTls, Peer, Proved},
     config::Limits,
     health,
 };
@@ -213,6 +213,9 @@ impl Visit {
         guest.begin();
         let mut request = request.map(|body| Body::new(Arriving::new(body, Arc::clone(guest))));
         request.extensions_mut().insert(self.peer);
+        if self.connections.tls.is_some() {
+            request.extensions_mut().insert(OverTls);
+        }
         let mut answer = app.clone().call(request).await?;
         // What is left of a body that was not read is not the next request.
         if self.seat.is_spare() || !guest.is_asking() {

@@ -28,11 +28,12 @@ use tower::ServiceExt;
 
 pub use strongroom::kms::KeyStoreKind as Keeping;
 use strongroom::{
-    api::{self, Limits, UnderWay},
+    api::{self, Limits},
     arn::{AccountId, Realm},
     attestation::Roots,
     audit::{Trail, TrailAddress},
     authn::Vault,
+    call::Calls,
     clock::{ManualClock, Moment, Running, Timestamp},
     error::{Code, KmsError},
     hsm::{self, Cluster, Clusters, Command, Hsm, PinSource, Place},
@@ -203,7 +204,7 @@ impl World {
         let (hsm, held) = (hsm().clone(), clusters.clone());
         let machines = Machines { store: store.clone(), hsm, clusters: held, trail, clock: clock.clone() };
         let kms = Arc::new(Kms::new(settings(keeping), machines, vault.clone()));
-        let router = api::router(kms.clone(), LIMITS, &[], UnderWay::default());
+        let router = api::router(Arc::new(Calls::new(kms.clone())), LIMITS, &[]);
         let read = Mutex::new(fs::read(&audit).unwrap().len());
         let house = House { router, clock: clock.clone(), audit, read, names: Mutex::default() };
         let administrator = administrator(&admin, &vault, house).await;
@@ -363,7 +364,7 @@ impl World {
         let (store, clusters, clock) = (self.store.clone(), self.clusters.clone(), self.clock.clone());
         let machines = Machines { store, hsm: hsm.clone(), clusters, trail, clock };
         let kms = Arc::new(Kms::new(settings, machines, self.vault.clone()));
-        let router = api::router(kms.clone(), LIMITS, &[], UnderWay::default());
+        let router = api::router(Arc::new(Calls::new(kms.clone())), LIMITS, &[]);
         let audit = self.dir.path().join("audit.jsonl");
         let read = Mutex::new(fs::read(&audit).unwrap().len());
         let house = House { router, clock: self.clock.clone(), audit, read, names: Mutex::default() };

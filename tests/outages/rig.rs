@@ -12,10 +12,11 @@ use http::Request;
 use http_body_util::BodyExt;
 use serde_json::Value;
 use strongroom::{
-    api::{self, Limits, UnderWay},
+    api::{self, Limits},
     arn::{AccountId, Realm},
     audit::{Trail, TrailAddress},
     authn::Vault,
+    call::Calls,
     clock::{Clock, Moment, Running, SystemClock},
     error::KmsError,
     hsm::{self, Clusters, Hsm, Launch},
@@ -93,7 +94,7 @@ impl Rig {
         let service = runtime.block_on(service(dir.path(), &hsm, options));
         let (kms, store, admin, vault, credentials) = service;
         let limits = Limits { body_bytes: 1 << 20, all_bodies_bytes: 1 << 26, body_timeout: Duration::from_secs(60) };
-        let router = api::router(Arc::clone(&kms), limits, &[], UnderWay::default());
+        let router = api::router(Arc::new(Calls::new(Arc::clone(&kms))), limits, &[]);
         Self { runtime, hsm, kms, faults, admin, store, vault, router, credentials, _dir: dir }
     }
 

@@ -7,7 +7,7 @@ use crate::{
     error::{Code, KmsError},
     failure,
     key::{
-        Key, Origin,
+        Key, Origin, alias,
         reference::KeyId,
         spec::{KeySpec, KeyUsage},
         state::KeyState,
@@ -17,7 +17,6 @@ use crate::{
         Kms,
         admin::{ADMINISTRATOR_POLICY, Admin, Credentials},
     },
-    operations::member::AliasText,
     policy::{self, Document},
     principal::{Principal, is_access_key_id},
 };
@@ -81,8 +80,7 @@ impl Kms {
             let text = format!("the HSM does not support key spec {spec} and key usage {usage}");
             return Err(KmsError::new(Code::UnsupportedOperationException, text));
         }
-        let aliases = seed.aliases.iter().map(|name| AliasText::parse(name.clone())?.checked());
-        let aliases = aliases.collect::<Result<Vec<_>, KmsError>>()?;
+        let aliases = seed.aliases.into_iter().map(alias_name).collect::<Result<Vec<_>, KmsError>>()?;
         aliases.iter().try_for_each(|alias| taken.take("alias", &format!("{alias} of {region}")))?;
         let default = || policy::default_key_policy(&self.settings.partition, &self.settings.account);
         let policy = seed.policy.unwrap_or_else(default);
@@ -95,6 +93,15 @@ impl Kms {
         };
         Ok(PlannedKey { key: with_origin(key, seed.material.as_ref())?, aliases, material: seed.material })
     }
+}
+
+/// The name, if a caller could have made an alias of it.
+fn alias_name(text: String) -> Result<String, KmsError> {
+    let is_one = (1..=alias::MAX_NAME_LENGTH).contains(&text.len()) && text.chars().all(alias::is_name_character);
+    if !is_one {
+        return Err(KmsError::invalid(format!("`{text}` is not a name for an alias")));
+    }
+    alias::name_for_callers(text)
 }
 
 /// Key spec and usage, if they are such and go together.

@@ -8,7 +8,7 @@ use super::{
     Faults, Member, Path, inner_required, string, structure,
     text::{Seen, all},
 };
-use crate::{key::context::EncryptionContext, operations::json::Json};
+use crate::{key::context::EncryptionContext, request::Json};
 
 /// AWS's sentence for a pair that says nothing. What has no name or no value would be bound to nothing that anybody
 /// relies on, so it is refused and never dropped.

@@ -14,7 +14,7 @@ use crate::{
         grant::GrantOperation,
         spec::{EncryptionAlgorithm, KeySpec, KeyUsage},
     },
-    operations::json::Json,
+    request::Json,
 };
 
 /// Enums of AWS's words; `told as` those of another enum, where AWS's messages list these.

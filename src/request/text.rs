@@ -8,8 +8,8 @@ use super::{Faults, Member, Path, string};
 use crate::{
     arn::{AccountId, Arn, has_form_of_region},
     error::{Code, KmsError},
-    key::{custom_store::is_cluster_id, grant::Party},
-    operations::json::Json,
+    key::{alias, custom_store::is_cluster_id, grant::Party},
+    request::Json,
     secret::SecretText,
 };
 
@@ -109,9 +109,9 @@ texts! {
     /// KeyIdType: any way to name a key. The pattern is in messages only, and in no model that is public.
     KeyText: 1..=2048, |text| all(text, |c| c.is_ascii()), "^\\p{ASCII}+$";
     /// AliasNameType.
-    AliasText: 1..=256, |text| all(text, is_alias_character), "^[a-zA-Z0-9:/_-]+$";
+    AliasText: 1..=256, |text| all(text, alias::is_name_character), "^[a-zA-Z0-9:/_-]+$";
     /// GrantNameType.
-    GrantName: 1..=256, |text| all(text, is_alias_character), "^[a-zA-Z0-9:/_-]+$";
+    GrantName: 1..=256, |text| all(text, alias::is_name_character), "^[a-zA-Z0-9:/_-]+$";
     /// CloudHsmClusterIdType.
     ClusterId: 19..=24, is_cluster_id, "cluster-[2-7a-zA-Z]{11,16}";
     /// XksKeyIdType.
@@ -156,10 +156,6 @@ pub(super) fn all(text: &str, allowed: impl Fn(char) -> bool) -> bool {
     !text.is_empty() && text.chars().all(allowed)
 }
 
-fn is_alias_character(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, ':' | '/' | '_' | '-')
-}
-
 /// A prefix of a path, or none, and where AWS's specification has external key stores.
 fn is_xks_path(text: &str) -> bool {
     let is_prefix = |text: &str| all(text, |c| c.is_ascii_alphanumeric() || "/_-".contains(c));
@@ -195,36 +191,12 @@ fn is_source_arn(text: &str) -> bool {
 }
 
 impl AliasText {
-    /// `text` as a request could name it, for a name that comes in no request.
-    ///
-    /// # Errors
-    /// `ValidationException`.
-    pub fn parse(text: String) -> Result<Self, KmsError> {
-        match (1..=256).contains(&text.len()) && text.chars().all(is_alias_character) {
-            true => Ok(Self(text)),
-            false => Err(KmsError::invalid(format!("`{text}` is not a name for an alias"))),
-        }
-    }
-
     /// The name, if it is one that callers may use.
     ///
     /// # Errors
-    /// `ValidationException`; `NotAuthorizedException` for the names that AWS keeps for itself.
+    /// As [`alias::name_for_callers`].
     pub fn checked(self) -> Result<String, KmsError> {
-        let Some(name) = self.0.strip_prefix("alias/") else {
-            return Err(KmsError::invalid(
-                "Alias must start with the prefix \"alias/\". Please see \
-                 https://docs.aws.amazon.com/kms/latest/developerguide/kms-alias.html",
-            ));
-        };
-        match name {
-            "" => Err(KmsError::invalid("Invalid identifier")),
-            _ if name.starts_with("aws/") => Err(KmsError::bare(Code::NotAuthorizedException)),
-            _ if name.contains(':') => {
-                Err(KmsError::invalid(format!("{} contains invalid characters for an alias", self.0)))
-            }
-            _ => Ok(self.0),
-        }
+        alias::name_for_callers(self.0)
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     structure,
     word::DryRunModifier,
 };
-use crate::{error::KmsError, key::tags::Tag, operations::json::Json};
+use crate::{error::KmsError, key::tags::Tag, request::Json};
 
 /// TagList.
 #[derive(Default)]

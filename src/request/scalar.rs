@@ -4,7 +4,7 @@ use base64::{DecodeError, Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
 use super::{Faults, Member, Path, string};
-use crate::{clock::Timestamp, operations::json::Json, secret::SecretBytes};
+use crate::{clock::Timestamp, request::Json, secret::SecretBytes};
 
 /// An integer that the model has from `MIN` to `MAX`, and of which the service takes `LEAST` to `MOST` only.
 pub struct Int<const MIN: i64, const MAX: i64, const LEAST: i64 = MIN, const MOST: i64 = MAX>(pub i64);

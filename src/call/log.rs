@@ -10,11 +10,11 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::record::Record;
 use crate::{
     audit::bounded,
     clock::Timestamp,
     error::{KmsError, with_causes},
+    kms::record::Record,
 };
 
 /// How long nothing more is told of a kind that was told of.
@@ -38,7 +38,7 @@ struct Told {
 
 impl Log {
     /// Tells of a call that failed so, or counts it.
-    pub fn tell(&self, record: &Record<'_>, error: &KmsError) {
+    pub fn tell(&self, record: &Record, error: &KmsError) {
         let is_ours = error.code.status() >= 500;
         let operation = record.operation_name();
         let kind = (error.code.as_str(), if is_ours { operation } else { "" });

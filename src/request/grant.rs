@@ -11,7 +11,7 @@ use crate::{
         context::EncryptionContext,
         grant::{Constraints, ContextConstraint, GrantId, GrantOperation},
     },
-    operations::json::Json,
+    request::Json,
 };
 
 /// GrantTokenType: whoever has it may show it, so nobody is shown it.

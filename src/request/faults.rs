@@ -6,7 +6,7 @@ use super::Member;
 use crate::{
     aws_names::lower_camel,
     error::{Code, KmsError},
-    operations::json::Json,
+    request::Json,
 };
 
 /// The most characters of a refused value that an error message repeats.

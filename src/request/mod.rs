@@ -1,10 +1,12 @@
-//! Members of a request: types that refuse what AWS refuses, in AWS's words (AWS JSON 1.1; KMS model constraints).
+//! How a request is read from AWS's JSON: types of members that refuse what AWS refuses, in AWS's words (AWS JSON 1.1; KMS
+//! model constraints).
 //!
 //! A member that was read says what the audit record shows of it: the record is made of what the operation gets, and of
 //! nothing else that was sent.
 
 mod faults;
 mod grant;
+mod json;
 mod list;
 mod map;
 mod scalar;
@@ -15,8 +17,10 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use serde_json::Value;
 
-use super::json::{Json, Object};
 use crate::{audit::Parameters, error::KmsError, page::PageRequest};
+use json::Object;
+
+pub use json::Json;
 
 pub use faults::{Faults, Path, missing};
 pub use grant::{GrantConstraints, GrantIdText, GrantOperations, GrantTokenText, GrantTokens};
@@ -33,6 +37,27 @@ pub use word::{
     XksConnectivity,
 };
 
+/// A request that can be read from a body.
+pub trait Request: Sized {
+    /// The names of its members on the wire.
+    const MEMBERS: &'static [&'static str];
+
+    /// Reads every member; `None` if a fault was noted.
+    fn read(members: &mut Members<'_>) -> Option<Self>;
+}
+
+/// Reads a request from `body`, of which nothing is needed any more then. What could be read is in `shown`, also of a request that
+/// is refused.
+///
+/// # Errors
+/// `SerializationException`, `ValidationException`.
+pub fn read<R: Request>(body: &[u8], shown: &mut Parameters) -> Result<R, KmsError> {
+    let body = Object::read(body, R::MEMBERS)?;
+    let mut members = Members::of(&body, shown);
+    let request = R::read(&mut members);
+    members.finish(request)
+}
+
 /// Declares a request: one line per member, which says its type, whether it must be there, and its name on the wire.
 ///
 /// `required` refuses an absent member, `optional` makes an `Option`, `default` takes the type's default.
@@ -41,11 +66,11 @@ macro_rules! request {
         $(#[$meta])*
         pub struct $name { $($field: request!(@type $mode $type)),* }
 
-        impl $crate::operations::Request for $name {
+        impl $crate::request::Request for $name {
             const MEMBERS: &'static [&'static str] = &[$($wire),*];
 
             #[allow(unused_variables, reason = "a request may have no members")]
-            fn read(members: &mut $crate::operations::member::Members<'_>) -> Option<Self> {
+            fn read(members: &mut $crate::request::Members<'_>) -> Option<Self> {
                 $(let $field = members.$mode($wire);)*
                 Some(Self { $($field: $field?),* })
             }

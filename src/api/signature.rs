@@ -1,0 +1,77 @@
+//! Who sent a request: what its head and the Signature Version 4 in it say, as proof for the service.
+
+use std::time::Instant;
+
+use http::{HeaderMap, request::Parts};
+
+use super::body::Payload;
+use crate::{
+    authn::Proved,
+    call::Unproved,
+    error::{Code, KmsError},
+    kms::{Kms, record::Claimed},
+    operations::{self, Entry},
+    sigv4::{self, Claim, Received},
+};
+
+/// A header as text; empty if it is not there, or is none.
+pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// The operation that a head asks for.
+pub(super) fn operation(head: &Parts) -> Option<&'static Entry> {
+    operations::find(header(&head.headers, "x-amz-target"))
+}
+
+/// What a head says against its call, whatever the body: asked before a long one is taken in.
+///
+/// # Errors
+/// As such a call is answered, if it names no operation, has no valid authentication, or no access key that is enabled.
+pub(super) fn vouch(kms: &Kms, head: &Parts) -> Result<(), KmsError> {
+    operation(head).ok_or_else(unknown_operation)?;
+    let claim = claim(kms, head, &[])?;
+    kms.authn().access_key(&claim).map(drop)
+}
+
+/// Proves who sent a request, by the signature over its head and body; gives the operation that it asks for and the body.
+///
+/// # Errors
+/// As such a call is answered, with the access key that it names.
+pub(super) async fn prove(
+    kms: &Kms,
+    head: &Parts,
+    body: Result<Payload, KmsError>,
+) -> Result<(Proved, &'static Entry, Payload), Unproved> {
+    let began = Instant::now();
+    let body = body.map_err(|error| Unproved { claimed: claim(kms, head, &[]).ok().map(claimed), error })?;
+    let nobody = |error| Unproved { claimed: None, error };
+    let entry = operation(head).ok_or_else(unknown_operation).map_err(nobody)?;
+    let claim = claim(kms, head, &body).map_err(nobody)?;
+    match kms.authn().identify(&claim, kms.deadline(began)).await {
+        Ok(proved) => Ok((proved, entry, body)),
+        Err(error) => Err(Unproved { claimed: Some(claimed(claim)), error }),
+    }
+}
+
+/// Who a request says that it is of, by what it has of a body.
+fn claim(kms: &Kms, head: &Parts, body: &[u8]) -> Result<Claim, KmsError> {
+    let headers: Vec<(&str, &[u8])> =
+        head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    let received = Received {
+        method: head.method.as_str(),
+        path: head.uri.path(),
+        query: head.uri.query(),
+        headers: &headers,
+        body,
+    };
+    sigv4::claim(&received, kms.now(), |region| kms.serves(region))
+}
+
+fn claimed(claim: Claim) -> Claimed {
+    Claimed { access_key_id: claim.access_key_id, region: claim.region }
+}
+
+fn unknown_operation() -> KmsError {
+    KmsError::bare(Code::UnknownOperationException)
+}

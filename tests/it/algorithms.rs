@@ -90,7 +90,7 @@ async fn what_the_operator_does_not_allow_any_more_is_not_listed() {
     if strict.profiles()[0].oaep_sha256 == OaepRoad::Native {
         return skip("the HSM does RSAES_OAEP_SHA_256 itself");
     }
-    let world = World::new().await.on_hsm(&strict).await;
+    let world = World::build().hsm(&strict).open().await;
     let key = world.rsa().await;
     let described = world.ok("DescribeKey", json!({"KeyId": key})).await;
     assert_eq!(described["KeyMetadata"]["EncryptionAlgorithms"], json!(["RSAES_OAEP_SHA_1"]));

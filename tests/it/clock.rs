@@ -215,7 +215,7 @@ async fn a_deletion_from_before_running_time_was_counted_waits_for_seven_days_of
 
 #[tokio::test]
 async fn an_object_that_is_being_made_is_not_abandoned_because_the_clock_jumps() {
-    let world = World::with(Keeping::Token).await;
+    let world = World::build().keeping(Keeping::Token).open().await;
     let key = KeyId::parse(&world.key().await).unwrap();
     let (cka_id, spec) = ([9; 16], KeySpec::SymmetricDefault);
     let intent = Intent { region: REGION.to_owned(), key, spec, cka_id, key_store: None, made: Running::default() };
@@ -233,7 +233,7 @@ async fn an_object_that_is_being_made_is_not_abandoned_because_the_clock_jumps()
 
 #[tokio::test]
 async fn an_intent_whose_object_a_key_names_costs_no_object() {
-    let world = World::with(Keeping::Token).await;
+    let world = World::build().keeping(Keeping::Token).open().await;
     let key = world.key().await;
     let material = world.material_of(&key);
     let strongroom::key::material::Keeping::Token { cka_id, .. } = &material.keeping else { panic!("an object") };

@@ -8,7 +8,7 @@ use strongroom::operations::TABLE;
 
 use crate::{
     operations::{About, SUBJECTS, Subject, Things, subjects},
-    world::{ACCOUNT, Answer, BODY_BYTES, Letter, World, base64, hex, logged, with},
+    world::{ACCOUNT, Answer, BODY_BYTES, Draft, World, base64, hex, logged, with},
 };
 
 const SKEW: Duration = Duration::from_secs(5 * 60 + 1);
@@ -17,8 +17,8 @@ fn names() -> impl Iterator<Item = &'static str> {
     TABLE.iter().map(|entry| entry.name)
 }
 
-/// Sends the same spoilt letter to every operation of the table: each answers so, and writes it down.
-async fn every_operation_refuses(world: &World, spoil: impl Fn(&mut Letter), code: &str, message: &str) {
+/// Sends the same spoilt draft to every operation of the table: each answers so, and writes it down.
+async fn every_operation_refuses(world: &World, spoil: impl Fn(&mut Draft), code: &str, message: &str) {
     for name in names() {
         let answer = send(world, name, &spoil).await;
         let expected = (400, code.to_owned(), message.to_owned());
@@ -27,10 +27,10 @@ async fn every_operation_refuses(world: &World, spoil: impl Fn(&mut Letter), cod
     }
 }
 
-async fn send(world: &World, name: &str, spoil: impl Fn(&mut Letter)) -> Answer {
-    let mut letter = world.letter(name, "{}");
-    spoil(&mut letter);
-    world.send(letter).await
+async fn send(world: &World, name: &str, spoil: impl Fn(&mut Draft)) -> Answer {
+    let mut draft = world.draft(name, "{}");
+    spoil(&mut draft);
+    world.send(draft).await
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn every_offered_operation_has_its_tests() {
 async fn unsigned() {
     let world = World::new().await;
     let (code, message) = ("MissingAuthenticationTokenException", "Missing Authentication Token");
-    every_operation_refuses(&world, |letter| letter.signed = false, code, message).await;
+    every_operation_refuses(&world, |draft| draft.signed = false, code, message).await;
 }
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn wrongly_signed() {
     let world = World::new().await;
     let message = "The request signature we calculated does not match the signature you provided. Check your AWS Secret \
                    Access Key and signing method. Consult the service documentation for details.";
-    every_operation_refuses(&world, |letter| letter.forged = true, "InvalidSignatureException", message).await;
+    every_operation_refuses(&world, |draft| draft.forged = true, "InvalidSignatureException", message).await;
 }
 
 #[tokio::test]
@@ -70,10 +70,10 @@ async fn signed_too_long_ago_or_too_far_ahead() {
     let now = strongroom::clock::Clock::now(&*world.clock);
     let earlier = strongroom::clock::Timestamp::from_ms(now.ms() - 301_000);
     let late = "Signature expired: 20251231T235459Z is now earlier than 20251231T235500Z (20260101T000000Z - 5 min.)";
-    every_operation_refuses(&world, |letter| letter.at = earlier, "InvalidSignatureException", late).await;
+    every_operation_refuses(&world, |draft| draft.at = earlier, "InvalidSignatureException", late).await;
     let ahead =
         "Signature not yet current: 20260101T000501Z is still later than 20260101T000500Z (20260101T000000Z + 5 min.)";
-    every_operation_refuses(&world, |letter| letter.at = now.plus(SKEW), "InvalidSignatureException", ahead).await;
+    every_operation_refuses(&world, |draft| draft.at = now.plus(SKEW), "InvalidSignatureException", ahead).await;
 }
 
 #[tokio::test]
@@ -89,7 +89,7 @@ async fn a_region_that_none_could_be_called() {
 async fn an_access_key_that_is_not_there_or_disabled() {
     let world = World::new().await;
     let (code, message) = ("UnrecognizedClientException", "The security token included in the request is invalid.");
-    every_operation_refuses(&world, |letter| letter.access_key_id = "AKIANOBODY".to_owned(), code, message).await;
+    every_operation_refuses(&world, |draft| draft.access_key_id = "AKIANOBODY".to_owned(), code, message).await;
     world.admin.disable_access_key(&world.access_key_id).await.unwrap();
     every_operation_refuses(&world, |_| {}, code, message).await;
 }
@@ -98,17 +98,17 @@ async fn an_access_key_that_is_not_there_or_disabled() {
 async fn a_body_that_is_no_object() {
     let world = World::new().await;
     for body in ["", "null", "1", "\"x\"", "{", "{\"KeyId\":", "{\"KeyId\":\"x\",}", "{} {}", "\u{0}"] {
-        let spoil = |letter: &mut Letter| letter.body = body.into();
+        let spoil = |draft: &mut Draft| draft.body = body.into();
         every_operation_refuses(&world, spoil, "SerializationException", "").await;
     }
-    let spoil = |letter: &mut Letter| letter.body = b"[]".to_vec();
+    let spoil = |draft: &mut Draft| draft.body = b"[]".to_vec();
     every_operation_refuses(&world, spoil, "SerializationException", "Start of list found where not expected").await;
 }
 
 #[tokio::test]
 async fn a_body_that_is_not_utf_8() {
     let world = World::new().await;
-    let spoil = |letter: &mut Letter| letter.body = b"{\"KeyId\":\"\xff\"}".to_vec();
+    let spoil = |draft: &mut Draft| draft.body = b"{\"KeyId\":\"\xff\"}".to_vec();
     every_operation_refuses(&world, spoil, "SerializationException", "").await;
 }
 
@@ -116,13 +116,13 @@ async fn a_body_that_is_not_utf_8() {
 async fn a_body_that_is_too_long() {
     let world = World::new().await;
     for name in names() {
-        let answer = send(&world, name, |letter| letter.body = vec![b' '; BODY_BYTES + 1]).await;
+        let answer = send(&world, name, |draft| draft.body = vec![b' '; BODY_BYTES + 1]).await;
         let (status, code, _) = answer.refusal();
         assert_eq!((status, &*code), (413, "RequestEntityTooLargeException"));
         answer.is_written_down_as(name);
     }
     let body = format!("{{{}}}", " ".repeat(BODY_BYTES - 2));
-    assert_eq!(send(&world, "ListKeys", |letter| letter.body = body.clone().into()).await.status, 200);
+    assert_eq!(send(&world, "ListKeys", |draft| draft.body = body.clone().into()).await.status, 200);
 }
 
 #[tokio::test]
@@ -130,11 +130,11 @@ async fn another_protocol_is_no_call() {
     let world = World::new().await;
     for name in names() {
         for content_type in [None, Some("application/json"), Some("text/xml"), Some("application/x-amz-json-1.0")] {
-            let answer = send(&world, name, |letter| letter.content_type = content_type).await;
+            let answer = send(&world, name, |draft| draft.content_type = content_type).await;
             assert_eq!((answer.status, answer.records.len()), (404, 0), "{name} {content_type:?}");
         }
         for method in ["GET", "PUT", "HEAD", "DELETE", "OPTIONS"] {
-            let answer = send(&world, name, |letter| letter.method = method).await;
+            let answer = send(&world, name, |draft| draft.method = method).await;
             assert_eq!((answer.status, answer.records.len()), (405, 0), "{name} {method}");
         }
     }
@@ -144,7 +144,7 @@ async fn another_protocol_is_no_call() {
 async fn a_content_type_may_have_parameters() {
     let world = World::new().await;
     for content_type in ["application/x-amz-json-1.1; charset=utf-8", "Application/X-Amz-Json-1.1;x=y"] {
-        let answer = send(&world, "ListKeys", |letter| letter.content_type = Some(content_type)).await;
+        let answer = send(&world, "ListKeys", |draft| draft.content_type = Some(content_type)).await;
         assert_eq!(answer.status, 200);
     }
 }
@@ -153,7 +153,7 @@ async fn a_content_type_may_have_parameters() {
 async fn any_path_will_do_that_was_signed() {
     let world = World::new().await;
     for path in ["/", "/kms", "/kms/"] {
-        assert_eq!(send(&world, "ListKeys", |letter| letter.path = path).await.status, 200, "{path}");
+        assert_eq!(send(&world, "ListKeys", |draft| draft.path = path).await.status, 200, "{path}");
     }
 }
 
@@ -163,13 +163,13 @@ async fn a_target_is_matched_exactly() {
     for name in names() {
         for target in [format!("TrentService.{}", name.to_lowercase()), format!("trentservice.{name}"), name.to_owned()]
         {
-            let answer = send(&world, name, |letter| letter.target = Some(target.clone())).await;
+            let answer = send(&world, name, |draft| draft.target = Some(target.clone())).await;
             assert_eq!(answer.refusal(), (400, "UnknownOperationException".to_owned(), String::new()));
             answer.is_written_down_as(&target);
         }
     }
     for target in [None, Some(""), Some("TrentService."), Some("TrentService.Unheard")] {
-        let answer = send(&world, "", |letter| letter.target = target.map(str::to_owned)).await;
+        let answer = send(&world, "", |draft| draft.target = target.map(str::to_owned)).await;
         assert_eq!(answer.code(), "UnknownOperationException");
         answer.is_written_down_as(target.unwrap_or_default());
     }
@@ -293,8 +293,8 @@ async fn each_call_leaves_one_record() {
 async fn a_trail_that_cannot_be_written_stops_the_answers() {
     // Nothing can be appended to it.
     let full = strongroom::audit::Trail::open(Path::new("/dev/full"), false).unwrap();
-    let world = World::new().await.on_trail(full).await;
-    let answer = world.send(world.letter("GenerateRandom", json!({"NumberOfBytes": 32}).to_string())).await;
+    let world = World::build().trail(full).open().await;
+    let answer = world.send(world.draft("GenerateRandom", json!({"NumberOfBytes": 32}).to_string())).await;
     let text = "The system timed out while trying to fulfill the request. You can retry the request.";
     assert_eq!(answer.refusal(), (500, "DependencyTimeoutException".to_owned(), text.to_owned()));
 }
@@ -350,7 +350,7 @@ async fn a_truncated_body_tells_nothing_either() {
     let world = World::new().await;
     let canary = "canary: of a truncated body 8d20c7";
     let body = json!({"KeyId": "x", "Plaintext": canary}).to_string();
-    let answer = send(&world, "Encrypt", |letter| letter.body = body[..body.len() - 2].into()).await;
+    let answer = send(&world, "Encrypt", |draft| draft.body = body[..body.len() - 2].into()).await;
     assert_eq!(answer.refusal(), (400, "SerializationException".to_owned(), String::new()));
     assert!(!answer.records[0].to_string().contains(canary) && !logged(canary));
 }

@@ -64,7 +64,7 @@ async fn works(world: &World, key: &str, blob: &str) -> bool {
 #[tokio::test]
 async fn the_date_alone_ends_the_use_and_nothing_is_destroyed_by_it() {
     for keeping in [Keeping::Wrapped, Keeping::Token] {
-        let world = World::with(keeping).await;
+        let world = World::build().keeping(keeping).open().await;
         let key = expiring(&world).await;
         let blob = world.encrypt(&key, b"x").await;
         // No time has run, and the clock is in doubt.
@@ -151,7 +151,7 @@ async fn what_waits_for_rotation_and_is_over_is_not_rotated_to() {
 #[tokio::test]
 async fn material_comes_again_before_what_was_is_destroyed() {
     for (keeping, disabled) in [(Keeping::Wrapped, false), (Keeping::Token, false), (Keeping::Wrapped, true)] {
-        let world = World::with(keeping).await;
+        let world = World::build().keeping(keeping).open().await;
         let key = expiring(&world).await;
         let blob = world.encrypt(&key, b"x").await;
         if disabled {

@@ -24,7 +24,7 @@ use crate::{
 
 /// A world with a custom key store that is connected, and its id.
 async fn connected(clusters: Vec<Cluster>) -> (World, String) {
-    let world = World::with_clusters(clusters).await;
+    let world = World::build().clusters(clusters).open().await;
     let id = text(&world.ok("CreateCustomKeyStore", wanted_key_store()).await, "CustomKeyStoreId");
     connect(&world, &id).await;
     (world, id)
@@ -141,7 +141,7 @@ async fn every_operation_with_it_goes_to_its_hsm() {
 
 #[tokio::test]
 async fn its_key_store_must_be_connected() {
-    let world = World::with_clusters(vec![cluster(CLUSTER)]).await;
+    let world = World::build().clusters(vec![cluster(CLUSTER)]).open().await;
     let id = text(&world.ok("CreateCustomKeyStore", wanted_key_store()).await, "CustomKeyStoreId");
     let message = format!("The connection state of {id} is DISCONNECTED, which is not valid for this operation.");
     let code = "CustomKeyStoreInvalidStateException";

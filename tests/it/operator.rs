@@ -101,7 +101,7 @@ async fn the_last_day_on_which_an_access_key_signed_is_known_and_the_call_writes
         let keys = world.admin.access_keys().await.unwrap();
         keys.into_iter().find(|key| key.id == caller.access_key_id).unwrap().last_used
     };
-    let mut forged = caller.letter("GenerateRandom", json!({"NumberOfBytes": 1}).to_string());
+    let mut forged = caller.draft("GenerateRandom", json!({"NumberOfBytes": 1}).to_string());
     forged.forged = true;
     caller.send(forged).await;
     world.work().await;

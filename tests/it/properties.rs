@@ -49,7 +49,7 @@ fn the_order_of_a_context_is_no_matter() {
         // `serde_json` sorts maps, so the other order is written by hand.
         let pairs = context.iter().rev().map(|(k, v)| format!("{}:{}", json!(k), json!(v))).collect::<Vec<_>>();
         let body = format!("{{\"EncryptionContext\":{{{}}},\"CiphertextBlob\":{blob}}}", pairs.join(","));
-        assert_eq!(world.send(world.letter("Decrypt", body)).await.status, 200);
+        assert_eq!(world.send(world.draft("Decrypt", body)).await.status, 200);
     });
 }
 

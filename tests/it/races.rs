@@ -226,7 +226,7 @@ impl Meanwhile {
 async fn a_use_that_waits_in_the_hsm_gives_nothing_to_who_may_not_any_more() {
     let (faults, settings) = Faults::before(token());
     let hsm = Hsm::start(settings).unwrap();
-    let world = World::new().await.on_hsm(&hsm).await;
+    let world = World::build().hsm(&hsm).open().await;
     for (meanwhile, refusal) in Meanwhile::ALL {
         let key = text(&world.ok("CreateKey", json!({})).await["KeyMetadata"], "KeyId");
         let caller = world.user([].into()).await;

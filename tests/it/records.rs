@@ -187,9 +187,9 @@ async fn a_caller_who_is_not_proved_is_not_read_and_shows_nothing() {
         for (signed, forged, code) in
             [(false, false, "MissingAuthenticationTokenException"), (true, true, "InvalidSignatureException")]
         {
-            let mut letter = world.letter(subject.name, body.clone());
-            (letter.signed, letter.forged) = (signed, forged);
-            let answer = world.send(letter).await;
+            let mut draft = world.draft(subject.name, body.clone());
+            (draft.signed, draft.forged) = (signed, forged);
+            let answer = world.send(draft).await;
             assert_eq!(answer.code(), code, "{}", subject.name);
             assert_eq!(*parameters(&answer), Value::Null);
             assert!(size(&answer) <= MOST_OF_UNPROVED, "{}", size(&answer));
@@ -201,11 +201,11 @@ async fn a_caller_who_is_not_proved_is_not_read_and_shows_nothing() {
 async fn what_names_a_caller_who_is_not_proved_is_short_in_the_record() {
     let world = World::new().await;
     for signed in [true, false] {
-        let mut letter = world.letter("Encrypt", "{}".to_owned());
-        letter.target = Some("\"".repeat(20_000));
-        letter.access_key_id = "\"".repeat(20_000);
-        letter.signed = signed;
-        let answer = world.send(letter).await;
+        let mut draft = world.draft("Encrypt", "{}".to_owned());
+        draft.target = Some("\"".repeat(20_000));
+        draft.access_key_id = "\"".repeat(20_000);
+        draft.signed = signed;
+        let answer = world.send(draft).await;
         assert!(answer.status == 400 && size(&answer) <= MOST_OF_UNPROVED, "{}", size(&answer));
         let name = answer.records[0]["eventName"].as_str().unwrap();
         assert!(name.ends_with("… (20000 bytes)"), "{name}");

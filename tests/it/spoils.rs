@@ -174,7 +174,7 @@ async fn send(world: &World, subject: &Subject, request: &Value, member: &str, w
     let rest = rest.to_string();
     let comma = if rest == "{}" { "" } else { "," };
     let body = format!("{}{comma}\"{member}\":{written}}}", &rest[..rest.len() - 1]);
-    world.send(world.letter(subject.name, body)).await
+    world.send(world.draft(subject.name, body)).await
 }
 
 #[tokio::test]
@@ -217,5 +217,5 @@ async fn what_does_not_matter_may_be_there_twice() {
     let world = World::new().await;
     let key = world.key().await;
     let body = format!(r#"{{"KeyId":"{key}","x":1,"x":{{"y":1,"y":[null]}},"GrantTokens":[]}}"#);
-    assert_eq!(world.send(world.letter("DescribeKey", body)).await.status, 200);
+    assert_eq!(world.send(world.draft("DescribeKey", body)).await.status, 200);
 }

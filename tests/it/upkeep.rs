@@ -30,7 +30,7 @@ const BLOCK: u64 = 1 << 16;
 
 /// A world with a key that is due in seven days, has an alias, and once encrypted.
 async fn doomed(keeping: Keeping) -> (World, String, String) {
-    let world = World::with(keeping).await;
+    let world = World::build().keeping(keeping).open().await;
     let key = world.key().await;
     world.alias("alias/doomed", &key).await;
     let blob = world.encrypt(&key, b"x").await;
@@ -165,7 +165,7 @@ async fn a_key_is_gone_at_once_and_its_object_when_the_hsm_lets_it_go() {
     const CKR_FUNCTION_FAILED: u64 = 6;
     let (faults, settings) = Faults::before(token());
     let hsm = Hsm::start(settings).unwrap();
-    let world = World::with(Keeping::Token).await.on_hsm(&hsm).await;
+    let world = World::build().keeping(Keeping::Token).hsm(&hsm).open().await;
     let mut doomed = Vec::new();
     for _ in 0..3 {
         let key = world.key().await;
@@ -200,10 +200,10 @@ async fn nothing_is_done_of_its_own_accord_while_the_trail_cannot_be_written() {
     let full = strongroom::audit::Trail::open(std::path::Path::new("/dev/full"), false).unwrap();
     world.clock.advance(days(3));
     world.work().await;
-    let world = world.on_trail(full).await;
+    let world = world.stopped().await.trail(full).open().await;
     world.work().await;
     world.clock.advance(days(7));
-    world.send(world.letter("GenerateRandom", json!({"NumberOfBytes": 1}).to_string())).await;
+    world.send(world.draft("GenerateRandom", json!({"NumberOfBytes": 1}).to_string())).await;
     assert!(!world.kms.writes_down());
     world.work().await;
     assert!(world.admin.tombstones().await.unwrap().is_empty(), "the key is not deleted");
@@ -217,7 +217,7 @@ async fn nothing_is_done_of_its_own_accord_while_the_trail_cannot_be_written() {
 
 #[tokio::test]
 async fn a_replica_that_was_made_again_has_two_tombstones_and_takes_nothing_of_its_relatives() {
-    let world = World::with(Keeping::Token).await;
+    let world = World::build().keeping(Keeping::Token).open().await;
     let there = world.in_region("eu-other-1");
     let made = world.ok("CreateKey", json!({"MultiRegion": true})).await;
     let key = made["KeyMetadata"]["KeyId"].as_str().unwrap();

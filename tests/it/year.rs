@@ -62,7 +62,7 @@ fn expected(day: u64, (asked, window): (u64, u64)) -> &'static str {
 #[tokio::test]
 async fn a_year() {
     for keeping in [Keeping::Wrapped, Keeping::Token] {
-        year(World::with(keeping).await).await;
+        year(World::build().keeping(keeping).open().await).await;
     }
 }
 

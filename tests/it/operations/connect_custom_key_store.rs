@@ -36,7 +36,7 @@ async fn connected(world: &World, id: &str) -> (String, String) {
 
 #[tokio::test]
 async fn it_comes_about_after_the_answer() {
-    let world = World::with_clusters(vec![cluster(CLUSTER)]).await;
+    let world = World::build().clusters(vec![cluster(CLUSTER)]).open().await;
     let id = made(&world, PIN).await;
     assert_eq!(world.ok("ConnectCustomKeyStore", json!({"CustomKeyStoreId": id})).await, json!({}));
     assert_eq!(world.describe_key_store(&id).await["ConnectionState"], "CONNECTING");
@@ -47,7 +47,7 @@ async fn it_comes_about_after_the_answer() {
 
 #[tokio::test]
 async fn a_wrong_password_fails_and_another_one_helps() {
-    let world = World::with_clusters(vec![cluster(CLUSTER)]).await;
+    let world = World::build().clusters(vec![cluster(CLUSTER)]).open().await;
     let id = made(&world, "wrong-password").await;
     let refused = ("FAILED".to_owned(), "INVALID_CREDENTIALS".to_owned());
     assert_eq!(connected(&world, &id).await, refused);
@@ -64,7 +64,7 @@ async fn a_wrong_password_fails_and_another_one_helps() {
 #[tokio::test]
 async fn a_refused_password_is_tried_once() {
     let (faults, token) = Faults::before(bare_token());
-    let world = World::with_clusters(vec![cluster_on(CLUSTER, token)]).await;
+    let world = World::build().clusters(vec![cluster_on(CLUSTER, token)]).open().await;
     let id = made(&world, "wrong-password").await;
     for _ in 0..3 {
         assert_eq!(connected(&world, &id).await.1, "INVALID_CREDENTIALS");
@@ -90,7 +90,7 @@ async fn what_keeps_the_hsm_from_being_opened_is_told() {
         // A ledger of its own, for some of it is refusals of the PIN.
         let ledger = token.ledger.with_extension(number.to_string());
         let (faults, token) = Faults::before(Settings { ledger, ..token.clone() });
-        let world = World::with_clusters(vec![cluster_on(CLUSTER, token)]).await;
+        let world = World::build().clusters(vec![cluster_on(CLUSTER, token)]).open().await;
         let id = made(&world, PIN).await;
         let _refused = faults.refuse(function, *code);
         assert_eq!(connected(&world, &id).await, ("FAILED".to_owned(), (*error).to_owned()), "{function} {code:x}");
@@ -99,10 +99,10 @@ async fn what_keeps_the_hsm_from_being_opened_is_told() {
 
 #[tokio::test]
 async fn a_cluster_that_is_not_configured_any_more_is_not_active() {
-    let world = World::with_clusters(vec![cluster(CLUSTER)]).await;
+    let world = World::build().clusters(vec![cluster(CLUSTER)]).open().await;
     let id = made(&world, PIN).await;
     assert_eq!(connected(&world, &id).await.0, "CONNECTED");
-    let world = world.reopened_with(Default::default()).await;
+    let world = world.stopped().await.clusters(vec![]).open().await;
     world.settle().await;
     let described = world.describe_key_store(&id).await;
     assert_eq!(described["ConnectionErrorCode"], "CLUSTER_NOT_FOUND");
@@ -115,7 +115,7 @@ async fn a_cluster_that_is_not_configured_any_more_is_not_active() {
 
 #[tokio::test]
 async fn a_password_is_bound_to_its_key_store() {
-    let world = World::with_clusters(vec![cluster(CLUSTER)]).await;
+    let world = World::build().clusters(vec![cluster(CLUSTER)]).open().await;
     let (id, other) = (made(&world, PIN).await, world.plant_key_store(ConnectionState::Disconnected).await);
     let sealed = world.store.view().key_store(&world.region, &id).unwrap().sealed_password.clone();
     let swap = |key_store: &mut strongroom::key::custom_store::CustomKeyStore, _: &_| {
@@ -128,7 +128,7 @@ async fn a_password_is_bound_to_its_key_store() {
 
 #[tokio::test]
 async fn nobody_is_told_the_password() {
-    let world = World::with_clusters(vec![cluster(CLUSTER)]).await;
+    let world = World::build().clusters(vec![cluster(CLUSTER)]).open().await;
     let password = "canary: pass 7f31";
     let id = made(&world, password).await;
     assert_eq!(connected(&world, &id).await.1, "INVALID_CREDENTIALS");

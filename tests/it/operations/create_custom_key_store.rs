@@ -79,7 +79,7 @@ async fn names_and_clusters_are_in_use_once() {
 
 #[tokio::test]
 async fn there_are_ten_at_most() {
-    let world = World::with_clusters(vec![looked_at(OTHER)]).await;
+    let world = World::build().clusters(vec![looked_at(OTHER)]).open().await;
     for _ in 0..10 {
         world.plant_key_store(ConnectionState::Disconnected).await;
     }
@@ -92,7 +92,7 @@ async fn there_are_ten_at_most() {
 #[tokio::test]
 async fn the_cluster_must_be_known_and_there() {
     let away = Settings { token: TokenSelector::labelled("not there"), ..looked_at(OTHER).settings };
-    let world = World::with_clusters(vec![cluster_on(OTHER, away)]).await;
+    let world = World::build().clusters(vec![cluster_on(OTHER, away)]).open().await;
     let unknown = format!("There is no cluster {CLUSTER}.");
     world.refuse("CreateCustomKeyStore", wanted_key_store(), "CloudHsmClusterNotFoundException", &unknown).await;
     let wanted = with(wanted_key_store(), json!({"CloudHsmClusterId": OTHER}));
@@ -116,7 +116,7 @@ async fn the_cluster_must_have_a_user() {
     if made.is_err() || find().is_none() {
         return skip("this HSM does not make its tokens anew");
     }
-    let world = World::with_clusters(vec![cluster_on(CLUSTER, token)]).await;
+    let world = World::build().clusters(vec![cluster_on(CLUSTER, token)]).open().await;
     let message = format!("{CLUSTER} has no user that can log in, or does not do AES-GCM.");
     let code = "CloudHsmClusterInvalidConfigurationException";
     world.refuse("CreateCustomKeyStore", wanted_key_store(), code, &message).await;

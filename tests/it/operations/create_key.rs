@@ -87,7 +87,7 @@ async fn an_rsa_key_encrypts() {
 #[tokio::test]
 async fn where_the_material_is_kept_is_not_told() {
     for request in [json!({}), json!({"KeySpec": "RSA_2048", "KeyUsage": "ENCRYPT_DECRYPT"})] {
-        let (wrapped, token) = (World::new().await, World::with(Keeping::Token).await);
+        let (wrapped, token) = (World::new().await, World::build().keeping(Keeping::Token).open().await);
         assert_eq!(wrapped.masked("CreateKey", request.clone()).await, token.masked("CreateKey", request).await);
     }
 }

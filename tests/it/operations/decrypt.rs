@@ -71,7 +71,7 @@ async fn the_answer() {
 #[tokio::test]
 async fn what_encrypt_made_is_opened() {
     for keeping in [Keeping::Wrapped, Keeping::Token] {
-        let world = World::with(keeping).await;
+        let world = World::build().keeping(keeping).open().await;
         let blob = world.encrypt(&world.key().await, b"attack at dawn").await;
         let answer = world.ok("Decrypt", json!({"CiphertextBlob": blob})).await;
         assert_eq!(answer["Plaintext"], base64(b"attack at dawn"));
@@ -81,7 +81,7 @@ async fn what_encrypt_made_is_opened() {
 #[tokio::test]
 async fn an_rsa_ciphertext_needs_its_key_and_algorithm() {
     for keeping in [Keeping::Wrapped, Keeping::Token] {
-        let world = World::with(keeping).await;
+        let world = World::build().keeping(keeping).open().await;
         let made = world.ok("CreateKey", json!({"KeySpec": "RSA_2048", "KeyUsage": "ENCRYPT_DECRYPT"})).await;
         let key = &made["KeyMetadata"]["KeyId"];
         for algorithm in ["RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256"] {
@@ -212,7 +212,7 @@ async fn who_fails_a_hundred_times_in_a_minute_must_wait() {
 async fn at_once(caller: &Caller, calls: usize, request: &Value) -> BTreeMap<String, usize> {
     let calls: Vec<_> = (0..calls)
         .map(|_| {
-            let (caller, letter) = (caller.clone(), caller.letter("Decrypt", request.to_string()));
+            let (caller, letter) = (caller.clone(), caller.draft("Decrypt", request.to_string()));
             tokio::spawn(async move { caller.send(letter).await.code() })
         })
         .collect();
@@ -388,7 +388,7 @@ async fn a_recipient_is_refused_and_an_empty_one_is_none() {
 #[tokio::test]
 async fn a_recipient_gets_the_plaintext_and_the_caller_does_not() {
     let attester = Attester::new();
-    let world = World::new().await.trusting(attester.roots()).await;
+    let world = World::build().attestation_roots(attester.roots()).open().await;
     let blob = world.encrypt(&world.key().await, b"attack at dawn").await;
     let request = json!({"CiphertextBlob": blob, "Recipient": attester.recipient()});
     let expected = expect![[r#"
@@ -411,7 +411,7 @@ async fn a_recipient_gets_the_plaintext_and_the_caller_does_not() {
 #[tokio::test]
 async fn plaintexts_of_every_length_reach_the_recipient() {
     let attester = Attester::new();
-    let world = World::new().await.trusting(attester.roots()).await;
+    let world = World::build().attestation_roots(attester.roots()).open().await;
     let key = world.key().await;
     for length in [1, 15, 16, 17, 32, 4096] {
         let plaintext = vec![length as u8; length];
@@ -424,7 +424,7 @@ async fn plaintexts_of_every_length_reach_the_recipient() {
 #[tokio::test]
 async fn what_rsa_opened_reaches_the_recipient() {
     let attester = Attester::new();
-    let world = World::new().await.trusting(attester.roots()).await;
+    let world = World::build().attestation_roots(attester.roots()).open().await;
     let request = json!({"KeyId": world.rsa().await, "EncryptionAlgorithm": "RSAES_OAEP_SHA_256"});
     let sealed = world.ok("Encrypt", with(request.clone(), json!({"Plaintext": base64(b"at dawn")}))).await;
     let more = json!({"CiphertextBlob": sealed["CiphertextBlob"], "Recipient": attester.recipient()});
@@ -436,7 +436,7 @@ async fn what_rsa_opened_reaches_the_recipient() {
 #[tokio::test]
 async fn what_attests_nobody_is_refused_and_no_plaintext_is_answered() {
     let (attester, other) = (Attester::new(), Attester::new());
-    let world = World::new().await.trusting(attester.roots()).await;
+    let world = World::build().attestation_roots(attester.roots()).open().await;
     let blob = world.encrypt(&world.key().await, b"attack at dawn").await;
     let request = |recipient: Value| json!({"CiphertextBlob": blob, "Recipient": recipient});
     let invalid = |why: &str| format!("The attestation document is not valid: {why}.");
@@ -453,7 +453,7 @@ async fn what_attests_nobody_is_refused_and_no_plaintext_is_answered() {
 #[tokio::test]
 async fn a_recipient_is_whole_or_empty() {
     let attester = Attester::new();
-    let world = World::new().await.trusting(attester.roots()).await;
+    let world = World::build().attestation_roots(attester.roots()).open().await;
     let blob = world.encrypt(&world.key().await, b"attack at dawn").await;
     let request = |recipient: Value| json!({"CiphertextBlob": blob, "Recipient": recipient});
     let at = |value: &str, member: &str, rule: &str| {
@@ -485,7 +485,7 @@ async fn a_recipient_is_whole_or_empty() {
 #[tokio::test]
 async fn a_dry_run_looks_at_the_recipient_too() {
     let attester = Attester::new();
-    let world = World::new().await.trusting(attester.roots()).await;
+    let world = World::build().attestation_roots(attester.roots()).open().await;
     let blob = world.encrypt(&world.key().await, b"attack at dawn").await;
     for (platform, code) in [(attester, "DryRunOperationException"), (Attester::new(), "ValidationException")] {
         let request = json!({"CiphertextBlob": blob, "DryRun": true, "Recipient": platform.recipient()});
@@ -496,7 +496,7 @@ async fn a_dry_run_looks_at_the_recipient_too() {
 #[tokio::test]
 async fn who_may_not_decrypt_may_not_for_a_recipient() {
     let attester = Attester::new();
-    let world = World::new().await.trusting(attester.roots()).await;
+    let world = World::build().attestation_roots(attester.roots()).open().await;
     let key = world.key().await;
     let request = |recipient: Value| json!({"KeyId": key, "CiphertextBlob": "AAAA", "Recipient": recipient});
     let nobody = world.as_user(&[]).await;
@@ -513,7 +513,7 @@ async fn an_hsm_without_oaep_with_sha_256_refuses_recipients() {
         return skip("the HSM does OAEP with SHA-256");
     }
     let attester = Attester::new();
-    let world = World::new().await.trusting_on(attester.roots(), &strict).await;
+    let world = World::build().attestation_roots(attester.roots()).hsm(&strict).open().await;
     let blob = world.encrypt(&world.key().await, b"attack at dawn").await;
     let request = json!({"CiphertextBlob": blob, "Recipient": attester.recipient()});
     let text = "Recipient is not supported: the HSM does not do RSAES_OAEP_SHA_256.";

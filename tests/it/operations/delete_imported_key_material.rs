@@ -24,7 +24,7 @@ pub const SUBJECT: Subject = Subject {
 #[tokio::test]
 async fn material_goes_at_once_and_its_object_with_it() {
     for keeping in [Keeping::Wrapped, Keeping::Token] {
-        let world = World::with(keeping).await;
+        let world = World::build().keeping(keeping).open().await;
         let key = external(&world, KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt).await;
         let none = world.ok("DeleteImportedKeyMaterial", json!({"KeyId": key})).await;
         assert_eq!(none, json!({"KeyId": world.arn_of(&key)}), "there is nothing yet, which is no error");

@@ -71,7 +71,7 @@ macro_rules! agrees {
 #[tokio::test]
 async fn the_other_side_comes_to_the_same() {
     for keeping in [Keeping::Wrapped, Keeping::Token] {
-        let world = World::with(keeping).await;
+        let world = World::build().keeping(keeping).open().await;
         agrees!(world, p256, "ECC_NIST_P256");
         agrees!(world, p384, "ECC_NIST_P384");
         agrees!(world, p521, "ECC_NIST_P521");
@@ -118,7 +118,7 @@ async fn a_key_that_signs_agrees_on_nothing() {
 #[tokio::test]
 async fn a_recipient_gets_the_secret_and_the_caller_does_not() {
     let attester = Attester::new();
-    let world = World::new().await.trusting(attester.roots()).await;
+    let world = World::build().attestation_roots(attester.roots()).open().await;
     let key = world.plant(KeySpec::EccNistP384, KeyUsage::KeyAgreement).await;
     let public = world.ok("GetPublicKey", json!({"KeyId": key})).await["PublicKey"].clone();
     let request = json!({"KeyId": key, "KeyAgreementAlgorithm": "ECDH", "PublicKey": public});

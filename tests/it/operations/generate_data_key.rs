@@ -71,7 +71,7 @@ pub fn decoded(answer: &Value, member: &str) -> usize {
 #[tokio::test]
 async fn the_blob_opens_to_the_plaintext() {
     for keeping in [Keeping::Wrapped, Keeping::Token] {
-        let world = World::with(keeping).await;
+        let world = World::build().keeping(keeping).open().await;
         let context = json!({"a": "b"});
         let request = json!({"KeyId": world.key().await, "KeySpec": "AES_256", "EncryptionContext": context});
         let made = world.ok("GenerateDataKey", request).await;
@@ -135,7 +135,7 @@ async fn a_recipient_is_refused() {
 #[tokio::test]
 async fn a_recipient_gets_the_data_key_and_the_caller_only_its_ciphertext() {
     let attester = Attester::new();
-    let world = World::new().await.trusting(attester.roots()).await;
+    let world = World::build().attestation_roots(attester.roots()).open().await;
     let request = json!({"KeyId": world.key().await, "KeySpec": "AES_256", "Recipient": attester.recipient()});
     let answer = world.ok("GenerateDataKey", request.clone()).await;
     let members: Vec<_> = answer.as_object().unwrap().keys().collect();

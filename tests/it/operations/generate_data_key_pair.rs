@@ -182,7 +182,7 @@ async fn other_keys_and_pairs() {
 #[tokio::test]
 async fn a_recipient_gets_the_private_key_and_the_caller_only_its_ciphertext() {
     let attester = Attester::new();
-    let world = World::new().await.trusting(attester.roots()).await;
+    let world = World::build().attestation_roots(attester.roots()).open().await;
     let key = world.key().await;
     // Ed25519, and the longest of them.
     for spec in ["ECC_NIST_EDWARDS25519", "RSA_4096"].into_iter().filter(|spec| *spec != "RSA_4096" || makes_rsa()) {

@@ -50,7 +50,7 @@ async fn the_answer() {
 #[tokio::test]
 async fn a_mac_is_whole_and_the_same_each_time_and_after_a_restart() {
     for keeping in [Keeping::Wrapped, Keeping::Token] {
-        let mut world = World::with(keeping).await;
+        let mut world = World::build().keeping(keeping).open().await;
         for (spec, algorithm, bytes) in SPECS {
             let made = world.ok("CreateKey", json!({"KeySpec": spec, "KeyUsage": "GENERATE_VERIFY_MAC"})).await;
             let request =

@@ -63,7 +63,7 @@ async fn a_key_store_must_be_there_and_without_roots_there_are_no_recipients() {
 #[tokio::test]
 async fn a_recipient_gets_the_bytes_and_the_caller_does_not() {
     let attester = Attester::new();
-    let world = World::new().await.trusting(attester.roots()).await;
+    let world = World::build().attestation_roots(attester.roots()).open().await;
     let request = json!({"NumberOfBytes": 1024, "Recipient": attester.recipient()});
     let answer = world.ok("GenerateRandom", request.clone()).await;
     assert_eq!(answer.as_object().unwrap().len(), 1);

@@ -42,7 +42,7 @@ async fn the_answer() {
 #[tokio::test]
 async fn it_is_a_subject_public_key_info() {
     for keeping in [Keeping::Wrapped, Keeping::Token] {
-        let world = World::with(keeping).await;
+        let world = World::build().keeping(keeping).open().await;
         let made = world.ok("CreateKey", json!({"KeySpec": "RSA_2048", "KeyUsage": "ENCRYPT_DECRYPT"})).await;
         let answer = world.ok("GetPublicKey", json!({"KeyId": made["KeyMetadata"]["Arn"]})).await;
         let der = STANDARD.decode(text(&answer, "PublicKey")).unwrap();

@@ -136,7 +136,7 @@ const ALL: [&str; 4] =
 #[tokio::test]
 async fn an_hmac_key_makes_the_macs_that_it_makes_elsewhere() {
     for keeping in [Keeping::Wrapped, Keeping::Token] {
-        let world = World::with(keeping).await;
+        let world = World::build().keeping(keeping).open().await;
         for algorithm in ALL {
             for bytes in [32, 41, 64] {
                 let material: Vec<u8> = (0..bytes).collect();
@@ -207,7 +207,7 @@ async fn an_imported_key_agrees_as_elsewhere() {
 #[tokio::test]
 async fn an_rsa_key_signs_and_decrypts() {
     for keeping in [Keeping::Wrapped, Keeping::Token] {
-        let world = World::with(keeping).await;
+        let world = World::build().keeping(keeping).open().await;
         let material = rsa_private_key();
         let public = ring::rsa::KeyPair::from_pkcs8(&material).unwrap().public().as_ref().to_vec();
         for (usage, algorithm) in
@@ -234,7 +234,7 @@ async fn an_rsa_key_signs_and_decrypts() {
 #[tokio::test]
 async fn symmetric_material_has_the_same_name_whenever_it_comes_and_in_no_other_key() {
     for keeping in [Keeping::Wrapped, Keeping::Token] {
-        let world = World::with(keeping).await;
+        let world = World::build().keeping(keeping).open().await;
         let key = external(&world, KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt).await;
         let first = import(&world, &key, ALL[0], &[7; 32]).await;
         let blob = world.encrypt(&key, b"plaintext").await;
@@ -412,7 +412,7 @@ async fn a_token_is_one_keys_and_a_days() {
 #[tokio::test]
 async fn material_expires_and_comes_again() {
     for keeping in [Keeping::Wrapped, Keeping::Token] {
-        let world = World::with(keeping).await;
+        let world = World::build().keeping(keeping).open().await;
         let key = external(&world, KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt).await;
         let (blob, token) = parcel(&world, &key, &[7; 32]).await;
         let at = world.clock.now().epoch_seconds() + 3600.0;

@@ -64,7 +64,7 @@ async fn the_answer_and_what_comes_of_it() {
 #[tokio::test]
 async fn what_one_seals_the_other_opens() {
     for keeping in [Keeping::Wrapped, Keeping::Token] {
-        let world = World::with(keeping).await;
+        let world = World::build().keeping(keeping).open().await;
         let key = replicated(&world).await;
         let there = world.in_region(ELSEWHERE);
         let blob = world.encrypt(&key, b"from here").await;
@@ -115,7 +115,7 @@ async fn material_is_rotated_everywhere_and_on_the_primary_key_only() {
 #[tokio::test]
 async fn the_primary_key_goes_after_its_last_replica() {
     for keeping in [Keeping::Wrapped, Keeping::Token] {
-        let world = World::with(keeping).await;
+        let world = World::build().keeping(keeping).open().await;
         let key = replicated(&world).await;
         let (there, material) = (world.in_region(ELSEWHERE), world.material_of(&key));
         let blob = world.encrypt(&key, b"x").await;

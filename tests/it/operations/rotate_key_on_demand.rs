@@ -35,7 +35,7 @@ async fn import(world: &World, key: &str, byte: u8, members: Value) -> String {
 #[tokio::test]
 async fn the_key_has_other_material_at_once_and_the_old_opens_what_it_sealed() {
     for keeping in [Keeping::Wrapped, Keeping::Token] {
-        let world = World::with(keeping).await;
+        let world = World::build().keeping(keeping).open().await;
         let key = world.key().await;
         let before = text(&describe(&world, &key).await, "CurrentKeyMaterialId");
         let blob = world.encrypt(&key, b"x").await;

@@ -99,7 +99,7 @@ async fn the_answer() {
 async fn everybody_can_verify_what_is_signed() {
     let mut verified = 0;
     for keeping in [Keeping::Wrapped, Keeping::Token] {
-        let world = World::with(keeping).await;
+        let world = World::build().keeping(keeping).open().await;
         for spec in signing_specs() {
             let key = world.ok("CreateKey", json!({"KeySpec": spec, "KeyUsage": "SIGN_VERIFY"})).await;
             let arn = &key["KeyMetadata"]["Arn"];

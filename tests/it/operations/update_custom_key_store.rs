@@ -71,7 +71,7 @@ async fn all_else_is_changed_only_while_it_is_disconnected() {
 async fn it_moves_to_clusters_of_the_same_backup_only() {
     let backed = |id: &str, backup: &str| Cluster { backup: Some(backup.to_owned()), ..looked_at(id) };
     let (related, stranger) = ("cluster-3relatedone", "cluster-4strangerone");
-    let world = World::with_clusters(vec![backed(CLUSTER, "a"), backed(related, "a"), backed(stranger, "b")]).await;
+    let world = World::build().clusters(vec![backed(CLUSTER, "a"), backed(related, "a"), backed(stranger, "b")]).open().await;
     let id = text(&world.ok("CreateCustomKeyStore", wanted_key_store()).await, "CustomKeyStoreId");
     let to = |cluster: &str| json!({"CustomKeyStoreId": id, "CloudHsmClusterId": cluster});
     let message = format!("{stranger} was not restored from the same backup as {CLUSTER}.");

@@ -1,0 +1,28 @@
+//! The HSM of all worlds.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
+
+use strongroom::{
+    hsm::{Command, Hsm, Settings},
+    key::material::Material,
+    secret::SecretBytes,
+};
+
+use super::LONG;
+use crate::tokens::token;
+
+/// The HSM of all worlds: materials are random and wrapped, so worlds do not meet in it.
+pub fn hsm() -> &'static Hsm {
+    static HSM: OnceLock<Hsm> = OnceLock::new();
+    HSM.get_or_init(|| Hsm::start(Settings { cached_handles: 512, ..token() }).unwrap())
+}
+
+/// Whether an HSM has this symmetric material.
+pub async fn has(hsm: &Hsm, material: &Arc<Material>) -> bool {
+    let input = SecretBytes::from(b"x".to_vec());
+    let command = Command::Seal { material: Arc::clone(material), aad: Vec::new(), input };
+    hsm.call(command, Instant::now() + LONG).await.is_ok()
+}

@@ -6,7 +6,6 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use strongroom::{
     key::{
         context::EncryptionContext,
@@ -28,28 +27,10 @@ use crate::{
 
 /// Copies a grant that the key has, past the API: each for a grantee of its own, and without a name.
 pub async fn multiply(world: &World, key: &str, count: usize) {
-    copy(world, key, count, "'$.terms.grantee', 'arn:aws:iam::111122223333:user/copy-' || n").await;
-}
-
-/// Copies a grant with changes: paths and values of its JSON, where `n` is the number of the copy.
-async fn copy(world: &World, key: &str, count: usize, changes: &str) {
-    let parent = format!("{REGION}/{key}");
-    let text = format!(
-        "CREATE TEMP TABLE made AS
-            WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})
-            SELECT n, lower(hex(randomblob(32))) AS id, n + (SELECT last FROM feed) AS seq FROM numbers;
-        INSERT INTO documents (kind, id, parent, revision, body)
-            SELECT 'grant', '{parent}/' || id, '{parent}', seq,
-                json_set((SELECT body FROM documents WHERE kind = 'grant' AND parent = '{parent}' LIMIT 1),
-                    '$.id', id, '$.terms.name', NULL, {changes})
-            FROM made;
-        INSERT INTO changes (kind, id, seq) SELECT 'grant', '{parent}/' || id, seq FROM made;
-        UPDATE feed SET last = (SELECT MAX(seq) FROM changes);"
-    );
-    let options = SqliteConnectOptions::new().filename(world.database());
-    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-    sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut connection).await.unwrap();
-    world.store.follow().await.unwrap();
+    let to_another = |grant: &mut Value, number| {
+        grant["terms"]["grantee"] = format!("arn:aws:iam::111122223333:user/copy-{number}").into();
+    };
+    world.copy_grant(key, count, to_another).await;
 }
 
 /// The subjects that a grant can allow.
@@ -425,7 +406,10 @@ async fn other_grants_cost_nothing() {
         grant_to(&world, &ada, key, terms.clone()).await;
     }
     multiply(&world, &keys[1], 49_999).await;
-    copy(&world, &keys[2], 49_999, "'$.terms.constraints.context.Subset.tenant', '' || n").await;
+    let of_another_tenant = |grant: &mut Value, number: usize| {
+        grant["terms"]["constraints"]["context"]["Subset"]["tenant"] = number.to_string().into();
+    };
+    world.copy_grant(&keys[2], 49_999, of_another_tenant).await;
     let mut requests = Vec::new();
     for key in &keys {
         let context = json!({"EncryptionContext": {"app": "x", "tenant": "0"}});

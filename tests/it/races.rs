@@ -2,7 +2,6 @@
 //! nothing if it may not any more when its turn has come. For every operation that changes something.
 
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use strongroom::{hsm::Hsm, operations::TABLE};
 
 use crate::{
@@ -14,35 +13,8 @@ use crate::{
         subjects,
     },
     tokens::token,
-    world::{Answer, Caller, REGION, World, base64, text, with},
+    world::{Answer, Caller, REGION, World, Writer, base64, text, with},
 };
-
-/// Another process, which writes and lets nobody else.
-struct Writer(SqliteConnection);
-
-impl Writer {
-    async fn begun(world: &World) -> Self {
-        let options = SqliteConnectOptions::new().filename(world.database());
-        let mut writer = Self(SqliteConnection::connect_with(&options).await.unwrap());
-        writer.run("BEGIN IMMEDIATE").await;
-        writer
-    }
-
-    async fn run(&mut self, text: &str) {
-        sqlx::raw_sql(AssertSqlSafe(text.to_owned())).execute(&mut self.0).await.unwrap();
-    }
-
-    /// Changes one document, and ends.
-    async fn change(mut self, kind: &str, id: &str, assignment: &str) {
-        self.run(&format!(
-            "UPDATE feed SET last = last + 1;
-             UPDATE documents SET {assignment}, revision = (SELECT last FROM feed) WHERE kind = '{kind}' AND id = '{id}';
-             UPDATE changes SET seq = (SELECT last FROM feed) WHERE kind = '{kind}' AND id = '{id}';
-             COMMIT"
-        ))
-        .await;
-    }
-}
 
 /// What is taken away from a caller while their call waits, and how the call is refused then.
 #[derive(Debug, Clone, Copy)]
@@ -61,21 +33,22 @@ impl Taken {
         }
     }
 
-    async fn take(self, writer: Writer, caller: &Caller, key: &str) {
-        let (kind, id, assignment) = match self {
+    async fn take(self, mut writer: Writer, caller: &Caller, key: &str) {
+        match self {
             Self::AccessKey => {
-                ("access_key", &caller.access_key_id, "body = json_set(body, '$.enabled', json('false'))".to_owned())
+                writer.change("access_key", &caller.access_key_id, |body| body["enabled"] = json!(false)).await;
             }
             Self::IdentityPolicy => {
-                ("principal", &caller.arn, "body = json_set(body, '$.policies', json('{}'))".to_owned())
+                writer.change("principal", &caller.arn, |body| body["policies"] = json!({})).await;
             }
             Self::KeyPolicy => {
                 let denial = json!({"Version": "2012-10-17", "Statement": [
                     {"Effect": "Deny", "Principal": "*", "Action": "kms:*", "Resource": "*"}]});
-                ("key", &format!("{REGION}/{key}"), format!("body = json_set(body, '$.policy', '{denial}')"))
+                let key = format!("{REGION}/{key}");
+                writer.change("key", &key, |body| body["policy"] = denial.to_string().into()).await;
             }
-        };
-        writer.change(kind, id, &assignment).await;
+        }
+        writer.commit().await;
     }
 }
 
@@ -86,7 +59,7 @@ async fn overtaken(
     (operation, request): (&str, Value),
     meanwhile: impl AsyncFnOnce(Writer),
 ) -> Answer {
-    let writer = Writer::begun(world).await;
+    let writer = Writer::begin(world).await;
     let (caller, operation) = (caller.clone(), operation.to_owned());
     let call = tokio::spawn(async move { caller.call(&operation, request).await });
     while world.store.writers() == 0 {
@@ -95,14 +68,6 @@ async fn overtaken(
     }
     meanwhile(writer).await;
     call.await.unwrap()
-}
-
-/// All that is stored.
-async fn documents(world: &World) -> Vec<(String, String, String)> {
-    let options = SqliteConnectOptions::new().filename(world.database());
-    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-    let query = sqlx::query_as("SELECT kind, id, body FROM documents ORDER BY kind, id");
-    query.fetch_all(&mut connection).await.unwrap()
 }
 
 fn changing() -> impl Iterator<Item = &'static Subject> {
@@ -131,10 +96,10 @@ async fn a_call_that_waits_for_the_store_is_decided_when_its_turn_has_come() {
             let mut before = Vec::new();
             let answer = overtaken(&world, &caller, (subject.name, request), async |writer| {
                 taken.take(writer, &caller, &things.key).await;
-                before = documents(&world).await;
+                before = world.documents().await;
             });
             assert_eq!(answer.await.code(), taken.refusal(), "{} {taken:?}", subject.name);
-            assert!(before == documents(&world).await, "{} {taken:?}: something has changed", subject.name);
+            assert!(before == world.documents().await, "{} {taken:?}: something has changed", subject.name);
         }
     }
 }
@@ -151,10 +116,11 @@ async fn an_alias_that_points_elsewhere_meanwhile_stays_there() {
         ("UpdateAlias", json!({"AliasName": "alias/a", "TargetKeyId": hers})),
         ("DeleteAlias", json!({"AliasName": "alias/a"})),
     ] {
-        let answer = overtaken(&world, &eve, (operation, request), async |writer| {
-            let parent = format!("{REGION}/{theirs}");
-            let assignment = format!("parent = '{parent}', body = json_set(body, '$.target', '{theirs}')");
-            writer.change("alias", &format!("{REGION}/alias/a"), &assignment).await;
+        let answer = overtaken(&world, &eve, (operation, request), async |mut writer| {
+            let alias = format!("{REGION}/alias/a");
+            writer.change("alias", &alias, |body| body["target"] = json!(theirs)).await;
+            writer.move_to("alias", &alias, &format!("{REGION}/{theirs}")).await;
+            writer.commit().await;
         });
         assert_eq!(answer.await.code(), "AccessDeniedException", "{operation}");
         assert_eq!(world.ok("DescribeKey", json!({"KeyId": "alias/a"})).await["KeyMetadata"]["KeyId"], *theirs);
@@ -174,9 +140,8 @@ async fn what_a_grant_allows_waits_in_vain_when_the_grant_is_revoked() {
         let (id, its_token) = granted(&world, &key, terms.clone()).await;
         let request = if with_token { token(&its_token) } else { passes_on.clone() };
         let answer = overtaken(&world, &grantee, ("CreateGrant", request), async |mut writer| {
-            let name = format!("{REGION}/{key}/{id}");
-            writer.run(&format!("DELETE FROM documents WHERE kind = 'grant' AND id = '{name}'")).await;
-            writer.change("grant", &name, "body = body").await;
+            writer.delete("grant", &format!("{REGION}/{key}/{id}")).await;
+            writer.commit().await;
         });
         let refusal = if with_token { "InvalidGrantTokenException" } else { "AccessDeniedException" };
         assert_eq!(answer.await.code(), refusal);

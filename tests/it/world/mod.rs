@@ -34,6 +34,7 @@ use crate::tokens::PIN;
 mod answer;
 mod builder;
 mod caller;
+mod database;
 mod hsm;
 mod key_stores;
 mod log;
@@ -45,6 +46,7 @@ mod values;
 pub use self::{
     answer::Answer,
     caller::{Caller, Draft},
+    database::Writer,
     hsm::{has, hsm},
     key_stores::{CLUSTER, cluster, cluster_on, looked_at, trust_anchor, wanted_key_store},
     log::logged,

@@ -4,7 +4,7 @@
 //! overwritten with zeros when dropped. Reading is asked for by name: `expose`.
 
 use secrecy::{ExposeSecret, SecretBox, SecretString};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 /// Secret bytes: a plaintext, a data key, random bytes that a caller asked for.
 pub struct SecretBytes(SecretBox<Vec<u8>>);
@@ -37,6 +37,25 @@ impl From<Vec<u8>> for SecretBytes {
 impl Clone for SecretBytes {
     fn clone(&self) -> Self {
         Self::from(self.expose().to_vec())
+    }
+}
+
+/// Bytes to another process of ours. There is no form that people read, so no secret gets into a document or a log.
+impl Serialize for SecretBytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match serializer.is_human_readable() {
+            true => Err(ser::Error::custom("a secret is not written where people read")),
+            false => serializer.serialize_bytes(self.expose()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretBytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match deserializer.is_human_readable() {
+            true => Err(de::Error::custom("a secret is not read where people write")),
+            false => <&[u8]>::deserialize(deserializer).map(|bytes| Self::from(bytes.to_vec())),
+        }
     }
 }
 

@@ -13,7 +13,10 @@ use parking_lot::RwLock;
 use crate::{
     error::KmsError,
     failure,
-    hsm::{Answer, Command, Hsm, Place},
+    hsm::{
+        Hsm,
+        command::{Generate, Place},
+    },
     invocations::Invocations,
     key::{
         material::{Material, MaterialId},
@@ -84,11 +87,9 @@ impl OwnMaterials {
         let mut id = MaterialId([0; 32]);
         getrandom::fill(&mut id.0).map_err(|error| KmsError::internal(error.to_string()))?;
         let (spec, usage) = (KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt);
-        let command = Command::Generate { id, spec, usage, place: Place::Wrapped };
-        let made = hsm.call(command, Instant::now() + GENERATION).await.map_err(failure::hsm_about_own_key)?;
-        let Answer::Material(successor) = made else {
-            return Err(KmsError::internal("the HSM engine answered another command"));
-        };
+        let command = Generate { id, spec, usage, place: Place::Wrapped };
+        let made = hsm.call(command, Instant::now() + GENERATION).await;
+        let successor = made.map_err(failure::hsm_about_own_key)?;
         self.store.succeed_service_material(worn, &successor).await.map_err(failure::store)?;
         tracing::info!("the service's own material has a successor");
         self.read_again().await

@@ -12,7 +12,11 @@ use subtle::ConstantTimeEq;
 use crate::{
     error::KmsError,
     failure,
-    hsm::{Answer, Asker, Command, Hsm, Kind, Sealed},
+    hsm::{
+        Hsm, Kind,
+        command::{self, Sealed},
+    },
+    identity::Asker,
     key::material::MaterialId,
     secret::{SecretBytes, SecretText},
     store::{Deployment, Store},
@@ -74,14 +78,14 @@ impl Vault {
     }
 
     /// What opens `sealed`; nothing if it is not of a form that anything is sealed in.
-    async fn opening(&self, aad: Vec<u8>, sealed: &[u8]) -> Result<Option<Command>, KmsError> {
+    async fn opening(&self, aad: Vec<u8>, sealed: &[u8]) -> Result<Option<command::Open>, KmsError> {
         let materials = self.materials()?;
         let (material, sealed) = match sealed.strip_prefix(NAMED).and_then(|named| named.split_first_chunk()) {
             Some((id, sealed)) => (materials.named(MaterialId(*id)).await?, sealed),
             None => (Some(Arc::clone(materials.founding())), sealed),
         };
         let parts = material.zip(sealed.split_first_chunk::<IV_BYTES>());
-        Ok(parts.map(|(material, (iv, ciphertext))| Command::Open {
+        Ok(parts.map(|(material, (iv, ciphertext))| command::Open {
             material,
             aad,
             iv: *iv,
@@ -151,8 +155,7 @@ impl Vault {
     ) -> Result<Option<T>, KmsError> {
         let Some(command) = self.opening(kind.aad(), sealed).await? else { return Ok(None) };
         match self.hsm.call_for(asker, command, deadline).await {
-            Ok(Answer::Plaintext(token)) => Ok(serde_json::from_slice(token.expose()).ok()),
-            Ok(_) => Err(KmsError::internal("the HSM engine answered another command")),
+            Ok(token) => Ok(serde_json::from_slice(token.expose()).ok()),
             Err(error) if error.kind == Kind::Rejected => Ok(None),
             Err(error) => Err(failure::hsm_about_own_key(error)),
         }
@@ -163,7 +166,7 @@ impl Vault {
     ///
     /// # Errors
     /// As the HSM answers.
-    pub async fn proof(&self, deadline: Instant) -> Result<Command, KmsError> {
+    pub async fn proof(&self, deadline: Instant) -> Result<command::Open, KmsError> {
         let aad = b"strongroom readiness".to_vec();
         let sealed = self.seal_for(aad.clone(), SecretBytes::from(vec![0; 16]), Asker::SERVICE, deadline).await?;
         self.opening(aad, &sealed).await?.ok_or_else(|| KmsError::internal("what was sealed has lost its form"))
@@ -180,11 +183,9 @@ impl Vault {
         let material = materials.next(&self.hsm).await?;
         let id = material.id;
         let named = if id == materials.founding().id { Vec::new() } else { [NAMED, &id.0[..]].concat() };
-        let command = Command::Seal { material, aad, input };
-        match self.hsm.call_for(asker, command, deadline).await.map_err(failure::hsm_about_own_key)? {
-            Answer::Sealed(Sealed { iv, ciphertext }) => Ok([&named[..], &iv, &ciphertext].concat()),
-            _ => Err(KmsError::internal("the HSM engine answered another command")),
-        }
+        let sealed = self.hsm.call_for(asker, command::Seal { material, aad, input }, deadline).await;
+        let Sealed { iv, ciphertext } = sealed.map_err(failure::hsm_about_own_key)?;
+        Ok([&named[..], &iv, &ciphertext].concat())
     }
 
     /// Opened twice: what is made of it is kept for a day, and one wrong answer of the HSM would lock its owner out for as long.
@@ -198,11 +199,8 @@ impl Vault {
         std::str::from_utf8(secret.expose()).map(|text| SecretText::from(text.to_owned())).map_err(|_| damaged())
     }
 
-    async fn ask(&self, command: Command, deadline: Instant) -> Result<SecretBytes, KmsError> {
-        match self.hsm.call(command, deadline).await.map_err(failure::hsm_about_own_key)? {
-            Answer::Plaintext(secret) => Ok(secret),
-            _ => Err(KmsError::internal("the HSM engine answered another command")),
-        }
+    async fn ask(&self, command: command::Open, deadline: Instant) -> Result<SecretBytes, KmsError> {
+        self.hsm.call(command, deadline).await.map_err(failure::hsm_about_own_key)
     }
 }
 

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
-use super::command::{Asker, Command};
 use super::engine::Profile;
+use super::engine::command::Check;
 use super::error::{HsmError, Kind};
 use super::link::{FAREWELL, Hangs, Link};
 use super::member::Member;
 use super::recovery::{self, Act, Event, State};
 use super::wire::Report;
+use crate::identity::Asker;
 
 /// How often the keeper looks after what nobody tells it.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -235,7 +236,8 @@ impl Keeper {
         let (member, link) = (Arc::clone(&self.member), self.running.clone());
         tokio::spawn(async move {
             let answered = match link {
-                Some(link) => is_well_again(&link).await,
+                // It must let us in anew, too.
+                Some(link) => link.check_anew(Instant::now() + PROBE).await.is_ok(),
                 None => false,
             };
             member.tell(News::Event(Event::Probed(answered)));
@@ -253,7 +255,7 @@ impl Keeper {
         let (member, link) = (Arc::clone(&self.member), self.running.clone());
         tokio::spawn(async move {
             if let Some(link) = link {
-                let _ = member.call(&link, Asker::SERVICE, &Command::Check, Instant::now() + PROBE).await;
+                let _ = member.call(&link, Asker::SERVICE, &Check, Instant::now() + PROBE).await;
             }
         });
     }
@@ -323,17 +325,6 @@ impl Keeper {
             }
         }
     }
-}
-
-/// Whether the HSM lets us in anew and gives the known answer.
-async fn is_well_again(link: &Link) -> bool {
-    let deadline = Instant::now() + PROBE;
-    for command in [Command::Renew, Command::Check] {
-        if link.call(Asker::SERVICE, &command, deadline).await.is_err() {
-            return false;
-        }
-    }
-    true
 }
 
 async fn ended(link: Option<&Link>) {

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::command::{Answer, Asker, Command};
+use super::engine::command::{Check, Command};
 use super::engine::{Engine, Profile};
 use super::error::HsmError;
 use super::process::WorkerProcess;
 use super::settings::Settings;
 use super::wire::Report;
+use crate::identity::Asker;
+use crate::key::material::MaterialId;
 
 /// How long the start of an engine may take; the trials of what an HSM can do take seconds on slow ones.
 const START: Duration = Duration::from_secs(60);
@@ -90,10 +92,34 @@ impl Link {
     }
 
     /// Does one command, or says why not, by the deadline.
-    pub(super) async fn call(&self, asker: Asker, command: &Command, deadline: Instant) -> Result<Answer, HsmError> {
+    pub(super) async fn call<C: Command>(
+        &self,
+        asker: Asker,
+        command: &C,
+        deadline: Instant,
+    ) -> Result<C::Answer, HsmError> {
         match self {
             Self::Here(engine) => engine.call_for(asker, command.clone(), deadline).await,
             Self::There(process) => process.call(asker, command, deadline).await,
+        }
+    }
+
+    /// Logs in anew and asks for the known answer.
+    pub(super) async fn check_anew(&self, deadline: Instant) -> Result<(), HsmError> {
+        match self {
+            Self::Here(engine) => {
+                engine.renew(deadline).await?;
+                engine.call(Check, deadline).await
+            }
+            Self::There(process) => process.check_anew(deadline).await,
+        }
+    }
+
+    /// Forgets the handles of this material.
+    pub(super) fn forget(&self, material: MaterialId) {
+        match self {
+            Self::Here(engine) => engine.forget(material),
+            Self::There(process) => process.forget(material),
         }
     }
 

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::{mpsc, watch};
 
+use crate::identity::Asker;
 use crate::key::material::{Keeping, Material};
 
-use super::command::{Answer, Asker, Command};
 use super::counted::Counted;
+use super::engine::command::Command;
 use super::engine::{Engine, Gauges, Profile};
 use super::error::{HsmError, Kind};
 use super::keeper::{Keeper, News};
@@ -154,13 +155,13 @@ impl Member {
     }
 
     /// Does one command on `link`, which is this member's.
-    pub(super) async fn call(
+    pub(super) async fn call<C: Command>(
         &self,
         link: &Link,
         asker: Asker,
-        command: &Command,
+        command: &C,
         deadline: Instant,
-    ) -> Result<Answer, HsmError> {
+    ) -> Result<C::Answer, HsmError> {
         self.under_way.fetch_add(1, Ordering::Relaxed);
         let _done = Done(&self.under_way);
         let result = link.call(asker, command, deadline).await;

@@ -1,7 +1,7 @@
 //! The HSMs: the one place where PKCS#11 is spoken.
 //!
 //! ```text
-//! Hsm::call(Command, deadline)      which member? once more elsewhere if that may help       here
+//! Hsm::call(command, deadline)      which member? once more elsewhere if that may help       here
 //!   member    may calls go to it? what became of them; who brings it back                     member, keeper, recovery
 //!   link      in this process, or in a worker process over a socket pair                      link, process, wire
 //!   engine    one login, sessions, handles: PKCS#11                                            engine
@@ -12,7 +12,6 @@
 //! A key store has one or several members: HSMs that hold the same wrapping key, so that each can serve every wrapped key.
 
 mod cluster;
-mod command;
 mod counted;
 mod engine;
 mod error;
@@ -32,15 +31,17 @@ mod wire;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::identity::Asker;
 use crate::key::algorithm::SigningAlgorithm;
 use crate::key::material::{Keeping, Material};
 use crate::key::spec::{EncryptionAlgorithm, KeySpec, KeyUsage};
 
+use command::{Command, Destroy};
 use link::Link;
 use member::Member;
 
 pub use cluster::{Cluster, Clusters};
-pub use command::{Answer, Asker, Command, Place, Sealed};
+pub use engine::command;
 pub use engine::{
     Engine, ErrorCount, Feature, Gauges, IvMaker, Leaves, OaepRoad, Outcome, Profile, TokenFacts, TokenSelector,
     WrappingKeyReport, end_process, init_token, init_wrapping_key, probe,
@@ -120,19 +121,24 @@ impl Hsm {
     }
 
     /// Does one command for the service itself, or says why not, by the deadline.
-    pub async fn call(&self, command: Command, deadline: Instant) -> Result<Answer, HsmError> {
+    pub async fn call<C: Command>(&self, command: C, deadline: Instant) -> Result<C::Answer, HsmError> {
         self.call_for(Asker::SERVICE, command, deadline).await
     }
 
     /// Does one command for `asker`, or says why not, by the deadline. One that changes nothing in the HSM is tried on
     /// another member if the HSM is to blame that it failed.
-    pub async fn call_for(&self, asker: Asker, command: Command, deadline: Instant) -> Result<Answer, HsmError> {
-        if let Command::Destroy { material } = &command {
-            return self.destroy(material, &command, deadline).await;
-        }
+    pub async fn call_for<C: Command>(
+        &self,
+        asker: Asker,
+        command: C,
+        deadline: Instant,
+    ) -> Result<C::Answer, HsmError> {
         let (member, link) = self.choose(&command, None).ok_or_else(|| self.away())?;
         let failed = match member.call(&link, asker, &command, deadline).await {
-            Ok(answer) => return Ok(answer.made_by(member.name())),
+            Ok(mut answer) => {
+                C::note_member(&mut answer, member.name());
+                return Ok(answer);
+            }
             Err(error) if command.is_repeatable() && may_work_elsewhere(error.kind) => error,
             Err(error) => return Err(error),
         };
@@ -143,7 +149,11 @@ impl Hsm {
     }
 
     /// Has each HSM that is open do one command for the service itself; how that went, by the HSM's name.
-    pub async fn ask_each(&self, command: &Command, deadline: Instant) -> Vec<(String, Result<Answer, HsmError>)> {
+    pub async fn ask_each<C: Command>(
+        &self,
+        command: &C,
+        deadline: Instant,
+    ) -> Vec<(String, Result<C::Answer, HsmError>)> {
         let mut answers = Vec::new();
         for member in self.members.iter() {
             if let Some(link) = member.link() {
@@ -155,7 +165,7 @@ impl Hsm {
     }
 
     /// The member with the least to do of those that are well and have what the command needs.
-    fn choose(&self, command: &Command, not: Option<&Arc<Member>>) -> Option<(&Arc<Member>, Arc<Link>)> {
+    fn choose(&self, command: &impl Command, not: Option<&Arc<Member>>) -> Option<(&Arc<Member>, Arc<Link>)> {
         let others = self.members.iter().filter(|member| not.is_none_or(|not| !Arc::ptr_eq(member, not)));
         let well = others.filter_map(|member| Some((member, member.link()?)));
         let fit = well.filter(|(member, _)| match command.material() {
@@ -167,15 +177,17 @@ impl Hsm {
 
     /// Destroys an object wherever it may be; wrapped material is forgotten by every member that may have a handle of it. That an
     /// HSM is not there, or not in the configuration any more, does not say that its object is gone.
-    async fn destroy(&self, material: &Material, command: &Command, deadline: Instant) -> Result<Answer, HsmError> {
+    pub async fn destroy(&self, material: &Arc<Material>, deadline: Instant) -> Result<(), HsmError> {
+        let destroy = Destroy { material: Arc::clone(material) };
         for member in self.concerned(material)? {
             match (member.link(), &material.keeping) {
-                (Some(link), _) => drop(member.call(&link, Asker::SERVICE, command, deadline).await?),
+                (Some(link), Keeping::Token { .. }) => member.call(&link, Asker::SERVICE, &destroy, deadline).await?,
                 (None, Keeping::Token { .. }) => return Err(self.away()),
+                (Some(link), Keeping::Wrapped { .. }) => link.forget(material.id),
                 (None, Keeping::Wrapped { .. }) => {}
             }
         }
-        Ok(Answer::Done)
+        Ok(())
     }
 
     /// The members that may have an object or a handle of this material. The only one has all, whatever it is called now.

@@ -16,18 +16,20 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::net::UnixStream;
-use tokio::process::{Child, Command as Process};
+use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::command::{Answer, Asker, Command};
 use super::engine::Profile;
+use super::engine::command::{AnyAnswer, Check, Command};
 use super::error::{HsmError, Kind};
 use super::ledger::Ledger;
 use super::link::{FAREWELL, Launch};
 use super::pin::HeldPin;
 use super::settings::Settings;
 use super::steps::{Step, StepDone};
-use super::wire::{CallRef, Inbox, Port, Report, Request, RequestRef, Response, SentPin};
+use super::wire::{Call, Inbox, Port, Report, Request, Response, SentPin};
+use crate::identity::Asker;
+use crate::key::material::MaterialId;
 
 /// How long a step may take: RSA keys of 4096 bits are made in one.
 const STEP: Duration = Duration::from_secs(60);
@@ -50,7 +52,7 @@ pub(super) struct WorkerProcess {
 }
 
 /// Who waits for which answer; `None` when no more will come.
-type Pending = Option<HashMap<u64, oneshot::Sender<Result<Answer, HsmError>>>>;
+type Pending = Option<HashMap<u64, oneshot::Sender<Result<AnyAnswer, HsmError>>>>;
 
 impl WorkerProcess {
     /// Starts a worker process and waits until its HSM is open, or until `stopping` ends: then the process has ended, too.
@@ -98,15 +100,44 @@ impl WorkerProcess {
     }
 
     /// Does one command in the worker process.
-    pub(super) async fn call(&self, asker: Asker, command: &Command, deadline: Instant) -> Result<Answer, HsmError> {
+    pub(super) async fn call<C: Command>(
+        &self,
+        asker: Asker,
+        command: &C,
+        deadline: Instant,
+    ) -> Result<C::Answer, HsmError> {
+        self.ask(deadline, |number, patience_us| {
+            Request::Call(Call { number, patience_us, asker, command: command.sent() })
+        })
+        .await
+        .and_then(C::received)
+    }
+
+    /// Has the worker process log in anew and ask for the known answer.
+    pub(super) async fn check_anew(&self, deadline: Instant) -> Result<(), HsmError> {
+        let answer = self.ask(deadline, |number, patience_us| Request::CheckAnew { number, patience_us }).await;
+        answer.and_then(Check::received)
+    }
+
+    /// Has the worker process forget the handles of this material. One that is gone has none.
+    pub(super) fn forget(&self, material: MaterialId) {
+        let _ = self.port.send(&Request::Forget(material));
+    }
+
+    /// Sends what `request` makes of the number by which the answer is known and of the microseconds that there are, and waits
+    /// for the answer.
+    async fn ask<'a>(
+        &self,
+        deadline: Instant,
+        request: impl FnOnce(u64, u64) -> Request<'a>,
+    ) -> Result<AnyAnswer, HsmError> {
         let patience = deadline.saturating_duration_since(Instant::now());
         let patience_us = u64::try_from(patience.as_micros()).unwrap_or(u64::MAX);
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (promise, answer) = oneshot::channel();
         self.pending().as_mut().ok_or_else(ended)?.insert(number, promise);
         let _forget = Forget { process: self, number };
-        let sent = self.port.send(&RequestRef::Call(CallRef { number, patience_us, asker, command }));
-        sent.map_err(|_| ended())?;
+        self.port.send(&request(number, patience_us)).map_err(|_| ended())?;
         match tokio::time::timeout_at(deadline.into(), answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(ended()),
@@ -138,7 +169,7 @@ impl WorkerProcess {
 
     /// Lets it finish, and kills it if it does not; whether it ended by itself.
     pub(super) async fn retire(&self, patience: Duration) -> bool {
-        let _ = self.port.send(&RequestRef::Stop);
+        let _ = self.port.send(&Request::Stop);
         if tokio::time::timeout(patience, self.ended()).await.is_ok() {
             return true;
         }
@@ -251,7 +282,7 @@ async fn held_pin(settings: &Settings) -> Result<Option<SentPin>, HsmError> {
 }
 
 /// A worker process that has been told what it is for.
-fn spawn(launch: &Launch, settings: &Settings, first: &Request) -> io::Result<(Child, Port)> {
+fn spawn(launch: &Launch, settings: &Settings, first: &Request<'_>) -> io::Result<(Child, Port)> {
     let (ours, theirs) = StdStream::pair()?;
     let child = process(launch, settings, theirs.into())?;
     ours.set_nonblocking(true)?;
@@ -265,7 +296,7 @@ fn process(launch: &Launch, settings: &Settings, socket: OwnedFd) -> io::Result<
     let mut process = std::process::Command::new(&launch.program);
     process.arg0("strongroom").args(&launch.arguments).envs(&settings.environment);
     process.stdin(Stdio::from(socket)).stdout(Stdio::null());
-    Process::from(process).kill_on_drop(true).spawn()
+    tokio::process::Command::from(process).kill_on_drop(true).spawn()
 }
 
 /// The first response of a kind, while what did not fit into the socket is sent.

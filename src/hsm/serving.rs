@@ -16,6 +16,8 @@ use tokio::sync::oneshot;
 use crate::secret::SecretText;
 
 use super::engine::Engine;
+use super::engine::command::{AnyAnswer, Check};
+use super::error::HsmError;
 use super::link::{FAREWELL, Hangs};
 use super::pin::HeldPin;
 use super::settings::Settings;
@@ -76,7 +78,7 @@ async fn serve() -> io::Result<()> {
 }
 
 /// What the process is for; `None` if nobody says.
-async fn first(port: &Port, inbox: &mut Inbox) -> io::Result<Option<Request>> {
+async fn first(port: &Port, inbox: &mut Inbox) -> io::Result<Option<Request<'static>>> {
     loop {
         match inbox.next()? {
             Some(request) => return Ok(Some(request)),
@@ -153,6 +155,10 @@ async fn converse(engine: &Engine, port: &Arc<Port>, desk: &PinDesk, mut inbox: 
         while let Ok(Some(request)) = inbox.next() {
             match request {
                 Request::Call(call) => perform(engine, port, call, Arc::clone(under_way)),
+                Request::CheckAnew { number, patience_us } => {
+                    check_anew(engine, port, number, patience_us, Arc::clone(under_way));
+                }
+                Request::Forget(material) => engine.forget(material),
                 Request::Pin(pin) => desk.hand_out(pin),
                 Request::Stop => return true,
                 Request::Start { .. } | Request::Step { .. } => {}
@@ -163,15 +169,36 @@ async fn converse(engine: &Engine, port: &Arc<Port>, desk: &PinDesk, mut inbox: 
 }
 
 /// Does a command; `under_way` is held until it is done, or dropped because it is late.
-fn perform(engine: &Engine, port: &Arc<Port>, call: Call, under_way: Arc<()>) {
+fn perform(engine: &Engine, port: &Arc<Port>, call: Call<'_>, under_way: Arc<()>) {
     let Call { number, patience_us, asker, command } = call;
-    let deadline = Instant::now() + Duration::from_micros(patience_us);
     let port = Arc::clone(port);
-    engine.post(asker, command, deadline, move |result| {
-        // A service that is gone needs no answer.
-        let _ = port.send(&Response::Answer { number, result });
+    let task = command.into_task(move |result| {
+        answer(&port, number, result);
         drop(under_way);
     });
+    engine.post(asker, task, deadline(patience_us));
+}
+
+/// Logs in anew and asks for the known answer.
+fn check_anew(engine: &Engine, port: &Arc<Port>, number: u64, patience_us: u64, under_way: Arc<()>) {
+    let (engine, port, deadline) = (engine.clone(), Arc::clone(port), deadline(patience_us));
+    tokio::spawn(async move {
+        let checked = match engine.renew(deadline).await {
+            Ok(()) => engine.call(Check, deadline).await,
+            Err(error) => Err(error),
+        };
+        answer(&port, number, checked.map(AnyAnswer::Check));
+        drop(under_way);
+    });
+}
+
+fn deadline(patience_us: u64) -> Instant {
+    Instant::now() + Duration::from_micros(patience_us)
+}
+
+fn answer(port: &Port, number: u64, result: Result<AnyAnswer, HsmError>) {
+    // A service that is gone needs no answer.
+    let _ = port.send(&Response::Answer { number, result });
 }
 
 /// Says how the worker is, by period and whenever a call does not return.

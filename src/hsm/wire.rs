@@ -13,11 +13,13 @@ use tokio::net::UnixStream;
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
-use super::command::{Answer, Asker, Command};
+use super::engine::command::{AnyAnswer, AnyCommand};
 use super::engine::{Engine, ErrorCount, Gauges};
 use super::error::HsmError;
 use super::settings::Settings;
 use super::steps::{Step, StepDone};
+use crate::identity::Asker;
+use crate::key::material::MaterialId;
 use crate::secret::{SecretBytes, SecretText};
 
 /// The longest frame that is believed.
@@ -27,11 +29,15 @@ const READ_BYTES: usize = 64 * 1024;
 
 /// From the service to a worker.
 #[derive(Serialize, Deserialize)]
-pub(super) enum Request {
+pub(super) enum Request<'a> {
     /// The first frame: which HSM, its PIN if the service holds it, and what it could do the last time, as JSON.
     Start { settings: Box<Settings>, pin: Option<SentPin>, known: Option<String> },
     /// Do this.
-    Call(Call),
+    Call(Call<'a>),
+    /// Log in anew and decrypt the known answer, as [`Check`](super::engine::command::Check) does.
+    CheckAnew { number: u64, patience_us: u64 },
+    /// Forget the handles of this material.
+    Forget(MaterialId),
     /// Finish what is under way, and end.
     Stop,
     /// The first and only frame to a worker for one step: which HSM, its PIN if the service holds it, and what to do.
@@ -42,7 +48,7 @@ pub(super) enum Request {
 
 /// A PIN on its way.
 #[derive(Serialize, Deserialize)]
-pub(super) struct SentPin(#[serde(with = "secret")] SecretBytes);
+pub(super) struct SentPin(SecretBytes);
 
 impl From<SecretText> for SentPin {
     fn from(pin: SecretText) -> Self {
@@ -59,33 +65,14 @@ impl From<SentPin> for SecretText {
 
 /// One command on its way.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Call {
+pub(super) struct Call<'a> {
     /// What the answer will be known by.
     pub(super) number: u64,
     /// How long it may take, in microseconds.
     pub(super) patience_us: u64,
     /// For whom it is done.
     pub(super) asker: Asker,
-    pub(super) command: Command,
-}
-
-/// [`Request`] and [`Call`] as they are sent, without a copy of what is asked: the same names in the same order. What is sent
-/// once need not be here.
-#[derive(Serialize)]
-pub(super) enum RequestRef<'a> {
-    #[expect(dead_code, reason = "keeps the place of `Request::Start`")]
-    Start,
-    Call(CallRef<'a>),
-    Stop,
-}
-
-/// See [`RequestRef`].
-#[derive(Serialize)]
-pub(super) struct CallRef<'a> {
-    pub(super) number: u64,
-    pub(super) patience_us: u64,
-    pub(super) asker: Asker,
-    pub(super) command: &'a Command,
+    pub(super) command: AnyCommand<'a>,
 }
 
 /// From a worker to the service.
@@ -94,7 +81,7 @@ pub(super) enum Response {
     /// The first frame: the HSM is open, and this is what it can do, as JSON; or why it is not.
     Started(Result<String, HsmError>),
     /// What a command came to.
-    Answer { number: u64, result: Result<Answer, HsmError> },
+    Answer { number: u64, result: Result<AnyAnswer, HsmError> },
     /// How the worker is, twice a second.
     Report(Report),
     /// What a step came to.
@@ -306,108 +293,6 @@ impl Buffer {
     }
 }
 
-/// Bytes in one piece.
-pub(super) mod bytes {
-    use std::fmt;
-
-    use serde::{Deserializer, Serializer, de};
-
-    pub(in crate::hsm) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(bytes)
-    }
-
-    pub(in crate::hsm) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-        struct Visitor;
-        impl de::Visitor<'_> for Visitor {
-            type Value = Vec<u8>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("bytes")
-            }
-            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
-                Ok(bytes.to_vec())
-            }
-        }
-        deserializer.deserialize_bytes(Visitor)
-    }
-}
-
-/// Secret bytes. That they can be written at all is known here only.
-pub(super) mod secret {
-    use serde::{Deserializer, Serializer};
-
-    use crate::secret::SecretBytes;
-
-    pub(in crate::hsm) fn serialize<S: Serializer>(secret: &SecretBytes, serializer: S) -> Result<S::Ok, S::Error> {
-        super::bytes::serialize(secret.expose(), serializer)
-    }
-
-    pub(in crate::hsm) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretBytes, D::Error> {
-        super::bytes::deserialize(deserializer).map(SecretBytes::from)
-    }
-}
-
-/// Material as bytes: its own form is for stored documents, which people read.
-pub(super) mod material {
-    use std::borrow::Borrow;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use crate::key::material::{Keeping, Material, MaterialId, WrapMechanism};
-    use crate::key::spec::{KeySpec, KeyUsage};
-
-    #[derive(Serialize, Deserialize)]
-    struct Flat<B> {
-        id: [u8; 32],
-        spec: KeySpec,
-        usage: KeyUsage,
-        kept: Kept<B>,
-        public_key: Option<B>,
-    }
-
-    #[derive(Serialize, Deserialize)]
-    enum Kept<B> {
-        Wrapped { blob: B, mechanism: WrapMechanism, wrapping_key: B },
-        Token { cka_id: B, member: Option<String> },
-    }
-
-    #[derive(Serialize)]
-    struct Borrowed<'a>(#[serde(with = "super::bytes")] &'a [u8]);
-
-    #[derive(Deserialize)]
-    struct Owned(#[serde(with = "super::bytes")] Vec<u8>);
-
-    pub(in crate::hsm) fn serialize<S: Serializer>(
-        material: &impl Borrow<Material>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        let Material { id, spec, usage, keeping, public_key } = material.borrow();
-        let kept = match keeping {
-            Keeping::Wrapped { blob, mechanism, wrapping_key } => {
-                Kept::Wrapped { blob: Borrowed(blob), mechanism: *mechanism, wrapping_key: Borrowed(wrapping_key) }
-            }
-            Keeping::Token { cka_id, member } => Kept::Token { cka_id: Borrowed(cka_id), member: member.clone() },
-        };
-        let public_key = public_key.as_deref().map(Borrowed);
-        Flat { id: id.0, spec: *spec, usage: *usage, kept, public_key }.serialize(serializer)
-    }
-
-    pub(in crate::hsm) fn deserialize<'de, D, M>(deserializer: D) -> Result<M, D::Error>
-    where
-        D: Deserializer<'de>,
-        M: From<Material>,
-    {
-        let Flat { id, spec, usage, kept, public_key } = Flat::<Owned>::deserialize(deserializer)?;
-        let keeping = match kept {
-            Kept::Wrapped { blob, mechanism, wrapping_key } => {
-                Keeping::Wrapped { blob: blob.0, mechanism, wrapping_key: wrapping_key.0 }
-            }
-            Kept::Token { cka_id, member } => Keeping::Token { cka_id: cka_id.0, member },
-        };
-        let public_key = public_key.map(|key| key.0);
-        Ok(M::from(Material { id: MaterialId(id), spec, usage, keeping, public_key }))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -459,5 +344,14 @@ mod tests {
             outbox.take_back(batch);
             assert_eq!((outbox.spare.bytes.is_empty(), outbox.bytes.is_empty()), (!is_kept, true));
         }
+    }
+
+    #[test]
+    fn secrets_are_sent_and_are_in_no_document() {
+        let secret = SecretBytes::from(b"plaintext".to_vec());
+        let sent = postcard::to_allocvec(&secret).unwrap();
+        assert_eq!(postcard::from_bytes::<SecretBytes>(&sent).unwrap().expose(), secret.expose());
+        assert!(serde_json::to_string(&secret).is_err());
+        assert!(serde_json::from_str::<SecretBytes>("\"plaintext\"").is_err());
     }
 }

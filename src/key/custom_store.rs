@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{material::base64_bytes, state::KeyState};
+use super::{bytes, state::KeyState};
 use crate::{
     aws_names::aws_enum,
     clock::Timestamp,
@@ -94,7 +94,7 @@ pub struct CustomKeyStore {
     /// The certificate that vouches for the cluster, PEM.
     pub trust_anchor: String,
     /// The password of the cluster's user, sealed by the service.
-    #[serde(with = "base64_bytes")]
+    #[serde(with = "bytes")]
     pub sealed_password: Vec<u8>,
     /// How it stands.
     pub state: ConnectionState,

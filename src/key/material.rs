@@ -1,5 +1,7 @@
 //! One generation of key bytes, and where the HSM finds it again. The bytes themselves are never here.
 
+mod forms;
+
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -36,21 +38,29 @@ pub(super) fn read_hex(text: &str) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
+/// As in the API where people read it, else as its bytes.
 impl Serialize for MaterialId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        match serializer.is_human_readable() {
+            true => serializer.collect_str(self),
+            false => self.0.serialize(serializer),
+        }
     }
 }
 
 impl<'de> Deserialize<'de> for MaterialId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if !deserializer.is_human_readable() {
+            return Deserialize::deserialize(deserializer).map(Self);
+        }
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not 64 lower-case hexadecimal digits"))
     }
 }
 
-/// One generation of key bytes of a KMS key (or of the service itself), as the store keeps it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// One generation of key bytes of a KMS key (or of the service itself), as the store keeps it. Stored documents and what is
+/// sent to an HSM's worker process each have a form of it: see [`forms`].
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Material {
     /// Its name in blobs, answers and the handle cache.
     pub id: MaterialId,
@@ -61,11 +71,17 @@ pub struct Material {
     /// Where the HSM finds it.
     pub keeping: Keeping,
     /// The public half of a key pair, as DER SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7).
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_base64")]
     pub public_key: Option<Vec<u8>>,
 }
 
 impl Material {
+    /// Notes which HSM has it, if it is an object on one.
+    pub fn note_member(&mut self, name: &str) {
+        if let Keeping::Token { member, .. } = &mut self.keeping {
+            *member = Some(name.to_owned());
+        }
+    }
+
     /// The same in a custom key store, which alone says what HSM its keys are in: it may move to another that has them, too.
     #[must_use]
     pub fn found_by(mut self, key_store: Option<&KeyStoreId>) -> Self {
@@ -77,27 +93,22 @@ impl Material {
 }
 
 /// The two ways to keep material, chosen per key store and recorded per material.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kept")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Keeping {
     /// Made in the HSM, leaves it only wrapped under the wrapping key; unwrapped back into the HSM when used.
     Wrapped {
         /// The wrapped key; for a key pair, its private half (PKCS#8 inside).
-        #[serde(with = "base64_bytes")]
         blob: Vec<u8>,
         /// How it was wrapped. The padded AES wrap has two names and, for some lengths, two encodings.
         mechanism: WrapMechanism,
         /// CKA_ID of the wrapping key.
-        #[serde(with = "base64_bytes")]
         wrapping_key: Vec<u8>,
     },
     /// A sensitive, non-extractable object on the HSM itself, found by its random CKA_ID.
     Token {
         /// CKA_ID, 16 random bytes.
-        #[serde(with = "base64_bytes")]
         cka_id: Vec<u8>,
         /// The HSM that has it, by its name in the configuration; none where it is not known, or there was only one.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         member: Option<String>,
     },
 }
@@ -110,34 +121,4 @@ pub enum WrapMechanism {
     AesKeyWrapKwp,
     /// CKM_AES_KEY_WRAP_PAD: RFC 5649 on SoftHSM2 for lengths that are a multiple of 8, PKCS#7 and key wrap on NSS.
     AesKeyWrapPad,
-}
-
-/// Bytes as base64 text in stored documents.
-pub mod base64_bytes {
-    use base64::{Engine, engine::general_purpose::STANDARD};
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    /// Writes base64.
-    pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&STANDARD.encode(bytes))
-    }
-
-    /// Reads base64.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-        STANDARD.decode(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
-    }
-}
-
-mod optional_base64 {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(bytes: &Option<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
-        super::base64_bytes::serialize(bytes.as_deref().unwrap_or_default(), serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u8>>, D::Error> {
-        #[derive(Deserialize)]
-        struct Bytes(#[serde(with = "super::base64_bytes")] Vec<u8>);
-        Option::<Bytes>::deserialize(deserializer).map(|bytes| bytes.map(|Bytes(b)| b))
-    }
 }

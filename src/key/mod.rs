@@ -2,6 +2,7 @@
 
 pub mod algorithm;
 pub mod alias;
+pub mod bytes;
 pub mod context;
 pub mod custom_store;
 pub mod grant;

@@ -25,12 +25,15 @@ use crate::{
     },
     error::KmsError,
     failure,
-    hsm::{Answer, Command, Hsm, Place},
+    hsm::{
+        Hsm,
+        command::{Generate, Place},
+    },
     key::{
         spec::{KeySpec, KeyUsage},
         tombstone::Tombstone,
     },
-    kms::{keys::random_material_id, sealing::mismatch},
+    kms::keys::random_material_id,
     principal::Principal,
     store::{Deployment, Store},
 };
@@ -79,9 +82,8 @@ pub async fn found(
         return Ok(());
     }
     let (spec, usage) = (KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt);
-    let command = Command::Generate { id: random_material_id()?, spec, usage, place: Place::Wrapped };
-    let answer = hsm.call(command, Instant::now() + DEADLINE).await.map_err(failure::hsm)?;
-    let Answer::Material(service_material) = answer else { return Err(mismatch()) };
+    let command = Generate { id: random_material_id()?, spec, usage, place: Place::Wrapped };
+    let service_material = hsm.call(command, Instant::now() + DEADLINE).await.map_err(failure::hsm)?;
     let id = Uuid::new_v4();
     let deployment =
         Deployment { id, account: account.clone(), created: now, service_material, successors: Vec::new() };

@@ -15,7 +15,7 @@ use crate::{
     clock::{Moment, Timestamp},
     error::{Code, KmsError},
     failure,
-    hsm::{Answer, Command, Place},
+    hsm::command::{GenerateCarrier, Import, Imported, Place},
     key::{
         Key,
         algorithm::WrappingAlgorithm,
@@ -25,7 +25,7 @@ use crate::{
         spec::KeySpec,
         state::{Demand, KeyState},
     },
-    kms::{Kms, act::Act, cx::Cx, multi_region::not_primary, sealing::mismatch},
+    kms::{Kms, act::Act, cx::Cx, multi_region::not_primary},
     store::{Actor, ChangeError, Family, Intent},
 };
 
@@ -76,9 +76,9 @@ impl Cx<'_> {
         spec: KeySpec,
     ) -> Result<Parameters, KmsError> {
         let deadline = Instant::now() + self.kms.settings.generation_deadline;
-        let made = self.kms.hsm.call_for(self.asker(), Command::GenerateCarrier { spec }, deadline).await;
-        let Answer::Material(carrier) = made.map_err(failure::hsm_about_making)? else { return Err(mismatch()) };
-        let public_key = carrier.public_key.clone().ok_or_else(mismatch)?;
+        let carrier = self.kms.hsm.call_for(self.asker(), GenerateCarrier { spec }, deadline).await;
+        let carrier = carrier.map_err(failure::hsm_about_making)?;
+        let public_key = public_half(&carrier)?;
         let valid_to = self.now().plus(TOKEN_LIFE);
         let token = ImportToken { key: key.key().id, region: key.key().region.clone(), algorithm, valid_to, carrier };
         let token = self.kms.vault.seal_token(TokenKind::Import, &token, self.asker(), deadline).await?;
@@ -119,10 +119,10 @@ impl Cx<'_> {
         let attempt = self.attempt(id, deadline).await?;
         let place = self.kms.place(self.asker(), key.key()).await?;
         let (carrier, algorithm) = (Arc::new(token.carrier), token.algorithm);
-        let command = Command::Import { carrier, algorithm, blob, spec, usage, place };
-        let answer = self.kms.hsm.call_for(self.asker(), command, deadline).await;
-        let answer = attempt.conclude(answer.map_err(failure::hsm_about_import))?;
-        let Answer::Imported { material, fingerprint } = answer else { return Err(mismatch()) };
+        let command = Import { carrier, algorithm, blob, spec, usage, place };
+        let imported = self.kms.hsm.call_for(self.asker(), command, deadline).await;
+        let imported = attempt.conclude(imported.map_err(failure::hsm_about_import))?;
+        let Imported { material, fingerprint } = imported;
         let name = material_name(id, &fingerprint);
         let material = Arc::new(Material { id: name, ..material });
         let now = self.now();
@@ -138,7 +138,7 @@ impl Cx<'_> {
         match (&taken_in, place) {
             // If the store cannot say, the object may be the key's all the same; the intent has the task look, when it is known.
             (Err(refused), Place::Token { .. }) if refused.code != Code::DependencyTimeoutException => {
-                let _ = self.kms.hsm.call(Command::Destroy { material }, deadline).await;
+                let _ = self.kms.hsm.destroy(&material, deadline).await;
             }
             _ => {}
         }
@@ -293,6 +293,11 @@ fn add_generation(key: &mut Key, relatives: &mut Family, id: MaterialId, arn: &s
     }
     std::iter::once(key).chain(relatives.values_mut()).for_each(|one| one.pending = Some(Generation::of(id)));
     Ok(())
+}
+
+/// The public half of the key pair under which material comes.
+pub(super) fn public_half(carrier: &Material) -> Result<Vec<u8>, KmsError> {
+    carrier.public_key.clone().ok_or_else(|| KmsError::internal("the HSM made a key pair without a public half"))
 }
 
 /// KeyMaterialId of imported material: the same for the same material in the same key, and for no other.

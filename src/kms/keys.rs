@@ -7,7 +7,10 @@ use crate::{
     access::{Authorized, KeyEntry},
     error::{Code, KmsError},
     failure,
-    hsm::{Answer, Command, Hsm, Place},
+    hsm::{
+        Hsm,
+        command::{Generate, Place},
+    },
     identity::Asker,
     key::{
         Alias, Key, Origin,
@@ -16,7 +19,7 @@ use crate::{
         spec::{KeySpec, KeyUsage},
         state::Demand,
     },
-    kms::{KeyStoreKind, Kms, act::Act, cx::Cx, sealing::mismatch},
+    kms::{KeyStoreKind, Kms, act::Act, cx::Cx},
     store::{Actor, AliasInsert, AliasMove, AliasName, ChangeError, Family, Intent},
 };
 
@@ -69,12 +72,9 @@ impl Kms {
         usage: KeyUsage,
         place: Place,
     ) -> Result<Material, KmsError> {
-        let command = Command::Generate { id: random_material_id()?, spec, usage, place };
+        let command = Generate { id: random_material_id()?, spec, usage, place };
         let deadline = Instant::now() + self.settings.generation_deadline;
-        match hsm.call_for(asker, command, deadline).await.map_err(failure::hsm_about_new_key)? {
-            Answer::Material(material) => Ok(material),
-            _ => Err(mismatch()),
-        }
+        hsm.call_for(asker, command, deadline).await.map_err(failure::hsm_about_new_key)
     }
 
     /// Where the key's material goes. An object on an HSM is meant before it is made, so that one whose key was never

@@ -14,7 +14,10 @@ use tokio::sync::Mutex as AsyncMutex;
 use crate::{
     clock::{Timestamp, heartbeat::Jump, validity::Validity},
     error::KmsError,
-    hsm::{Command, HsmError, Kind, LoginRefusal},
+    hsm::{
+        HsmError, Kind, LoginRefusal,
+        command::{self, Check},
+    },
     kms::Kms,
 };
 
@@ -54,7 +57,7 @@ struct OfHsm {
     /// What is the matter with some of them, if others do the work.
     last: Option<Proof<Vec<String>>>,
     /// Opens what was sealed once in this process.
-    open: Option<Command>,
+    open: Option<command::Open>,
 }
 
 impl Readiness {
@@ -186,7 +189,7 @@ impl Kms {
         result
     }
 
-    async fn ask_hsms(&self, open: &mut Option<Command>) -> Result<Vec<String>, String> {
+    async fn ask_hsms(&self, open: &mut Option<command::Open>) -> Result<Vec<String>, String> {
         let (standing, deadline) = (self.hsm.standing(), Instant::now() + self.settings.deadline);
         let several = standing.len() > 1;
         let (mut faults, mut well) = (Vec::new(), false);
@@ -201,7 +204,7 @@ impl Kms {
                 return Err("the deployment is about to be founded".to_owned());
             }
             // An HSM that is well tells that it cannot open; one that is not need not be asked.
-            for (name, answer) in self.hsm.ask_each(&Command::Check, deadline).await {
+            for (name, answer) in self.hsm.ask_each(&Check, deadline).await {
                 faults.extend(answer.err().map(|error| about(&name, several, &self.words(&error))));
             }
             if faults.len() < standing.len() {
@@ -219,7 +222,11 @@ impl Kms {
     }
 
     /// What opens something that was sealed in this process, which is sealed now if nothing was.
-    async fn opening<'a>(&self, open: &'a mut Option<Command>, deadline: Instant) -> Result<&'a Command, String> {
+    async fn opening<'a>(
+        &self,
+        open: &'a mut Option<command::Open>,
+        deadline: Instant,
+    ) -> Result<&'a command::Open, String> {
         match open {
             Some(command) => Ok(command),
             None => {

@@ -6,8 +6,8 @@ use crate::{
     attestation::{self, Attested, ContentKey},
     error::KmsError,
     failure,
-    hsm::{Answer, Command},
-    kms::{cx::Cx, record, sealing::mismatch},
+    hsm::command::EncryptFor,
+    kms::{cx::Cx, record},
     secret::SecretBytes,
 };
 
@@ -36,12 +36,12 @@ impl Cx<'_> {
     /// `ValidationException` if the HSM does not do RSAES_OAEP_SHA_256 with this key; else as the HSM answers.
     pub async fn encrypt_for(&self, recipient: &Attested, plaintext: &SecretBytes) -> Result<Vec<u8>, KmsError> {
         let random = self.random(None, ContentKey::RANDOM_BYTES).await?;
-        let content_key = ContentKey::from_random(&random).ok_or_else(mismatch)?;
+        let content_key = ContentKey::from_random(&random);
+        let content_key = content_key.ok_or_else(|| KmsError::internal("the HSM gave too few random bytes"))?;
         let public_key = recipient.public_key().to_vec();
-        let command = Command::EncryptFor { public_key, input: content_key.key().clone() };
-        let encrypted = self.kms.hsm.call_for(self.asker(), command, self.deadline()).await;
-        let encrypted = encrypted.map_err(failure::hsm_about_recipient)?;
-        let Answer::Bytes(encrypted_key) = encrypted else { return Err(mismatch()) };
+        let command = EncryptFor { public_key, input: content_key.key().clone() };
+        let encrypted_key = self.kms.hsm.call_for(self.asker(), command, self.deadline()).await;
+        let encrypted_key = encrypted_key.map_err(failure::hsm_about_recipient)?;
         let envelope = recipient.envelope(encrypted_key, content_key, plaintext);
         envelope.ok_or_else(|| KmsError::internal("an envelope for a recipient does not encode"))
     }

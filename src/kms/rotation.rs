@@ -11,7 +11,7 @@ use crate::{
     clock::{Moment, Timestamp},
     error::{Code, KmsError},
     failure,
-    hsm::{Command, Hsm},
+    hsm::Hsm,
     identity::Asker,
     key::{
         Key, Origin,
@@ -232,6 +232,6 @@ impl Kms {
     /// Destroys material that no key has. If that fails, its intent has the task try again.
     pub(super) async fn undo(&self, hsm: &Hsm, material: Arc<Material>) {
         let deadline = Instant::now() + self.settings.generation_deadline;
-        let _ = hsm.call(Command::Destroy { material }, deadline).await;
+        let _ = hsm.destroy(&material, deadline).await;
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     envelope::{Envelope, Header},
     error::{Code, KmsError},
     failure,
-    hsm::{Answer, Command, Sealed},
+    hsm::command::{Command, Decrypt, Encrypt, Open, Random, Seal, SealRandom, Sealed, SealedRandom},
     key::{Key, context::EncryptionContext, custom_store::KeyStoreId, material::MaterialId, spec::EncryptionAlgorithm},
     kms::cx::Cx,
     secret::SecretBytes,
@@ -44,11 +44,7 @@ impl Cx<'_> {
             return self.seal(key, context, plaintext, self.deadline()).await;
         }
         let material = Arc::clone(key.material());
-        let command = Command::Encrypt { material, algorithm: key.algorithm(), input: plaintext };
-        match self.call(key.key(), command).await? {
-            Answer::Bytes(ciphertext) => Ok(ciphertext),
-            _ => Err(mismatch()),
-        }
+        self.call(key.key(), Encrypt { material, algorithm: key.algorithm(), input: plaintext }).await
     }
 
     /// Encrypts under a symmetric key, by the deadline.
@@ -61,12 +57,9 @@ impl Cx<'_> {
     ) -> Result<Vec<u8>, KmsError> {
         let header = self.next_header(key).await?;
         let material = Arc::clone(key.material());
-        let command = Command::Seal { material, aad: header.aad(context), input: plaintext };
-        let hsm = self.kms.hsm_of(key.key())?;
-        match hsm.call_for(self.asker(), command, deadline).await.map_err(failure::hsm)? {
-            Answer::Sealed(sealed) => Ok(blob(header, sealed)),
-            _ => Err(mismatch()),
-        }
+        let command = Seal { material, aad: header.aad(context), input: plaintext };
+        let sealed = self.kms.hsm_of(key.key())?.call_for(self.asker(), command, deadline).await;
+        Ok(blob(header, sealed.map_err(failure::hsm)?))
     }
 
     /// Makes a data key of `length` bytes in the HSM and encrypts it under `key`.
@@ -81,13 +74,9 @@ impl Cx<'_> {
     ) -> Result<DataKey, KmsError> {
         let header = self.next_header(key).await?;
         let material = Arc::clone(key.material());
-        let command = Command::SealRandom { material, aad: header.aad(context), len: length };
-        match self.call(key.key(), command).await? {
-            Answer::SealedRandom { plaintext, sealed } => {
-                Ok(DataKey { plaintext, ciphertext_blob: blob(header, sealed) })
-            }
-            _ => Err(mismatch()),
-        }
+        let command = SealRandom { material, aad: header.aad(context), len: length };
+        let SealedRandom { plaintext, sealed } = self.call(key.key(), command).await?;
+        Ok(DataKey { plaintext, ciphertext_blob: blob(header, sealed) })
     }
 
     /// Opens an envelope that names `key`.
@@ -104,7 +93,7 @@ impl Cx<'_> {
         let material = key.material_named(header.material).filter(|_| header.key == key.key().id);
         let material = material.ok_or_else(|| KmsError::bare(Code::InvalidCiphertextException))?;
         let material = Arc::clone(material);
-        let command = Command::Open { material, aad: header.aad(context), iv, ciphertext };
+        let command = Open { material, aad: header.aad(context), iv, ciphertext };
         let plaintext = self.call_about_ciphertext(key.key(), command).await?;
         Ok(Opened { plaintext, material: key.key().names_materials().then_some(header.material) })
     }
@@ -115,7 +104,7 @@ impl Cx<'_> {
     /// As [`Self::open`]; `ThrottlingException` for a caller who fails too often.
     pub async fn decrypt_rsa(&self, key: &Usable, ciphertext: Vec<u8>) -> Result<Opened, KmsError> {
         let attempt = self.attempt(key.key().id, self.deadline()).await?;
-        let command = Command::Decrypt { material: Arc::clone(key.material()), algorithm: key.algorithm(), ciphertext };
+        let command = Decrypt { material: Arc::clone(key.material()), algorithm: key.algorithm(), ciphertext };
         let plaintext = attempt.conclude(self.call_about_ciphertext(key.key(), command).await)?;
         Ok(Opened { plaintext, material: None })
     }
@@ -127,11 +116,8 @@ impl Cx<'_> {
     /// As the HSM answers.
     pub async fn random(&self, key_store: Option<&KeyStoreId>, length: usize) -> Result<SecretBytes, KmsError> {
         let hsm = self.kms.hsm_in(key_store)?;
-        let command = Command::Random { len: length };
-        match hsm.call_for(self.asker(), command, self.deadline()).await.map_err(failure::hsm_about_making)? {
-            Answer::Plaintext(bytes) => Ok(bytes),
-            _ => Err(mismatch()),
-        }
+        let random = hsm.call_for(self.asker(), Random { len: length }, self.deadline()).await;
+        random.map_err(failure::hsm_about_making)
     }
 
     /// The header of the next ciphertext under the current material, once it is counted.
@@ -144,23 +130,16 @@ impl Cx<'_> {
     }
 
     /// A command with material of `key`, to the HSM that has it.
-    pub(super) async fn call(&self, key: &Key, command: Command) -> Result<Answer, KmsError> {
+    pub(super) async fn call<C: Command>(&self, key: &Key, command: C) -> Result<C::Answer, KmsError> {
         self.kms.hsm_of(key)?.call_for(self.asker(), command, self.deadline()).await.map_err(failure::hsm)
     }
 
-    async fn call_about_ciphertext(&self, key: &Key, command: Command) -> Result<SecretBytes, KmsError> {
+    async fn call_about_ciphertext<C: Command>(&self, key: &Key, command: C) -> Result<C::Answer, KmsError> {
         let answer = self.kms.hsm_of(key)?.call_for(self.asker(), command, self.deadline()).await;
-        match answer.map_err(failure::hsm_about_ciphertext)? {
-            Answer::Plaintext(plaintext) => Ok(plaintext),
-            _ => Err(mismatch()),
-        }
+        answer.map_err(failure::hsm_about_ciphertext)
     }
 }
 
 fn blob(header: Header, Sealed { iv, ciphertext }: Sealed) -> Vec<u8> {
     Envelope { header, iv, ciphertext }.encode()
-}
-
-pub(super) fn mismatch() -> KmsError {
-    KmsError::internal("the HSM engine answered another command")
 }

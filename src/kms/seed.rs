@@ -17,10 +17,15 @@ use crate::{
     authn::Vault,
     error::KmsError,
     failure,
-    hsm::{self, Answer, Command},
+    hsm::command::{EncryptFor, GenerateCarrier, Import, Imported},
     identity::Asker,
     key::{Alias, Key, algorithm::WrappingAlgorithm, material, spec::KeySpec},
-    kms::{Kms, admin::Admin, importing::material_name, keys::random, sealing::mismatch},
+    kms::{
+        Kms,
+        admin::Admin,
+        importing::{material_name, public_half},
+        keys::random,
+    },
     secret::{SecretBytes, SecretText},
 };
 
@@ -139,8 +144,8 @@ impl Kms {
     /// Gives a new key material that comes from elsewhere, by the road of every import: encrypted under a key of the HSM's.
     async fn bring(&self, key: &mut Key, clear: SecretBytes, is_private: bool) -> Result<(), KmsError> {
         let deadline = Instant::now() + self.settings.generation_deadline;
-        let made = self.hsm.call(Command::GenerateCarrier { spec: KeySpec::Rsa2048 }, deadline).await;
-        let Answer::Material(carrier) = made.map_err(failure::hsm_about_new_key)? else { return Err(mismatch()) };
+        let carrier = self.hsm.call(GenerateCarrier { spec: KeySpec::Rsa2048 }, deadline).await;
+        let carrier = carrier.map_err(failure::hsm_about_new_key)?;
         let (algorithm, blob) = match is_private {
             false => (WrappingAlgorithm::RsaesOaepSha256, self.encrypt_under(&carrier, clear, deadline).await?),
             true => {
@@ -150,9 +155,9 @@ impl Kms {
             }
         };
         let (spec, usage, place) = (key.spec, key.usage, self.place(Asker::SERVICE, key).await?);
-        let command = Command::Import { carrier: Arc::new(carrier), algorithm, blob, spec, usage, place };
-        let answer = self.hsm.call(command, deadline).await.map_err(failure::hsm_about_import)?;
-        let Answer::Imported { material, fingerprint } = answer else { return Err(mismatch()) };
+        let command = Import { carrier: Arc::new(carrier), algorithm, blob, spec, usage, place };
+        let imported = self.hsm.call(command, deadline).await.map_err(failure::hsm_about_import)?;
+        let Imported { material, fingerprint } = imported;
         key.put_first(material::Material { id: material_name(key.id, &fingerprint), ..material });
         Ok(())
     }
@@ -163,11 +168,8 @@ impl Kms {
         input: SecretBytes,
         deadline: Instant,
     ) -> Result<Vec<u8>, KmsError> {
-        let public_key = carrier.public_key.clone().ok_or_else(mismatch)?;
-        match self.hsm.call(Command::EncryptFor { public_key, input }, deadline).await.map_err(failure::hsm)? {
-            hsm::Answer::Bytes(encrypted) => Ok(encrypted),
-            _ => Err(mismatch()),
-        }
+        let public_key = public_half(carrier)?;
+        self.hsm.call(EncryptFor { public_key, input }, deadline).await.map_err(failure::hsm)
     }
 }
 

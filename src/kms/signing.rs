@@ -6,32 +6,21 @@ use crate::{
     access::{self, Usable},
     error::{Code, KmsError},
     failure,
-    hsm::{Answer, Command, HsmError, Kind},
+    hsm::{
+        HsmError, Kind,
+        command::{Agree, Command, Decapsulate, Encapsulate, GeneratePair, Mac, Sign, Verify, VerifyMac},
+    },
     key::{
         Key,
         algorithm::{Algorithm, EncapsulationAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, SigningAlgorithm},
         context::EncryptionContext,
         spec::{EncryptionAlgorithm, KeySpec},
     },
-    kms::{cx::Cx, sealing::mismatch},
+    kms::cx::Cx,
     secret::SecretBytes,
 };
 
-/// A key pair that is the caller's.
-pub struct DataKeyPair {
-    /// DER SubjectPublicKeyInfo.
-    pub public_key: Vec<u8>,
-    /// DER PKCS#8.
-    pub private_key: SecretBytes,
-}
-
-/// A secret and what the other side comes to it by.
-pub struct Encapsulated {
-    /// The secret.
-    pub secret: SecretBytes,
-    /// The ciphertext.
-    pub ciphertext: Vec<u8>,
-}
+pub use crate::hsm::command::{DataKeyPair, Encapsulated};
 
 impl Cx<'_> {
     /// The algorithms by which the HSM of a key signs with it, in the order in which AWS lists them.
@@ -68,8 +57,8 @@ impl Cx<'_> {
     /// # Errors
     /// As the HSM answers.
     pub async fn sign(&self, key: &Usable<SigningAlgorithm>, input: Vec<u8>) -> Result<Vec<u8>, KmsError> {
-        let command = Command::Sign { material: Arc::clone(key.material()), algorithm: key.algorithm(), input };
-        self.bytes(key.key(), command).await
+        let command = Sign { material: Arc::clone(key.material()), algorithm: key.algorithm(), input };
+        self.call(key.key(), command).await
     }
 
     /// Verifies a signature.
@@ -83,9 +72,9 @@ impl Cx<'_> {
         signature: Vec<u8>,
     ) -> Result<(), KmsError> {
         let (material, algorithm) = (Arc::clone(key.material()), key.algorithm());
-        let command = Command::Verify { material, algorithm, input, signature };
+        let command = Verify { material, algorithm, input, signature };
         let blames = |_: HsmError| KmsError::bare(Code::KMSInvalidSignatureException);
-        self.judge(key.key(), command, blames).await.map(drop)
+        self.judge(key.key(), command, blames).await
     }
 
     /// The MAC of a message.
@@ -94,7 +83,7 @@ impl Cx<'_> {
     /// As the HSM answers.
     pub async fn mac(&self, key: &Usable<MacAlgorithm>, message: SecretBytes) -> Result<Vec<u8>, KmsError> {
         let (material, algorithm) = (Arc::clone(key.material()), key.algorithm());
-        self.bytes(key.key(), Command::Mac { material, algorithm, input: message }).await
+        self.call(key.key(), Mac { material, algorithm, input: message }).await
     }
 
     /// Verifies a MAC.
@@ -108,8 +97,8 @@ impl Cx<'_> {
         mac: Vec<u8>,
     ) -> Result<(), KmsError> {
         let (material, algorithm) = (Arc::clone(key.material()), key.algorithm());
-        let command = Command::VerifyMac { material, algorithm, input: message, mac };
-        self.judge(key.key(), command, |_| KmsError::bare(Code::KMSInvalidMacException)).await.map(drop)
+        let command = VerifyMac { material, algorithm, input: message, mac };
+        self.judge(key.key(), command, |_| KmsError::bare(Code::KMSInvalidMacException)).await
     }
 
     /// The secret that the key and another's public key come to.
@@ -121,8 +110,8 @@ impl Cx<'_> {
         key: &Usable<KeyAgreementAlgorithm>,
         public_key: Vec<u8>,
     ) -> Result<SecretBytes, KmsError> {
-        let command = Command::Agree { material: Arc::clone(key.material()), public_key };
-        self.secret(key.key(), command, |_| KmsError::bare(Code::ValidationException)).await
+        let command = Agree { material: Arc::clone(key.material()), public_key };
+        self.judge(key.key(), command, |_| KmsError::bare(Code::ValidationException)).await
     }
 
     /// A secret for the holder of the private key.
@@ -130,10 +119,7 @@ impl Cx<'_> {
     /// # Errors
     /// As the HSM answers.
     pub async fn encapsulate(&self, key: &Usable<EncapsulationAlgorithm>) -> Result<Encapsulated, KmsError> {
-        match self.call(key.key(), Command::Encapsulate { material: Arc::clone(key.material()) }).await? {
-            Answer::Encapsulated { secret, ciphertext } => Ok(Encapsulated { secret, ciphertext }),
-            _ => Err(mismatch()),
-        }
+        self.call(key.key(), Encapsulate { material: Arc::clone(key.material()) }).await
     }
 
     /// The secret that a ciphertext was made for.
@@ -145,8 +131,8 @@ impl Cx<'_> {
         key: &Usable<EncapsulationAlgorithm>,
         ciphertext: Vec<u8>,
     ) -> Result<SecretBytes, KmsError> {
-        let command = Command::Decapsulate { material: Arc::clone(key.material()), ciphertext };
-        self.secret(key.key(), command, |_| KmsError::bare(Code::InvalidCiphertextException)).await
+        let command = Decapsulate { material: Arc::clone(key.material()), ciphertext };
+        self.judge(key.key(), command, |_| KmsError::bare(Code::InvalidCiphertextException)).await
     }
 
     /// Makes a key pair that is the caller's, and encrypts its private half under `key` as Encrypt does.
@@ -160,12 +146,8 @@ impl Cx<'_> {
         context: &EncryptionContext,
     ) -> Result<(DataKeyPair, Vec<u8>), KmsError> {
         let deadline = Instant::now() + self.kms.settings.generation_deadline;
-        let pair = Command::GeneratePair { spec };
-        let answer = self.kms.hsm_of(key.key())?.call_for(self.asker(), pair, deadline).await;
-        let pair = match answer.map_err(failure::hsm_about_making)? {
-            Answer::Pair { public_key, private_key } => DataKeyPair { public_key, private_key },
-            _ => return Err(mismatch()),
-        };
+        let pair = self.kms.hsm_of(key.key())?.call_for(self.asker(), GeneratePair { spec }, deadline).await;
+        let pair = pair.map_err(failure::hsm_about_making)?;
         let plaintext = SecretBytes::from(pair.private_key.expose().to_vec());
         // An RSA pair may have taken longer than any request may; the time for encrypting begins now.
         let deadline = Instant::now() + self.kms.settings.deadline;
@@ -173,27 +155,13 @@ impl Cx<'_> {
         Ok((pair, sealed))
     }
 
-    async fn bytes(&self, key: &Key, command: Command) -> Result<Vec<u8>, KmsError> {
-        match self.call(key, command).await? {
-            Answer::Bytes(bytes) => Ok(bytes),
-            _ => Err(mismatch()),
-        }
-    }
-
-    async fn secret(
+    /// A command that judges the caller's data: what it rejects is the caller's fault.
+    async fn judge<C: Command>(
         &self,
         key: &Key,
-        command: Command,
+        command: C,
         blames: fn(HsmError) -> KmsError,
-    ) -> Result<SecretBytes, KmsError> {
-        match self.judge(key, command, blames).await? {
-            Answer::Plaintext(secret) => Ok(secret),
-            _ => Err(mismatch()),
-        }
-    }
-
-    /// A command that judges the caller's data: what it rejects is the caller's fault.
-    async fn judge(&self, key: &Key, command: Command, blames: fn(HsmError) -> KmsError) -> Result<Answer, KmsError> {
+    ) -> Result<C::Answer, KmsError> {
         let answer = self.kms.hsm_of(key)?.call_for(self.asker(), command, self.deadline()).await;
         answer.map_err(|error| match error.kind {
             Kind::Rejected => blames(error),

@@ -14,7 +14,7 @@ use crate::{
     clock::Moment,
     error::KmsError,
     failure,
-    hsm::{Command, Hsm, Kind},
+    hsm::{Hsm, Kind},
     identity::Asker,
     key::{
         Key,
@@ -241,8 +241,8 @@ impl Kms {
     /// Destroys material: an object on `hsm`, or the handles of what is wrapped. What is not there any more is destroyed.
     pub(super) async fn destroy(&self, hsm: &Hsm, material: Arc<Material>) -> Result<(), KmsError> {
         let deadline = Instant::now() + self.settings.generation_deadline;
-        match hsm.call(Command::Destroy { material }, deadline).await {
-            Ok(_) => Ok(()),
+        match hsm.destroy(&material, deadline).await {
+            Ok(()) => Ok(()),
             Err(error) if error.kind == Kind::KeyMissing => Ok(()),
             Err(error) => Err(failure::hsm(error)),
         }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Actor, ChangeError, Outcome, PrincipalRecord, Store, StoreError, document::Document, driver::Write};
-use crate::{clock::Timestamp, identity::Asker, key::material::base64_bytes, principal::Principal};
+use crate::{clock::Timestamp, identity::Asker, key::bytes, principal::Principal};
 
 /// An access key, as it is stored. Its secret is sealed under the service material, which only the HSM can open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,7 +19,7 @@ pub struct AccessKey {
     /// When it was made.
     pub created: Timestamp,
     /// IV and ciphertext of the secret.
-    #[serde(with = "base64_bytes")]
+    #[serde(with = "bytes")]
     pub sealed_secret: Vec<u8>,
 }
 

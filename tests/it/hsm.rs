@@ -19,9 +19,12 @@ use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHan
 use cryptoki::session::{Session, UserType};
 use cryptoki_sys::{CKM_AES_GCM, CKR_MECHANISM_INVALID};
 use expect_test::expect_file;
+use strongroom::hsm::command::{
+    Check, Command, Decrypt, Encrypt, Generate, Open, Place, Random, Seal, SealRandom, Sealed, SealedRandom,
+};
 use strongroom::hsm::{
-    Answer, Command, Engine as Hsm, HsmError, Kind, OaepRoad, Outcome, PinSource, Place, Profile, Sealed, Settings,
-    TokenSelector, init_wrapping_key, probe,
+    Engine as Hsm, HsmError, Kind, OaepRoad, Outcome, PinSource, Profile, Settings, TokenSelector, init_wrapping_key,
+    probe,
 };
 use strongroom::key::material::{Keeping, Material, MaterialId, WrapMechanism};
 use strongroom::key::spec::{EncryptionAlgorithm, KeySpec, KeyUsage};
@@ -56,11 +59,8 @@ async fn make(hsm: &Hsm, spec: KeySpec, place: Place) -> Arc<Material> {
     static COUNT: AtomicU8 = AtomicU8::new(0);
     let id = MaterialId([COUNT.fetch_add(1, Ordering::Relaxed); 32]);
     let usage = KeyUsage::EncryptDecrypt;
-    match hsm.call(Command::Generate { id, spec, usage, place }, soon()).await {
-        Ok(Answer::Material(material)) => Arc::new(material),
-        Ok(_) => panic!("another answer"),
-        Err(error) => panic!("{error}"),
-    }
+    let made = hsm.call(Generate { id, spec, usage, place }, soon()).await;
+    Arc::new(made.unwrap_or_else(|error| panic!("{error}")))
 }
 
 async fn aes(hsm: &Hsm) -> Arc<Material> {
@@ -68,16 +68,13 @@ async fn aes(hsm: &Hsm) -> Arc<Material> {
 }
 
 async fn seal(hsm: &Hsm, material: &Arc<Material>, bytes: &[u8]) -> Result<Sealed, HsmError> {
-    let command = Command::Seal { material: Arc::clone(material), aad: b"aad".to_vec(), input: input(bytes) };
-    hsm.call(command, soon()).await.map(|answer| match answer {
-        Answer::Sealed(sealed) => sealed,
-        _ => panic!("another answer"),
-    })
+    let command = Seal { material: Arc::clone(material), aad: b"aad".to_vec(), input: input(bytes) };
+    hsm.call(command, soon()).await
 }
 
 async fn open(hsm: &Hsm, material: &Arc<Material>, aad: &[u8], sealed: &Sealed) -> Result<Vec<u8>, HsmError> {
     let Sealed { iv, ciphertext } = sealed.clone();
-    plaintext(hsm, Command::Open { material: Arc::clone(material), aad: aad.to_vec(), iv, ciphertext }).await
+    plaintext(hsm, Open { material: Arc::clone(material), aad: aad.to_vec(), iv, ciphertext }).await
 }
 
 async fn encrypt(
@@ -86,11 +83,7 @@ async fn encrypt(
     algorithm: EncryptionAlgorithm,
     bytes: &[u8],
 ) -> Result<Vec<u8>, HsmError> {
-    let command = Command::Encrypt { material: Arc::clone(key), algorithm, input: input(bytes) };
-    hsm.call(command, soon()).await.map(|answer| match answer {
-        Answer::Bytes(bytes) => bytes,
-        _ => panic!("another answer"),
-    })
+    hsm.call(Encrypt { material: Arc::clone(key), algorithm, input: input(bytes) }, soon()).await
 }
 
 async fn decrypt(
@@ -99,14 +92,11 @@ async fn decrypt(
     algorithm: EncryptionAlgorithm,
     ciphertext: &[u8],
 ) -> Result<Vec<u8>, HsmError> {
-    plaintext(hsm, Command::Decrypt { material: Arc::clone(key), algorithm, ciphertext: ciphertext.to_vec() }).await
+    plaintext(hsm, Decrypt { material: Arc::clone(key), algorithm, ciphertext: ciphertext.to_vec() }).await
 }
 
-async fn plaintext(hsm: &Hsm, command: Command) -> Result<Vec<u8>, HsmError> {
-    hsm.call(command, soon()).await.map(|answer| match answer {
-        Answer::Plaintext(bytes) => bytes.expose().to_vec(),
-        _ => panic!("another answer"),
-    })
+async fn plaintext(hsm: &Hsm, command: impl Command<Answer = SecretBytes>) -> Result<Vec<u8>, HsmError> {
+    hsm.call(command, soon()).await.map(|bytes| bytes.expose().to_vec())
 }
 
 fn kind<T>(result: Result<T, HsmError>) -> Kind {
@@ -139,8 +129,8 @@ async fn aes_seals_and_opens_wherever_it_is_kept() {
 async fn a_data_key_comes_plain_and_sealed() {
     let hsm = Hsm::start(token()).unwrap();
     let key = aes(&hsm).await;
-    let command = Command::SealRandom { material: Arc::clone(&key), aad: b"aad".to_vec(), len: 32 };
-    let Ok(Answer::SealedRandom { plaintext, sealed }) = hsm.call(command, soon()).await else { panic!("no data key") };
+    let command = SealRandom { material: Arc::clone(&key), aad: b"aad".to_vec(), len: 32 };
+    let SealedRandom { plaintext, sealed } = hsm.call(command, soon()).await.unwrap();
     assert_eq!(plaintext.len(), 32);
     assert_eq!(open(&hsm, &key, b"aad", &sealed).await.unwrap(), plaintext.expose());
 }
@@ -198,7 +188,7 @@ async fn data_is_not_blamed_while_the_hsm_is_in_doubt() {
     // Without its key, the known answer does not come, as from an HSM that is not well.
     known_answer.into_iter().for_each(|handle| intruder.destroy_object(handle).unwrap());
     assert_eq!(kind(open(&hsm, &key, b"other", &sealed).await), Kind::DeviceLost);
-    assert!(hsm.call(Command::Check, soon()).await.is_ok());
+    assert!(hsm.call(Check, soon()).await.is_ok());
     let begun = Instant::now();
     while kind(open(&hsm, &key, b"other", &sealed).await) != Kind::Rejected {
         assert!(begun.elapsed() < Duration::from_secs(5));
@@ -520,7 +510,7 @@ async fn the_wrapping_key_is_made_once_and_can_be_made_later() {
     let hsm = Hsm::start(settings.clone()).unwrap();
     assert!(!hsm.has_wrapping_key());
     let (id, spec, usage) = (MaterialId([0; 32]), KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt);
-    let generate = || Command::Generate { id, spec, usage, place: wrapped() };
+    let generate = || Generate { id, spec, usage, place: wrapped() };
     assert_eq!(kind(hsm.call(generate(), soon()).await), Kind::NoWrappingKey);
     let made = init_wrapping_key(&settings).unwrap();
     assert!(made.created && made.cka_id.len() == 16);
@@ -534,7 +524,7 @@ async fn the_wrapping_key_is_made_once_and_can_be_made_later() {
 #[tokio::test]
 async fn a_full_queue_is_busy() {
     let hsm = Hsm::start(Settings { queue: 1, ..token() }).unwrap();
-    let generate = |n| Command::Generate {
+    let generate = |n| Generate {
         id: MaterialId([n; 32]),
         spec: KeySpec::Rsa4096,
         usage: KeyUsage::EncryptDecrypt,
@@ -545,7 +535,7 @@ async fn a_full_queue_is_busy() {
         hsm.call(generate(1), hurry()),
         hsm.call(generate(2), hurry()),
         hsm.call(generate(3), hurry()),
-        hsm.call(Command::Random { len: 8 }, hurry()),
+        hsm.call(Random { len: 8 }, hurry()),
     );
     let kinds = [one, two, three].map(|result| result.err().map(|error| error.kind));
     assert!(kinds.contains(&Some(Kind::Busy)), "{kinds:?}");
@@ -555,7 +545,7 @@ async fn a_full_queue_is_busy() {
 #[tokio::test]
 async fn a_deadline_that_has_passed_costs_no_call() {
     let hsm = Hsm::start(token()).unwrap();
-    assert_eq!(kind(hsm.call(Command::Check, Instant::now()).await), Kind::Timeout);
+    assert_eq!(kind(hsm.call(Check, Instant::now()).await), Kind::Timeout);
     assert_eq!(hsm.gauges().calls_late, 0);
 }
 
@@ -609,8 +599,7 @@ async fn destroyed_is_gone() {
     let ciphertext = encrypt(&hsm, &key, OAEP[0], b"x").await.unwrap();
     assert!(decrypt(&hsm, &key, OAEP[0], &ciphertext).await.is_ok());
     for _ in 0..2 {
-        let destroyed = hsm.call(Command::Destroy { material: Arc::clone(&key) }, soon()).await;
-        assert!(matches!(destroyed, Ok(Answer::Done)));
+        assert_eq!(hsm.destroy(&key, soon()).await, Ok(()));
         assert!(intruder(&settings).find_objects(&[Attribute::Id(cka_id.to_vec())]).unwrap().is_empty());
         assert_eq!(kind(decrypt(&hsm, &key, OAEP[0], &ciphertext).await), Kind::KeyMissing);
     }
@@ -622,7 +611,7 @@ async fn an_id_that_is_taken_is_not_given_again() {
     let place = stored();
     let key = make(&hsm, KeySpec::SymmetricDefault, place).await;
     let (id, spec, usage) = (MaterialId([0xcc; 32]), KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt);
-    assert_eq!(kind(hsm.call(Command::Generate { id, spec, usage, place }, soon()).await), Kind::SessionLost);
+    assert_eq!(kind(hsm.call(Generate { id, spec, usage, place }, soon()).await), Kind::SessionLost);
     assert!(seal(&hsm, &key, b"x").await.is_ok());
 }
 
@@ -632,7 +621,7 @@ async fn forgotten_material_is_unwrapped_again() {
     let key = aes(&hsm).await;
     let sealed = seal(&hsm, &key, b"x").await.unwrap();
     assert_eq!(hsm.gauges().cached_handles, 1);
-    assert!(hsm.call(Command::Destroy { material: Arc::clone(&key) }, soon()).await.is_ok());
+    assert!(hsm.destroy(&key, soon()).await.is_ok());
     assert_eq!(hsm.gauges().cached_handles, 0);
     assert_eq!(open(&hsm, &key, b"aad", &sealed).await.unwrap(), b"x");
 }
@@ -678,7 +667,7 @@ async fn a_lost_login_is_made_again() {
         log_out(&settings);
         assert_eq!(open(&hsm, &key, b"aad", &sealed).await.unwrap(), b"x");
     }
-    assert!(matches!(hsm.call(Command::Check, soon()).await, Ok(Answer::Done)));
+    assert_eq!(hsm.call(Check, soon()).await, Ok(()));
 }
 
 #[tokio::test]
@@ -704,13 +693,13 @@ async fn without_a_login_nothing_is_taken_for_gone() {
     let Place::Token { cka_id } = place else { panic!("not stored") };
     let key = make(&hsm, KeySpec::SymmetricDefault, place).await;
     log_out(&settings);
-    assert!(matches!(hsm.call(Command::Check, soon()).await, Ok(Answer::Done)));
+    assert_eq!(hsm.call(Check, soon()).await, Ok(()));
     log_out(&settings);
     aes(&hsm).await;
     log_out(&settings);
     make(&hsm, KeySpec::SymmetricDefault, stored()).await;
     log_out(&settings);
-    assert!(hsm.call(Command::Destroy { material: key }, soon()).await.is_ok());
+    assert!(hsm.destroy(&key, soon()).await.is_ok());
     assert!(intruder(&settings).find_objects(&[Attribute::Id(cka_id.to_vec())]).unwrap().is_empty());
 }
 
@@ -723,7 +712,7 @@ async fn two_engines_share_a_token_and_one_stops() {
     one.stop();
     one.stop();
     assert!(one.wait_until_stopped(Duration::from_secs(10)));
-    assert_eq!(kind(one.call(Command::Check, soon()).await), Kind::DeviceLost);
+    assert_eq!(kind(one.call(Check, soon()).await), Kind::DeviceLost);
     assert_eq!(open(&other, &key, b"aad", &sealed).await.unwrap(), b"x");
     // Logged in by the first already; a second login is none.
     assert!(intruder(&settings).login(UserType::User, Some(&PIN.to_owned().into())).is_err());
@@ -791,7 +780,7 @@ async fn raw_rsa_takes_the_place_of_oaep_only_where_it_is_allowed() {
     assert_eq!(strict.profile().oaep_sha256, OaepRoad::Refused);
     assert!(!strict.profile().supports(KeySpec::Rsa2048, KeyUsage::EncryptDecrypt));
     let (id, usage) = (MaterialId([0; 32]), KeyUsage::EncryptDecrypt);
-    let generate = Command::Generate { id, spec: KeySpec::Rsa2048, usage, place: wrapped() };
+    let generate = Generate { id, spec: KeySpec::Rsa2048, usage, place: wrapped() };
     assert_eq!(kind(strict.call(generate, soon()).await), Kind::Unsupported);
 }
 
@@ -799,6 +788,6 @@ async fn raw_rsa_takes_the_place_of_oaep_only_where_it_is_allowed() {
 async fn random_bytes_are_as_many_as_asked_for() {
     let hsm = Hsm::start(token()).unwrap();
     for len in [1, 32, 1024] {
-        assert_eq!(plaintext(&hsm, Command::Random { len }).await.unwrap().len(), len);
+        assert_eq!(plaintext(&hsm, Random { len }).await.unwrap().len(), len);
     }
 }

@@ -16,9 +16,10 @@ use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
+use strongroom::hsm::command::{Command, Decrypt, Encrypt, Generate, Open, Place, Seal, Sealed};
 use strongroom::hsm::{
-    Answer, Command, Engine as Hsm, HsmError, Joined, Kind, Launch, Leaves, PinSource, Place, Sealed, Settings, Step,
-    StepDone, init_wrapping_key, join, retry_pin, step,
+    Engine as Hsm, HsmError, Joined, Kind, Launch, Leaves, PinSource, Settings, Step, StepDone, init_wrapping_key,
+    join, retry_pin, step,
 };
 use strongroom::key::material::{Material, MaterialId};
 use strongroom::key::spec::{EncryptionAlgorithm, KeySpec, KeyUsage};
@@ -266,16 +267,13 @@ fn input(bytes: &[u8]) -> SecretBytes {
 }
 
 async fn seal(hsm: &Hsm, material: &Arc<Material>, bytes: &[u8]) -> Result<Sealed, HsmError> {
-    let command = Command::Seal { material: Arc::clone(material), aad: b"aad".to_vec(), input: input(bytes) };
-    hsm.call(command, soon()).await.map(|answer| match answer {
-        Answer::Sealed(sealed) => sealed,
-        _ => panic!("another answer"),
-    })
+    let command = Seal { material: Arc::clone(material), aad: b"aad".to_vec(), input: input(bytes) };
+    hsm.call(command, soon()).await
 }
 
 async fn open(hsm: &Hsm, material: &Arc<Material>, aad: &[u8], sealed: &Sealed) -> Result<Vec<u8>, HsmError> {
     let Sealed { iv, ciphertext } = sealed.clone();
-    plaintext(hsm, Command::Open { material: Arc::clone(material), aad: aad.to_vec(), iv, ciphertext }).await
+    plaintext(hsm, Open { material: Arc::clone(material), aad: aad.to_vec(), iv, ciphertext }).await
 }
 
 async fn encrypt(
@@ -284,11 +282,7 @@ async fn encrypt(
     algorithm: EncryptionAlgorithm,
     bytes: &[u8],
 ) -> Result<Vec<u8>, HsmError> {
-    let command = Command::Encrypt { material: Arc::clone(key), algorithm, input: input(bytes) };
-    hsm.call(command, soon()).await.map(|answer| match answer {
-        Answer::Bytes(bytes) => bytes,
-        _ => panic!("another answer"),
-    })
+    hsm.call(Encrypt { material: Arc::clone(key), algorithm, input: input(bytes) }, soon()).await
 }
 
 async fn decrypt(
@@ -297,14 +291,11 @@ async fn decrypt(
     algorithm: EncryptionAlgorithm,
     ciphertext: &[u8],
 ) -> Result<Vec<u8>, HsmError> {
-    plaintext(hsm, Command::Decrypt { material: Arc::clone(key), algorithm, ciphertext: ciphertext.to_vec() }).await
+    plaintext(hsm, Decrypt { material: Arc::clone(key), algorithm, ciphertext: ciphertext.to_vec() }).await
 }
 
-async fn plaintext(hsm: &Hsm, command: Command) -> Result<Vec<u8>, HsmError> {
-    hsm.call(command, soon()).await.map(|answer| match answer {
-        Answer::Plaintext(bytes) => bytes.expose().to_vec(),
-        _ => panic!("another answer"),
-    })
+async fn plaintext(hsm: &Hsm, command: impl Command<Answer = SecretBytes>) -> Result<Vec<u8>, HsmError> {
+    hsm.call(command, soon()).await.map(|bytes| bytes.expose().to_vec())
 }
 
 /// A session past the engine, to do to the token what others might do.
@@ -324,9 +315,6 @@ fn is_refused<T>(result: Result<T, Error>) -> bool {
 async fn make(hsm: &Hsm, spec: KeySpec) -> Arc<Material> {
     let (mut id, usage, place) = (MaterialId([0; 32]), KeyUsage::EncryptDecrypt, Place::Wrapped);
     getrandom::fill(&mut id.0).unwrap();
-    match hsm.call(Command::Generate { id, spec, usage, place }, soon()).await {
-        Ok(Answer::Material(material)) => Arc::new(material),
-        Ok(_) => panic!("another answer"),
-        Err(error) => panic!("{error}"),
-    }
+    let made = hsm.call(Generate { id, spec, usage, place }, soon()).await;
+    Arc::new(made.unwrap_or_else(|error| panic!("{error}")))
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use strongroom::{
-    hsm::{Command, Kind},
+    hsm::Kind,
     key::{
         material::{Keeping, Material, MaterialId},
         spec::{KeySpec, KeyUsage},
@@ -97,8 +97,8 @@ fn an_object_is_not_said_to_be_destroyed_on_an_hsm_that_is_not_there() {
     let _turn = crate::turn();
     let rig = rig();
     let destroy = |member: &str| {
-        let command = Command::Destroy { material: object(member) };
-        rig.runtime.block_on(rig.hsm.call(command, Instant::now() + Duration::from_secs(5))).map_err(|error| error.kind)
+        let deadline = Instant::now() + Duration::from_secs(5);
+        rig.runtime.block_on(rig.hsm.destroy(&object(member), deadline)).map_err(|error| error.kind)
     };
     let name = rig.hsm.standing()[0].name.clone();
     assert!(destroy(&name).is_ok());

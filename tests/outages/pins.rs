@@ -8,7 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use strongroom::hsm::{Cluster, Clusters, Command, Hsm, Kind, PinSource, Settings};
+use strongroom::hsm::command;
+use strongroom::hsm::{Cluster, Clusters, Hsm, Kind, PinSource, Settings};
 use strongroom_faults::control::{self, Controller, World};
 
 use crate::{exposed::exposures, in_full, rig, tokens};
@@ -80,7 +81,7 @@ fn a_pin_that_is_brought_is_fetched_for_each_login_and_is_in_no_file_between() {
     runtime.block_on(hsm.opened(Duration::from_secs(20))).unwrap();
     let is_well = || {
         let deadline = Instant::now() + Duration::from_secs(5);
-        runtime.block_on(hsm.call(Command::Check, deadline)).is_ok()
+        runtime.block_on(hsm.call(command::Check, deadline)).is_ok()
     };
     let is_nowhere = || {
         let workers = faults.instances();

@@ -3,8 +3,10 @@
 use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::elliptic_curve::{EcKdf, Ecdh1DeriveParams};
 use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
+use serde::{Deserialize, Serialize};
 
 use crate::hsm::error::{HsmError, Kind};
+use crate::key::bytes;
 use crate::key::spec::{Curve, KeySpec};
 use crate::secret::SecretBytes;
 
@@ -16,9 +18,13 @@ use super::templates;
 const ML_KEM_SECRET_BYTES: usize = 32;
 
 /// A secret, and what the holder of the private key needs to come to the same.
-pub(super) struct Encapsulated {
-    pub(super) secret: SecretBytes,
-    pub(super) ciphertext: Vec<u8>,
+#[derive(Serialize, Deserialize)]
+pub struct Encapsulated {
+    /// The secret.
+    pub secret: SecretBytes,
+    /// The ciphertext for the holder of the private key.
+    #[serde(with = "bytes")]
+    pub ciphertext: Vec<u8>,
 }
 
 impl Line<'_> {

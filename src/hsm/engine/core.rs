@@ -41,7 +41,7 @@ const KNOWN_ANSWER: &[u8] = b"strongroom known answer";
 /// The epoch of the login that an engine starts with.
 pub(super) const FIRST_EPOCH: u64 = 0;
 
-pub(super) struct Core {
+pub(in crate::hsm) struct Core {
     pub(super) settings: Settings,
     pub(super) module: Module,
     pub(super) slot: Slot,

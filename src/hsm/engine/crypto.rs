@@ -3,8 +3,10 @@
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
+use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
+use crate::key::bytes;
 use crate::secret::SecretBytes;
 
 use super::capability::OaepRoad;
@@ -12,12 +14,21 @@ use super::mechanism::{OaepHash, TAG_BYTES, gcm};
 use super::oaep;
 use super::public_key::RsaPublicKey;
 use super::raw::Calls;
-use crate::hsm::command::Sealed;
 use crate::hsm::error::{HsmError, Kind};
+
+/// An AES-256-GCM ciphertext.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sealed {
+    /// The IV it was made with.
+    pub iv: [u8; 12],
+    /// The ciphertext, followed by the 16-byte tag.
+    #[serde(with = "bytes")]
+    pub ciphertext: Vec<u8>,
+}
 
 /// One session, and the calls that can be made on it.
 #[derive(Clone, Copy)]
-pub(super) struct Line<'a> {
+pub(in crate::hsm) struct Line<'a> {
     pub(super) calls: &'a Calls,
     pub(super) session: &'a Session,
 }

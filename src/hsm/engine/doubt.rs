@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 use super::Engine;
+use super::command::{Check, task};
 use super::pool::Failure;
-use crate::hsm::command::{Asker, Command};
 use crate::hsm::error::{HsmError, Kind};
+use crate::identity::Asker;
 
 /// How long an HSM that did not give the known answer is not asked again.
 const ILL_FOR: Duration = Duration::from_millis(250);
@@ -31,10 +32,10 @@ struct Checked {
 impl Engine {
     /// What an ambiguous failure was.
     pub(super) async fn verdict(&self, failure: &Failure, deadline: Instant) -> Kind {
-        let has_its_key = failure.lease.is_some() || failure.command.needs().is_none();
-        let blames_data = failure.command.judges_data() && has_its_key;
+        let needs_handle = failure.task.needs().handle().is_some();
+        let blames_data = failure.task.judges_data() && (failure.lease.is_some() || !needs_handle);
         // Without a lease it was the key's handle that could not be made: then the key is to blame, if the HSM is not.
-        let blames_key = failure.command.needs().is_some() && failure.lease.is_none();
+        let blames_key = needs_handle && failure.lease.is_none();
         if !blames_data && !blames_key {
             return Kind::DeviceLost;
         }
@@ -61,7 +62,8 @@ impl Engine {
             _ => {}
         }
         let started = self.core().ticks(Instant::now());
-        let well = match self.attempt(Asker::SERVICE, Command::Check, deadline).await {
+        let check = task(Check, |_| ());
+        let well = match self.attempt(Asker::SERVICE, check, deadline).await {
             Err(failure) if failure.error.kind == Kind::Busy => return Err(failure.error),
             checked => checked.is_ok(),
         };

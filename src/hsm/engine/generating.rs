@@ -1,6 +1,7 @@
 //! New material: made, put where it is kept, seen to work.
 
 use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
+use serde::{Deserialize, Serialize};
 
 use crate::key::material::{Keeping, Material, MaterialId, WrapMechanism};
 use crate::key::spec::{KeySpec, KeyUsage};
@@ -12,8 +13,19 @@ use super::objects::Passing;
 use super::public_key::{PublicKey, RsaPublicKey};
 use super::templates::{self, Allowed, Life, Nature};
 use super::wrapping::WrappingKey;
-use crate::hsm::command::Place;
 use crate::hsm::error::{HsmError, Kind};
+
+/// Where new material is to be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Place {
+    /// Outside the HSM, wrapped under the wrapping key.
+    Wrapped,
+    /// On the HSM, as a token object.
+    Token {
+        /// The random CKA_ID under which it will be found again; recorded by the caller before the command is sent.
+        cka_id: [u8; 16],
+    },
+}
 
 /// A key that has just been generated: its secret half and, for a pair, its public half.
 pub(super) struct Generated {

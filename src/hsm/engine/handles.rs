@@ -21,25 +21,25 @@ use super::anchor::Errand;
 use super::home::Door;
 use super::proof::Believed;
 use crate::fair_queue::{CostClass, FairQueue, Queued};
-use crate::hsm::command::Asker;
 use crate::hsm::error::{HsmError, Kind};
+use crate::identity::Asker;
 
 /// What a handle is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct HandleId {
+pub(in crate::hsm) struct HandleId {
     pub(super) material: MaterialId,
     pub(super) half: Half,
 }
 
 /// The half of a key pair; a symmetric key has only the secret one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Half {
+pub(in crate::hsm) enum Half {
     Secret,
     Public,
 }
 
 /// The right to use a handle for as long as one holds this.
-pub(super) struct Lease {
+pub(in crate::hsm) struct Lease {
     pub(super) handle: ObjectHandle,
     /// Where its object is.
     pub(super) door: Arc<Door>,

@@ -17,6 +17,7 @@ use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 use der::Decode;
 use pkcs8::PrivateKeyInfoRef;
 use sec1::EcPrivateKey;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -28,19 +29,27 @@ use crate::secret::SecretBytes;
 
 use super::capability::{OaepRoad, Profile};
 use super::crypto::{Line, Oaep};
-use super::generating::{Means, Order};
+use super::generating::{Means, Order, Place};
 use super::mechanism::OaepHash;
 use super::objects::{Passing, rsa_public_key};
 use super::public_key::{PublicKey, base_point, ec_params, points_at};
 use super::templates::{self, Allowed, Life, Nature};
 use super::wrapping;
-use crate::hsm::command::Place;
 
 /// What fingerprints of secret keys are made of: the key's own answer to this.
 const FINGERPRINT: &[u8; 32] = b"strongroom material fingerprint\0";
 
 /// What AES key wrap adds (RFC 3394 section 2.2.1), in bytes.
 const WRAP_BYTES: usize = 8;
+
+/// Material that has come in.
+#[derive(Serialize, Deserialize)]
+pub struct Imported {
+    /// The material; its name is the caller's to give.
+    pub material: Material,
+    /// The same whenever the same material comes again; it says nothing of it.
+    pub fingerprint: [u8; 32],
+}
 
 /// What an import needs beside the order.
 pub(super) struct Parcel<'a> {
@@ -84,12 +93,7 @@ impl Line<'_> {
     }
 
     /// Takes material in and keeps it as `order` says.
-    pub(super) fn import(
-        &self,
-        order: Order,
-        parcel: &Parcel<'_>,
-        means: &Means<'_>,
-    ) -> Result<(Material, [u8; 32]), HsmError> {
+    pub(super) fn import(&self, order: Order, parcel: &Parcel<'_>, means: &Means<'_>) -> Result<Imported, HsmError> {
         if !means.profile.wraps(order.spec, order.usage) {
             return Err(unsupported());
         }
@@ -99,7 +103,7 @@ impl Line<'_> {
         let public = self.measure(order.spec, newcomer.handle, means.mechanism()?).map_err(blame_newcomer)?;
         let fingerprint = self.fingerprint(order.spec, newcomer.handle, public.as_ref()).map_err(blame_newcomer)?;
         let material = self.keep(order, newcomer.handle, public.as_ref(), means)?;
-        Ok((material, fingerprint))
+        Ok(Imported { material, fingerprint })
     }
 
     fn load_carrier(&self, carrier: &Material, means: &Means<'_>) -> Result<Passing<'_>, HsmError> {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::key::material::WrapMechanism;
 
 use super::capability::OaepRoad;
-use super::crypto::{Line, Oaep};
+use super::crypto::{Line, Oaep, Sealed};
 use super::mechanism::OaepHash;
 use super::objects::Passing;
 use super::public_key::RsaPublicKey;
@@ -19,7 +19,6 @@ use super::round_trips;
 use super::templates::{self, AES, Allowed, Life, RSA};
 use super::token::{self, Admission, Module};
 use super::wrapping::{self, Leaves, WrappingKey};
-use crate::hsm::command::Sealed;
 use crate::hsm::error::{HsmError, Kind};
 use crate::hsm::pin::PinSource;
 use crate::hsm::settings::Settings;

@@ -18,6 +18,7 @@
 mod agreement;
 mod anchor;
 mod capability;
+pub mod command;
 mod core;
 mod crypto;
 mod doubt;
@@ -31,7 +32,6 @@ mod oaep;
 mod objects;
 mod pairs;
 mod pairwise;
-mod plan;
 mod pool;
 mod post;
 mod proof;
@@ -61,13 +61,15 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use cryptoki::session::Session;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
-use crate::hsm::command::{Answer, Asker, Command};
 use crate::hsm::error::HsmError;
 use crate::hsm::settings::Settings;
+use crate::identity::Asker;
+use crate::key::material::{Keeping, Material, MaterialId};
 
 use anchor::Errand;
+use command::{Command, Destroy, Task, task};
 use core::{Core, FIRST_EPOCH, OTHER_SESSIONS, Standing};
 use crypto::Line;
 use doubt::LastCheck;
@@ -202,34 +204,67 @@ impl Engine {
     }
 
     /// Does one command for the service itself, or says why not, by the deadline.
-    pub async fn call(&self, command: Command, deadline: Instant) -> Result<Answer, HsmError> {
+    pub async fn call<C: Command>(&self, command: C, deadline: Instant) -> Result<C::Answer, HsmError> {
         self.call_for(Asker::SERVICE, command, deadline).await
     }
 
     /// Does one command for `asker`, or says why not, by the deadline.
-    pub async fn call_for(&self, asker: Asker, command: Command, deadline: Instant) -> Result<Answer, HsmError> {
-        if deadline <= Instant::now() {
-            return Err(HsmError::timeout());
+    pub async fn call_for<C: Command>(
+        &self,
+        asker: Asker,
+        command: C,
+        deadline: Instant,
+    ) -> Result<C::Answer, HsmError> {
+        let (done, mut answer) = oneshot::channel();
+        self.perform(asker, task(command, |result| drop(done.send(result))), deadline).await;
+        answer.try_recv().unwrap_or_else(|_| Err(HsmError::timeout()))
+    }
+
+    /// Brings a command to its end by the deadline; what has not ended then comes to nothing.
+    async fn perform(&self, asker: Asker, task: Box<dyn Task>, deadline: Instant) {
+        if let Err(refusal) = self.admit(deadline) {
+            return task.end(Err(refusal));
         }
-        if self.core().stopping.load(Ordering::Relaxed) {
-            return Err(HsmError::stopped());
-        }
-        if let Some(material) = command.only_forgets() {
-            self.core().handles.forget(material);
-            return Ok(Answer::Done);
-        }
-        let attempts = async {
-            match command {
-                Command::Renew => self.renew(deadline).await,
-                command => self.attempts(asker, command, deadline).await,
-            }
-        };
-        let answer = tokio::time::timeout_at(deadline.into(), attempts).await;
-        answer.unwrap_or_else(|_| {
+        if tokio::time::timeout_at(deadline.into(), self.attempts(asker, task, deadline)).await.is_err() {
             // If a call is stuck, its thread is replaced now rather than at the next look.
+            self.inner.watch.unpark();
+        }
+    }
+
+    /// Refuses what comes too late.
+    fn admit(&self, deadline: Instant) -> Result<(), HsmError> {
+        match (deadline <= Instant::now(), self.core().stopping.load(Ordering::Relaxed)) {
+            (true, _) => Err(HsmError::timeout()),
+            (false, true) => Err(HsmError::stopped()),
+            (false, false) => Ok(()),
+        }
+    }
+
+    /// Logs in on a new session and takes no handle of before for good any more: an HSM that was away may have other objects
+    /// under the old numbers.
+    pub async fn renew(&self, deadline: Instant) -> Result<(), HsmError> {
+        self.admit(deadline)?;
+        let renewed = tokio::time::timeout_at(deadline.into(), self.log_in_anew(deadline)).await;
+        renewed.unwrap_or_else(|_| {
             self.inner.watch.unpark();
             Err(HsmError::timeout())
         })
+    }
+
+    /// Destroys the token object of this material, if it has one, and forgets its handles.
+    pub async fn destroy(&self, material: &Arc<Material>, deadline: Instant) -> Result<(), HsmError> {
+        match &material.keeping {
+            Keeping::Token { .. } => self.call(Destroy { material: Arc::clone(material) }, deadline).await,
+            Keeping::Wrapped { .. } => {
+                self.forget(material.id);
+                Ok(())
+            }
+        }
+    }
+
+    /// Forgets the handles of this material. Of what is wrapped the HSM keeps nothing else.
+    pub(super) fn forget(&self, material: MaterialId) {
+        self.core().handles.forget(material);
     }
 
     /// What this HSM can do.

@@ -16,11 +16,13 @@ use ml_kem::{DecapsulationKey512, DecapsulationKey768, DecapsulationKey1024, See
 use pkcs8::PrivateKeyInfoRef;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use sec1::EcPrivateKey;
+use serde::{Deserialize, Serialize};
 use spki::AlgorithmIdentifierRef;
 use zeroize::Zeroizing;
 
 use crate::hsm::error::{HsmError, Kind};
 use crate::key::algorithm::{Algorithm, SigningAlgorithm};
+use crate::key::bytes;
 use crate::key::material::{Keeping, Material, MaterialId, WrapMechanism};
 use crate::key::spec::{KeySpec, KeyUsage};
 use crate::secret::SecretBytes;
@@ -32,11 +34,13 @@ use super::public_key::PublicKey;
 use super::templates::{self, Allowed, Life, Nature};
 
 /// A key pair that is the caller's.
-pub(super) struct DataKeyPair {
-    /// DER SubjectPublicKeyInfo.
-    pub(super) public_key: Vec<u8>,
-    /// DER PKCS#8.
-    pub(super) private_key: SecretBytes,
+#[derive(Serialize, Deserialize)]
+pub struct DataKeyPair {
+    /// The public key, as DER SubjectPublicKeyInfo.
+    #[serde(with = "bytes")]
+    pub public_key: Vec<u8>,
+    /// The private key, as DER PKCS#8 (RFC 5958).
+    pub private_key: SecretBytes,
 }
 
 impl Line<'_> {

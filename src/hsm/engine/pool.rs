@@ -14,14 +14,15 @@ use crossbeam_channel::{Receiver, Sender};
 use cryptoki::session::Session;
 
 use super::anchor::{self, Errand};
+use super::command::Task;
 use super::core::Core;
 use super::handles::Lease;
 use super::post::Reply;
 use super::queue::Queue;
 use super::worker;
 use crate::fair_queue::{CostClass, Queued};
-use crate::hsm::command::{Asker, Command};
 use crate::hsm::error::HsmError;
+use crate::identity::Asker;
 
 /// A call is not given up before it has lasted this long, however near its deadline it began: under load, calls begin late,
 /// and giving threads up would make it worse.
@@ -40,7 +41,7 @@ const WATCH_PERIOD: Duration = Duration::from_millis(100);
 pub(super) struct Job {
     /// For whom it is done.
     pub(super) asker: Asker,
-    pub(super) command: Command,
+    pub(super) task: Box<dyn Task>,
     pub(super) lease: Option<Arc<Lease>>,
     pub(super) deadline: Instant,
     pub(super) reply: Reply,
@@ -52,14 +53,14 @@ impl Queued for Job {
     }
 
     fn class(&self) -> CostClass {
-        self.command.class()
+        self.task.class()
     }
 }
 
 /// A command that was not done, given back so that it may be tried again.
 pub(super) struct Failure {
     pub(super) error: HsmError,
-    pub(super) command: Command,
+    pub(super) task: Box<dyn Task>,
     /// The handle it was tried with.
     pub(super) lease: Option<Arc<Lease>>,
     /// When the attempt started, in the engine's ticks.

@@ -11,8 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use cryptoki::object::ObjectHandle;
 use subtle::ConstantTimeEq;
 
-use super::crypto::Line;
-use crate::hsm::command::Sealed;
+use super::crypto::{Line, Sealed};
 use crate::hsm::error::{HsmError, Kind};
 use crate::secret::SecretBytes;
 

@@ -212,7 +212,7 @@ impl Queue {
     }
 
     fn is_short(&self, job: &Job) -> bool {
-        job.command.class() == CostClass::Aes && self.usual.time(CostClass::Aes).is_some_and(|time| time <= SHORT)
+        job.task.class() == CostClass::Aes && self.usual.time(CostClass::Aes).is_some_and(|time| time <= SHORT)
     }
 
     /// The first that sleeps: so under little load it is always the same, whose caches are warm.
@@ -266,28 +266,29 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::hsm::command::{Asker, Command};
+    use crate::hsm::engine::command::{Check, Command, Seal, task};
     use crate::hsm::engine::post::Reply;
+    use crate::identity::Asker;
     use crate::key::material::{Keeping, Material, MaterialId};
     use crate::key::spec::{KeySpec, KeyUsage};
     use crate::secret::SecretBytes;
 
     const A_MINUTE: Duration = Duration::from_secs(60);
 
-    fn job(command: Command) -> Job {
-        let deadline = Instant::now() + A_MINUTE;
-        Job { asker: Asker::SERVICE, command, lease: None, deadline, reply: Reply::Waiting(oneshot::channel().0) }
+    fn job(command: impl Command) -> Job {
+        let (deadline, task) = (Instant::now() + A_MINUTE, task(command, |_| ()));
+        Job { asker: Asker::SERVICE, task, lease: None, deadline, reply: Reply::Waiting(oneshot::channel().0) }
     }
 
     fn long() -> Job {
-        job(Command::Check)
+        job(Check)
     }
 
     fn aes() -> Job {
         let (id, keeping) = (MaterialId([1; 32]), Keeping::Token { cka_id: vec![1], member: None });
         let (spec, usage) = (KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt);
         let material = Arc::new(Material { id, spec, usage, keeping, public_key: None });
-        job(Command::Seal { material, aad: Vec::new(), input: SecretBytes::from(vec![1]) })
+        job(Seal { material, aad: Vec::new(), input: SecretBytes::from(vec![1]) })
     }
 
     fn taken(queue: &Queue, seat: usize) -> Option<Job> {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use strongroom::hsm::{Answer, Asker, Command, Engine as Hsm, HsmError, Kind, Sealed, Settings};
+use strongroom::hsm::command::{Check, Command, Open, Seal, Sealed};
+use strongroom::hsm::{Engine as Hsm, HsmError, Kind, Settings};
+use strongroom::identity::Asker;
 use strongroom::key::material::Material;
 use tokio::task::JoinHandle;
 
@@ -28,8 +30,8 @@ async fn start(sessions: usize, queue: usize) -> (Faults, Hsm, Arc<Material>, Se
 }
 
 /// A Seal on its way, which calls C_EncryptInit and C_Encrypt once each.
-fn sealing(hsm: &Hsm, key: &Arc<Material>, deadline: Instant) -> JoinHandle<Result<Answer, HsmError>> {
-    let command = Command::Seal { material: Arc::clone(key), aad: b"aad".to_vec(), input: input(b"x") };
+fn sealing(hsm: &Hsm, key: &Arc<Material>, deadline: Instant) -> JoinHandle<Result<Sealed, HsmError>> {
+    let command = Seal { material: Arc::clone(key), aad: b"aad".to_vec(), input: input(b"x") };
     let hsm = hsm.clone();
     tokio::spawn(async move { hsm.call(command, deadline).await })
 }
@@ -140,7 +142,7 @@ async fn work_for_which_nobody_waits_is_dropped_before_its_first_call() {
     drop(hold);
     assert!(first.await.unwrap().is_ok());
     // The queue is first in, first out, and there is one worker: when this is done, it has passed over them.
-    assert!(hsm.call(Command::Check, soon()).await.is_ok());
+    assert!(hsm.call(Check, soon()).await.is_ok());
     assert_eq!(faults.calls("C_EncryptInit").len(), before + 1);
     let gauges = hsm.gauges();
     assert_eq!((gauges.queue_depth, gauges.calls_late, gauges.threads_replaced), (0, 0, 0), "{gauges:?}");
@@ -168,13 +170,19 @@ async fn who_waits_for_the_turn_to_log_in_does_not_hang() {
     // As while somebody logs in to another HSM of the deployment.
     let turn = std::fs::File::open(&settings.ledger).unwrap();
     turn.lock().unwrap();
-    assert_eq!(kind(hsm.call(Command::Renew, after(200)).await), Kind::Timeout);
+    assert_eq!(kind(hsm.renew(after(200)).await), Kind::Timeout);
     // A call of the anchor that lasted so long would be given up.
     let began = Instant::now();
     until("the anchor would be given up", || began.elapsed() > Duration::from_millis(2500)).await;
     assert_eq!(hsm.gauges().threads_replaced, 0);
     drop(turn);
     assert!(seal(&hsm, &key, b"after").await.is_ok());
+}
+
+/// A command of this asker on its way.
+fn send<C: Command>(hsm: &Hsm, asker: &str, command: C, deadline: Instant) -> JoinHandle<Result<C::Answer, HsmError>> {
+    let (hsm, asker) = (hsm.clone(), Asker::named(asker));
+    tokio::spawn(async move { hsm.call_for(asker, command, deadline).await })
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,15 +194,11 @@ async fn an_hsm_that_cannot_be_asked_in_time_is_not_blamed_for_what_was_refused(
     let key = aes(&hsm).await;
     drop(slow);
     let Sealed { iv, ciphertext } = seal(&hsm, &key, b"x").await.unwrap();
-    let send = |asker: &str, command: Command, deadline: Instant| {
-        let (hsm, asker) = (hsm.clone(), Asker::named(asker));
-        tokio::spawn(async move { hsm.call_for(asker, command, deadline).await })
-    };
     let _slow = faults.slow("C_Decrypt", 200);
-    let wrong = Command::Open { material: Arc::clone(&key), aad: b"other".to_vec(), iv, ciphertext };
-    let refused = send("one", wrong, after(500));
+    let wrong = Open { material: Arc::clone(&key), aad: b"other".to_vec(), iv, ciphertext };
+    let refused = send(&hsm, "one", wrong, after(500));
     until("it is in its call", || hsm.gauges().sessions_busy == 1).await;
-    let others = [send("other", Command::Check, soon()), send("other", Command::Check, soon())];
+    let others = [send(&hsm, "other", Check, soon()), send(&hsm, "other", Check, soon())];
     assert_eq!(kind(refused.await.unwrap()), Kind::Busy);
     for one in others {
         assert!(one.await.unwrap().is_ok());

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use strongroom::hsm::{Answer, Asker, Command, Engine as Hsm, HsmError, Kind, Settings};
+use strongroom::hsm::command::{Command, Decrypt, Seal};
+use strongroom::hsm::{Engine as Hsm, HsmError, Kind, Settings};
+use strongroom::identity::Asker;
 use strongroom::key::material::Material;
 use strongroom::key::spec::KeySpec;
+use strongroom::secret::SecretBytes;
 use tokio::task::JoinHandle;
 
 use super::{OAEP, encrypt, input, kind, make, soon, wrapped};
@@ -17,7 +20,7 @@ const FLOOD: usize = 600;
 
 struct Flooded {
     hsm: Hsm,
-    decrypt: Command,
+    decrypt: Decrypt,
     aes: Arc<Material>,
     queue: usize,
 }
@@ -28,7 +31,7 @@ impl Flooded {
         let rsa = make(&hsm, KeySpec::Rsa3072, wrapped()).await;
         let aes = super::aes(&hsm).await;
         let ciphertext = encrypt(&hsm, &rsa, OAEP[0], b"x").await.unwrap();
-        let decrypt = Command::Decrypt { material: rsa, algorithm: OAEP[0], ciphertext };
+        let decrypt = Decrypt { material: rsa, algorithm: OAEP[0], ciphertext };
         // The handles are there, and it is known how long a decryption takes.
         for _ in 0..5 {
             hsm.call(decrypt.clone(), soon()).await.unwrap();
@@ -37,20 +40,20 @@ impl Flooded {
         Self { hsm, decrypt, aes, queue }
     }
 
-    fn send(&self, asker: &str, command: Command, deadline: Instant) -> JoinHandle<Result<Answer, HsmError>> {
+    fn send<C: Command>(&self, asker: &str, command: C, deadline: Instant) -> JoinHandle<Result<C::Answer, HsmError>> {
         let (hsm, asker) = (self.hsm.clone(), Asker::named(asker));
         tokio::spawn(async move { hsm.call_for(asker, command, deadline).await })
     }
 
     /// So many decryptions of one asker, most of which wait.
-    async fn flood(&self, calls: usize) -> Vec<JoinHandle<Result<Answer, HsmError>>> {
+    async fn flood(&self, calls: usize) -> Vec<JoinHandle<Result<SecretBytes, HsmError>>> {
         let sent = (0..calls).map(|_| self.send("greedy", self.decrypt.clone(), soon())).collect();
         until("the flood waits", || self.hsm.gauges().queue_depth >= self.queue.min(calls) / 2).await;
         sent
     }
 
-    fn seal(&self) -> Command {
-        Command::Seal { material: Arc::clone(&self.aes), aad: b"aad".to_vec(), input: input(b"x") }
+    fn seal(&self) -> Seal {
+        Seal { material: Arc::clone(&self.aes), aad: b"aad".to_vec(), input: input(b"x") }
     }
 }
 

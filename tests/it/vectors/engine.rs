@@ -10,7 +10,10 @@ use std::{
 
 use aes_kw::{KeyInit, KwpAes256};
 use strongroom::{
-    hsm::{Answer, Command, HsmError, Kind, Place, Sealed},
+    hsm::{
+        HsmError, Kind,
+        command::{Command, Encrypt, GenerateCarrier, Import, Imported, Open, Place, Seal, Sealed},
+    },
     key::{
         algorithm::WrappingAlgorithm,
         material::{Material, MaterialId},
@@ -35,7 +38,7 @@ struct Gate {
 }
 
 /// Does a command.
-pub async fn call(command: Command) -> Result<Answer, HsmError> {
+pub async fn call<C: Command>(command: C) -> Result<C::Answer, HsmError> {
     hsm().call(command, Instant::now() + Duration::from_secs(60)).await
 }
 
@@ -56,13 +59,13 @@ async fn aes_gcm() {
 }
 
 async fn open(test: &aead::Test, tally: &mut Tally) {
-    let command = Command::Open {
+    let command = Open {
         material: imported(&test.key).await,
         aad: test.aad.to_vec(),
         iv: test.nonce[..].try_into().unwrap(),
         ciphertext: [&test.ct[..], &test.tag].concat(),
     };
-    let is_it = |answer: &Answer| matches!(answer, Answer::Plaintext(bytes) if bytes.expose() == &test.pt[..]);
+    let is_it = |plaintext: &SecretBytes| plaintext.expose() == &test.pt[..];
     tally.note(&Name { id: test.tc_id, comment: &test.comment }, test.result, came(call(command).await, is_it));
 }
 
@@ -71,8 +74,7 @@ async fn imported(key: &[u8]) -> Arc<Material> {
     KwpAes256::new(&KEK.into()).wrap_key(key, &mut wrapped).unwrap();
     let blob = [&gate().await.kek[..], &wrapped].concat();
     match import(KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt, blob).await {
-        Ok(Answer::Imported { material, .. }) => Arc::new(Material { id: new_id(), ..material }),
-        Ok(_) => panic!("another answer"),
+        Ok(Imported { material, .. }) => Arc::new(Material { id: new_id(), ..material }),
         Err(error) => panic!("{} bytes: {error}", key.len()),
     }
 }
@@ -102,12 +104,12 @@ async fn unwrap(test: &keywrap::Test, tally: &mut Tally) {
         assert!(answer.is_err_and(|error| error.kind == Kind::Unfit), "{}: its length", test.tc_id);
         return tally.skip("it is not as long as the key spec has it; it was not let in");
     }
-    let Ok(Answer::Imported { material, .. }) = answer else {
+    let Ok(Imported { material, .. }) = answer else {
         return tally.note(&Name { id: test.tc_id, comment: &test.comment }, test.result, came(answer, |_| false));
     };
     let material = Arc::new(Material { id: new_id(), ..material });
-    let command = Command::Seal { material, aad: Vec::new(), input: SecretBytes::from(b"x".to_vec()) };
-    let is_of_the_key = |answer: &Answer| matches!(answer, Answer::Sealed(sealed) if opens(&test.pt, sealed));
+    let command = Seal { material, aad: Vec::new(), input: SecretBytes::from(b"x".to_vec()) };
+    let is_of_the_key = |sealed: &Sealed| opens(&test.pt, sealed);
     tally.note(&Name { id: test.tc_id, comment: &test.comment }, test.result, came(call(command).await, is_of_the_key));
 }
 
@@ -119,13 +121,13 @@ fn opens(key: &[u8], sealed: &Sealed) -> bool {
     key.open_in_place(Nonce::assume_unique_for_key(sealed.iv), Aad::empty(), &mut text).is_ok_and(|text| text == b"x")
 }
 
-async fn import(spec: KeySpec, usage: KeyUsage, blob: Vec<u8>) -> Result<Answer, HsmError> {
+async fn import(spec: KeySpec, usage: KeyUsage, blob: Vec<u8>) -> Result<Imported, HsmError> {
     let (carrier, algorithm) = (Arc::clone(&gate().await.carrier), WrappingAlgorithm::RsaAesKeyWrapSha1);
-    call(Command::Import { carrier, algorithm, blob, spec, usage, place: Place::Wrapped }).await
+    call(Import { carrier, algorithm, blob, spec, usage, place: Place::Wrapped }).await
 }
 
 /// What an answer is, by whether it is right.
-pub fn came(answer: Result<Answer, HsmError>, is_right: impl FnOnce(&Answer) -> bool) -> Came {
+pub fn came<T>(answer: Result<T, HsmError>, is_right: impl FnOnce(&T) -> bool) -> Came {
     match answer {
         Ok(answer) if is_right(&answer) => Came::Accepted,
         Ok(_) => Came::Spoilt,
@@ -148,21 +150,18 @@ async fn gate() -> &'static Gate {
 
 impl Gate {
     async fn new() -> Self {
-        let Ok(Answer::Material(carrier)) = call(Command::GenerateCarrier { spec: KeySpec::Rsa2048 }).await else {
-            panic!("no carrier")
-        };
+        let carrier = call(GenerateCarrier { spec: KeySpec::Rsa2048 }).await.unwrap();
         let gate = Self { carrier: Arc::new(carrier), kek: Vec::new() };
         Self { kek: gate.encrypt(&KEK).await, ..gate }
     }
 
     /// An AES key under the public half of the carrier.
     async fn encrypt(&self, key: &[u8]) -> Vec<u8> {
-        let command = Command::Encrypt {
+        let command = Encrypt {
             material: Arc::clone(&self.carrier),
             algorithm: EncryptionAlgorithm::RsaesOaepSha1,
             input: SecretBytes::from(key.to_vec()),
         };
-        let Ok(Answer::Bytes(encrypted)) = call(command).await else { panic!("the carrier encrypts nothing") };
-        encrypted
+        call(command).await.unwrap()
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use strongroom::{
-    hsm::{Answer, Command},
+    hsm::command,
     key::{
         algorithm::{MessageType, SigningAlgorithm},
         material::{Keeping, Material},
@@ -100,13 +100,13 @@ impl File {
 
     async fn try_case(&self, material: &Arc<Material>, case: &Case, tally: &mut Tally) {
         let Case { message, signature, .. } = case;
-        let command = Command::Verify {
+        let command = command::Verify {
             material: Arc::clone(material),
             algorithm: self.algorithm,
             input: self.algorithm.input(MessageType::Raw, message).unwrap(),
             signature: signature.clone(),
         };
-        let came = came(call(command).await, |answer| matches!(answer, Answer::Done));
+        let came = came(call(command).await, |()| true);
         tally.note(&Name { id: case.id, comment: &case.comment }, case.expected, came);
     }
 

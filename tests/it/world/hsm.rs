@@ -6,7 +6,7 @@ use std::{
 };
 
 use strongroom::{
-    hsm::{Command, Hsm, Settings},
+    hsm::{Hsm, Settings, command::Seal},
     key::material::Material,
     secret::SecretBytes,
 };
@@ -23,6 +23,6 @@ pub fn hsm() -> &'static Hsm {
 /// Whether an HSM has this symmetric material.
 pub async fn has(hsm: &Hsm, material: &Arc<Material>) -> bool {
     let input = SecretBytes::from(b"x".to_vec());
-    let command = Command::Seal { material: Arc::clone(material), aad: Vec::new(), input };
+    let command = Seal { material: Arc::clone(material), aad: Vec::new(), input };
     hsm.call(command, Instant::now() + LONG).await.is_ok()
 }

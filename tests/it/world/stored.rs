@@ -4,7 +4,7 @@ use std::{collections::HashMap, convert::Infallible, fs, sync::Arc, time::Instan
 
 use strongroom::{
     clock::{Moment, Running},
-    hsm::{self, Command, Place},
+    hsm::command::{Generate, Place},
     key::{
         Key,
         material::{Material, MaterialId},
@@ -102,12 +102,9 @@ async fn material(spec: KeySpec, usage: KeyUsage) -> Vec<Arc<Material>> {
     id[31] = usage as u8;
     let place =
         if hsm().wraps(spec, usage) { Place::Wrapped } else { Place::Token { cka_id: id[16..].try_into().unwrap() } };
-    let command = Command::Generate { id: MaterialId(id), spec, usage, place };
-    let material = match hsm().call(command, Instant::now() + LONG).await {
-        Ok(hsm::Answer::Material(material)) => material,
-        Ok(_) => panic!("another answer"),
-        Err(error) => panic!("no material for {spec} {usage}: {error}"),
-    };
+    let command = Generate { id: MaterialId(id), spec, usage, place };
+    let material = hsm().call(command, Instant::now() + LONG).await;
+    let material = material.unwrap_or_else(|error| panic!("no material for {spec} {usage}: {error}"));
     let material = made.entry((spec, usage)).or_insert(Arc::new(material));
     vec![Arc::clone(material)]
 }

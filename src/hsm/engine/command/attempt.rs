@@ -1,0 +1,72 @@
+//! One attempt at one command: the session that it is made on, and what commands have in common.
+
+use cryptoki::object::ObjectHandle;
+use cryptoki::session::Session;
+
+use crate::hsm::error::{HsmError, Kind};
+use crate::key::material::MaterialId;
+use crate::key::spec::EncryptionAlgorithm;
+use crate::secret::SecretBytes;
+
+use super::super::core::Core;
+use super::super::crypto::{Line, Oaep, Sealed};
+use super::super::generating::Means;
+use super::super::handles::Lease;
+use super::super::mechanism::OaepHash;
+use super::super::proof;
+
+/// The name of material that is given one later, or needs none.
+pub(super) const UNNAMED: MaterialId = MaterialId([0; 32]);
+
+/// What a command is done with.
+pub struct Attempt<'a> {
+    pub(in crate::hsm) core: &'a Core,
+    pub(in crate::hsm) line: Line<'a>,
+    /// The handle that the command needs.
+    pub(in crate::hsm) lease: Option<&'a Lease>,
+    /// Opens another session, for which it may have to wait until the deadline.
+    pub(in crate::hsm) open: &'a dyn Fn() -> Result<Session, HsmError>,
+}
+
+impl Attempt<'_> {
+    pub(super) fn key(&self) -> Result<ObjectHandle, HsmError> {
+        self.lease().map(|lease| lease.handle)
+    }
+
+    pub(super) fn lease(&self) -> Result<&Lease, HsmError> {
+        self.lease.ok_or_else(|| HsmError::new(Kind::Bug, "lease", "the command came without its handle"))
+    }
+
+    /// Encrypts under AES-256-GCM, and proves the ciphertext if a proof is due.
+    pub(super) fn seal(&self, aad: &[u8], input: &SecretBytes) -> Result<Sealed, HsmError> {
+        let Lease { handle, believed, .. } = self.lease()?;
+        let sealed = self.line.seal(*handle, aad, input.expose())?;
+        believed.or_prove(|| self.line.prove_sealed(*handle, aad, &sealed, input.expose()))?;
+        Ok(sealed)
+    }
+
+    /// What `open` gives, which is asked twice if a proof is due.
+    pub(super) fn twice(&self, open: impl Fn() -> Result<SecretBytes, HsmError>) -> Result<SecretBytes, HsmError> {
+        let opened = open()?;
+        self.lease()?.believed.or_prove(|| proof::prove(opened.expose(), open()))?;
+        Ok(opened)
+    }
+
+    pub(super) fn oaep(&self, algorithm: EncryptionAlgorithm) -> Result<Oaep, HsmError> {
+        let hash = match algorithm {
+            EncryptionAlgorithm::RsaesOaepSha1 => OaepHash::Sha1,
+            EncryptionAlgorithm::RsaesOaepSha256 => OaepHash::Sha256,
+            other => return Err(HsmError::new(Kind::Unsupported, "oaep", format!("{other} is not RSAES-OAEP"))),
+        };
+        Ok(Oaep { hash, sha256: self.core.profile.oaep_sha256 })
+    }
+
+    pub(super) fn means(&self) -> Result<Means<'_>, HsmError> {
+        Ok(Means { profile: &self.core.profile, wrapping: self.core.wrapping_key(self.line.session)? })
+    }
+}
+
+/// The worker process has answered what was not asked.
+pub(super) fn another() -> HsmError {
+    HsmError::new(Kind::Bug, "worker process", "the answer is to another command")
+}

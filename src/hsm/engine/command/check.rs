@@ -1,0 +1,23 @@
+//! The known answer.
+
+use serde::{Deserialize, Serialize};
+
+use crate::hsm::error::HsmError;
+
+use super::{Attempt, Needs, Perform};
+
+/// Decrypts a known answer under a key of this process: is the HSM well?
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Check;
+
+impl Perform for Check {
+    type Answer = ();
+
+    fn needs(&self) -> Needs<'_> {
+        Needs::KnownAnswer
+    }
+
+    fn run(&self, attempt: &Attempt<'_>) -> Result<(), HsmError> {
+        attempt.core.check(attempt.line)
+    }
+}

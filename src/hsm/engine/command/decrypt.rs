@@ -1,0 +1,42 @@
+//! RSAES-OAEP with the private half of a key pair.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::hsm::error::HsmError;
+use crate::key::bytes;
+use crate::key::material::Material;
+use crate::key::spec::EncryptionAlgorithm;
+use crate::secret::SecretBytes;
+
+use super::super::objects::rsa_public_key;
+use super::{Attempt, Needs, Perform};
+
+/// Decrypts by RSAES-OAEP with the private half.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Decrypt {
+    /// The key pair.
+    pub material: Arc<Material>,
+    /// Which OAEP.
+    pub algorithm: EncryptionAlgorithm,
+    /// The ciphertext.
+    #[serde(with = "bytes")]
+    pub ciphertext: Vec<u8>,
+}
+
+impl Perform for Decrypt {
+    type Answer = SecretBytes;
+
+    const JUDGES_DATA: bool = true;
+
+    fn needs(&self) -> Needs<'_> {
+        Needs::SecretHalf(&self.material)
+    }
+
+    fn run(&self, attempt: &Attempt<'_>) -> Result<SecretBytes, HsmError> {
+        let public = rsa_public_key(&self.material)?;
+        let oaep = attempt.oaep(self.algorithm)?;
+        attempt.twice(|| attempt.line.oaep_decrypt(oaep, attempt.key()?, &public, &self.ciphertext))
+    }
+}

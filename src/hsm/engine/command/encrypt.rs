@@ -1,0 +1,38 @@
+//! RSAES-OAEP with the public half of a key pair.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::hsm::error::HsmError;
+use crate::key::material::Material;
+use crate::key::spec::EncryptionAlgorithm;
+use crate::secret::SecretBytes;
+
+use super::super::objects::rsa_public_key;
+use super::{Attempt, Needs, Perform};
+
+/// Encrypts by RSAES-OAEP with the public half.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Encrypt {
+    /// The key pair.
+    pub material: Arc<Material>,
+    /// Which OAEP.
+    pub algorithm: EncryptionAlgorithm,
+    /// The plaintext.
+    pub input: SecretBytes,
+}
+
+impl Perform for Encrypt {
+    type Answer = Vec<u8>;
+
+    fn needs(&self) -> Needs<'_> {
+        Needs::PublicHalf(&self.material)
+    }
+
+    fn run(&self, attempt: &Attempt<'_>) -> Result<Vec<u8>, HsmError> {
+        let public = rsa_public_key(&self.material)?;
+        let oaep = attempt.oaep(self.algorithm)?;
+        attempt.line.oaep_encrypt(oaep, attempt.key()?, &public, self.input.expose())
+    }
+}

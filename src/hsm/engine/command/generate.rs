@@ -1,0 +1,52 @@
+//! New key material.
+
+use serde::{Deserialize, Serialize};
+
+use crate::hsm::error::{HsmError, Kind};
+use crate::key::material::{Material, MaterialId};
+use crate::key::spec::{KeySpec, KeyUsage};
+
+use super::super::generating::Order;
+use super::{Attempt, Lane, Perform, Place};
+
+/// Makes new key material, and answers only after it has been seen to work.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Generate {
+    /// The name the material is to have.
+    pub id: MaterialId,
+    /// What kind of key.
+    pub spec: KeySpec,
+    /// What it is for.
+    pub usage: KeyUsage,
+    /// Where it is to be kept.
+    pub place: Place,
+}
+
+impl Perform for Generate {
+    type Answer = Material;
+
+    fn lane(&self) -> Lane {
+        match self.place {
+            Place::Token { .. } => Lane::Writer,
+            Place::Wrapped if self.spec.modulus_bits().is_some() => Lane::Slow,
+            Place::Wrapped => Lane::Work,
+        }
+    }
+
+    fn is_repeatable(&self) -> bool {
+        self.place == Place::Wrapped
+    }
+
+    fn run(&self, attempt: &Attempt<'_>) -> Result<Material, HsmError> {
+        let Self { id, spec, usage, place } = *self;
+        let made = attempt.line.generate(Order { id, spec, usage, place }, &attempt.means()?);
+        if made.as_ref().is_err_and(|error| error.kind == Kind::NoWrappingKey) {
+            attempt.core.forget_wrapping_key();
+        }
+        made
+    }
+
+    fn note_member(material: &mut Material, member: &str) {
+        material.note_member(member);
+    }
+}

@@ -1,0 +1,36 @@
+//! HMAC.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::hsm::error::HsmError;
+use crate::key::algorithm::MacAlgorithm;
+use crate::key::material::Material;
+use crate::secret::SecretBytes;
+
+use super::{Attempt, Needs, Perform};
+
+/// Makes the HMAC of a message.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Mac {
+    /// The HMAC key.
+    pub material: Arc<Material>,
+    /// Which HMAC.
+    pub algorithm: MacAlgorithm,
+    /// The message.
+    pub input: SecretBytes,
+}
+
+impl Perform for Mac {
+    type Answer = Vec<u8>;
+
+    fn needs(&self) -> Needs<'_> {
+        Needs::SecretHalf(&self.material)
+    }
+
+    fn run(&self, attempt: &Attempt<'_>) -> Result<Vec<u8>, HsmError> {
+        let mac = || attempt.line.mac(self.algorithm, attempt.key()?, self.input.expose()).map(SecretBytes::from);
+        Ok(attempt.twice(mac)?.expose().to_vec())
+    }
+}

@@ -77,7 +77,7 @@ impl Resolved {
 
     /// The key id, which is in the ARN.
     pub fn id(&self) -> KeyId {
-        self.entry.key.id
+        self.entry.key.id()
     }
 
     /// Lets `caller` do `action` with this key, if the policies do. For what grants cannot allow.
@@ -174,7 +174,7 @@ impl Resolved {
     }
 
     fn has(&self, grant: &Grant) -> bool {
-        grant.key == self.entry.key.id && grant.region == self.entry.key.region
+        grant.key == self.entry.key.id() && grant.region == self.entry.key.region()
     }
 
     fn authorized(self, grant: Option<GrantId>) -> Authorized {
@@ -223,7 +223,7 @@ impl Authorized {
 
     /// Its id.
     pub fn id(&self) -> KeyId {
-        self.key().id
+        self.key().id()
     }
 
     /// The key ARN.
@@ -243,7 +243,7 @@ impl Authorized {
 
     /// Its state, which in a custom key store depends on that.
     pub fn state(&self) -> KeyState {
-        self.key_store().map_or(self.key().state, |key_store| key_store.state_of_key(self.key().state))
+        self.key_store().map_or(self.key().state(), |key_store| key_store.state_of_key(self.key().state()))
     }
 
     /// Whether the key's state allows what the operation wants.
@@ -259,10 +259,10 @@ impl Authorized {
     /// # Errors
     /// `InvalidKeyUsageException`, then as [`Self::demand`].
     pub fn demand_usage(&self, operation: &str, usage: KeyUsage) -> Result<(), KmsError> {
-        if self.key().usage == usage {
+        if self.key().usage() == usage {
             return self.demand(Demand::Use);
         }
-        let text = format!("{} key usage is {} which is not valid for {operation}.", self.arn, self.key().usage);
+        let text = format!("{} key usage is {} which is not valid for {operation}.", self.arn, self.key().usage());
         Err(KmsError::new(Code::InvalidKeyUsageException, text))
     }
 
@@ -272,7 +272,7 @@ impl Authorized {
     /// As [`Self::demand_usage`], then `InvalidKeyUsageException` if the algorithm does not fit the key spec.
     pub fn usable<A: Algorithm>(self, operation: &str, algorithm: A) -> Result<Usable<A>, KmsError> {
         self.demand_usage(operation, A::USAGE)?;
-        let spec = self.key().spec;
+        let spec = self.key().spec();
         if !A::of(spec).contains(&algorithm) {
             return Err(incompatible(algorithm, spec));
         }
@@ -328,7 +328,7 @@ impl Usable {
     /// # Errors
     /// `ValidationException`.
     pub fn fits(&self, length: usize) -> Result<(), KmsError> {
-        let spec = self.key().spec;
+        let spec = self.key().spec();
         match spec.max_plaintext_bytes(self.algorithm) {
             Some(max) if length > max => Err(KmsError::invalid(format!(
                 "Algorithm {} and key spec {spec} cannot encrypt data larger than {max} bytes.",

@@ -1,9 +1,30 @@
-//! Names of aliases (AWS KMS: "Aliases in AWS KMS"; CreateAlias, "AliasName").
+//! Aliases, and the names that they can have (AWS KMS: "Aliases in AWS KMS"; CreateAlias, "AliasName").
 
-use crate::error::{Code, KmsError};
+use serde::{Deserialize, Serialize};
+
+use super::reference::KeyId;
+use crate::{
+    clock::Timestamp,
+    error::{Code, KmsError},
+};
 
 /// The longest name, in characters, its `alias/` prefix included.
 pub const MAX_NAME_LENGTH: usize = 256;
+
+/// A name for a key: unique in its realm, movable to another key of the same class and usage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alias {
+    /// The whole name, with its `alias/` prefix.
+    pub name: String,
+    /// The region it belongs to.
+    pub region: String,
+    /// The key it names now.
+    pub target: KeyId,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it was last pointed at a key.
+    pub updated: Timestamp,
+}
 
 /// True for a character that a name may have.
 pub fn is_name_character(c: char) -> bool {

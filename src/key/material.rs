@@ -5,9 +5,13 @@ mod forms;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest, Sha256};
 
-use super::custom_store::KeyStoreId;
-use super::spec::{KeySpec, KeyUsage};
+use super::{
+    custom_store::KeyStoreId,
+    reference::KeyId,
+    spec::{KeySpec, KeyUsage},
+};
 
 /// KeyMaterialId: 32 bytes, 64 lower-case hexadecimal digits in the API. Named by every symmetric ciphertext blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,6 +27,13 @@ impl MaterialId {
     /// Reads 64 lower-case hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
         read_hex(text).map(Self)
+    }
+
+    /// The name of imported material: the same for the same material in the same key, and for no other. `fingerprint` is that of
+    /// the material.
+    pub fn of_imported(key: KeyId, fingerprint: &[u8; 32]) -> Self {
+        let hash = Sha256::new().chain_update(b"strongroom imported material\0").chain_update(key.to_string());
+        Self(hash.chain_update(fingerprint).finalize().into())
     }
 }
 

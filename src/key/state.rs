@@ -1,5 +1,6 @@
 //! AWS's key-state table (AWS KMS: "Key states of AWS KMS keys"): what a key in each state may be asked.
 
+use super::Key;
 use crate::{
     aws_names::aws_enum,
     error::{Code, KmsError},
@@ -83,6 +84,18 @@ impl KeyState {
             (_, Creating) => Err(invalid(key_arn, "is creating.")),
             (_, Updating) => Err(invalid(key_arn, "is updating.")),
         }
+    }
+}
+
+impl Key {
+    /// EnableKey.
+    pub fn enable(&mut self) {
+        self.state = KeyState::Enabled;
+    }
+
+    /// DisableKey.
+    pub fn disable(&mut self) {
+        self.state = KeyState::Disabled;
     }
 }
 

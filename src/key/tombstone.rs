@@ -60,7 +60,7 @@ impl Tombstone {
             usage: key.usage,
             origin: key.origin,
             created: key.created,
-            scheduled_by: key.scheduled.as_ref().map(|scheduled| scheduled.by.clone()),
+            scheduled_by: key.deletion_scheduled_by().map(str::to_owned),
             deleted: now,
             materials: key.materials.iter().map(|material| material.id).collect(),
             custom_key_store: key.custom_key_store.clone(),

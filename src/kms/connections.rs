@@ -103,7 +103,7 @@ impl Kms {
     /// # Errors
     /// `DependencyTimeoutException` while the HSM of the custom key store is not open here.
     pub(super) fn hsm_of(&self, key: &Key) -> Result<Hsm, KmsError> {
-        self.hsm_in(key.custom_key_store.as_ref())
+        self.hsm_in(key.custom_key_store())
     }
 
     /// The HSM of a custom key store, or the service's own.

@@ -158,7 +158,7 @@ impl<'a> Cx<'a> {
     pub fn resolve_named(&self, id: KeyId) -> Option<Resolved> {
         let (view, region) = (self.kms.store.view(), &self.realm.region);
         let entry = view.key(region, id)?.at(self.now());
-        let key_store = entry.key.custom_key_store.as_ref().and_then(|id| view.key_store(region, id.as_str()));
+        let key_store = entry.key.custom_key_store().and_then(|id| view.key_store(region, id.as_str()));
         Some(self.touch(Resolved::new(entry, key_store, &self.realm)))
     }
 

@@ -223,7 +223,7 @@ impl Cx<'_> {
 
     /// The grant of that id, if the key has it.
     pub fn grant_of(&self, key: &Authorized, id: GrantId) -> Option<Arc<Grant>> {
-        self.kms.store.view().grant(&self.realm().region, key.key().id, id)
+        self.kms.store.view().grant(&self.realm().region, key.key().id(), id)
     }
 
     /// The next `n` grants of a key, by id: all, or those of one grantee.
@@ -234,7 +234,7 @@ impl Cx<'_> {
         after: Option<GrantId>,
         n: usize,
     ) -> Vec<Arc<Grant>> {
-        self.kms.store.view().grants_after(&self.realm().region, key.key().id, grantee, after, n)
+        self.kms.store.view().grants_after(&self.realm().region, key.key().id(), grantee, after, n)
     }
 
     /// The next `n` grants that `retiring` may retire, by key and id. The caller has been authorized for

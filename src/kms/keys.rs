@@ -13,14 +13,16 @@ use crate::{
     },
     identity::Asker,
     key::{
-        Alias, Key, Origin,
+        Key, Origin,
+        alias::Alias,
         material::{Material, MaterialId},
+        multi_region::Family,
         reference::{KeyId, no_such_key},
         spec::{KeySpec, KeyUsage},
         state::Demand,
     },
     kms::{KeyStoreKind, Kms, act::Act, cx::Cx},
-    store::{Actor, AliasInsert, AliasMove, AliasName, ChangeError, Family, Intent},
+    store::{Actor, AliasInsert, AliasMove, AliasName, ChangeError, Intent},
 };
 
 /// Aliases that one key can have (AWS KMS: "Resource quotas").
@@ -38,23 +40,23 @@ impl Kms {
         mut key: Key,
         judge: impl FnOnce() -> Result<(), KmsError>,
     ) -> Result<Key, KmsError> {
-        let (spec, usage, hsm) = (key.spec, key.usage, self.hsm_of(&key)?);
+        let (spec, usage, hsm) = (key.spec(), key.usage(), self.hsm_of(&key)?);
         // What is imported is wrapped, if only to be put where it is kept.
-        let comes_in = key.origin != Origin::External || hsm.wraps(spec, usage);
+        let comes_in = key.origin() != Origin::External || hsm.wraps(spec, usage);
         if !hsm.supports(spec, usage).map_err(failure::hsm)? || !comes_in {
             let text = format!("Keys of key spec {spec} and key usage {usage} are not supported by this HSM.");
             return Err(KmsError::new(Code::UnsupportedOperationException, text));
         }
-        if key.origin != Origin::External {
+        if key.origin() != Origin::External {
             let place = self.place(actor.asker(), &key).await?;
             let material = self.generate(actor.asker(), &hsm, spec, usage, place).await?;
-            key.put_first(material.found_by(key.custom_key_store.as_ref()));
+            key.put_first(material.found_by(key.custom_key_store()));
         }
         match self.store.insert_key(actor, &key, judge).await {
             Ok(()) => Ok(key),
             Err(ChangeError::Refused(refused)) => {
-                for material in key.materials {
-                    self.undo(&hsm, material).await;
+                for material in key.materials() {
+                    self.undo(&hsm, Arc::clone(material)).await;
                 }
                 Err(refused)
             }
@@ -81,13 +83,13 @@ impl Kms {
     /// stored can be told from one that is somebody else's.
     pub(super) async fn place(&self, asker: Asker, key: &Key) -> Result<Place, KmsError> {
         // What an HSM does not wrap stays in it, whatever the key store is; and so does what is in a custom one.
-        let wrapped = self.settings.keeping == KeyStoreKind::Wrapped && key.custom_key_store.is_none();
-        if wrapped && self.hsm.wraps(key.spec, key.usage) {
+        let wrapped = self.settings.keeping == KeyStoreKind::Wrapped && key.custom_key_store().is_none();
+        if wrapped && self.hsm.wraps(key.spec(), key.usage()) {
             return Ok(Place::Wrapped);
         }
         let (cka_id, made) = (random()?, self.running().await?);
-        let (region, key_store) = (key.region.clone(), key.custom_key_store.clone());
-        let intent = Intent { region, key: key.id, spec: key.spec, cka_id, key_store, made };
+        let (region, key_store) = (key.region().to_owned(), key.custom_key_store().cloned());
+        let intent = Intent { region, key: key.id(), spec: key.spec(), cka_id, key_store, made };
         self.store.intend(asker, &intent).await.map_err(failure::store)?;
         Ok(Place::Token { cka_id })
     }
@@ -137,7 +139,7 @@ impl Cx<'_> {
         let (key, act) = (may(self)?, Act::of(self));
         let guarded = |stored: &mut Key| {
             let key = act.decide(&may)?;
-            stored.at(self.now()).state.check(demand, key.arn())?;
+            stored.at(self.now()).state().check(demand, key.arn())?;
             change(stored)
         };
         let changed = self.kms.store.change_key(&act, &self.realm().region, key.id(), guarded).await;
@@ -158,13 +160,10 @@ impl Cx<'_> {
         change: impl FnOnce(&mut Key, &mut Family) -> Result<(), KmsError>,
     ) -> Result<Family, KmsError> {
         let (key, act, region) = (may(self)?, Act::of(self), &self.realm().region);
-        let guarded = |family: &mut Family| {
+        let guarded = |own: &mut Key, relatives: &mut Family| {
             let key = act.decide(&may)?;
-            let mut own = family.remove(region).ok_or_else(|| gone(&key))?;
-            own.at(self.now()).state.check(demand, key.arn())?;
-            change(&mut own, family)?;
-            family.insert(region.clone(), own);
-            Ok(())
+            own.at(self.now()).state().check(demand, key.arn())?;
+            change(own, relatives)
         };
         let changed = self.kms.store.change_family(&act, region, key.id(), guarded).await;
         let changed = changed.map_err(|error| failure::change(error, || gone(&key)))?;

@@ -8,32 +8,23 @@ use serde_json::json;
 
 use crate::{
     access::Authorized,
-    clock::{Moment, Timestamp},
-    error::{Code, KmsError},
+    clock::Moment,
+    error::KmsError,
     failure,
     hsm::Hsm,
     identity::Asker,
     key::{
         Key, Origin,
+        generation::MaterialState,
         material::{Material, MaterialId},
+        multi_region::Family,
         reference::KeyId,
-        rotation::{MaterialState, Rotation, RotationType},
+        rotation::RotationCause,
         state::Demand,
     },
     kms::{Kms, act::Act, cx::Cx},
-    store::{Actor, ChangeError, Family},
+    store::{Actor, ChangeError},
 };
-
-/// Why a key gets a new material.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Occasion {
-    /// Its time has come.
-    Due,
-    /// This material, if it is still current, has been used for as many encryptions as is wise.
-    Worn(MaterialId),
-    /// Its owner wants it.
-    Wish,
-}
 
 /// Keys whose current material is worn, until a task gives them another.
 #[derive(Default)]
@@ -42,8 +33,8 @@ pub struct Worn(Mutex<BTreeSet<(String, KeyId, MaterialId)>>);
 impl Worn {
     /// Notes that the current material of a key is worn, if it is one that gets another.
     pub fn note(&self, key: &Key, material: MaterialId) {
-        if key.origin == Origin::AwsKms {
-            self.lock().insert((key.region.clone(), key.id, material));
+        if key.origin() == Origin::AwsKms {
+            self.lock().insert((key.region().to_owned(), key.id(), material));
         }
     }
 
@@ -53,33 +44,6 @@ impl Worn {
 
     fn lock(&self) -> MutexGuard<'_, BTreeSet<(String, KeyId, MaterialId)>> {
         self.0.lock()
-    }
-}
-
-impl Occasion {
-    fn kind(self) -> RotationType {
-        match self {
-            Self::Due | Self::Worn(_) => RotationType::Automatic,
-            Self::Wish => RotationType::OnDemand,
-        }
-    }
-
-    /// For the log.
-    fn word(self) -> &'static str {
-        match self {
-            Self::Due => "due",
-            Self::Worn(_) => "worn",
-            Self::Wish => "wished for",
-        }
-    }
-
-    /// Whether it still is one.
-    fn lasts(self, key: &Key, now: Timestamp) -> bool {
-        match self {
-            Self::Due => key.is_due_for_rotation(now),
-            Self::Worn(material) => key.origin == Origin::AwsKms && key.current_material_id() == Some(material),
-            Self::Wish => true,
-        }
     }
 }
 
@@ -94,19 +58,18 @@ impl Cx<'_> {
         may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,
     ) -> Result<(), KmsError> {
         let (key, now) = (may(self)?, self.now());
-        may_rotate(key.key(), now, key.arn())?;
-        if key.key().origin == Origin::External {
-            let rotation = Rotation { date: now, kind: RotationType::OnDemand };
-            let to_pending = |own: &mut Key, relatives: &mut Family| to_pending(own, relatives, rotation, key.arn());
-            return self.change_family(&may, Demand::Rotate, to_pending).await.map(drop);
+        key.key().demand_rotation_on_demand(now, key.arn())?;
+        if key.key().origin() == Origin::External {
+            let rotate = |own: &mut Key, relatives: &mut Family| own.rotate_to_imported(relatives, now, key.arn());
+            return self.change_family(&may, Demand::Rotate, rotate).await.map(drop);
         }
         let (act, material) = (Act::of(self), self.kms.next_material(self.asker(), key.key()).await?);
         let check = |stored: &Key| {
             act.decide(may)?;
-            stored.state.check(Demand::Rotate, key.arn())?;
-            may_rotate(stored, now, key.arn())
+            stored.state().check(Demand::Rotate, key.arn())?;
+            stored.demand_rotation_on_demand(now, key.arn())
         };
-        if self.kms.rotate(&act, key.key(), Occasion::Wish, &material, check).await? {
+        if self.kms.rotate(&act, key.key(), RotationCause::OnDemand, &material, check).await? {
             act.conclude();
         }
         Ok(())
@@ -116,8 +79,8 @@ impl Cx<'_> {
     pub fn material_state(&self, key: &Key, material: MaterialId) -> MaterialState {
         let state = key.material_state(material);
         let view = self.kms.store.view();
-        let regions = key.multi_region.iter().flat_map(|family| family.regions());
-        let mut relatives = regions.filter_map(|region| view.key(region, key.id));
+        let regions = key.multi_region().into_iter().flat_map(|family| family.regions());
+        let mut relatives = regions.filter_map(|region| view.key(region, key.id()));
         match state {
             MaterialState::PendingRotation if relatives.any(|entry| !entry.key.at(self.now()).has(material)) => {
                 MaterialState::PendingMultiRegionImportAndRotation
@@ -127,68 +90,36 @@ impl Cx<'_> {
     }
 }
 
-/// # Errors
-/// `LimitExceededException`, `ConflictException`.
-fn may_rotate(key: &Key, now: Timestamp, arn: &str) -> Result<(), KmsError> {
-    if key.has_rotated_enough() {
-        let text = format!(
-            "The on-demand rotations limit has been reached for the given keyId. No more on-demand rotations can be \
-             performed for this key: {arn}"
-        );
-        return Err(KmsError::new(Code::LimitExceededException, text));
-    }
-    if key.schedule.is_some_and(|schedule| schedule.is_near(now)) {
-        let text = format!("An automatic rotation of {arn} is under way or due in less than 20 minutes.");
-        return Err(KmsError::new(Code::ConflictException, text));
-    }
-    Ok(())
-}
-
-fn to_pending(own: &mut Key, relatives: &mut Family, rotation: Rotation, arn: &str) -> Result<(), KmsError> {
-    let now = rotation.date;
-    may_rotate(own, now, arn)?;
-    let waits = own.at(now).pending.as_ref().map(|pending| pending.id);
-    let is_everywhere = |id| relatives.values().all(|relative| relative.at(now).has(id));
-    if !waits.is_some_and(is_everywhere) {
-        let text = format!("No available key material pending rotation for the key: {arn}.");
-        return Err(KmsError::new(Code::KMSInvalidStateException, text));
-    }
-    for one in std::iter::once(own).chain(relatives.values_mut()) {
-        one.rotate_to_pending(rotation);
-    }
-    Ok(())
-}
-
 impl Kms {
     /// Rotates every key whose material is worn or, if the clock can be believed, whose time has come; answers how many.
     ///
     /// # Errors
     /// As HSM and store answer; the keys after the one that failed are next.
     pub async fn rotate_due(&self, moment: Option<Moment>) -> Result<usize, KmsError> {
-        let mut occasions: Vec<(Key, Occasion)> = Vec::new();
+        let mut due: Vec<(Key, RotationCause)> = Vec::new();
         for (region, id, material) in self.worn.take() {
             let entry = self.store.view().key(&region, id);
-            occasions.extend(entry.map(|entry| (entry.key.clone(), Occasion::Worn(material))));
+            due.extend(entry.map(|entry| (entry.key.clone(), RotationCause::WornOut(material))));
         }
-        let due = moment.map(|moment| self.store.view().due_for_rotation(moment.now)).unwrap_or_default();
-        occasions.extend(due.iter().map(|entry| (entry.key.clone(), Occasion::Due)));
+        let scheduled = moment.map(|moment| self.store.view().due_for_rotation(moment.now)).unwrap_or_default();
+        due.extend(scheduled.iter().map(|entry| (entry.key.clone(), RotationCause::Due)));
         let mut outcomes = Vec::new();
-        for (key, occasion) in &occasions {
-            outcomes.push(self.rotate_by_itself(key, *occasion).await);
+        for (key, cause) in &due {
+            outcomes.push(self.rotate_by_itself(key, *cause).await);
         }
         outcomes.into_iter().sum()
     }
 
-    async fn rotate_by_itself(&self, key: &Key, occasion: Occasion) -> Result<usize, KmsError> {
+    async fn rotate_by_itself(&self, key: &Key, cause: RotationCause) -> Result<usize, KmsError> {
         let material = self.next_material(Asker::SERVICE, key).await?;
         let details = json!({
-            "keyId": key.id, "rotationType": occasion.kind(),
+            "keyId": key.id(), "rotationType": cause.rotation_type(),
             "previousKeyMaterialId": key.current_material_id(), "currentKeyMaterialId": material.id,
         });
         let act = self.by_itself(self.event_about(key, "RotateKey", details));
-        let is_rotated = self.rotate(&act, key, occasion, &material, |_| Ok(())).await?;
+        let is_rotated = self.rotate(&act, key, cause, &material, |_| Ok(())).await?;
         if is_rotated {
-            tracing::info!(key = %key.id, region = key.region, occasion = occasion.word(), "a key was rotated");
+            tracing::info!(key = %key.id(), region = key.region(), occasion = cause.as_str(), "a key was rotated");
         }
         Ok(usize::from(is_rotated))
     }
@@ -196,26 +127,23 @@ impl Kms {
     /// New material for a key.
     async fn next_material(&self, asker: Asker, key: &Key) -> Result<Arc<Material>, KmsError> {
         let (hsm, place) = (self.hsm_of(key)?, self.place(asker, key).await?);
-        Ok(Arc::new(self.generate(asker, &hsm, key.spec, key.usage, place).await?))
+        Ok(Arc::new(self.generate(asker, &hsm, key.spec(), key.usage(), place).await?))
     }
 
-    /// Makes `material` the current one of a key and its relatives, if the occasion lasts and `check` has nothing against it;
+    /// Makes `material` the current one of a key and its relatives, if there still is cause to and `check` has nothing against it;
     /// whether that was so. If not, it is destroyed.
     async fn rotate(
         &self,
         actor: &impl Actor,
         key: &Key,
-        occasion: Occasion,
+        cause: RotationCause,
         material: &Arc<Material>,
         check: impl FnOnce(&Key) -> Result<(), KmsError>,
     ) -> Result<bool, KmsError> {
         let (now, hsm) = (self.now(), self.hsm_of(key)?);
-        let rotation = Rotation { date: now, kind: occasion.kind() };
-        let changed = self.store.change_family(actor, &key.region, key.id, |family| {
-            let own = family.get(&key.region);
-            let lasts = own.is_some_and(|own| occasion.lasts(own, now));
-            own.map_or(Ok(()), check)?;
-            family.values_mut().filter(|_| lasts).for_each(|one| one.rotate(material, rotation));
+        let changed = self.store.change_family(actor, key.region(), key.id(), |own, relatives| {
+            check(own)?;
+            own.rotate(relatives, material, cause, now);
             Ok::<(), KmsError>(())
         });
         let refused = match changed.await {

@@ -90,7 +90,7 @@ impl Cx<'_> {
         envelope: Envelope,
     ) -> Result<Opened, KmsError> {
         let Envelope { header, iv, ciphertext } = envelope;
-        let material = key.material_named(header.material).filter(|_| header.key == key.key().id);
+        let material = key.material_named(header.material).filter(|_| header.key == key.key().id());
         let material = material.ok_or_else(|| KmsError::bare(Code::InvalidCiphertextException))?;
         let material = Arc::clone(material);
         let command = Open { material, aad: header.aad(context), iv, ciphertext };
@@ -103,7 +103,7 @@ impl Cx<'_> {
     /// # Errors
     /// As [`Self::open`]; `ThrottlingException` for a caller who fails too often.
     pub async fn decrypt_rsa(&self, key: &Usable, ciphertext: Vec<u8>) -> Result<Opened, KmsError> {
-        let attempt = self.attempt(key.key().id, self.deadline()).await?;
+        let attempt = self.attempt(key.key().id(), self.deadline()).await?;
         let command = Decrypt { material: Arc::clone(key.material()), algorithm: key.algorithm(), ciphertext };
         let plaintext = attempt.conclude(self.call_about_ciphertext(key.key(), command).await)?;
         Ok(Opened { plaintext, material: None })
@@ -126,7 +126,7 @@ impl Cx<'_> {
         if self.kms.invocations.take(material).await? {
             self.kms.worn.note(key.key(), material);
         }
-        Ok(Header { key: key.key().id, material })
+        Ok(Header { key: key.key().id(), material })
     }
 
     /// A command with material of `key`, to the HSM that has it.

@@ -19,13 +19,8 @@ use crate::{
     failure,
     hsm::command::{EncryptFor, GenerateCarrier, Import, Imported},
     identity::Asker,
-    key::{Alias, Key, algorithm::WrappingAlgorithm, material, spec::KeySpec},
-    kms::{
-        Kms,
-        admin::Admin,
-        importing::{material_name, public_half},
-        keys::random,
-    },
+    key::{Key, algorithm::WrappingAlgorithm, alias::Alias, material, spec::KeySpec},
+    kms::{Kms, admin::Admin, importing::public_half, keys::random},
     secret::{SecretBytes, SecretText},
 };
 
@@ -113,7 +108,7 @@ impl Kms {
             plant_principal(admin, vault, principal).await.map_err(about(name))?;
         }
         for key in plan.keys {
-            let name = format!("key {}", key.key.id);
+            let name = format!("key {}", key.key.id());
             self.plant_key(admin, key).await.map_err(about(name))?;
         }
         Ok(())
@@ -121,7 +116,7 @@ impl Kms {
 
     async fn plant_key(&self, admin: &Admin, planned: PlannedKey) -> Result<(), KmsError> {
         let PlannedKey { mut key, aliases, material } = planned;
-        let (id, region) = (key.id, key.region.clone());
+        let (id, region) = (key.id(), key.region().to_owned());
         if self.store.view().key(&region, id).is_none() {
             match material {
                 Some(Material::Secret(bytes)) => self.bring(&mut key, bytes, false).await?,
@@ -154,11 +149,12 @@ impl Kms {
                 (WrappingAlgorithm::RsaAesKeyWrapSha256, [encrypted, wrapped].concat())
             }
         };
-        let (spec, usage, place) = (key.spec, key.usage, self.place(Asker::SERVICE, key).await?);
+        let (spec, usage, place) = (key.spec(), key.usage(), self.place(Asker::SERVICE, key).await?);
         let command = Import { carrier: Arc::new(carrier), algorithm, blob, spec, usage, place };
         let imported = self.hsm.call(command, deadline).await.map_err(failure::hsm_about_import)?;
         let Imported { material, fingerprint } = imported;
-        key.put_first(material::Material { id: material_name(key.id, &fingerprint), ..material });
+        let id = material::MaterialId::of_imported(key.id(), &fingerprint);
+        key.put_first(material::Material { id, ..material });
         Ok(())
     }
 

@@ -31,14 +31,14 @@ impl Cx<'_> {
             Some(hsm) => hsm.signs(algorithm),
             None => algorithm.is_of_every_hsm(),
         };
-        SigningAlgorithm::of(key.spec).iter().copied().filter(|algorithm| signs(*algorithm)).collect()
+        SigningAlgorithm::of(key.spec()).iter().copied().filter(|algorithm| signs(*algorithm)).collect()
     }
 
     /// Those by which it encrypts.
     pub fn encryption_algorithms(&self, key: &Key) -> Vec<EncryptionAlgorithm> {
         let hsm = self.kms.hsm_of(key).ok();
         let encrypts = |algorithm: &EncryptionAlgorithm| hsm.as_ref().is_none_or(|hsm| hsm.encrypts(*algorithm));
-        EncryptionAlgorithm::of(key.spec).iter().copied().filter(encrypts).collect()
+        EncryptionAlgorithm::of(key.spec()).iter().copied().filter(encrypts).collect()
     }
 
     /// Whether the HSM signs so with this key.
@@ -48,7 +48,7 @@ impl Cx<'_> {
     pub fn demand_signing(&self, key: &Usable<SigningAlgorithm>) -> Result<(), KmsError> {
         match self.signing_algorithms(key.key()).contains(&key.algorithm()) {
             true => Ok(()),
-            false => Err(access::incompatible(key.algorithm(), key.key().spec)),
+            false => Err(access::incompatible(key.algorithm(), key.key().spec())),
         }
     }
 

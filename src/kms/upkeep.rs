@@ -119,11 +119,11 @@ impl Kms {
     /// # Errors
     /// As the store answers; the key stays pending deletion then, and unusable.
     pub async fn delete_key(&self, key: &Key, moment: Moment) -> Result<bool, KmsError> {
-        let realm = self.realm(&key.region);
+        let realm = self.realm(key.region());
         let bury = |key: &Key, relatives: &[&Key]| {
             key.is_due_for_deletion(moment).then(|| Tombstone::of(key, relatives, &realm, moment.now))
         };
-        let buried = self.store.delete_key(&key.region, key.id, moment, bury).await.map_err(failure::store)?;
+        let buried = self.store.delete_key(key.region(), key.id(), moment, bury).await.map_err(failure::store)?;
         Ok(buried.is_some())
     }
 
@@ -158,7 +158,7 @@ impl Kms {
     }
 
     pub(super) fn event_about(&self, key: &Key, event_name: &'static str, details: Value) -> ByItself {
-        let (region, arn) = (key.region.clone(), key.arn(&self.realm(&key.region)));
+        let (region, arn) = (key.region().to_owned(), key.arn(&self.realm(key.region())));
         ByItself { event_name, region, arn, response: Value::Null, details }
     }
 
@@ -215,7 +215,7 @@ impl Kms {
 
     async fn expire(&self, key: &Key, name: MaterialId, moment: Moment) -> Result<usize, KmsError> {
         let still = |key: &Key| Ok(key.expired(moment).any(|expired| expired == name));
-        let details = json!({"keyId": key.id, "keyMaterialId": name});
+        let details = json!({"keyId": key.id(), "keyMaterialId": name});
         let act = self.by_itself(self.event_about(key, "DeleteExpiredKeyMaterial", details));
         self.remove_material(&act, key, name, still).await.map(usize::from)
     }

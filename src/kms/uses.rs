@@ -92,8 +92,8 @@ impl Cx<'_> {
     /// # Errors
     /// As the store answers.
     pub async fn last_use(&self, key: &Key) -> Result<Option<Use>, KmsError> {
-        let noted = self.kms.uses.last(&key.region, key.id);
-        let stored = self.kms.store.last_use(&key.region, key.id).await.map_err(failure::store)?;
+        let noted = self.kms.uses.last(key.region(), key.id());
+        let stored = self.kms.store.last_use(key.region(), key.id()).await.map_err(failure::store)?;
         Ok(match (noted, stored) {
             // Another process's. A date that is still to come is of a clock that was wrong.
             (Some(noted), Some(stored)) if noted.time < stored.time && stored.time <= self.now() => Some(stored),
@@ -106,6 +106,6 @@ impl Cx<'_> {
     /// # Errors
     /// As the store answers.
     pub async fn tracked_since(&self, key: &Key) -> Result<Timestamp, KmsError> {
-        Ok(self.kms.began().await?.max(key.created))
+        Ok(self.kms.began().await?.max(key.created()))
     }
 }

@@ -7,11 +7,10 @@ use super::{
 };
 use crate::{action::Action,
     error::KmsError,
-    key::{
-        Key,
-        state::{Demand, KeyState},
-    },
-    kms::cx::Cx, request::{KeyText, request}};
+    key::{Key, state::Demand},
+    kms::cx::Cx,
+    request::{KeyText, request},
+};
 
 request! {
     /// Takes back ScheduleKeyDeletion; the key is disabled then, whatever it was before.
@@ -33,14 +32,11 @@ impl Operation for CancelKeyDeletion {
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
         let may = |cx: &Cx<'_>| cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::CancelKeyDeletion);
-        let change = |key: &mut Key| {
-            key.state = if key.at(cx.now()).lacks_material() { KeyState::PendingImport } else { KeyState::Disabled };
-            key.deletion_date = None;
-            key.scheduled = None;
-            key.pending_window_days = None;
+        let cancel = |key: &mut Key| {
+            key.cancel_deletion(cx.now());
             Ok(())
         };
-        let changed = cx.change(may, Demand::CancelDeletion, change).await?;
+        let changed = cx.change(may, Demand::CancelDeletion, cancel).await?;
         Ok(Answer { key_id: changed.arn(cx.realm()) })
     }
 }

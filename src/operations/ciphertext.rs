@@ -81,7 +81,7 @@ impl Source {
             (None, Code::AccessDeniedException) => no_such_key(),
             _ => refused,
         })?;
-        if envelope.as_ref().is_some_and(|envelope| envelope.header.key != authorized.key().id) {
+        if envelope.as_ref().is_some_and(|envelope| envelope.header.key != authorized.key().id()) {
             let text = "The key ID in the request does not identify a CMK that can perform this operation.";
             return Err(KmsError::new(Code::IncorrectKeyException, text));
         }

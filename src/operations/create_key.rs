@@ -17,7 +17,6 @@ use crate::{action::Action,
         custom_store::CustomKeyStore,
         reference::KeyId,
         spec::{KeySpec, KeyUsage},
-        state::KeyState,
         tags::Tags,
     },
     kms::cx::Cx,
@@ -61,14 +60,11 @@ impl Operation for CreateKey {
         let id = KeyId::random(self.multi_region);
         let tags = Tags::default().with(&self.tags.0)?;
         let policy = self.policy(cx, id)?;
-        let key = Key {
-            origin,
-            state: if origin == Origin::External { KeyState::PendingImport } else { KeyState::Enabled },
-            description: self.description.0.clone(),
-            tags,
-            custom_key_store: key_store.as_ref().map(|key_store| key_store.id.clone()),
-            ..Key::new(id, &cx.realm().region, (spec, usage), policy, cx.now())
-        };
+        let key = Key::new(id, &cx.realm().region, (spec, usage), policy, cx.now())
+            .with_origin(origin)
+            .with_description(self.description.0.clone())
+            .with_tags(tags)
+            .in_key_store(key_store.as_ref().map(|key_store| key_store.id.clone()));
         let may = |cx: &Cx<'_>| {
             self.authorize(cx)?;
             self.policy(cx, id).map(drop)

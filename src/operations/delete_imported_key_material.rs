@@ -46,7 +46,7 @@ impl Operation for DeleteImportedKeyMaterial {
         let key = may(cx)?;
         let wanted = self.material_id.as_ref().and_then(|MaterialText(text)| MaterialId::parse(text));
         let deleted = cx.delete_material(may, wanted).await?;
-        let key_material_id = deleted.filter(|_| key.key().spec == KeySpec::SymmetricDefault);
+        let key_material_id = deleted.filter(|_| key.key().spec() == KeySpec::SymmetricDefault);
         Ok(Answer { key_id: key.arn().to_owned(), key_material_id })
     }
 }

@@ -62,7 +62,7 @@ impl Operation for DeriveSharedSecret {
             shared_secret: handed.plaintext,
             ciphertext_for_recipient: handed.for_recipient,
             key_agreement_algorithm: self.algorithm,
-            key_origin: key.key().origin,
+            key_origin: key.key().origin(),
         })
     }
 }

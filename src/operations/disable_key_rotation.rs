@@ -26,8 +26,7 @@ impl Operation for DisableKeyRotation {
             Ok(key)
         };
         cx.change_family(may, Demand::ScheduleRotation, |own, relatives| {
-            own.schedule = None;
-            relatives.values_mut().for_each(|one| one.schedule = None);
+            own.disable_rotation(relatives);
             Ok(())
         })
         .await?;

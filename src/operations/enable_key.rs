@@ -4,7 +4,7 @@ use super::{
     Operation,
     answer::Nothing,
 };
-use crate::{action::Action, error::KmsError, key::state::{Demand, KeyState}, kms::cx::Cx, request::{KeyText, request}};
+use crate::{action::Action, error::KmsError, key::state::Demand, kms::cx::Cx, request::{KeyText, request}};
 
 request! {
     /// Lets a disabled key be used again.
@@ -21,7 +21,7 @@ impl Operation for EnableKey {
     async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
         let may = |cx: &Cx<'_>| cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::EnableKey);
         cx.change(may, Demand::Switch, |key| {
-            key.state = KeyState::Enabled;
+            key.enable();
             Ok(())
         })
         .await?;

@@ -10,11 +10,13 @@ use crate::{access::Authorized,
     error::{Code, KmsError},
     key::{
         Origin,
-        rotation::{DEFAULT_PERIOD_DAYS, Schedule},
+        rotation::DEFAULT_PERIOD_DAYS,
         spec::KeySpec,
         state::Demand,
     },
-    kms::{cx::Cx, multi_region::demand_primary}, request::{Int, KeyText, request}};
+    kms::cx::Cx,
+    request::{Int, KeyText, request},
+};
 
 request! {
     /// Has a symmetric key get new material again and again.
@@ -37,10 +39,7 @@ impl Operation for EnableKeyRotation {
             Ok(key)
         };
         cx.change_family(may, Demand::ScheduleRotation, |own, relatives| {
-            // Another period goes on from where the last one began.
-            let counted_from = own.schedule.map_or(cx.now(), |schedule| schedule.counted_from);
-            own.schedule = Some(Schedule { period_days, counted_from });
-            relatives.values_mut().for_each(|one| one.schedule = own.schedule);
+            own.enable_rotation(relatives, period_days, cx.now());
             Ok(())
         })
         .await?;
@@ -55,8 +54,8 @@ impl Operation for EnableKeyRotation {
 pub fn rotates_by_itself(key: &Authorized) -> Result<(), KmsError> {
     key.demand(Demand::ScheduleRotation)?;
     made_here(key)?;
-    match key.key().spec {
-        KeySpec::SymmetricDefault => demand_primary(key),
+    match key.key().spec() {
+        KeySpec::SymmetricDefault => key.key().demand_primary(key.arn()),
         _ => Err(KmsError::bare(Code::UnsupportedOperationException)),
     }
 }
@@ -66,7 +65,7 @@ pub fn rotates_by_itself(key: &Authorized) -> Result<(), KmsError> {
 /// # Errors
 /// `UnsupportedOperationException`.
 pub fn made_here(key: &Authorized) -> Result<(), KmsError> {
-    match key.key().origin {
+    match key.key().origin() {
         Origin::AwsKms => Ok(()),
         origin => Err(wrong_origin(key.arn(), origin)),
     }

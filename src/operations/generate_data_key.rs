@@ -78,7 +78,7 @@ impl Operation for GenerateDataKey {
 /// As [`Authorized::demand_usage`], then `InvalidKeyUsageException` for a key pair.
 pub fn to_seal_data_keys(key: Authorized, operation: &str) -> Result<Usable, KmsError> {
     key.demand_usage(operation, KeyUsage::EncryptDecrypt)?;
-    if key.key().spec.is_asymmetric() {
+    if key.key().spec().is_asymmetric() {
         let text = "You cannot generate a data key with an asymmetric CMK";
         return Err(KmsError::new(Code::InvalidKeyUsageException, text));
     }

@@ -78,8 +78,8 @@ impl Operation for GenerateDataKeyPair {
 /// # Errors
 /// `UnsupportedOperationException`.
 pub fn makes_pairs(key: &Usable) -> Result<(), KmsError> {
-    match key.key().custom_key_store {
+    match key.key().custom_key_store() {
         None => Ok(()),
-        Some(_) => Err(wrong_origin(key.arn(), key.key().origin)),
+        Some(_) => Err(wrong_origin(key.arn(), key.key().origin())),
     }
 }

@@ -54,7 +54,7 @@ impl Operation for GetKeyLastUsage {
             key_id: key.arn().to_owned(),
             key_last_usage: last.map(LastUsage::of).unwrap_or_default(),
             tracking_start_date: EpochSeconds(cx.tracked_since(key.key()).await?),
-            key_creation_date: EpochSeconds(key.key().created),
+            key_creation_date: EpochSeconds(key.key().created()),
         })
     }
 }

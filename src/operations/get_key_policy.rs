@@ -35,7 +35,7 @@ impl Operation for GetKeyPolicy {
         if self.policy_name.0 != "default" {
             return Err(KmsError::new(Code::NotFoundException, "No such policy exists"));
         }
-        let text = &key.key().policy;
-        Ok(Answer { policy: policy::pretty(text).unwrap_or_else(|| text.clone()), policy_name: self.policy_name.0 })
+        let text = key.key().policy();
+        Ok(Answer { policy: policy::pretty(text).unwrap_or_else(|| text.to_owned()), policy_name: self.policy_name.0 })
     }
 }

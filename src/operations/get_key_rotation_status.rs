@@ -51,5 +51,5 @@ impl Operation for GetKeyRotationStatus {
 
 /// While a key waits for its deletion it is not rotated; what was decided comes back if the deletion is taken back.
 fn shown(key: &Key) -> Option<Schedule> {
-    key.schedule.filter(|_| !matches!(key.state, KeyState::PendingDeletion | KeyState::PendingReplicaDeletion))
+    key.schedule().filter(|_| !matches!(key.state(), KeyState::PendingDeletion | KeyState::PendingReplicaDeletion))
 }

@@ -44,7 +44,7 @@ impl Operation for GetParametersForImport {
         let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::GetParametersForImport)?;
         imports(&key)?;
         key.demand(Demand::PrepareImport)?;
-        let spec = key.key().spec;
+        let spec = key.key().spec();
         if !self.algorithm.carries(spec, self.wrapping_spec) {
             return Err(KmsError::invalid(format!(
                 "Wrapping algorithm {} with wrapping key spec {} is not valid for key material of key spec {spec}.",
@@ -66,7 +66,7 @@ impl Operation for GetParametersForImport {
 /// # Errors
 /// `UnsupportedOperationException`.
 pub fn imports(key: &Authorized) -> Result<(), KmsError> {
-    match key.key().origin {
+    match key.key().origin() {
         Origin::External => Ok(()),
         origin => Err(wrong_origin(key.arn(), origin)),
     }

@@ -51,7 +51,7 @@ impl Operation for GetPublicKey {
         let key = cx.resolve(&self.key_id.0)?;
         let key = cx.authorize_use(key, GrantOperation::GetPublicKey, Facts::Bare, &self.grant_tokens.0).await?;
         key.demand(Demand::Use)?;
-        if !key.key().spec.is_asymmetric() {
+        if !key.key().spec().is_asymmetric() {
             return Err(KmsError::bare(Code::UnsupportedOperationException));
         }
         let public_key = key.key().current_material().and_then(|material| material.public_key.clone());
@@ -60,9 +60,9 @@ impl Operation for GetPublicKey {
         Ok(Answer {
             key_id: key.arn().to_owned(),
             public_key: Base64(public_key),
-            customer_master_key_spec: key.key().spec,
-            key_spec: key.key().spec,
-            key_usage: key.key().usage,
+            customer_master_key_spec: key.key().spec(),
+            key_spec: key.key().spec(),
+            key_usage: key.key().usage(),
             encapsulation_algorithms: algorithms.encapsulation,
             encryption_algorithms: algorithms.encryption,
             key_agreement_algorithms: algorithms.key_agreement,

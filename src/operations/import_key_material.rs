@@ -10,8 +10,12 @@ use crate::{access::Authorized,
     action::Action,
     clock::Timestamp,
     error::KmsError,
-    key::{material::MaterialId, spec::KeySpec, state::Demand},
-    kms::{cx::Cx, importing::Arrival}, request::{Ciphertext, ExpirationModel, ImportType, KeyText, MaterialDescription, MaterialText, Time, request}};
+    key::{importing::ImportOptions, material::MaterialId, spec::KeySpec, state::Demand},
+    kms::cx::Cx,
+    request::{
+        Ciphertext, ExpirationModel, ImportType, KeyText, MaterialDescription, MaterialText, Time, request,
+    },
+};
 
 /// The longest that imported material may be valid, in days.
 const MOST_DAYS: i64 = 365;
@@ -55,17 +59,17 @@ impl Operation for ImportKeyMaterial {
         let key = may(cx)?;
         let token = cx.open_import_token(&key, self.token.0.expose()).await?;
         let material = self.material.0.expose().to_vec();
-        let arrival = Arrival {
+        let options = ImportOptions {
             is_new: self.import_type.map(|wanted| wanted == ImportType::NewKeyMaterial),
-            valid_to: match valid_to {
+            expiry: match valid_to {
                 Some(date) => Some(cx.moment_at(date).await?),
                 None => None,
             },
             description: self.description.as_ref().map(|MaterialDescription(text)| text.clone()),
-            name: self.material_id.as_ref().and_then(|MaterialText(text)| MaterialId::parse(text)),
+            material_id: self.material_id.as_ref().and_then(|MaterialText(text)| MaterialId::parse(text)),
         };
-        let id = cx.import_material(may, token, material, &arrival).await?;
-        let shown = key.key().spec == KeySpec::SymmetricDefault;
+        let id = cx.import_material(may, token, material, &options).await?;
+        let shown = key.key().spec() == KeySpec::SymmetricDefault;
         Ok(Answer { key_id: key.arn().to_owned(), key_material_id: shown.then_some(id) })
     }
 }
@@ -93,7 +97,7 @@ impl ImportKeyMaterial {
 
     /// Whether the import is one that this key can have.
     fn fits(&self, key: &Authorized) -> Result<(), KmsError> {
-        let is_symmetric = key.key().spec == KeySpec::SymmetricDefault;
+        let is_symmetric = key.key().spec() == KeySpec::SymmetricDefault;
         let says_more = self.import_type.is_some() || self.description.is_some() || self.material_id.is_some();
         if !is_symmetric && says_more {
             return Err(KmsError::invalid(

@@ -6,7 +6,7 @@ use super::{
     Operation,
     answer::EpochSeconds,
 };
-use crate::{action::Action, arn::Realm, error::KmsError, key::Alias, kms::cx::Cx, request::{Int, KeyText, Limit100, Marker, page_request, request}};
+use crate::{action::Action, arn::Realm, error::KmsError, key::alias::Alias, kms::cx::Cx, request::{Int, KeyText, Limit100, Marker, page_request, request}};
 
 request! {
     /// Every alias of the caller's account and region, or of one key.

@@ -12,8 +12,9 @@ use crate::{access::Authorized,
     error::{Code, KmsError},
     key::{
         Key, Origin,
+        generation::{Generation, MaterialState},
         material::MaterialId,
-        rotation::{Generation, MaterialState, RotationType},
+        rotation::RotationType,
     },
     kms::cx::Cx,
     page::invalid_marker, request::{ExpirationModel, IncludeKeyMaterial, Int, KeyText, Limit1000, Marker, page_request, request}};
@@ -89,9 +90,9 @@ impl Operation for ListKeyRotations {
 impl Item {
     fn of(generation: &Generation, key: &Key, cx: &Cx<'_>) -> Self {
         let is_there = key.has(generation.id);
-        let imported = (key.origin == Origin::External).then_some(generation);
+        let imported = (key.origin() == Origin::External).then_some(generation);
         Self {
-            key_id: key.id.to_string(),
+            key_id: key.id().to_string(),
             key_material_id: generation.id,
             key_material_description: imported.and_then(|imported| imported.description.clone()),
             import_state: imported.map(|_| if is_there { "IMPORTED" } else { "PENDING_IMPORT" }),
@@ -114,7 +115,7 @@ impl Item {
 pub fn rotatable(key: &Authorized) -> Result<(), KmsError> {
     match key.key().is_rotatable() {
         true => Ok(()),
-        false if key.key().custom_key_store.is_some() => Err(wrong_origin(key.arn(), key.key().origin)),
+        false if key.key().custom_key_store().is_some() => Err(wrong_origin(key.arn(), key.key().origin())),
         false => Err(KmsError::bare(Code::UnsupportedOperationException)),
     }
 }

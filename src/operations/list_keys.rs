@@ -42,8 +42,8 @@ impl Operation for ListKeys {
         let list = format!("keys {}", cx.realm().region);
         let after = request.after(&list)?.map(|text| KeyId::parse(&text).ok_or_else(invalid_marker)).transpose()?;
         let keys = cx.keys_after(after, request.limit + 1);
-        let page = request.cut(&list, keys.into_iter(), |entry| entry.key.id.to_string());
-        let item = |key: &crate::key::Key| Item { key_id: key.id.to_string(), key_arn: key.arn(cx.realm()) };
+        let page = request.cut(&list, keys.into_iter(), |entry| entry.key.id().to_string());
+        let item = |key: &crate::key::Key| Item { key_id: key.id().to_string(), key_arn: key.arn(cx.realm()) };
         Ok(Answer {
             keys: page.items.iter().map(|entry| item(&entry.key)).collect(),
             truncated: page.next_marker.is_some(),

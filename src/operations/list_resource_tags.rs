@@ -34,7 +34,7 @@ impl Operation for ListResourceTags {
         let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::ListResourceTags)?;
         let request = page_request(self.limit.unwrap_or(Int(50)), self.marker);
         let list = format!("tags {}", key.arn());
-        let tags = key.key().tags.as_slice();
+        let tags = key.key().tags().as_slice();
         let begin = match request.after(&list)? {
             None => 0,
             Some(after) => 1 + tags

@@ -87,30 +87,30 @@ impl KeyMetadata {
         let (arn, algorithms) = (key.arn(realm), Algorithms::of(key, cx));
         Self {
             account: realm.account.to_string(),
-            key_id: key.id.to_string(),
-            creation_date: EpochSeconds(key.created),
-            enabled: key.state == KeyState::Enabled,
-            description: key.description.clone(),
-            key_usage: key.usage,
-            key_state: key.state,
-            deletion_date: key.deletion_date.map(EpochSeconds),
-            pending_deletion_window_in_days: key.pending_window_days,
-            origin: key.origin,
-            custom_key_store_id: key.custom_key_store.clone(),
+            key_id: key.id().to_string(),
+            creation_date: EpochSeconds(key.created()),
+            enabled: key.state() == KeyState::Enabled,
+            description: key.description().to_owned(),
+            key_usage: key.usage(),
+            key_state: key.state(),
+            deletion_date: key.deletion_date().map(EpochSeconds),
+            pending_deletion_window_in_days: key.pending_window_days(),
+            origin: key.origin(),
+            custom_key_store_id: key.custom_key_store().cloned(),
             cloud_hsm_cluster_id: None,
             expiration_model: expiration_model(key),
             valid_to: key.valid_to().map(EpochSeconds),
             key_manager: "CUSTOMER",
-            customer_master_key_spec: key.spec,
-            key_spec: key.spec,
+            customer_master_key_spec: key.spec(),
+            key_spec: key.spec(),
             encapsulation_algorithms: algorithms.encapsulation,
             encryption_algorithms: algorithms.encryption,
             key_agreement_algorithms: algorithms.key_agreement,
             mac_algorithms: algorithms.mac,
             signing_algorithms: algorithms.signing,
-            multi_region: key.multi_region.is_some(),
+            multi_region: key.multi_region().is_some(),
             multi_region_configuration: key
-                .multi_region
+                .multi_region()
                 .as_ref()
                 .map(|family| MultiRegionConfiguration::of(family, key, realm)),
             current_key_material_id: key.current_material_id(),
@@ -139,7 +139,7 @@ impl KeyMetadata {
 
 /// Only for imported material that is there.
 fn expiration_model(key: &Key) -> Option<ExpirationModel> {
-    let there = key.origin == Origin::External && key.current_material().is_some();
+    let there = key.origin() == Origin::External && key.current_material().is_some();
     there.then_some(match key.valid_to() {
         Some(_) => ExpirationModel::KeyMaterialExpires,
         None => ExpirationModel::KeyMaterialDoesNotExpire,
@@ -173,12 +173,12 @@ pub struct Algorithms {
 impl Algorithms {
     pub fn of(key: &Key, cx: &Cx<'_>) -> Self {
         let mut algorithms = Self::default();
-        match key.usage {
+        match key.usage() {
             KeyUsage::EncryptDecrypt => algorithms.encryption = Some(cx.encryption_algorithms(key)),
             KeyUsage::SignVerify => algorithms.signing = Some(cx.signing_algorithms(key)),
-            KeyUsage::GenerateVerifyMac => algorithms.mac = Some(Algorithm::of(key.spec)),
-            KeyUsage::KeyAgreement => algorithms.key_agreement = Some(Algorithm::of(key.spec)),
-            KeyUsage::EncapsulateDecapsulate => algorithms.encapsulation = Some(Algorithm::of(key.spec)),
+            KeyUsage::GenerateVerifyMac => algorithms.mac = Some(Algorithm::of(key.spec())),
+            KeyUsage::KeyAgreement => algorithms.key_agreement = Some(Algorithm::of(key.spec())),
+            KeyUsage::EncapsulateDecapsulate => algorithms.encapsulation = Some(Algorithm::of(key.spec())),
         }
         algorithms
     }

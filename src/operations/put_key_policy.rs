@@ -33,7 +33,7 @@ impl Operation for PutKeyPolicy {
             Ok(key)
         };
         cx.change(may, Demand::Nothing, |key| {
-            key.policy.clone_from(&self.policy.0);
+            key.put_policy(&self.policy.0);
             Ok(())
         })
         .await?;

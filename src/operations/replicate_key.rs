@@ -17,8 +17,10 @@ use crate::{access::Authorized,
         state::Demand,
         tags::{Tag, Tags},
     },
-    kms::{cx::Cx, multi_region::family_of},
-    policy, request::{Description, KeyText, PolicyText, RegionText, TagList, request}};
+    kms::cx::Cx,
+    policy,
+    request::{Description, KeyText, PolicyText, RegionText, TagList, request},
+};
 
 request! {
     /// Makes a replica of a multi-Region primary key in another region.
@@ -58,8 +60,8 @@ impl Operation for ReplicateKey {
         };
         let replica = cx.add_replica(may, &own).await?;
         Ok(Answer {
-            replica_policy: replica.policy.clone(),
-            replica_tags: replica.tags.as_slice().to_vec(),
+            replica_policy: replica.policy().to_owned(),
+            replica_tags: replica.tags().as_slice().to_vec(),
             replica_key_metadata: KeyMetadata::of_new_replica(&replica, cx, &there),
         })
     }
@@ -71,7 +73,7 @@ impl ReplicateKey {
         let primary = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::ReplicateKey)?;
         self.authorize(cx)?;
         primary.demand(Demand::Replicate)?;
-        family_of(&primary)?;
+        primary.key().regions_of_primary(primary.arn())?;
         Ok(primary)
     }
 
@@ -83,10 +85,11 @@ impl ReplicateKey {
 
     /// What the replica does not have in common with its primary key.
     fn own_part(&self, cx: &Cx<'_>, primary: &Key, there: &Realm) -> Result<Key, KmsError> {
-        let kind = (primary.spec, primary.usage);
-        let (tags, policy) = (Tags::default().with(&self.tags.0)?, self.policy(cx, primary.id, there)?);
-        let description = self.description.0.clone();
-        Ok(Key { description, tags, ..Key::new(primary.id, &there.region, kind, policy, cx.now()) })
+        let kind = (primary.spec(), primary.usage());
+        let tags = Tags::default().with(&self.tags.0)?;
+        let policy = self.policy(cx, primary.id(), there)?;
+        let own = Key::new(primary.id(), &there.region, kind, policy, cx.now());
+        Ok(own.with_description(self.description.0.clone()).with_tags(tags))
     }
 
     fn policy(&self, cx: &Cx<'_>, id: KeyId, there: &Realm) -> Result<String, KmsError> {

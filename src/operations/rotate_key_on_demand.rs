@@ -9,7 +9,9 @@ use super::{
 use crate::{action::Action,
     error::KmsError,
     key::state::Demand,
-    kms::{cx::Cx, multi_region::demand_primary}, request::{KeyText, request}};
+    kms::cx::Cx,
+    request::{KeyText, request},
+};
 
 request! {
     /// Gives a symmetric key new material now, or makes that current which was imported for it.
@@ -34,7 +36,7 @@ impl Operation for RotateKeyOnDemand {
             let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::RotateKeyOnDemand)?;
             key.demand(Demand::Rotate)?;
             rotatable(&key)?;
-            demand_primary(&key)?;
+            key.key().demand_primary(key.arn())?;
             Ok(key)
         };
         let key_id = may(cx)?.arn().to_owned();

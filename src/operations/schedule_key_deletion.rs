@@ -50,8 +50,8 @@ impl Operation for ScheduleKeyDeletion {
             .await?;
         Ok(Answer {
             key_id: changed.arn(cx.realm()),
-            deletion_date: changed.deletion_date.map(EpochSeconds),
-            key_state: changed.state,
+            deletion_date: changed.deletion_date().map(EpochSeconds),
+            key_state: changed.state(),
             pending_window_in_days: window_days,
         })
     }

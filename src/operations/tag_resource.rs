@@ -21,11 +21,7 @@ impl Operation for TagResource {
 
     async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
         let may = |cx: &Cx<'_>| cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::TagResource);
-        cx.change(may, Demand::Change, |key| {
-            key.tags = key.tags.with(&self.tags.0)?;
-            Ok(())
-        })
-        .await?;
+        cx.change(may, Demand::Change, |key| key.tag(&self.tags.0)).await?;
         Ok(Nothing)
     }
 }

@@ -21,11 +21,7 @@ impl Operation for UntagResource {
 
     async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
         let may = |cx: &Cx<'_>| cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::UntagResource);
-        cx.change(may, Demand::Change, |key| {
-            key.tags = key.tags.without(&self.tag_keys.0)?;
-            Ok(())
-        })
-        .await?;
+        cx.change(may, Demand::Change, |key| key.untag(&self.tag_keys.0)).await?;
         Ok(Nothing)
     }
 }

@@ -53,18 +53,18 @@ pub fn resolve_target(cx: &Cx<'_>, text: &str) -> Result<Resolved, KmsError> {
 /// An alias stays within one class of keys and one usage, so that its users' calls stay meaningful.
 fn check_kind(alias_arn: &str, old: &Authorized, new: &Authorized) -> Result<(), KmsError> {
     let (old, new) = (old.key(), new.key());
-    if old.usage != new.usage {
+    if old.usage() != new.usage() {
         return Err(KmsError::invalid(format!(
             "Alias {alias_arn} cannot be changed from a CMK with key usage {} to a CMK with key usage {}. The key usage \
              of the current CMK and the new CMK must be the same.",
-            old.usage, new.usage
+            old.usage(), new.usage()
         )));
     }
-    if old.spec.class() != new.spec.class() {
+    if old.spec().class() != new.spec().class() {
         return Err(KmsError::invalid(format!(
             "Alias {alias_arn} cannot be changed from a CMK with key spec {} to a CMK with key spec {}. The current CMK \
              and the new CMK must be of the same type.",
-            old.spec, new.spec
+            old.spec(), new.spec()
         )));
     }
     Ok(())

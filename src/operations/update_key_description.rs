@@ -22,7 +22,7 @@ impl Operation for UpdateKeyDescription {
     async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
         let may = |cx: &Cx<'_>| cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::UpdateKeyDescription);
         cx.change(may, Demand::Change, |key| {
-            key.description.clone_from(&self.description.0);
+            key.describe(&self.description.0);
             Ok(())
         })
         .await?;

@@ -6,11 +6,10 @@ use super::{
 };
 use crate::{action::Action,
     error::KmsError,
-    key::state::Demand,
-    kms::{
-        cx::Cx,
-        multi_region::{family_of, no_replica},
-    }, request::{KeyText, RegionText, request}};
+    key::{multi_region::no_replica, state::Demand},
+    kms::cx::Cx,
+    request::{KeyText, RegionText, request},
+};
 
 request! {
     /// Makes a replica the primary key, and the primary key a replica.
@@ -30,7 +29,7 @@ impl Operation for UpdatePrimaryRegion {
         let may = |cx: &Cx<'_>| {
             let primary = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::UpdatePrimaryRegion)?;
             primary.demand(Demand::UpdatePrimary)?;
-            if !family_of(&primary)?.replicas.contains(region) {
+            if !primary.key().regions_of_primary(primary.arn())?.replicas.contains(region) {
                 return Err(no_replica(primary.arn(), region));
             }
             let replica = cx.resolve_in(&cx.realm_in(region)?, primary.id())?;

@@ -3,7 +3,7 @@
 use super::{Actor, ChangeError, Outcome, Store, StoreError, document::Document, driver::Write, keys::key_name};
 use crate::{
     clock::Timestamp,
-    key::{Alias, Key, reference::KeyId},
+    key::{Key, alias::Alias, reference::KeyId},
 };
 
 /// What came of a new alias.

@@ -20,7 +20,8 @@ use crate::{
     clock::Running,
     identity::Asker,
     key::{
-        Alias, Key,
+        Key,
+        alias::Alias,
         custom_store::CustomKeyStore,
         grant::{Grant, GrantId},
         reference::KeyId,

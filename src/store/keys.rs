@@ -20,6 +20,7 @@ use crate::{
         Key,
         custom_store::{CustomKeyStore, KeyStoreId},
         material::Keeping,
+        multi_region::Family,
         reference::KeyId,
         spec::KeySpec,
     },
@@ -28,9 +29,6 @@ use crate::{
 const INSERT: &str = "store the key";
 /// The most intents answered at once.
 const INTENTS: i64 = 1000;
-
-/// The keys of one id, by their regions: one, or a multi-Region key and its relatives.
-pub type Family = BTreeMap<String, Key>;
 
 /// That an object with this CKA_ID is about to be made on the HSM, for this key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,16 +51,16 @@ impl Document for Key {
     const KIND: &'static str = "key";
 
     fn id(&self) -> String {
-        key_name(&self.region, self.id)
+        key_name(self.region(), self.id())
     }
 
     /// Its custom key store, which cannot go before it.
     fn parent(&self) -> Option<String> {
-        self.custom_key_store.as_ref().map(|id| key_store_name(&self.region, id.as_str()))
+        self.custom_key_store().map(|id| key_store_name(self.region(), id.as_str()))
     }
 
     fn fulfils(&self) -> Vec<String> {
-        let kept = self.materials.iter().filter_map(|material| match &material.keeping {
+        let kept = self.materials().iter().filter_map(|material| match &material.keeping {
             Keeping::Token { cka_id, .. } => Some(STANDARD.encode(cka_id)),
             Keeping::Wrapped { .. } => None,
         });
@@ -110,7 +108,7 @@ impl Store {
     }
 
     /// Changes a key and its relatives in other regions as `change` says, all or none, and answers them as they are then. It
-    /// may put another relative among them, and is asked as that of [`Self::change_key`] is.
+    /// may put another relative among them, and is asked as that of [`Self::change_key`] is. Its first argument is the key.
     ///
     /// # Errors
     /// As [`Self::change_key`].
@@ -119,7 +117,7 @@ impl Store {
         actor: &impl Actor,
         region: &str,
         id: KeyId,
-        change: impl FnOnce(&mut Family) -> Result<(), E>,
+        change: impl FnOnce(&mut Key, &mut Family) -> Result<(), E>,
     ) -> Result<Family, ChangeError<E>> {
         let mut write = self.begin("change the key and its relatives", actor).await?;
         let outcome = write.change_family(region, id, change).await;
@@ -195,7 +193,8 @@ impl Write {
     /// The key and its relatives; `None` if it is not there.
     pub(super) async fn family(&mut self, region: &str, id: KeyId) -> Result<Option<Stored>, StoreError> {
         let Some(own) = self.relative(region, id).await? else { return Ok(None) };
-        let others: Vec<String> = own.key.multi_region.iter().flat_map(|family| family.regions()).cloned().collect();
+        let others: Vec<String> =
+            own.key.multi_region().into_iter().flat_map(|family| family.regions()).cloned().collect();
         let mut family = Stored::from([(region.to_owned(), own)]);
         for other in others.into_iter().filter(|other| other != region) {
             if let Some(relative) = self.relative(&other, id).await? {
@@ -225,11 +224,13 @@ impl Write {
         &mut self,
         region: &str,
         id: KeyId,
-        change: impl FnOnce(&mut Family) -> Result<(), E>,
+        change: impl FnOnce(&mut Key, &mut Family) -> Result<(), E>,
     ) -> Result<Outcome<Family>, ChangeError<E>> {
         let old = self.family(region, id).await?.ok_or(ChangeError::NotFound)?;
         let mut new: Family = old.iter().map(|(region, one)| (region.clone(), one.key.clone())).collect();
-        change(&mut new).map_err(ChangeError::Refused)?;
+        let mut own = new.remove(region).ok_or(ChangeError::NotFound)?;
+        change(&mut own, &mut new).map_err(ChangeError::Refused)?;
+        new.insert(region.to_owned(), own);
         match self.replace_family(&old, &new).await? {
             true => Ok(Outcome::Changed(new)),
             false => Ok(Outcome::Same(new)),

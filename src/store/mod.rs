@@ -49,7 +49,7 @@ pub use deployment::{Deployment, account_in};
 pub use error::{ChangeError, Kind, StoreError};
 pub use grants::GrantInsert;
 pub use key_stores::Around;
-pub use keys::{Family, Intent};
+pub use keys::Intent;
 pub use principals::{HasAccessKeys, NoSuchPolicy, PrincipalRecord};
 pub use records::{NewRecord, StoredRecord};
 pub use view::{PrincipalEntry, View};

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, error::Error, os::unix::fs::PermissionsExt, path::PathBuf, time::Instant};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
 
 use super::*;
 use crate::{
@@ -10,13 +11,15 @@ use crate::{
     arn::{AccountId, Realm},
     clock::{self, Moment, Running, Timestamp},
     key::{
-        Alias, Key, Scheduled,
+        Key,
+        alias::Alias,
         grant::{Constraints, Grant, GrantId, GrantOperation, Party, Terms},
+        importing::ImportOptions,
         material::{Keeping, Material, MaterialId, WrapMechanism},
+        multi_region::Family,
         reference::KeyId,
-        rotation::Schedule,
+        rotation::RotationCause,
         spec::{KeySpec, KeyUsage},
-        state::KeyState,
         tombstone::Tombstone,
     },
     principal::Principal,
@@ -78,16 +81,35 @@ fn material(keeping: Keeping) -> Material {
     Material { id: MaterialId([7; 32]), spec, usage, keeping, public_key: None }
 }
 
-fn key(id: KeyId) -> Key {
+fn new_key(id: KeyId, policy: &str) -> Key {
     let kind = (KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt);
-    let mut key = Key::new(id, REGION, kind, POLICY.into(), Timestamp::from_ms(1));
+    Key::new(id, REGION, kind, policy.into(), Timestamp::from_ms(1))
+}
+
+fn key(id: KeyId) -> Key {
+    let mut key = new_key(id, POLICY);
     key.put_first(material(Keeping::Token { cka_id: vec![9; 16], member: None }));
     key
 }
 
+/// Has the material of a key expire at that time.
+fn expire(key: &mut Key, ms: i64) {
+    let expiry = Moment { now: Timestamp::from_ms(ms), running: Running::from_ms(5) };
+    let options = ImportOptions { is_new: Some(false), expiry: Some(expiry), description: None, material_id: None };
+    let material = Arc::clone(&key.materials()[0]);
+    key.import(&mut Family::new(), &material, &options, Timestamp::from_ms(0), "the key").expect("imported");
+}
+
+/// The key with another value in its document, past all rules.
+fn edited(key: &Key, pointer: &str, value: Value) -> Key {
+    let mut document = serde_json::to_value(key).expect("JSON");
+    *document.pointer_mut(pointer).expect("a member") = value;
+    serde_json::from_value(document).expect("a key")
+}
+
 fn tombstone(key: &Key) -> Tombstone {
     let account = AccountId::try_from("111122223333".to_owned()).expect("digits");
-    let realm = Realm { partition: "aws".to_owned(), account, region: key.region.clone() };
+    let realm = Realm { partition: "aws".to_owned(), account, region: key.region().to_owned() };
     Tombstone::of(key, &[], &realm, Timestamp::from_ms(9))
 }
 
@@ -141,7 +163,7 @@ fn intent(n: u8, made: u64) -> Intent {
 fn describe(text: &str) -> impl Fn(&mut Key) -> Result<(), ()> + use<> {
     let text = text.to_owned();
     move |key| {
-        key.description.clone_from(&text);
+        key.describe(&text);
         Ok(())
     }
 }
@@ -156,7 +178,10 @@ async fn a_new_store_finds_everything_again() {
     let key = world.key().await;
     let (record, access_key) = (record_of_principal(), access_key());
     let store = &world.store;
-    assert_eq!(store.insert_alias(&Unrecorded, &alias("a", key.id), 9, free).await.expect("asked"), AliasInsert::Done);
+    assert_eq!(
+        store.insert_alias(&Unrecorded, &alias("a", key.id()), 9, free).await.expect("asked"),
+        AliasInsert::Done
+    );
     assert!(store.insert_principal(&Unrecorded, &record).await.expect("asked"));
     assert!(!store.insert_principal(&Unrecorded, &record).await.expect("asked"), "it is there already");
     let (owner, attach) = (principal(), |arn, text| store.attach_policy(&Unrecorded, arn, "all", text));
@@ -167,9 +192,9 @@ async fn a_new_store_finds_everything_again() {
 
     for store in [store.clone(), world.other().await] {
         let view = store.view();
-        assert_eq!(view.key(REGION, key.id).expect("there").key, key);
-        assert!(view.key("us-east-1", key.id).is_none());
-        assert_eq!(*view.alias(REGION, "alias/a").expect("there"), alias("a", key.id));
+        assert_eq!(view.key(REGION, key.id()).expect("there").key, key);
+        assert!(view.key("us-east-1", key.id()).is_none());
+        assert_eq!(*view.alias(REGION, "alias/a").expect("there"), alias("a", key.id()));
         let entry = view.principal(principal().arn()).expect("there");
         assert_eq!((entry.record.policies.len(), entry.policies.len()), (1, 1));
         assert_eq!(*view.access_key("AKIDEXAMPLE").expect("there"), access_key);
@@ -197,21 +222,21 @@ async fn the_deployment_is_made_once() {
 #[tokio::test]
 async fn a_key_is_changed_or_refused_or_gone() {
     let world = World::new().await;
-    let id = world.key().await.id;
+    let id = world.key().await.id();
     let again = world.store.insert_key(&Unrecorded, &key(id), free).await.expect_err("there already");
     assert!(matches!(again, ChangeError::Store(error) if error.kind == Kind::Conflict));
 
     let changed = world.store.change_key(&Unrecorded, REGION, id, describe("new")).await.expect("changed");
-    assert_eq!(changed.description, "new");
+    assert_eq!(changed.description(), "new");
     assert_eq!(world.store.view().key(REGION, id).expect("there").key, changed);
 
     let refusal = |key: &mut Key| {
-        key.description = "never seen".into();
+        key.describe("never seen");
         Err("refused")
     };
     let refused = world.store.change_key(&Unrecorded, REGION, id, refusal).await;
     assert!(matches!(refused, Err(ChangeError::Refused("refused"))));
-    assert_eq!(world.store.view().key(REGION, id).expect("there").key.description, "new");
+    assert_eq!(world.store.view().key(REGION, id).expect("there").key.description(), "new");
 
     world.delete(id).await;
     let gone = world.store.change_key(&Unrecorded, REGION, id, describe("late")).await;
@@ -222,17 +247,17 @@ async fn a_key_is_changed_or_refused_or_gone() {
 #[tokio::test]
 async fn a_change_is_decided_on_what_is_stored_and_nobody_writes_meanwhile() {
     let world = World::new().await;
-    let (id, other) = (world.key().await.id, world.other().await);
+    let (id, other) = (world.key().await.id(), world.other().await);
     other.change_key(&Unrecorded, REGION, id, describe("theirs")).await.expect("changed");
-    let shown = || world.store.view().key(REGION, id).expect("there").key.description.clone();
+    let shown = || world.store.view().key(REGION, id).expect("there").key.description().to_owned();
     assert_eq!(shown(), "", "nobody has followed the feed yet");
     let changed = world.store.change_key(&Unrecorded, REGION, id, |key| {
-        assert_eq!((shown().as_str(), key.description.as_str()), ("theirs", "theirs"));
+        assert_eq!((shown().as_str(), key.description()), ("theirs", "theirs"));
         assert!(!is_writable(&world.path()), "somebody else can write");
-        key.description.push_str(" and ours");
+        key.describe("theirs and ours");
         Ok::<(), ()>(())
     });
-    assert_eq!(changed.await.expect("changed").description, "theirs and ours");
+    assert_eq!(changed.await.expect("changed").description(), "theirs and ours");
     assert!(is_writable(&world.path()));
 }
 
@@ -263,14 +288,14 @@ fn outside(path: &Path, text: &'static str, patience: Duration) -> Result<(), sq
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_processes_lose_no_change() {
     let world = World::new().await;
-    let id = world.key().await.id;
+    let id = world.key().await.id();
     let mut tasks = tokio::task::JoinSet::new();
     for store in [world.store.clone(), world.other().await] {
         for _ in 0..10 {
             let store = store.clone();
             tasks.spawn(async move {
                 let append = |key: &mut Key| {
-                    key.description.push('x');
+                    key.describe(&format!("{}x", key.description()));
                     Ok::<(), ()>(())
                 };
                 store.change_key(&Unrecorded, REGION, id, append).await.expect("changed");
@@ -279,14 +304,14 @@ async fn two_processes_lose_no_change() {
     }
     tasks.join_all().await;
     world.store.follow().await.expect("followed");
-    assert_eq!(world.store.view().key(REGION, id).expect("there").key.description.len(), 20);
+    assert_eq!(world.store.view().key(REGION, id).expect("there").key.description().len(), 20);
 }
 
 #[tokio::test]
 async fn the_feed_shows_what_the_other_process_did() {
     let world = World::new().await;
     let other = world.other().await;
-    let id = world.key().await.id;
+    let id = world.key().await.id();
     assert!(other.view().key(REGION, id).is_none());
     assert_eq!(other.follow().await.expect("followed"), 1);
     assert!(other.view().key(REGION, id).is_some());
@@ -296,7 +321,7 @@ async fn the_feed_shows_what_the_other_process_did() {
     world.store.change_key(&Unrecorded, REGION, id, describe("1")).await.expect("changed");
     world.store.change_key(&Unrecorded, REGION, id, describe("2")).await.expect("changed");
     assert_eq!(other.follow().await.expect("followed"), 2, "one for each document, however often it changed");
-    assert_eq!(other.view().key(REGION, id).expect("there").key.description, "2");
+    assert_eq!(other.view().key(REGION, id).expect("there").key.description(), "2");
 
     world.delete(id).await;
     other.follow().await.expect("followed");
@@ -371,7 +396,7 @@ async fn freshness_grows_until_the_feed_is_read() {
 #[tokio::test]
 async fn aliases_go_to_keys_that_are_there_and_have_room() {
     let world = World::new().await;
-    let first = world.key().await.id;
+    let first = world.key().await.id();
     let second = id(2);
     let store = &world.store;
     let insert = |name, target| async move {
@@ -412,7 +437,7 @@ async fn aliases_go_to_keys_that_are_there_and_have_room() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn names_are_unique_and_limits_hold_when_all_come_at_once() {
     let world = World::new().await;
-    let target = world.key().await.id;
+    let target = world.key().await.id();
     let mut tasks = tokio::task::JoinSet::new();
     for store in [world.store.clone(), world.other().await] {
         for n in 0..10 {
@@ -442,7 +467,9 @@ async fn a_key_clears_the_intents_of_the_objects_it_names() {
     world.key().await;
     assert_eq!(old(99).await, [intent(8, 20), intent(7, 30)]);
     let rotate = |key: &mut Key| {
-        key.materials.push(material(Keeping::Token { cka_id: vec![8; 16], member: None }).into());
+        let material = material(Keeping::Token { cka_id: vec![8; 16], member: None });
+        let now = Timestamp::from_ms(0);
+        key.rotate(&mut Family::new(), &Arc::new(material), RotationCause::OnDemand, now);
         Ok::<(), ()>(())
     };
     store.change_key(&Unrecorded, REGION, id(1), rotate).await.expect("changed");
@@ -480,7 +507,7 @@ async fn pages_are_in_order() {
         world.store.insert_key(&Unrecorded, &key(id(n)), free).await.expect("stored");
     }
     let ids = |after, n| -> Vec<KeyId> {
-        world.store.view().keys_after(REGION, after, n).iter().map(|entry| entry.key.id).collect()
+        world.store.view().keys_after(REGION, after, n).iter().map(|entry| entry.key.id()).collect()
     };
     assert_eq!(ids(None, 2), [id(1), id(2)]);
     assert_eq!(ids(Some(id(2)), 2), [id(3), id(4)]);
@@ -501,13 +528,17 @@ async fn pages_are_in_order() {
 async fn a_key_gives_way_to_its_tombstone() {
     let world = World::new().await;
     let (store, key) = (&world.store, world.key().await);
-    store.insert_alias(&Unrecorded, &alias("a", key.id), 9, free).await.expect("asked");
-    assert_eq!(store.delete_key(REGION, key.id, MOMENT, |_, _| None).await.expect("asked"), None, "it was taken back");
-    assert!(store.view().key(REGION, key.id).is_some() && store.view().alias(REGION, "alias/a").is_some());
-
-    world.delete(key.id).await;
+    store.insert_alias(&Unrecorded, &alias("a", key.id()), 9, free).await.expect("asked");
     assert_eq!(
-        store.delete_key(REGION, key.id, MOMENT, |key, _| Some(tombstone(key))).await.expect("asked"),
+        store.delete_key(REGION, key.id(), MOMENT, |_, _| None).await.expect("asked"),
+        None,
+        "it was taken back"
+    );
+    assert!(store.view().key(REGION, key.id()).is_some() && store.view().alias(REGION, "alias/a").is_some());
+
+    world.delete(key.id()).await;
+    assert_eq!(
+        store.delete_key(REGION, key.id(), MOMENT, |key, _| Some(tombstone(key))).await.expect("asked"),
         None,
         "it is gone"
     );
@@ -527,7 +558,8 @@ async fn of_a_deleted_key_no_byte_is_left_in_the_files() {
     let canary = STANDARD.encode([0xA5; 2000]);
     let keeping =
         Keeping::Wrapped { blob: vec![0xA5; 2000], mechanism: WrapMechanism::AesKeyWrapKwp, wrapping_key: vec![1] };
-    let key = Key { materials: vec![Arc::new(material(keeping))], ..key(id(1)) };
+    let mut key = new_key(id(1), POLICY);
+    key.put_first(material(keeping));
     world.store.insert_key(&Unrecorded, &key, free).await.expect("stored");
     let found = || -> Vec<bool> {
         let files = std::fs::read_dir(world.path().parent().expect("a directory")).expect("read");
@@ -536,8 +568,8 @@ async fn of_a_deleted_key_no_byte_is_left_in_the_files() {
         files.map(|file| read(file.expect("a file")).windows(64).any(|window| window == part)).collect()
     };
     assert!(found().contains(&true), "it is found while it is there");
-    world.store.change_key(&Unrecorded, REGION, key.id, describe("longer")).await.expect("changed");
-    world.delete(key.id).await;
+    world.store.change_key(&Unrecorded, REGION, key.id(), describe("longer")).await.expect("changed");
+    world.delete(key.id()).await;
     world.store.scrub().await.expect("scrubbed");
     assert_eq!(found().into_iter().filter(|found| *found).count(), 0);
 }
@@ -546,20 +578,20 @@ async fn of_a_deleted_key_no_byte_is_left_in_the_files() {
 async fn keys_are_due_when_their_date_has_come() {
     let world = World::new().await;
     for n in 1..=3 {
-        let date = Some(Timestamp::from_ms(i64::from(n) * 100));
-        let scheduled = Some(Scheduled { after: Running::from_ms(5), by: String::new() });
-        let key = Key { state: KeyState::PendingDeletion, deletion_date: date, scheduled, ..key(id(n)) };
+        let date = Moment { now: Timestamp::from_ms(i64::from(n) * 100), running: Running::from_ms(5) };
+        let mut key = key(id(n));
+        key.schedule_deletion(0, date, "");
         world.store.insert_key(&Unrecorded, &key, free).await.expect("stored");
     }
     let due = |now, n| -> Vec<KeyId> {
         let moment = Moment { now: Timestamp::from_ms(now), running: Running::from_ms(5) };
-        world.store.view().due_for_deletion(moment, n).iter().map(|entry| entry.key.id).collect()
+        world.store.view().due_for_deletion(moment, n).iter().map(|entry| entry.key.id()).collect()
     };
     assert!(due(99, 9).is_empty());
     assert_eq!(due(200, 9), [id(1), id(2)]);
     assert_eq!(due(999, 1), [id(1)]);
     let cancel = |key: &mut Key| {
-        (key.state, key.deletion_date) = (KeyState::Disabled, None);
+        key.cancel_deletion(Timestamp::from_ms(0));
         Ok::<(), ()>(())
     };
     world.store.change_key(&Unrecorded, REGION, id(1), cancel).await.expect("changed");
@@ -569,9 +601,8 @@ async fn keys_are_due_when_their_date_has_come() {
 #[tokio::test]
 async fn a_bad_row_stops_only_itself() {
     let world = World::new().await;
-    let good = world.key().await.id;
-    let unreadable = Key { policy: "{".into(), ..key(id(2)) };
-    world.store.insert_key(&Unrecorded, &unreadable, free).await.expect("stored");
+    let good = world.key().await.id();
+    world.store.insert_key(&Unrecorded, &new_key(id(2), "{"), free).await.expect("stored");
     world.store.insert_key(&Unrecorded, &key(id(3)), free).await.expect("stored");
     world.store.insert_key(&Unrecorded, &key(id(4)), free).await.expect("stored");
     raw_write(&world.path(), "UPDATE documents SET body = '{}' WHERE id LIKE '%03030303'");
@@ -624,7 +655,7 @@ async fn feed_rows(store: &Store) -> i64 {
 #[tokio::test]
 async fn the_feed_forgets_what_was_deleted_long_ago_and_who_was_away_longer_reads_all_anew() {
     let world = World::new().await;
-    let (id, away) = (world.key().await.id, world.other().await);
+    let (id, away) = (world.key().await.id(), world.other().await);
     let rows = feed_rows(&world.store).await;
     let minutes = |minutes: u64| Running::from_ms(minutes * 60_000);
     for n in 1..=9 {
@@ -681,10 +712,10 @@ async fn keys_of_the_first_version_are_read() {
     );
     let view_of = |store: &Store, id| store.view().key(REGION, id).expect("there").key.clone();
     let store = world.other().await;
-    assert_eq!(view_of(&store, plain.id), Key { generations: Vec::new(), ..plain });
-    let read = view_of(&store, shared.id);
+    assert_eq!(view_of(&store, plain.id()), edited(&plain, "/generations", json!([])));
+    let read = view_of(&store, shared.id());
     assert!(read.is_primary() && read.current_material_id().is_some());
-    assert_eq!(read, Key { generations: Vec::new(), ..shared });
+    assert_eq!(read, edited(&shared, "/generations", json!([])));
     assert_eq!(store.intents_before(Running::from_ms(1)).await.expect("asked"), [intent(7, 0)]);
 }
 
@@ -732,13 +763,13 @@ async fn keys_with_the_same_policy_share_it_and_others_do_not() {
     let policy = |n| Arc::clone(&world.store.view().key(REGION, id(n)).expect("there").policy);
     assert!(Arc::ptr_eq(&policy(1), &policy(2)));
     let other = |key: &mut Key| {
-        key.policy = POLICY.replace("Allow", "Deny");
+        key.put_policy(&POLICY.replace("Allow", "Deny"));
         Ok::<(), ()>(())
     };
     world.store.change_key(&Unrecorded, REGION, id(3), other).await.expect("changed");
     assert!(!Arc::ptr_eq(&policy(1), &policy(3)));
     let broken = |key: &mut Key| {
-        key.policy = "{".into();
+        key.put_policy("{");
         Ok::<(), ()>(())
     };
     for n in [2, 3] {
@@ -754,7 +785,7 @@ async fn keys_are_found_by_what_is_due_and_no_others() {
         world.store.insert_key(&Unrecorded, &key(id(n)), free).await.expect("stored");
     }
     let at = |now| Moment { now: Timestamp::from_ms(now), running: Running::from_ms(u64::MAX) };
-    let ids = |entries: Vec<Arc<KeyEntry>>| entries.iter().map(|entry| entry.key.id).collect::<Vec<_>>();
+    let ids = |entries: Vec<Arc<KeyEntry>>| entries.iter().map(|entry| entry.key.id()).collect::<Vec<_>>();
     let change = async |n, change: fn(&mut Key)| {
         let change = |key: &mut Key| {
             change(key);
@@ -762,15 +793,15 @@ async fn keys_are_found_by_what_is_due_and_no_others() {
         };
         world.store.change_key(&Unrecorded, REGION, id(n), change).await.expect("changed");
     };
-    change(4, |key| key.generations[0].valid_to = Some(Timestamp::from_ms(100))).await;
-    change(5, |key| key.schedule = Some(Schedule { period_days: 90, counted_from: Timestamp::from_ms(0) })).await;
+    change(4, |key| expire(key, 100)).await;
+    change(5, |key| key.enable_rotation(&mut Family::new(), 90, Timestamp::from_ms(0))).await;
     let rotation = clock::days(90).as_millis().try_into().expect("milliseconds");
     let view = world.store.view();
     assert!(ids(view.expired(at(99))).is_empty() && ids(view.due_for_rotation(at(rotation - 1).now)).is_empty());
     assert_eq!(ids(view.expired(at(100))), [id(4)]);
     assert_eq!(ids(view.due_for_rotation(at(rotation).now)), [id(5)]);
-    change(4, |key| key.generations[0].valid_to = Some(Timestamp::from_ms(200))).await;
-    change(5, |key| key.schedule = None).await;
+    change(4, |key| expire(key, 200)).await;
+    change(5, |key| key.disable_rotation(&mut Family::new())).await;
     assert!(ids(view.expired(at(199))).is_empty() && ids(view.due_for_rotation(at(i64::MAX).now)).is_empty());
     assert_eq!(ids(view.expired(at(200))), [id(4)]);
     world.delete(id(4)).await;
@@ -800,7 +831,7 @@ async fn grants_go_to_keys_that_are_there_and_have_room() {
     let store = &world.store;
     let insert = |grant: Grant| async move { store.insert_grant(&Unrecorded, &grant, 3, free).await.expect("asked") };
     assert_eq!(insert(grant(1, None)).await, GrantInsert::KeyGone);
-    let key = world.key().await.id;
+    let key = world.key().await.id();
     assert_eq!(insert(grant(1, None)).await, GrantInsert::Done);
     assert_eq!(insert(grant(2, Some("n"))).await, GrantInsert::Done);
     assert_eq!(insert(grant(3, Some("n"))).await, GrantInsert::There(GrantId([2; 32])));
@@ -823,7 +854,7 @@ async fn grants_go_to_keys_that_are_there_and_have_room() {
 #[tokio::test]
 async fn a_grant_that_another_process_made_counts() {
     let world = World::new().await;
-    let key = world.key().await.id;
+    let key = world.key().await.id();
     let other = world.other().await;
     assert_eq!(
         world.store.insert_grant(&Unrecorded, &grant(1, Some("n")), 1, free).await.expect("asked"),
@@ -846,7 +877,7 @@ async fn a_grant_that_another_process_made_counts() {
 #[tokio::test]
 async fn a_deleted_key_takes_its_grants_with_it_everywhere() {
     let world = World::new().await;
-    let key = world.key().await.id;
+    let key = world.key().await.id();
     for n in 1..=3 {
         world.store.insert_grant(&Unrecorded, &grant(n, None), 9, free).await.expect("stored");
     }
@@ -867,7 +898,7 @@ async fn a_deleted_key_takes_its_grants_with_it_everywhere() {
 #[tokio::test]
 async fn a_grant_that_cannot_be_read_allows_nothing() {
     let world = World::new().await;
-    let key = world.key().await.id;
+    let key = world.key().await.id();
     for n in 1..=3 {
         world.store.insert_grant(&Unrecorded, &grant(n, None), 9, free).await.expect("stored");
     }
@@ -893,12 +924,12 @@ async fn befallen(store: &Store, fault: &'static str) -> Result<(), StoreError> 
 #[tokio::test]
 async fn a_connection_that_failed_is_used_no_more_and_the_next_write_succeeds() {
     let world = World::new().await;
-    let id = world.key().await.id;
+    let id = world.key().await.id();
     // As a full disk does, which has the database end the transaction by itself; and as others may.
     for fault in ["ROLLBACK", "COMMIT", "PRAGMA query_only = on", "ROLLBACK; BEGIN; ROLLBACK"] {
         befallen(&world.store, fault).await.expect_err(fault);
         let changed = world.store.change_key(&Unrecorded, REGION, id, describe(fault)).await;
-        assert_eq!(changed.expect("changed").description, fault);
+        assert_eq!(changed.expect("changed").description(), fault);
     }
     befallen(&world.store, "SELECT nothing FROM nowhere").await.expect("a statement that fails spoils no other");
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     clock::{Moment, Timestamp},
-    key::{Alias, Key, grant::Grant, reference::KeyId, tombstone::Tombstone},
+    key::{Key, alias::Alias, grant::Grant, reference::KeyId, tombstone::Tombstone},
 };
 
 /// The parent of a tombstone with something left to do, by which it is found.

@@ -20,7 +20,8 @@ use crate::{
     clock::{Moment, Timestamp},
     error::KmsError,
     key::{
-        Alias, Key,
+        Key,
+        alias::Alias,
         custom_store::CustomKeyStore,
         grant::{Facts, Grant, GrantId, GrantOperation, Party},
         reference::KeyId,
@@ -301,12 +302,12 @@ impl Region {
             new.map(|date| dates.insert((date, id)));
         }
         if let Some(old) = self.keys.get(&id)
-            && let Some(count) = self.states.get_mut(&old.key.state)
+            && let Some(count) = self.states.get_mut(&old.key.state())
         {
             *count -= 1;
         }
         if let Some(new) = &entry {
-            *self.states.entry(new.key.state).or_default() += 1;
+            *self.states.entry(new.key.state()).or_default() += 1;
         }
         put(&mut self.keys, id, entry);
     }
@@ -338,7 +339,7 @@ impl Region {
 /// When something is to be done with a key: its deletion, the first expiry, its rotation.
 fn dates_of(entry: &Arc<KeyEntry>) -> [Option<Timestamp>; 3] {
     let key = &entry.key;
-    [key.deletion_date, key.first_expiry(), key.schedule.map(|schedule| schedule.next())]
+    [key.deletion_date(), key.first_expiry(), key.schedule().map(|schedule| schedule.next())]
 }
 
 fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
@@ -357,9 +358,9 @@ const DENY_IDENTITY: &str =
 
 /// Compiles a key's policy once, for all requests to come. `None` only if not even the denial compiles.
 pub(super) fn compile(key: Key, policies: &Policies) -> Option<Arc<KeyEntry>> {
-    let policy = match policies.compiled(&key.policy) {
+    let policy = match policies.compiled(key.policy()) {
         Some(policy) => policy,
-        None => Arc::new(or_deny(policy::Document::key_policy, &key.policy, DENY_KEY, &key.id)?),
+        None => Arc::new(or_deny(policy::Document::key_policy, key.policy(), DENY_KEY, &key.id())?),
     };
     Some(Arc::new(KeyEntry { key, policy }))
 }

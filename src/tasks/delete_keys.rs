@@ -11,7 +11,7 @@ pub(super) async fn round(kms: &Kms, moment: Moment) -> Result<usize, KmsError> 
     for key in kms.keys_due_for_deletion(moment, BATCH) {
         let deleted = kms.delete_key(&key, moment).await;
         if let Ok(true) = deleted {
-            tracing::info!(key = %key.id, region = key.region, "a key was deleted");
+            tracing::info!(key = %key.id(), region = key.region(), "a key was deleted");
         }
         outcomes.push(deleted.map(usize::from));
     }

@@ -11,7 +11,7 @@ use strongroom::{
         spec::{KeySpec, KeyUsage},
         state::KeyState,
     },
-    store::{Intent, Unrecorded},
+    store::Intent,
 };
 
 use crate::{
@@ -73,8 +73,8 @@ async fn state(world: &World, key: &str) -> String {
 async fn states(world: &World, doomed: &str, external: &str) -> [String; 2] {
     world.work().await;
     let stored = world.store.view().key(REGION, KeyId::parse(external).unwrap()).unwrap();
-    assert_eq!(stored.key.materials.is_empty(), stored.key.state == KeyState::PendingImport);
-    [state(world, doomed).await, stored.key.state.to_string()]
+    assert_eq!(stored.key.materials().is_empty(), stored.key.state() == KeyState::PendingImport);
+    [state(world, doomed).await, stored.key.state().to_string()]
 }
 
 #[tokio::test]
@@ -197,11 +197,7 @@ async fn a_deletion_that_was_taken_back_and_asked_for_again_waits_anew() {
 #[tokio::test]
 async fn a_deletion_from_before_running_time_was_counted_waits_for_seven_days_of_it() {
     let (world, doomed, _) = waiting().await;
-    let forget = |key: &mut strongroom::key::Key| {
-        key.scheduled = None;
-        Ok::<(), ()>(())
-    };
-    world.store.change_key(&Unrecorded, REGION, KeyId::parse(&doomed).unwrap(), forget).await.unwrap();
+    world.edit_key(&doomed, "/scheduled", json!(null)).await;
     world.clock.jump(8 * DAY);
     world.work().await;
     world.admin.confirm_clock().await.unwrap();

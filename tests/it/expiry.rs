@@ -79,7 +79,7 @@ async fn the_date_alone_ends_the_use_and_nothing_is_destroyed_by_it() {
         let rotations = json!({"KeyId": key, "IncludeKeyMaterial": "ALL_KEY_MATERIAL"});
         let listed = world.ok("ListKeyRotations", rotations).await["Rotations"][0].clone();
         assert_eq!((&listed["ImportState"], listed.get("ValidTo")), (&json!("PENDING_IMPORT"), None));
-        assert_eq!(stored(&world, &key).materials.len(), 1);
+        assert_eq!(stored(&world, &key).materials().len(), 1);
         // The clock was wrong: nothing is lost.
         world.clock.jump(-2 * HOUR_MS);
         assert!(works(&world, &key, &blob).await);
@@ -175,7 +175,7 @@ async fn who_deletes_what_is_over_has_it_destroyed_at_once() {
     let key = expiring(&world).await;
     world.clock.jump(HOUR_MS);
     world.ok("DeleteImportedKeyMaterial", json!({"KeyId": key})).await;
-    assert_eq!(stored(&world, &key).materials.len(), 0);
+    assert_eq!(stored(&world, &key).materials().len(), 0);
 }
 
 #[tokio::test]

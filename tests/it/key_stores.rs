@@ -69,9 +69,9 @@ async fn unfinished(world: &World) -> Vec<KeyId> {
 /// Whether the HSM does not have the material of a key that is not stored any more.
 async fn lacks_material(world: &World, key: &Key) -> bool {
     insert_key(&world.store, key).await;
-    let encrypt = json!({"KeyId": key.id.to_string(), "Plaintext": base64(b"x")});
+    let encrypt = json!({"KeyId": key.id().to_string(), "Plaintext": base64(b"x")});
     let code = world.call("Encrypt", encrypt).await.code();
-    world.delete(&key.id.to_string()).await;
+    world.delete(&key.id().to_string()).await;
     code == "KeyUnavailableException"
 }
 
@@ -314,7 +314,7 @@ async fn a_key_store_with_keys_stays_until_they_are_deleted_from_its_hsm() {
     for key in [&key, &ours] {
         assert_eq!(world.call("DescribeKey", json!({"KeyId": key})).await.code(), "NotFoundException");
     }
-    assert_eq!(unfinished(&world).await, [stored.key.id]);
+    assert_eq!(unfinished(&world).await, [stored.key.id()]);
     world.refuse("DeleteCustomKeyStore", request.clone(), "CustomKeyStoreHasCMKsException", &has_keys).await;
     connect(&world, &id).await;
     world.work().await;
@@ -334,17 +334,13 @@ async fn an_object_that_no_key_names_is_destroyed_on_its_hsm() {
     let intent = strongroom::store::Intent {
         region: REGION.to_owned(),
         key: key_id,
-        spec: entry.key.spec,
+        spec: entry.key.spec(),
         cka_id: cka_id.as_slice().try_into().unwrap(),
-        key_store: entry.key.custom_key_store.clone(),
+        key_store: entry.key.custom_key_store().cloned(),
         made: strongroom::clock::Running::default(),
     };
     let with_materials = async |materials: &[Arc<Material>]| {
-        let change = |key: &mut Key| {
-            key.materials = materials.to_vec();
-            Ok::<_, std::convert::Infallible>(())
-        };
-        world.store.change_key(&Unrecorded, REGION, key_id, change).await.map(drop).unwrap();
+        world.edit_key(&key, "/materials", json!(materials)).await;
     };
     // As if CreateKey had ended before it stored the key with its material.
     with_materials(&[]).await;

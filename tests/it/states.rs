@@ -153,8 +153,8 @@ async fn a_key_of_which_a_material_is_over_is_refused_as_one_that_awaits_it() {
         for state in [KeyState::Enabled, KeyState::Disabled] {
             let (key, request) = Asked::AsItIs(subject).ask(&table.world).await;
             table.world.set_state(&key, state).await;
-            let now = table.world.clock.now();
-            table.world.change_key(&key, |key| key.generations[0].valid_to = Some(now)).await;
+            let generation = json!({"id": table.world.material_of(&key).id, "valid_to": table.world.clock.now()});
+            table.world.edit_key(&key, "/generations/0", generation).await;
             let refusal = state_refusal(subject.states[pending_import], "KEY");
             table.cell(&format!("{}, {state}", subject.name), subject.name, &key, request, Some(refusal)).await;
         }

@@ -383,7 +383,7 @@ async fn a_record_whose_process_is_gone_comes_to_another_trail_once() {
     let (key, gone) = (world.key().await, Gone(uuid::Uuid::from_u128(7)));
     let id = strongroom::key::reference::KeyId::parse(&key).unwrap();
     let change = |key: &mut strongroom::key::Key| {
-        key.description.push_str("theirs");
+        key.describe("theirs");
         Ok::<_, ()>(())
     };
     world.store.change_key(&gone, crate::world::REGION, id, change).await.unwrap();

@@ -10,7 +10,6 @@ use crate::{
         Key, Origin, alias,
         reference::KeyId,
         spec::{KeySpec, KeyUsage},
-        state::KeyState,
         tags::{Tag, Tags},
     },
     kms::{
@@ -86,11 +85,8 @@ impl Kms {
         let policy = seed.policy.unwrap_or_else(default);
         Document::key_policy(&policy)?;
         let tags: Vec<_> = seed.tags.into_iter().map(|(tag_key, tag_value)| Tag { tag_key, tag_value }).collect();
-        let key = Key {
-            description: seed.description,
-            tags: Tags::default().with(&tags)?,
-            ..Key::new(id, region, (spec, usage), policy, self.now())
-        };
+        let key = Key::new(id, region, (spec, usage), policy, self.now());
+        let key = key.with_description(seed.description).with_tags(Tags::default().with(&tags)?);
         Ok(PlannedKey { key: with_origin(key, seed.material.as_ref())?, aliases, material: seed.material })
     }
 }
@@ -130,13 +126,12 @@ fn kind(seed: &SeedKey) -> Result<(KeySpec, KeyUsage), KmsError> {
 fn with_origin(key: Key, material: Option<&Material>) -> Result<Key, KmsError> {
     match material {
         None => Ok(key),
-        Some(Material::ToCome) => Ok(Key { origin: Origin::External, state: KeyState::PendingImport, ..key }),
         Some(Material::Secret(bytes))
-            if !key.spec.imported_bytes().is_some_and(|right| right.contains(&bytes.expose().len())) =>
+            if !key.spec().imported_bytes().is_some_and(|right| right.contains(&bytes.expose().len())) =>
         {
-            Err(KmsError::invalid(format!("its material has a length that {} does not have", key.spec)))
+            Err(KmsError::invalid(format!("its material has a length that {} does not have", key.spec())))
         }
-        Some(Material::Secret(_) | Material::PrivateKey(_)) => Ok(Key { origin: Origin::External, ..key }),
+        Some(_) => Ok(key.with_origin(Origin::External)),
     }
 }
 

@@ -1,6 +1,5 @@
-//! A development directory: a SoftHSM2 token, a store and a configuration of its own, made at the first start and found
-//! again at the next. Real credentials, real signatures, real policies: it differs from production in nothing but where
-//! its HSM comes from.
+//! A development directory: a SoftHSM2 token, a store and a configuration, made at the first start and used again at the next.
+//! Credentials, signatures and policies are real: only the HSM differs from production.
 
 use std::{
     collections::BTreeMap,
@@ -20,14 +19,15 @@ use crate::{
     kms::admin::{ADMINISTRATOR_POLICY, Credentials},
     kms::seed::{LocalKmsSeed, Seed},
     secret::SecretText,
-    server::{Failure, Service, operator},
+    server::{ExitError, Service, operator},
 };
 
-/// Where Debian's package puts the module.
+/// The path of the module in Debian's package.
 pub const SOFTHSM2_MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const SOFTHSM2_CONF: &str = "SOFTHSM2_CONF";
-/// How long the first start tries to make the administrator's access key, and how often.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the first start tries to make the administrator's access key.
+const TRY_FOR: Duration = Duration::from_secs(10);
+/// The pause between two of these tries.
 const PAUSE: Duration = Duration::from_millis(200);
 
 const SOFTHSM2_CONF_FILE: &str = "softhsm2.conf";
@@ -42,9 +42,9 @@ impl Directory {
     ///
     /// # Errors
     /// If it cannot be made.
-    pub fn make(path: &Path) -> Result<Self, Failure> {
+    pub fn make(path: &Path) -> Result<Self, ExitError> {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-        made.map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
+        made.map_err(|error| ExitError::new(format!("{}: {error}", path.display())))?;
         Self::enter(path)
     }
 
@@ -52,8 +52,8 @@ impl Directory {
     ///
     /// # Errors
     /// If there is no such directory.
-    pub fn enter(path: &Path) -> Result<Self, Failure> {
-        let failed = |error: std::io::Error| Failure::new(format!("{}: {error}", path.display()));
+    pub fn enter(path: &Path) -> Result<Self, ExitError> {
+        let failed = |error: std::io::Error| ExitError::new(format!("{}: {error}", path.display()));
         Ok(Self(fs::canonicalize(path).map_err(failed)?))
     }
 
@@ -61,8 +61,8 @@ impl Directory {
     ///
     /// # Errors
     /// If there is none: the directory was not set up.
-    pub fn config(&self) -> Result<Config, Failure> {
-        let mut config = Config::read(&self.file("strongroom.toml")).map_err(Failure::new)?;
+    pub fn config(&self) -> Result<Config, ExitError> {
+        let mut config = Config::read(&self.file("strongroom.toml")).map_err(ExitError::new)?;
         // Directories that were made by earlier versions do not name it.
         let conf = self.file(SOFTHSM2_CONF_FILE).display().to_string();
         config.hsm.environment.entry(SOFTHSM2_CONF.to_owned()).or_insert(conf);
@@ -73,30 +73,30 @@ impl Directory {
     ///
     /// # Errors
     /// If files cannot be written, or there is no SoftHSM2.
-    pub async fn set_up(&self, module: &Path, launch: &Launch) -> Result<Config, Failure> {
+    pub async fn set_up(&self, module: &Path, launch: &Launch) -> Result<Config, ExitError> {
         if !self.file("strongroom.toml").exists() {
             let text = self.configuration(module);
             self.make_token(module, &text, launch).await?;
-            // Last: where this file is, all is.
+            // This file is written last: where it is, the token is complete.
             self.write("strongroom.toml", &text)?;
         }
         let config = self.config()?;
-        operator::init(&config, launch, None, false).await?;
+        operator::hsm::init(&config, launch, None, false).await?;
         Ok(config)
     }
 
-    async fn make_token(&self, module: &Path, configuration: &str, launch: &Launch) -> Result<(), Failure> {
+    async fn make_token(&self, module: &Path, configuration: &str, launch: &Launch) -> Result<(), ExitError> {
         if !module.exists() {
             let text = format!(
                 "{} is not there: install the package softhsm2, or name the module with --module",
                 module.display()
             );
-            return Err(Failure::new(text));
+            return Err(ExitError::new(text));
         }
         // What an earlier start began and did not finish holds no keys yet.
         let tokens = self.file("tokens");
         let _ = fs::remove_dir_all(&tokens);
-        fs::DirBuilder::new().mode(0o700).create(&tokens).map_err(Failure::new)?;
+        fs::DirBuilder::new().mode(0o700).create(&tokens).map_err(ExitError::new)?;
         self.write(
             SOFTHSM2_CONF_FILE,
             &format!(
@@ -106,8 +106,8 @@ impl Directory {
         )?;
         self.write("so-pin", random_pin()?.expose())?;
         self.write("pin", random_pin()?.expose())?;
-        let config = Config::parse(configuration).map_err(Failure::new)?;
-        operator::init_token(&config, launch, PinSource::File(self.file("so-pin"))).await
+        let config = Config::parse(configuration).map_err(ExitError::new)?;
+        operator::hsm::init_token(&config, launch, PinSource::File(self.file("so-pin"))).await
     }
 
     fn configuration(&self, module: &Path) -> String {
@@ -143,7 +143,7 @@ allow_raw_rsa = true
     ///
     /// # Errors
     /// If they can be neither read nor made.
-    pub async fn administrator(&self, service: &Service) -> Result<Credentials, Failure> {
+    pub async fn administrator(&self, service: &Service) -> Result<Credentials, ExitError> {
         if let Some(credentials) = self.stored_credentials() {
             return Ok(credentials);
         }
@@ -151,7 +151,7 @@ allow_raw_rsa = true
         match service.admin.create_principal(ADMINISTRATOR, policies).await {
             Ok(_) => {}
             Err(error) if error.code == Code::AlreadyExistsException => {}
-            Err(error) => return Err(Failure::new(error)),
+            Err(error) => return Err(ExitError::new(error)),
         }
         let made = make_access_key(service).await?;
         self.write("administrator", &format!("{}\n{}\n", made.access_key_id, made.secret.expose()))?;
@@ -169,8 +169,9 @@ allow_raw_rsa = true
     }
 
     /// Writes a file whole or not at all, for its owner only.
-    fn write(&self, name: &str, content: &str) -> Result<(), Failure> {
-        let (path, new) = (self.file(name), self.file(&format!("{name}.new")));
+    fn write(&self, name: &str, content: &str) -> Result<(), ExitError> {
+        let path = self.file(name);
+        let new = self.file(&format!("{name}.new"));
         let write = || {
             let mut options = fs::OpenOptions::new();
             let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
@@ -178,13 +179,13 @@ allow_raw_rsa = true
             file.sync_all()?;
             fs::rename(&new, &path)
         };
-        write().map_err(|error| Failure::new(format!("{}: {error}", path.display())))
+        write().map_err(|error| ExitError::new(format!("{}: {error}", path.display())))
     }
 }
 
-/// An access key for the administrator. The HSM may falter at the first start, and the deployment be founded a moment later.
-async fn make_access_key(service: &Service) -> Result<Credentials, Failure> {
-    let until = Instant::now() + PATIENCE;
+/// Makes an access key for the administrator. At the first start the deployment may be founded a moment later, if the HSM fails once.
+async fn make_access_key(service: &Service) -> Result<Credentials, ExitError> {
+    let until = Instant::now() + TRY_FOR;
     loop {
         match service.admin.create_access_key(&service.vault, ADMINISTRATOR).await {
             Err(error) if error.code == Code::DependencyTimeoutException && Instant::now() < until => {
@@ -194,24 +195,24 @@ async fn make_access_key(service: &Service) -> Result<Credentials, Failure> {
                 );
                 tokio::time::sleep(PAUSE).await;
             }
-            made => return made.map_err(Failure::new),
+            made => return made.map_err(ExitError::new),
         }
     }
 }
 
-fn random_pin() -> Result<SecretText, Failure> {
+fn random_pin() -> Result<SecretText, ExitError> {
     let mut bytes = zeroize::Zeroizing::new([0; 24]);
-    getrandom::fill(bytes.as_mut_slice()).map_err(Failure::new)?;
+    getrandom::fill(bytes.as_mut_slice()).map_err(ExitError::new)?;
     Ok(SecretText::from(URL_SAFE_NO_PAD.encode(bytes.as_slice())))
 }
 
 /// Reads a seed file: TOML, JSON or YAML, by its extension. One of local-kms is known by its `Keys`.
 ///
 /// # Errors
-/// What is wrong with it.
-pub fn read_seed(path: &Path) -> Result<Seed, Failure> {
-    let named = |text: String| Failure::new(format!("{}: {text}", path.display()));
-    // It holds secrets of access keys.
+/// If it cannot be read, or is not a valid seed.
+pub fn read_seed(path: &Path) -> Result<Seed, ExitError> {
+    let named = |text: String| ExitError::new(format!("{}: {text}", path.display()));
+    // The file holds secrets of access keys, which `explain` does not repeat.
     let failed = |error| named(explain(&error));
     let source = config::Config::builder().add_source(config::File::from(path)).build().map_err(failed)?;
     match source.get::<config::Value>("Keys") {
@@ -220,7 +221,7 @@ pub fn read_seed(path: &Path) -> Result<Seed, Failure> {
     }
 }
 
-/// What a person pastes into a terminal to use the server at `url`: a whole shell script.
+/// The shell script that a person pastes into a terminal to use the server at `url`.
 pub fn shell_lines(url: &str, region: &str, administrator: &Credentials) -> String {
     let Credentials { access_key_id, secret } = administrator;
     format!(

@@ -1,4 +1,4 @@
-//! The program: command line → configuration → what was asked for.
+//! The program: command line → configuration → verb.
 
 use std::{
     io::{IsTerminal, Write},
@@ -12,49 +12,52 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, reload, util::Sub
 
 use strongroom::{
     cli::{
-        AccessKeyVerb, CONFIG_FILE, CONFIG_VARIABLE, Cli, ClockVerb, ConfigVerb, DeletedKeyVerb, Dev, HsmVerb, Listing,
-        PrincipalVerb, Verb, Which, manual, shown,
+        AccessKeyVerb, CONFIG_FILE, CONFIG_VARIABLE, Cli, ClockVerb, ConfigVerb, DeletedKeyVerb, DeploymentArgs,
+        DevArgs, HsmVerb, ListArgs, PrincipalVerb, Verb, manual, output,
     },
     config::Config,
     dev::{self, Directory},
     hsm::{self, Launch, PinSource},
     server::{
-        self, Entrance, Failure, FilterLog, Service, Source, Stop, Supervisor, descriptors, inspection, operator,
+        self, ExitError, Listener, ReloadSource, Service, ServiceManager, SetLogFilter, ShutdownSignal,
+        file_descriptors,
+        operator::{self, config_check},
     },
 };
 
-/// How often a service that is not ready is asked whether it is.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often a service that is not ready yet is looked at.
+const READINESS_PERIOD: Duration = Duration::from_millis(200);
 
 fn main() {
     let Cli { verb } = Cli::parse();
-    let filter_log = log(&verb);
-    // Fewer will do: connections are bounded by what there is.
-    if let Err(error) = descriptors::raise_limit() {
+    let set_log_filter = init_log(&verb);
+    // The service runs with fewer, too: the limit of connections follows that of open files.
+    if let Err(error) = file_descriptors::raise_limit() {
         tracing::warn!(%error, "the limit of open files stays as it is");
     }
     let outcome = harden().and_then(|()| {
         if let Verb::HsmWorker { .. } = verb {
-            return hsm::serve_as_worker().map_err(Failure::new);
+            return hsm::serve_as_worker().map_err(ExitError::new);
         }
         let runtime = server::runtime()?;
-        let outcome = runtime.block_on(run(verb, filter_log));
+        let outcome = runtime.block_on(run(verb, set_log_filter));
         // A call that hangs in the HSM must not keep the program from ending.
         runtime.shutdown_background();
         outcome
     });
     match outcome {
         Ok(()) => hsm::end_process(0),
-        Err(Failure { text, exit }) => {
+        Err(ExitError { text, exit }) => {
             eprintln!("strongroom: {text}");
             hsm::end_process(exit)
         }
     }
 }
 
-/// Logs go to standard error: JSON for a service, lines for a person. What succeeds, a verb's own output says.
-fn log(verb: &Verb) -> FilterLog {
-    let service = matches!(verb, Verb::Serve(_) | Verb::HsmWorker { json: true });
+/// Sends the log to standard error: JSON for a service, lines for a person. Verbs log warnings and errors only, for their output
+/// tells of success. Answers how the filter can be set later.
+fn init_log(verb: &Verb) -> SetLogFilter {
+    let is_service = matches!(verb, Verb::Serve(_) | Verb::HsmWorker { json: true });
     let level = if matches!(verb, Verb::Serve(_) | Verb::HsmWorker { .. } | Verb::Dev(_)) { "info" } else { "warn" };
     let (filter, mistake) = match std::env::var(EnvFilter::DEFAULT_ENV) {
         Err(_) => (EnvFilter::new(level), None),
@@ -68,7 +71,7 @@ fn log(verb: &Verb) -> FilterLog {
     let lines = fmt::layer().with_writer(std::io::stderr);
     // Colours are for people: a file would be full of escape sequences.
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    if service {
+    if is_service {
         subscriber.with(lines.json()).init()
     } else {
         subscriber.with(lines.with_ansi(colours).with_target(false)).init()
@@ -86,50 +89,54 @@ fn log(verb: &Verb) -> FilterLog {
 }
 
 /// No core dumps and no reading of this process's memory by others: plaintexts pass through it.
-fn harden() -> Result<(), Failure> {
+fn harden() -> Result<(), ExitError> {
     use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
     let none = Rlimit { current: Some(0), maximum: Some(0) };
-    setrlimit(Resource::Core, none).map_err(Failure::new)?;
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(Failure::new)
+    setrlimit(Resource::Core, none).map_err(ExitError::new)?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(ExitError::new)
 }
 
-async fn run(verb: Verb, filter_log: FilterLog) -> Result<(), Failure> {
+async fn run(verb: Verb, set_log_filter: SetLogFilter) -> Result<(), ExitError> {
     match verb {
-        Verb::Dev(arguments) => develop(arguments, filter_log).await,
-        Verb::Serve(which) => {
-            let (config, mut stop) = (configuration(&which)?, Stop::listen()?);
-            filter_log(&config.log.filter).map_err(Failure::new)?;
-            let service = stop.delay(server::open(&config, worker(true))).await?;
-            let source = Source { read: Box::new(move || configuration(&which)), filter_log };
-            let entrance = Entrance::open(&config, &service.kms).await?;
-            serve("", config, service, entrance, source, stop).await
-        }
+        Verb::Dev(arguments) => serve_for_development(arguments, set_log_filter).await,
+        Verb::Serve(deployment) => serve_deployment(deployment, set_log_filter).await,
         Verb::HsmWorker { .. } => Ok(()),
-        Verb::Config(ConfigVerb::Check(which)) => check(&configuration(&which)?).await,
-        Verb::Hsm(verb) => look_after_hsm(verb).await,
-        Verb::AccessKey(verb) => look_after_access_keys(verb).await,
-        Verb::Principal(verb) => look_after_principals(verb).await,
-        Verb::DeletedKey(DeletedKeyVerb::List(Listing { which, json })) => {
-            let tombstones = admin(&which).await?.tombstones().await.map_err(Failure::new)?;
-            let keys: Vec<_> = tombstones.iter().map(shown::DeletedKey::from).collect();
-            print_as(json, &keys, |keys| shown::deleted_keys(keys))
+        Verb::Config(ConfigVerb::Check(deployment)) => check_config(&configuration(&deployment)?).await,
+        Verb::Hsm(verb) => run_hsm_verb(verb).await,
+        Verb::AccessKey(verb) => run_access_key_verb(verb).await,
+        Verb::Principal(verb) => run_principal_verb(verb).await,
+        Verb::DeletedKey(DeletedKeyVerb::List(ListArgs { deployment, json })) => {
+            let tombstones = admin(&deployment).await?.tombstones().await.map_err(ExitError::new)?;
+            let keys: Vec<_> = tombstones.iter().map(output::DeletedKey::from).collect();
+            print_as(json, &keys, |keys| output::deleted_keys(keys))
         }
-        Verb::Clock(verb) => look_after_the_clock(verb).await,
+        Verb::Clock(verb) => run_clock_verb(verb).await,
         Verb::Completion { shell } => print(&String::from_utf8_lossy(&manual::completion(shell))),
         Verb::Man { directory } => {
-            let failed = |error| Failure::new(format!("{}: {error}", directory.display()));
+            let failed = |error| ExitError::new(format!("{}: {error}", directory.display()));
             manual::write(&directory).map_err(failed)
         }
     }
 }
 
-async fn develop(arguments: Dev, filter_log: FilterLog) -> Result<(), Failure> {
-    let (directory, mut stop) = (Directory::make(&arguments.data)?, Stop::listen()?);
+async fn serve_deployment(deployment: DeploymentArgs, set_log_filter: SetLogFilter) -> Result<(), ExitError> {
+    let config = configuration(&deployment)?;
+    let mut shutdown = ShutdownSignal::listen()?;
+    set_log_filter(&config.log.filter).map_err(ExitError::new)?;
+    let service = shutdown.delayed_by(server::start(&config, worker(true))).await?;
+    let source = ReloadSource { read: Box::new(move || configuration(&deployment)), set_log_filter };
+    let listener = Listener::open(&config, &service.kms).await?;
+    serve("", config, service, listener, source, shutdown).await
+}
+
+async fn serve_for_development(arguments: DevArgs, set_log_filter: SetLogFilter) -> Result<(), ExitError> {
+    let directory = Directory::make(&arguments.data)?;
+    let mut shutdown = ShutdownSignal::listen()?;
     let module = arguments.module.unwrap_or_else(|| dev::SOFTHSM2_MODULE.into());
     let mut config = directory.set_up(&module, &worker(false)).await?;
-    config.listen_on(arguments.listen).map_err(Failure::new)?;
-    let service = stop.delay(server::open(&config, worker(false))).await?;
-    service.insist_on_hsm().await?;
+    config.listen_on(arguments.listen).map_err(ExitError::new)?;
+    let service = shutdown.delayed_by(server::start(&config, worker(false))).await?;
+    service.wait_for_hsm().await?;
     let administrator = directory.administrator(&service).await?;
     if let Some(path) = arguments.seed {
         let seed = dev::read_seed(&path)?;
@@ -137,66 +144,66 @@ async fn develop(arguments: Dev, filter_log: FilterLog) -> Result<(), Failure> {
             eprintln!("strongroom: {}: left out: {what}", path.display());
         }
         let planted = service.kms.plant(&service.admin, &service.vault, seed, &arguments.region).await;
-        planted.map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
+        planted.map_err(|error| ExitError::new(format!("{}: {error}", path.display())))?;
     }
-    let entrance = Entrance::open(&config, &service.kms).await?;
-    print(&dev::shell_lines(&entrance.url(), &arguments.region, &administrator))?;
+    let listener = Listener::open(&config, &service.kms).await?;
+    print(&dev::shell_lines(&listener.url(), &arguments.region, &administrator))?;
     let read = move || {
         let mut config = directory.config()?;
-        config.listen_on(arguments.listen).map_err(Failure::new)?;
+        config.listen_on(arguments.listen).map_err(ExitError::new)?;
         Ok(config)
     };
-    // Whoever pastes the lines above pastes what comes now, too.
-    serve("# ", config, service, entrance, Source { read: Box::new(read), filter_log }, stop).await
+    // The ready line is a comment, for it is pasted into the shell with the lines above.
+    serve("# ", config, service, listener, ReloadSource { read: Box::new(read), set_log_filter }, shutdown).await
 }
 
-/// Says that it serves, in a line that begins so, and serves.
+/// Prints the ready line with this beginning, and serves.
 async fn serve(
     beginning: &str,
     config: Config,
     service: Service,
-    entrance: Entrance,
-    source: Source,
-    stop: Stop,
-) -> Result<(), Failure> {
-    announce(beginning, &entrance, &service).await?;
-    let supervisor = Arc::new(Supervisor::of_environment());
-    supervisor.ready();
-    server::serve(config, service, entrance, source, supervisor, stop).await;
+    listener: Listener,
+    source: ReloadSource,
+    shutdown: ShutdownSignal,
+) -> Result<(), ExitError> {
+    announce(beginning, &listener, &service).await?;
+    let manager = Arc::new(ServiceManager::of_environment());
+    manager.ready();
+    server::serve(config, service, listener, source, manager, shutdown).await;
     Ok(())
 }
 
-/// The ready line behind `mark`, now or when the service is ready; from here on connections are answered.
-async fn announce(mark: &str, entrance: &Entrance, service: &Service) -> Result<(), Failure> {
-    let ready = format!("{mark}strongroom is ready on {}\n", entrance.url());
+/// Prints the ready line behind `mark`, now or as soon as the service is ready.
+async fn announce(mark: &str, listener: &Listener, service: &Service) -> Result<(), ExitError> {
+    let ready = format!("{mark}strongroom is ready on {}\n", listener.url());
     let Err(why) = service.kms.ready().await else { return print(&ready) };
-    print(&format!("{mark}strongroom listens on {} and is not ready: {why}\n", entrance.url()))?;
+    print(&format!("{mark}strongroom listens on {} and is not ready: {why}\n", listener.url()))?;
     let kms = Arc::clone(&service.kms);
     tokio::spawn(async move {
         while kms.ready().await.is_err() {
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(READINESS_PERIOD).await;
         }
         let _ = print(&ready);
     });
     Ok(())
 }
 
-/// How this program is started as a worker process of an HSM: the very file that runs, also when another lies there now.
+/// The command that starts this program as the worker process of an HSM: the same file, also if it was replaced meanwhile.
 fn worker(json: bool) -> Launch {
     let arguments = ["hsm-worker"].into_iter().chain(json.then_some("--json"));
     Launch { program: "/proc/self/exe".into(), arguments: arguments.map(str::to_owned).collect() }
 }
 
-fn configuration(which: &Which) -> Result<Config, Failure> {
-    match (&which.config, &which.data) {
-        (Some(file), _) => Config::read(file).map_err(Failure::new),
+fn configuration(deployment: &DeploymentArgs) -> Result<Config, ExitError> {
+    match (&deployment.config, &deployment.data) {
+        (Some(file), _) => Config::read(file).map_err(ExitError::new),
         (None, Some(directory)) => Directory::enter(directory)?.config(),
-        (None, None) => Config::read(&configuration_file()?).map_err(Failure::new),
+        (None, None) => Config::read(&configuration_file()?).map_err(ExitError::new),
     }
 }
 
 /// The configuration file where the command line names none.
-fn configuration_file() -> Result<PathBuf, Failure> {
+fn configuration_file() -> Result<PathBuf, ExitError> {
     if let Some(file) = std::env::var_os(CONFIG_VARIABLE).filter(|file| !file.is_empty()) {
         return Ok(file.into());
     }
@@ -206,123 +213,127 @@ fn configuration_file() -> Result<PathBuf, Failure> {
             "no configuration: name a file by --config or {CONFIG_VARIABLE}, or put one at {CONFIG_FILE}; or name a \
              development directory by --data"
         );
-        Failure::new(text)
+        ExitError::new(text)
     };
     if usual.exists() { Ok(usual.to_owned()) } else { Err(missing()) }
 }
 
-/// What is in effect, and what was found out about what it names.
-async fn check(config: &Config) -> Result<(), Failure> {
+/// Prints the configuration that is in effect, and the findings of its check.
+async fn check_config(config: &Config) -> Result<(), ExitError> {
     print(&format!("{}\n", config.effective()))?;
-    let findings = inspection::inspect(config).await;
+    let findings = config_check::check(config).await;
     findings.iter().for_each(|finding| eprintln!("{finding}"));
     match findings.iter().filter(|finding| finding.is_wrong).count() {
         0 => Ok(()),
-        1 => Err(Failure::new("one thing is wrong")),
-        wrong => Err(Failure::new(format!("{wrong} things are wrong"))),
+        1 => Err(ExitError::new("one thing is wrong")),
+        wrong => Err(ExitError::new(format!("{wrong} things are wrong"))),
     }
 }
 
-async fn look_after_hsm(verb: HsmVerb) -> Result<(), Failure> {
+async fn run_hsm_verb(verb: HsmVerb) -> Result<(), ExitError> {
     match verb {
-        HsmVerb::Init { which, member, sole } => {
-            let report = operator::init(&configuration(&which)?, &worker(false), member.as_deref(), sole).await?;
+        HsmVerb::Init { deployment, member, sole } => {
+            let report =
+                operator::hsm::init(&configuration(&deployment)?, &worker(false), member.as_deref(), sole).await?;
             print(&format!("{report}\n"))
         }
-        HsmVerb::Join { which, member, from, so_pin_file } => {
-            let (config, so_pin) = (configuration(&which)?, PinSource::File(so_pin_file));
-            operator::join(&config, &worker(false), &member, from.as_deref(), so_pin, print).await
+        HsmVerb::Join { deployment, member, from, so_pin_file } => {
+            let config = configuration(&deployment)?;
+            let so_pin = PinSource::File(so_pin_file);
+            operator::hsm::join(&config, &worker(false), &member, from.as_deref(), so_pin, print).await
         }
-        HsmVerb::RetryPin { which, member } => {
-            print(&operator::retry_pin(&configuration(&which)?, member.as_deref()).await?)
+        HsmVerb::RetryPin { deployment, member } => {
+            print(&operator::hsm::retry_pin(&configuration(&deployment)?, member.as_deref()).await?)
         }
-        HsmVerb::Probe { member, listing: Listing { which, json } } => {
-            let profile = operator::probe(&configuration(&which)?, &worker(false), member.as_deref()).await?;
+        HsmVerb::Probe { member, list: ListArgs { deployment, json } } => {
+            let profile = operator::hsm::probe(&configuration(&deployment)?, &worker(false), member.as_deref()).await?;
             print_as(json, &profile, ToString::to_string)
         }
     }
 }
 
-async fn look_after_access_keys(verb: AccessKeyVerb) -> Result<(), Failure> {
+async fn run_access_key_verb(verb: AccessKeyVerb) -> Result<(), ExitError> {
     match verb {
-        AccessKeyVerb::Create { which, principal } => {
-            let made = operator::create_access_key(&configuration(&which)?, worker(false), &principal).await?;
-            print(&shown::credentials(&made))
+        AccessKeyVerb::Create { deployment, principal } => {
+            let made =
+                operator::hsm::create_access_key(&configuration(&deployment)?, worker(false), &principal).await?;
+            print(&output::credentials(&made))
         }
-        AccessKeyVerb::List(Listing { which, json }) => {
-            let keys = admin(&which).await?.access_keys().await.map_err(Failure::new)?;
-            print_as(json, &keys, |keys| shown::access_keys(keys))
+        AccessKeyVerb::List(ListArgs { deployment, json }) => {
+            let keys = admin(&deployment).await?.access_keys().await.map_err(ExitError::new)?;
+            print_as(json, &keys, |keys| output::access_keys(keys))
         }
-        AccessKeyVerb::Disable { which, id } => {
-            admin(&which).await?.disable_access_key(&id).await.map_err(Failure::new)?;
+        AccessKeyVerb::Disable { deployment, id } => {
+            admin(&deployment).await?.disable_access_key(&id).await.map_err(ExitError::new)?;
             print(&format!("access key {id} is disabled\n"))
         }
-        AccessKeyVerb::Delete { which, id } => {
-            admin(&which).await?.delete_access_key(&id).await.map_err(Failure::new)?;
+        AccessKeyVerb::Delete { deployment, id } => {
+            admin(&deployment).await?.delete_access_key(&id).await.map_err(ExitError::new)?;
             print(&format!("access key {id} is deleted\n"))
         }
     }
 }
 
-async fn look_after_principals(verb: PrincipalVerb) -> Result<(), Failure> {
+async fn run_principal_verb(verb: PrincipalVerb) -> Result<(), ExitError> {
     match verb {
-        PrincipalVerb::Create { which, name } => {
-            let made = admin(&which).await?.create_principal(&name, Default::default()).await;
-            print(&format!("{}\n", made.map_err(Failure::new)?))
+        PrincipalVerb::Create { deployment, name } => {
+            let made = admin(&deployment).await?.create_principal(&name, Default::default()).await;
+            print(&format!("{}\n", made.map_err(ExitError::new)?))
         }
-        PrincipalVerb::List(Listing { which, json }) => {
-            print_as(json, &admin(&which).await?.principals(), |all| shown::principals(all))
+        PrincipalVerb::List(ListArgs { deployment, json }) => {
+            print_as(json, &admin(&deployment).await?.principals(), |all| output::principals(all))
         }
-        PrincipalVerb::Show { name, listing: Listing { which, json } } => {
-            let (summary, policy_documents) = admin(&which).await?.show_principal(&name).map_err(Failure::new)?;
-            print_as(json, &shown::Principal { summary, policy_documents }, shown::principal)
+        PrincipalVerb::Show { name, list: ListArgs { deployment, json } } => {
+            let (summary, policy_documents) =
+                admin(&deployment).await?.show_principal(&name).map_err(ExitError::new)?;
+            print_as(json, &output::PrincipalDetails { summary, policy_documents }, output::principal)
         }
-        PrincipalVerb::AttachPolicy { which, name, policy } => attach_policy(&which, &name, &policy).await,
-        PrincipalVerb::DetachPolicy { which, name, policy } => {
-            admin(&which).await?.detach_policy(&name, &policy).await.map_err(Failure::new)?;
+        PrincipalVerb::AttachPolicy { deployment, name, policy } => attach_policy(&deployment, &name, &policy).await,
+        PrincipalVerb::DetachPolicy { deployment, name, policy } => {
+            admin(&deployment).await?.detach_policy(&name, &policy).await.map_err(ExitError::new)?;
             print(&format!("policy {policy} is detached from {name}\n"))
         }
-        PrincipalVerb::Delete { which, name } => {
-            let deleted = admin(&which).await?.delete_principal(&name).await.map_err(Failure::new)?;
+        PrincipalVerb::Delete { deployment, name } => {
+            let deleted = admin(&deployment).await?.delete_principal(&name).await.map_err(ExitError::new)?;
             print(&format!("{deleted} is deleted\n"))
         }
     }
 }
 
-async fn attach_policy(which: &Which, name: &str, file: &Path) -> Result<(), Failure> {
-    let unreadable = |error| Failure::new(format!("{}: {error}", file.display()));
+async fn attach_policy(deployment: &DeploymentArgs, name: &str, file: &Path) -> Result<(), ExitError> {
+    let unreadable = |error| ExitError::new(format!("{}: {error}", file.display()));
     let text = std::fs::read_to_string(file).map_err(unreadable)?;
     let policy_name = file.file_stem().unwrap_or_default().to_string_lossy();
-    let before = admin(which).await?.attach_policy(name, &policy_name, &text).await.map_err(Failure::new)?;
-    print(&shown::attached(&policy_name, name, before.as_deref(), &text))
+    let before = admin(deployment).await?.attach_policy(name, &policy_name, &text).await.map_err(ExitError::new)?;
+    print(&output::attached(&policy_name, name, before.as_deref(), &text))
 }
 
-async fn look_after_the_clock(verb: ClockVerb) -> Result<(), Failure> {
+async fn run_clock_verb(verb: ClockVerb) -> Result<(), ExitError> {
     match verb {
-        ClockVerb::Show(which) => {
-            let heartbeat = admin(&which).await?.heartbeat().await;
-            print(&shown::clock(heartbeat.map_err(Failure::new)?))
+        ClockVerb::Show(deployment) => {
+            let heartbeat = admin(&deployment).await?.heartbeat().await;
+            print(&output::clock(heartbeat.map_err(ExitError::new)?))
         }
-        ClockVerb::Confirm(which) => {
-            let jump = admin(&which).await?.confirm_clock().await;
-            print(&shown::confirmed(jump.map_err(Failure::new)?))
+        ClockVerb::Confirm(deployment) => {
+            let jump = admin(&deployment).await?.confirm_clock().await;
+            print(&output::confirmed(jump.map_err(ExitError::new)?))
         }
     }
 }
 
-async fn admin(which: &Which) -> Result<strongroom::kms::admin::Admin, Failure> {
-    let config = configuration(which)?;
+async fn admin(deployment: &DeploymentArgs) -> Result<strongroom::kms::admin::Admin, ExitError> {
+    let config = configuration(deployment)?;
     let store = server::open_store(&config).await?;
     server::admin(&config, store)
 }
 
-/// JSON for programs, and what `show` makes of it for people.
-fn print_as<T: serde::Serialize>(json: bool, value: &T, show: impl Fn(&T) -> String) -> Result<(), Failure> {
-    let text = if json { shown::json(value).map_err(Failure::new)? } else { show(value) };
+/// Prints a value: as JSON for programs, or as the text that `show` makes of it for people.
+fn print_as<T: serde::Serialize>(json: bool, value: &T, show: impl Fn(&T) -> String) -> Result<(), ExitError> {
+    let text = if json { output::json(value).map_err(ExitError::new)? } else { show(value) };
     print(&text)
 }
 
-fn print(text: &str) -> Result<(), Failure> {
+fn print(text: &str) -> Result<(), ExitError> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::new)
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(ExitError::new)
 }

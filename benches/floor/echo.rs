@@ -50,7 +50,7 @@ impl Drop for Server {
 
 /// What the process does.
 pub fn serve() -> Outcome<()> {
-    let runtime = strongroom::server::runtime().map_err(|failure| failure.text)?;
+    let runtime = strongroom::server::runtime().map_err(|error| error.text)?;
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let mut out = std::io::stdout();

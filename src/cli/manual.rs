@@ -1,4 +1,4 @@
-//! What other programs read of the command line: shells, which complete it, and `man`.
+//! The command line as other programs read it: completion scripts for shells, and manual pages.
 
 use std::{io, path::Path};
 
@@ -9,7 +9,7 @@ use super::Cli;
 
 const NAME: &str = "strongroom";
 
-/// What completes the command line in `shell`.
+/// The script that has `shell` complete the command line.
 pub fn completion(shell: Shell) -> Vec<u8> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), NAME, &mut script);

@@ -1,7 +1,7 @@
-//! The command line: what can be asked, and what is printed.
+//! The command line: verbs with their arguments, and their output.
 
 pub mod manual;
-pub mod shown;
+pub mod output;
 mod table;
 mod verbs;
 
@@ -36,10 +36,10 @@ pub struct Cli {
 pub enum Verb {
     /// Serve for development, from a directory with a SoftHSM2 token of its own, which is made if it is not there
     #[command(after_help = "Example:\n  strongroom dev --data strongroom-data --listen 127.0.0.1:8200")]
-    Dev(Dev),
+    Dev(DevArgs),
     /// Serve the API, as the configuration says, until SIGTERM
     #[command(after_help = "Example:\n  strongroom serve --config /etc/strongroom/strongroom.toml")]
-    Serve(Which),
+    Serve(DeploymentArgs),
     /// Be the worker process of an HSM; the service starts it
     #[command(hide = true)]
     HsmWorker {
@@ -83,7 +83,7 @@ pub enum Verb {
 /// Which deployment. Without either, the configuration file is the one that STRONGROOM_CONFIG names, or that in /etc/strongroom.
 #[derive(Args)]
 #[group(multiple = false)]
-pub struct Which {
+pub struct DeploymentArgs {
     /// The configuration file [default: that of STRONGROOM_CONFIG, then /etc/strongroom/strongroom.toml]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -94,10 +94,10 @@ pub struct Which {
 
 /// What is listed, and how.
 #[derive(Args)]
-pub struct Listing {
+pub struct ListArgs {
     /// Which deployment
     #[command(flatten)]
-    pub which: Which,
+    pub deployment: DeploymentArgs,
     /// Print JSON, for programs
     #[arg(long)]
     pub json: bool,
@@ -105,7 +105,7 @@ pub struct Listing {
 
 /// How to serve for development.
 #[derive(Args)]
-pub struct Dev {
+pub struct DevArgs {
     /// The development directory
     #[arg(long, value_name = "DIR", default_value = "strongroom-data")]
     pub data: PathBuf,

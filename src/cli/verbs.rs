@@ -1,17 +1,17 @@
-//! What can be asked about each thing.
+//! The verbs on each thing that an operator manages.
 
 use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::{Listing, Which};
+use super::{DeploymentArgs, ListArgs};
 
 /// Verbs on the configuration.
 #[derive(Subcommand)]
 pub enum ConfigVerb {
     /// Print the effective configuration without secrets, and what is wrong with the files that it names, as the user who asks
     #[command(after_help = "Example:\n  strongroom config check --config /etc/strongroom/strongroom.toml")]
-    Check(Which),
+    Check(DeploymentArgs),
 }
 
 /// Verbs on the HSM.
@@ -22,7 +22,7 @@ pub enum HsmVerb {
     Init {
         /// Which deployment
         #[command(flatten)]
-        which: Which,
+        deployment: DeploymentArgs,
         /// Which HSM; without it, the first
         #[arg(long, value_name = "NAME")]
         member: Option<String>,
@@ -35,7 +35,7 @@ pub enum HsmVerb {
     Join {
         /// Which deployment
         #[command(flatten)]
-        which: Which,
+        deployment: DeploymentArgs,
         /// The HSM that is to get the key
         #[arg(long, value_name = "NAME")]
         member: String,
@@ -51,7 +51,7 @@ pub enum HsmVerb {
     RetryPin {
         /// Which deployment
         #[command(flatten)]
-        which: Which,
+        deployment: DeploymentArgs,
         /// Which HSM; without it, all
         #[arg(long, value_name = "NAME")]
         member: Option<String>,
@@ -64,7 +64,7 @@ pub enum HsmVerb {
         member: Option<String>,
         /// Which deployment, and how it is printed
         #[command(flatten)]
-        listing: Listing,
+        list: ListArgs,
     },
 }
 
@@ -76,20 +76,20 @@ pub enum AccessKeyVerb {
     Create {
         /// Which deployment
         #[command(flatten)]
-        which: Which,
+        deployment: DeploymentArgs,
         /// User name or ARN
         #[arg(long, value_name = "NAME")]
         principal: String,
     },
     /// List access keys: whose each is, whether it may sign, when it was made, and the last day on which it signed (UTC)
     #[command(after_help = "Example:\n  strongroom access-key list --json")]
-    List(Listing),
+    List(ListArgs),
     /// Stop an access key from signing, for good
     #[command(after_help = "Example:\n  strongroom access-key disable AKIAEXAMPLEAPP000001")]
     Disable {
         /// Which deployment
         #[command(flatten)]
-        which: Which,
+        deployment: DeploymentArgs,
         /// The access key id
         id: String,
     },
@@ -98,7 +98,7 @@ pub enum AccessKeyVerb {
     Delete {
         /// Which deployment
         #[command(flatten)]
-        which: Which,
+        deployment: DeploymentArgs,
         /// The access key id
         id: String,
     },
@@ -112,14 +112,14 @@ pub enum PrincipalVerb {
     Create {
         /// Which deployment
         #[command(flatten)]
-        which: Which,
+        deployment: DeploymentArgs,
         /// User name or ARN
         #[arg(long)]
         name: String,
     },
     /// List principals: when each was made, its access keys and identity policies
     #[command(after_help = "Example:\n  strongroom principal list --json")]
-    List(Listing),
+    List(ListArgs),
     /// Show a principal with its access keys and the text of its identity policies
     #[command(after_help = "Example:\n  strongroom principal show --name app")]
     Show {
@@ -128,14 +128,14 @@ pub enum PrincipalVerb {
         name: String,
         /// Which deployment, and how it is printed
         #[command(flatten)]
-        listing: Listing,
+        list: ListArgs,
     },
     /// Give a principal an identity policy, in the place of the one of that name if there is one
     #[command(after_help = "Example:\n  strongroom principal attach-policy --name app --policy use-keys.json")]
     AttachPolicy {
         /// Which deployment
         #[command(flatten)]
-        which: Which,
+        deployment: DeploymentArgs,
         /// User name or ARN
         #[arg(long)]
         name: String,
@@ -148,7 +148,7 @@ pub enum PrincipalVerb {
     DetachPolicy {
         /// Which deployment
         #[command(flatten)]
-        which: Which,
+        deployment: DeploymentArgs,
         /// User name or ARN
         #[arg(long)]
         name: String,
@@ -161,7 +161,7 @@ pub enum PrincipalVerb {
     Delete {
         /// Which deployment
         #[command(flatten)]
-        which: Which,
+        deployment: DeploymentArgs,
         /// User name or ARN
         #[arg(long)]
         name: String,
@@ -173,7 +173,7 @@ pub enum PrincipalVerb {
 pub enum DeletedKeyVerb {
     /// List deleted keys: when each was made and deleted, whether it is destroyed, what it was, and who had it deleted
     #[command(after_help = "Example:\n  strongroom deleted-key list")]
-    List(Listing),
+    List(ListArgs),
 }
 
 /// Verbs on the clock.
@@ -181,8 +181,8 @@ pub enum DeletedKeyVerb {
 pub enum ClockVerb {
     /// Print how long the deployment has run, and whether its clock has jumped
     #[command(after_help = "Example:\n  strongroom clock show")]
-    Show(Which),
+    Show(DeploymentArgs),
     /// Say that the date of this machine is right, after a jump that stopped deletions
     #[command(after_help = "Example:\n  date && strongroom clock confirm")]
-    Confirm(Which),
+    Confirm(DeploymentArgs),
 }

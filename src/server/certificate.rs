@@ -1,6 +1,6 @@
-//! The certificate that clients are shown, and its private key: read, held against each other, and looked at for their dates.
+//! The server's certificate and its private key: both are read, compared with each other, and their dates looked at.
 //!
-//! What is wrong with them is said with the name of the file and what to do. Nothing of a key's file is ever repeated.
+//! An error names the file and what to do. No error repeats anything of a key's file.
 
 use std::{fs, io, path::Path, sync::Arc};
 
@@ -18,19 +18,19 @@ use crate::{
     config::Tls,
 };
 
-/// What TLS is spoken with.
+/// The server's certificate with its private key, ready for TLS.
 #[derive(Clone)]
-pub(super) struct Presented {
+pub(super) struct ServerCertificate {
     pub(super) acceptor: TlsAcceptor,
     /// The dates between which every certificate of the chain is valid.
     pub(super) validity: Validity,
 }
 
-impl Presented {
+impl ServerCertificate {
     /// Reads both files.
     ///
     /// # Errors
-    /// Which file is wrong and why, in words for an operator. What is not valid at this time is no error.
+    /// The file that is wrong, and why, in words for an operator. A certificate that is not valid at this time is no error.
     pub(super) fn read(tls: &Tls) -> Result<Self, String> {
         let chain = of_file("tls.certificate", &tls.certificate, read_chain)?;
         let validity = of_file("tls.certificate", &tls.certificate, |_| validity(&chain))?;
@@ -46,7 +46,7 @@ impl Presented {
     }
 }
 
-/// The key, if it is this certificate's.
+/// The certificate with its key, if the key is the certificate's.
 fn certify(
     tls: &Tls,
     chain: Vec<CertificateDer<'static>>,
@@ -77,7 +77,7 @@ fn at(field: &str, path: &Path, why: &str) -> String {
     format!("{field}: {}: {why}", path.display())
 }
 
-/// What the system says, without its number.
+/// The text of an error of the system, without its number.
 pub(super) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
@@ -119,7 +119,7 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
 
 const DAMAGED: &str = "what it holds is damaged: it is no whole PEM text";
 
-/// What is wrong with a file that nothing was found in.
+/// The error of a file in which no PEM text was found.
 fn no_pem(bytes: &[u8], what: &str, command: &str) -> String {
     match bytes {
         bytes if bytes.iter().all(u8::is_ascii_whitespace) => "it is empty".to_owned(),
@@ -134,7 +134,7 @@ fn has(bytes: &[u8], word: &str) -> bool {
     memchr::memmem::find(bytes, word.as_bytes()).is_some()
 }
 
-/// When all of the chain is valid: clients look at each.
+/// The dates between which all certificates of the chain are valid: clients look at each.
 fn validity(chain: &[CertificateDer<'_>]) -> Result<Validity, String> {
     let all: Result<Vec<_>, _> = chain.iter().map(|der| Certificate::from_der(der)).collect();
     let all = all.map_err(|_| "it holds a certificate that cannot be read".to_owned())?;

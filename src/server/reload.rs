@@ -1,91 +1,94 @@
-//! What SIGHUP does: the audit trail is opened anew, the configuration and the certificate are read again, and what may change
-//! while the service runs takes effect. What cannot be taken up leaves everything as it was, and the log says why.
+//! The reload at SIGHUP: the audit trail is opened anew, the configuration and the certificate are read again, and the fields that
+//! may change while the service runs take effect. A value that is not valid leaves the old one in effect, and the log says why.
 //!
-//! A connection is treated as was in effect when it came.
+//! A connection is served under the configuration that was in effect when it was accepted.
 
 use std::sync::Arc;
 
 use tokio::{signal::unix::Signal, sync::watch};
 
-use super::{Failure, Premises, certificate::Presented, connections::Connections, supervisor::Supervisor};
+use super::{
+    ExitError, ServiceManager, certificate::ServerCertificate, connections::ConnectionHandler, handlers::Handlers,
+};
 use crate::{
     config::{Config, Tls},
     kms::Kms,
 };
 
-/// What a reload takes from outside the service.
-pub struct Source {
+/// The program's part in a reload.
+pub struct ReloadSource {
     /// Reads the configuration again.
-    pub read: Box<dyn Fn() -> Result<Config, Failure> + Send>,
-    /// Changes what the log tells.
-    pub filter_log: FilterLog,
+    pub read: Box<dyn Fn() -> Result<Config, ExitError> + Send>,
+    /// Sets the filter of the log.
+    pub set_log_filter: SetLogFilter,
 }
 
-/// Has the log tell what this filter lets through, or says what is wrong with the filter.
-pub type FilterLog = Box<dyn Fn(&str) -> Result<(), String> + Send>;
+/// Sets the filter of the log, or says what is wrong with it.
+pub type SetLogFilter = Box<dyn Fn(&str) -> Result<(), String> + Send>;
 
-/// What reloads act on.
-pub(super) struct Reloads {
+/// Reloads the service, and keeps what is in effect.
+pub(super) struct Reloader {
     pub(super) kms: Arc<Kms>,
-    pub(super) supervisor: Arc<Supervisor>,
-    pub(super) source: Source,
-    /// What is in effect.
+    pub(super) manager: Arc<ServiceManager>,
+    pub(super) source: ReloadSource,
+    /// The configuration that is in effect.
     pub(super) config: Config,
-    pub(super) presented: Option<Presented>,
-    pub(super) premises: Premises,
-    /// How connections are treated that come from now on.
-    pub(super) current: watch::Sender<Arc<Connections>>,
+    /// The certificate that is in effect.
+    pub(super) certificate: Option<ServerCertificate>,
+    pub(super) handlers: Handlers,
+    /// The handler of connections that are accepted from now on.
+    pub(super) current: watch::Sender<Arc<ConnectionHandler>>,
 }
 
-impl Reloads {
+impl Reloader {
     /// Reloads at each of these signals.
-    pub(super) async fn at_each(mut self, mut signals: Signal) {
+    pub(super) async fn run(mut self, mut signals: Signal) {
         while signals.recv().await.is_some() {
-            // Files and disks take their time.
+            // It reads files, and disks may be slow.
             let reloaded = tokio::task::spawn_blocking(move || {
                 self.reload();
                 self
             });
             match reloaded.await {
-                Ok(reloads) => self = reloads,
+                Ok(reloader) => self = reloader,
                 Err(error) => return tracing::error!(%error, "a reload has failed, and there will be no more"),
             }
         }
     }
 
     fn reload(&mut self) {
-        self.supervisor.reloading();
+        self.manager.reloading();
         match self.kms.reopen_trail() {
             Ok(()) => tracing::info!("the audit trail is open anew"),
             Err(error) => tracing::error!(%error, "the audit trail cannot be opened anew; it goes on in the old file"),
         }
-        let read = (self.source.read)().unwrap_or_else(|Failure { text, .. }| {
+        let read = (self.source.read)().unwrap_or_else(|ExitError { text, .. }| {
             tracing::error!(reason = text, "the configuration cannot be read again; the old one stays in effect");
             self.config.clone()
         });
-        self.take_up(&read);
-        self.supervisor.ready();
+        self.apply(&read);
+        self.manager.ready();
     }
 
-    fn take_up(&mut self, read: &Config) {
+    fn apply(&mut self, read: &Config) {
         let mut next = self.config.taking_up(read);
         if let Some(tls) = &next.tls {
             match self.renewed(tls) {
-                Ok(presented) => self.present(tls, presented),
+                Ok(certificate) => self.use_certificate(tls, certificate),
                 Err(reason) => {
                     tracing::error!(reason, "the certificate is not renewed; the old one stays in use");
                     next.tls.clone_from(&self.config.tls);
                 }
             }
         }
-        if let Err(reason) = self.filter_log(&next) {
+        if let Err(reason) = self.set_log_filter(&next) {
             tracing::error!(reason, "the log goes on as it was");
             next.log.clone_from(&self.config.log);
         }
-        self.current.send_replace(Arc::new(self.premises.treating(&next, self.presented.as_ref())));
+        self.current.send_replace(Arc::new(self.handlers.handler(&next, self.certificate.as_ref())));
         let changed = self.config.differences(&next).join(", ");
         let changed = if changed.is_empty() { "nothing" } else { &changed };
-        tracing::info!(changed, certificate = self.certificate(), "reloaded");
+        tracing::info!(changed, certificate = self.validity(), "reloaded");
         let waiting = next.differences(read).join(", ");
         if !waiting.is_empty() {
             tracing::warn!(fields = waiting, "these fields have changed, and take effect at the next start");
@@ -93,29 +96,30 @@ impl Reloads {
         self.config = next;
     }
 
-    /// The certificate, if clients can do no worse with it than with none.
-    fn renewed(&self, tls: &Tls) -> Result<Presented, String> {
-        let presented = Presented::read(tls)?;
-        match presented.validity.fault(self.kms.now()) {
+    /// The certificate in the files of `tls`, if it is valid now: clients would not connect with another.
+    fn renewed(&self, tls: &Tls) -> Result<ServerCertificate, String> {
+        let certificate = ServerCertificate::read(tls)?;
+        match certificate.validity.fault(self.kms.now()) {
             Some(fault) => Err(format!("tls.certificate: {}: it {fault}", tls.certificate.display())),
-            None => Ok(presented),
+            None => Ok(certificate),
         }
     }
 
-    fn present(&mut self, tls: &Tls, presented: Presented) {
-        self.kms.note_certificate(&tls.certificate, presented.validity);
-        self.presented = Some(presented);
+    fn use_certificate(&mut self, tls: &Tls, certificate: ServerCertificate) {
+        self.kms.note_certificate(&tls.certificate, certificate.validity);
+        self.certificate = Some(certificate);
     }
 
-    fn filter_log(&self, next: &Config) -> Result<(), String> {
+    fn set_log_filter(&self, next: &Config) -> Result<(), String> {
         match next.log.filter == self.config.log.filter {
             true => Ok(()),
-            false => (self.source.filter_log)(&next.log.filter),
+            false => (self.source.set_log_filter)(&next.log.filter),
         }
     }
 
-    fn certificate(&self) -> String {
-        let until = self.presented.as_ref().map(|presented| format!("valid until {}", presented.validity.until));
+    /// How long the certificate is valid, for the log.
+    fn validity(&self) -> String {
+        let until = self.certificate.as_ref().map(|certificate| format!("valid until {}", certificate.validity.until));
         until.unwrap_or_else(|| "none".to_owned())
     }
 }

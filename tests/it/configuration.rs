@@ -2,7 +2,7 @@
 
 use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
 
-use strongroom::{config::Config, server::inspection::inspect};
+use strongroom::{config::Config, server::operator::config_check::check};
 
 use crate::{attester::Attester, world::World};
 
@@ -440,7 +440,7 @@ impl Sound {
     async fn wrong(&self, from: &str, to: &str) -> Vec<String> {
         assert!(self.text.contains(from), "{from}");
         let config = Config::parse(&self.text.replace(from, to)).unwrap();
-        let findings = inspect(&config).await.into_iter().filter(|finding| finding.is_wrong);
+        let findings = check(&config).await.into_iter().filter(|finding| finding.is_wrong);
         findings.map(|finding| finding.to_string()).collect()
     }
 
@@ -479,7 +479,7 @@ async fn a_store_is_looked_at_and_not_touched() {
     let of_world =
         sound.text.replace(&sound.at("store").display().to_string(), &world.database().display().to_string());
     let said = |text: String| async move {
-        let findings = inspect(&Config::parse(&text).unwrap()).await;
+        let findings = check(&Config::parse(&text).unwrap()).await;
         findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     };
     let missing = said(sound.text.clone()).await;

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use strongroom::{
-    cli::shown::{self, DeletedKey},
+    cli::output::{self, DeletedKey},
     clock::days,
     hsm::Hsm,
     key::{
@@ -126,14 +126,14 @@ async fn a_tombstone_says_what_was_deleted_when_and_by_whose_wish() {
         };
         assert_eq!(world.admin.tombstones().await.unwrap(), std::slice::from_ref(&tombstone));
         let listed = [DeletedKey::from(&tombstone)];
-        let shown = shown::deleted_keys(&listed);
+        let shown = output::deleted_keys(&listed);
         let line = format!(
             "{}  2026-01-01T00:00:00Z  2026-01-08T00:00:00Z  destroyed  SYMMETRIC_DEFAULT ENCRYPT_DECRYPT  {}",
             world.arn_of(&key),
             world.arn
         );
         assert!(shown.starts_with("KEY ") && shown.lines().nth(1) == Some(&line), "{shown}");
-        let shown: Value = serde_json::from_str(&shown::json(&listed).unwrap()).unwrap();
+        let shown: Value = serde_json::from_str(&output::json(&listed).unwrap()).unwrap();
         assert_eq!(
             (&shown[0]["key"], &shown[0]["deleted_by"]),
             (&world.arn_of(&key).into(), &world.arn.clone().into())

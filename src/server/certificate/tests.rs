@@ -29,11 +29,11 @@ impl Files {
         fs::write(self.path(name), content).expect("written");
     }
 
-    fn read(&self) -> Result<Presented, String> {
-        Presented::read(&Tls { certificate: self.path("cert"), key: self.path("key") })
+    fn read(&self) -> Result<ServerCertificate, String> {
+        ServerCertificate::read(&Tls { certificate: self.path("cert"), key: self.path("key") })
     }
 
-    /// What is said while this is in the place of a file: it names the field and the file.
+    /// The error while this is the content of a file. It names the field and the file.
     fn refusal(&self, name: &str, content: impl AsRef<[u8]>) -> String {
         let good = fs::read(self.path(name)).expect("there");
         self.write(name, content);

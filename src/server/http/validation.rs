@@ -1,7 +1,7 @@
-//! A connection that passes on to hyper only heads that were looked at, and that ends so that its last answer can be read.
+//! A stream that passes on to hyper only heads that were validated, and that is closed so that the client can read the last answer.
 //!
-//! It knows where each request ends, and so where the next head begins. A head that is refused reaches hyper as an empty
-//! request, so that its answer has its turn after those before it; nothing that comes after it is read.
+//! It follows the requests of the connection, and so knows where each head begins. In the place of a head that is rejected hyper
+//! reads an empty request, so that its answer has its turn after those before it; nothing that comes after it is read.
 
 use std::{
     io::{self, IoSlice},
@@ -16,51 +16,52 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::head::{self, Framing, MAX_HEAD_BYTES, Refusal};
+use super::head::{self, Framing, MAX_HEAD_BYTES, Rejection};
 
-/// What hyper reads in place of a head that was refused.
+/// The request that hyper reads in the place of a head that was rejected.
 const EMPTY_REQUEST: &[u8] = b"POST / HTTP/1.1\r\n\r\n";
 
-/// How much is read and forgotten of a client that is still sending when its connection is closed.
+/// How many bytes are read and discarded of a client that is still sending when its connection is closed.
 const LINGER_BYTES: usize = 256 << 20;
 
-/// Why the last request of a connection was refused, once hyper has its stand-in.
-pub(super) type Refused = Arc<OnceLock<Refusal>>;
+/// Why the last request of a connection was rejected; set once hyper reads an empty request in its place.
+pub(in crate::server) type LastRejection = Arc<OnceLock<Rejection>>;
 
-/// The connection.
-pub(super) struct Framed<S> {
+/// A stream of requests whose heads are validated before they are read.
+pub(in crate::server) struct ValidatedStream<S> {
     stream: S,
-    place: Place,
-    /// What has come and not been passed on, because a head is not whole.
+    expected: RequestPart,
+    /// Bytes that have come and are not passed on yet, because a head is not complete.
     held: Vec<u8>,
-    /// So many bytes of it can be.
+    /// So many of the held bytes can be passed on.
     ready: usize,
-    /// What is wrong with what comes next.
-    wrong: Option<Refusal>,
-    refused: Refused,
+    /// Why the bytes behind those that were passed on are not valid.
+    invalid: Option<Rejection>,
+    rejection: LastRejection,
     linger: Duration,
-    /// Until when is read what a client still sends; set once our side is closed.
+    /// Ends when nothing more is read of a client that still sends; set once our side is closed.
     lingering: Option<Pin<Box<Sleep>>>,
-    forgotten: usize,
+    discarded: usize,
 }
 
-/// What comes next.
+/// The part of a request that comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum RequestPart {
     Head,
-    /// The rest of a body.
+    /// So many bytes of a body.
     Body(u64),
     /// The line before a chunk.
     ChunkSize,
-    /// The rest of a chunk and of its line's end, which hyper looks at.
+    /// So many bytes of a chunk, with the CRLF behind it, which hyper looks at.
     Chunk(u64),
-    /// The empty line after the last chunk. Trailers have no meaning for anybody, and are refused.
+    /// The empty line after the last chunk. Trailers are rejected: no client of the API sends any.
     LastLine,
 }
 
-impl Place {
-    /// How many of these bytes are the next piece or of it, and what comes then; nothing as long as it must be whole and is not.
-    fn step(self, bytes: &[u8]) -> Result<Option<(usize, Self)>, Refusal> {
+impl RequestPart {
+    /// How many of these bytes belong to this part, and the part that comes then; `None` for a part that must be complete and is
+    /// not.
+    fn step(self, bytes: &[u8]) -> Result<Option<(usize, Self)>, Rejection> {
         let some = |left: u64| usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
         Ok(match self {
             Self::Head => head::read(bytes)?.map(|(length, framing)| match framing {
@@ -79,43 +80,46 @@ impl Place {
             Self::LastLine => match bytes {
                 [b'\r', b'\n', ..] => Some((2, Self::Head)),
                 [b'\r'] => None,
-                _ => return Err(Refusal::TransferEncoding),
+                _ => return Err(Rejection::TransferEncoding),
             },
         })
     }
 }
 
-impl<S> Framed<S> {
-    /// `linger` is how long a client is waited for that is still sending when its connection is closed: to close at once
-    /// would reset the connection, and the answer would be lost on the way.
-    pub(super) fn new(stream: S, linger: Duration) -> Self {
+impl<S> ValidatedStream<S> {
+    /// `linger` is how long bytes are read and discarded of a client that is still sending when the connection is closed: to
+    /// close at once would reset the connection, and the answer would be lost on the way.
+    pub(in crate::server) fn new(stream: S, linger: Duration) -> Self {
         Self {
             stream,
-            place: Place::Head,
+            expected: RequestPart::Head,
             held: Vec::new(),
             ready: 0,
-            wrong: None,
-            refused: Refused::default(),
+            invalid: None,
+            rejection: LastRejection::default(),
             linger,
             lingering: None,
-            forgotten: 0,
+            discarded: 0,
         }
     }
 
-    /// Where is said why the last request was refused.
-    pub(super) fn refused(&self) -> Refused {
-        Arc::clone(&self.refused)
+    /// Where the reason is noted if a request is rejected.
+    pub(in crate::server) fn rejection(&self) -> LastRejection {
+        Arc::clone(&self.rejection)
     }
 
-    /// How many of these bytes can be passed on.
+    /// Follows the requests through these bytes, and says how many of them can be passed on.
     fn follow(&mut self, bytes: &[u8]) -> usize {
         let mut at = 0;
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-            match self.place.step(rest) {
-                Ok(Some((length, next))) => (at, self.place) = (at + length, next),
+            match self.expected.step(rest) {
+                Ok(Some((length, next))) => {
+                    at += length;
+                    self.expected = next;
+                }
                 Ok(None) => break,
-                Err(refusal) => {
-                    self.wrong = Some(refusal);
+                Err(rejection) => {
+                    self.invalid = Some(rejection);
                     break;
                 }
             }
@@ -123,8 +127,8 @@ impl<S> Framed<S> {
         at
     }
 
-    /// Looks at what has come to `out` after `before`. What can be passed on stays there, if nothing is held that came earlier.
-    fn take(&mut self, out: &mut ReadBuf<'_>, before: usize) {
+    /// Validates what was read to `out` after `before`. What can be passed on stays there, unless bytes are held that came earlier.
+    fn validate(&mut self, out: &mut ReadBuf<'_>, before: usize) {
         let new = out.filled().get(before..).unwrap_or_default();
         if self.held.is_empty() {
             let passed = self.follow(new);
@@ -132,77 +136,79 @@ impl<S> Framed<S> {
             out.set_filled(before + passed);
             return;
         }
-        // A head that drips is not read again for each of its bytes.
-        let may_be_whole = new.contains(&b'\n') || self.held.len() + new.len() > MAX_HEAD_BYTES;
+        // A head that comes byte by byte is not read again for each of them.
+        let may_be_complete = new.contains(&b'\n') || self.held.len() + new.len() > MAX_HEAD_BYTES;
         self.held.extend_from_slice(new);
         out.set_filled(before);
-        if may_be_whole || self.place != Place::Head {
+        if may_be_complete || self.expected != RequestPart::Head {
             let held = std::mem::take(&mut self.held);
             self.ready = self.follow(&held);
             self.held = held;
         }
     }
 
-    fn give(&mut self, out: &mut ReadBuf<'_>) {
+    /// Passes on held bytes.
+    fn pass_on(&mut self, out: &mut ReadBuf<'_>) {
         let length = self.ready.min(out.remaining());
         out.put_slice(self.held.get(..length).unwrap_or_default());
         self.held.drain(..length);
         self.ready -= length;
     }
 
-    /// Lets hyper read a stand-in for a head that is wrong, once, and then nothing more. In a body there is no other way than
-    /// to end it.
-    fn refuse(&mut self, refusal: Refusal) -> Poll<io::Result<()>> {
-        if self.place != Place::Head {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, refusal.name())));
+    /// Has hyper read an empty request in the place of an invalid head, once, and then nothing more. An invalid body is ended by an
+    /// error.
+    fn reject(&mut self, rejection: Rejection) -> Poll<io::Result<()>> {
+        if self.expected != RequestPart::Head {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, rejection.name())));
         }
-        if self.refused.set(refusal).is_err() {
+        if self.rejection.set(rejection).is_err() {
             return Poll::Pending;
         }
-        (self.held, self.ready) = (EMPTY_REQUEST.to_vec(), EMPTY_REQUEST.len());
+        self.held = EMPTY_REQUEST.to_vec();
+        self.ready = EMPTY_REQUEST.len();
         Poll::Ready(Ok(()))
     }
 
-    /// Whether the client may still be sending what nobody will read.
+    /// True if the client may still be sending what will not be read.
     fn is_within_a_request(&self) -> bool {
-        self.place != Place::Head || self.wrong.is_some() || !self.held.is_empty()
+        self.expected != RequestPart::Head || self.invalid.is_some() || !self.held.is_empty()
     }
 }
 
-impl<S: AsyncRead + Unpin> Framed<S> {
-    /// Reads and forgets what a client still sends, until it closes its side too.
+impl<S: AsyncRead + Unpin> ValidatedStream<S> {
+    /// Reads and discards what the client still sends, until it closes its side too or the time is over.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let limit = self.linger;
         let over = self.lingering.get_or_insert_with(|| Box::pin(sleep(limit)));
         let mut scratch = [0; 16 * 1024];
-        while over.as_mut().poll(cx).is_pending() && self.forgotten < LINGER_BYTES {
+        while over.as_mut().poll(cx).is_pending() && self.discarded < LINGER_BYTES {
             let mut buffer = ReadBuf::new(&mut scratch);
             let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer));
             if read.is_err() || buffer.filled().is_empty() {
                 break;
             }
-            self.forgotten += buffer.filled().len();
+            self.discarded += buffer.filled().len();
         }
         Poll::Ready(())
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Framed<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for ValidatedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         loop {
             if this.ready > 0 {
-                this.give(out);
+                this.pass_on(out);
                 return Poll::Ready(Ok(()));
             }
-            if let Some(refusal) = this.wrong {
-                ready!(this.refuse(refusal))?;
+            if let Some(rejection) = this.invalid {
+                ready!(this.reject(rejection))?;
                 continue;
             }
             let before = out.filled().len();
             ready!(Pin::new(&mut this.stream).poll_read(cx, out))?;
             let is_at_end = out.filled().len() == before;
-            this.take(out, before);
+            this.validate(out, before);
             if is_at_end || out.filled().len() > before {
                 return Poll::Ready(Ok(()));
             }
@@ -210,7 +216,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Framed<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Framed<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ValidatedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
@@ -252,27 +258,27 @@ mod tests {
     const SECOND: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n\n\n\r\n\n\r\n0\r\n\r\n";
     const THIRD: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-    /// What hyper reads of a client that sends pieces of this size, and why the last request was refused.
-    async fn passed_on(sent: &str, size: usize) -> (String, Option<Refusal>) {
+    /// The bytes that hyper reads of a client that sends pieces of this size, and why the last request was rejected.
+    async fn passed_on(sent: &str, size: usize) -> (String, Option<Rejection>) {
         let (mut client, server) = duplex(size);
-        let mut framed = Framed::new(server, Duration::ZERO);
-        let refused = framed.refused();
+        let mut stream = ValidatedStream::new(server, Duration::ZERO);
+        let rejection = stream.rejection();
         let (sent, mut read) = (sent.to_owned(), Vec::new());
         let sending = async move {
             let _ = client.write_all(sent.as_bytes()).await;
         };
         let reading = async {
-            let ended = tokio::time::timeout(Duration::from_millis(200), framed.read_to_end(&mut read)).await;
-            assert!(ended.is_ok() || refused.get().is_some());
+            let ended = tokio::time::timeout(Duration::from_millis(200), stream.read_to_end(&mut read)).await;
+            assert!(ended.is_ok() || rejection.get().is_some());
         };
         tokio::join!(reading, async {
             let _ = tokio::time::timeout(Duration::from_millis(200), sending).await;
         });
-        (String::from_utf8(read).unwrap(), refused.get().copied())
+        (String::from_utf8(read).unwrap(), rejection.get().copied())
     }
 
     #[tokio::test]
-    async fn what_is_well_passes_however_it_comes() {
+    async fn valid_requests_pass_in_pieces_of_any_size() {
         let all = [FIRST, SECOND, THIRD, THIRD, SECOND, FIRST].concat();
         for size in [1, 2, 3, 7, 40, 100, 10_000] {
             assert_eq!(passed_on(&all, size).await, (all.clone(), None), "pieces of {size}");
@@ -280,38 +286,38 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_head_that_is_wrong_has_a_stand_in_in_its_place_and_nothing_follows() {
+    async fn an_empty_request_is_read_in_the_place_of_an_invalid_head_and_nothing_follows() {
         let wrong = THIRD.replace("\r\n\r\n", "\n\r\n");
         for size in [1, 7, 10_000] {
-            let (read, refused) = passed_on(&[FIRST, SECOND, &wrong, THIRD].concat(), size).await;
+            let (read, rejection) = passed_on(&[FIRST, SECOND, &wrong, THIRD].concat(), size).await;
             let expected = [FIRST, SECOND, str::from_utf8(EMPTY_REQUEST).unwrap()].concat();
-            assert_eq!((read, refused), (expected, Some(Refusal::BareLf)), "pieces of {size}");
+            assert_eq!((read, rejection), (expected, Some(Rejection::BareLf)), "pieces of {size}");
         }
     }
 
     #[tokio::test]
-    async fn a_chunk_that_is_wrong_ends_the_body() {
+    async fn an_invalid_chunk_ends_the_body() {
         for wrong in [SECOND.replace("5\r", "5;a\r"), SECOND.replace("5\r", "5"), SECOND.replace("\r\n\r\n0", "\r\n0")]
         {
             let (mut client, server) = duplex(10_000);
             client.write_all(wrong.replace("0\r\n\r\n", "0\r\nX: y\r\n\r\n").as_bytes()).await.unwrap();
-            let failed = Framed::new(server, Duration::ZERO).read_to_end(&mut Vec::new()).await.unwrap_err();
+            let failed = ValidatedStream::new(server, Duration::ZERO).read_to_end(&mut Vec::new()).await.unwrap_err();
             assert_eq!(failed.kind(), io::ErrorKind::InvalidData);
         }
     }
 
     #[tokio::test]
-    async fn the_end_waits_for_who_is_still_sending_and_for_nobody_else() {
+    async fn the_end_waits_for_a_client_that_is_still_sending_and_for_no_other() {
         for (sent, waits) in [(&FIRST[..FIRST.len() - 1], true), (FIRST, false)] {
             let (mut client, server) = duplex(10_000);
-            let mut framed = Framed::new(server, Duration::from_secs(20));
+            let mut stream = ValidatedStream::new(server, Duration::from_secs(20));
             client.write_all(sent.as_bytes()).await.unwrap();
             let mut read = vec![0; sent.len()];
-            framed.read_exact(&mut read).await.unwrap();
-            let ended = tokio::time::timeout(Duration::from_millis(50), framed.shutdown()).await;
+            stream.read_exact(&mut read).await.unwrap();
+            let ended = tokio::time::timeout(Duration::from_millis(50), stream.shutdown()).await;
             assert_eq!(ended.is_err(), waits);
             drop(client);
-            framed.shutdown().await.unwrap();
+            stream.shutdown().await.unwrap();
         }
     }
 }

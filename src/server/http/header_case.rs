@@ -1,8 +1,8 @@
-//! How the names of headers are spelt in answers: `Content-Length`, but `x-amzn-RequestId`, as AWS's endpoint does. No case
-//! means anything in HTTP, and readers that somebody wrote by hand compare letter for letter all the same.
+//! The case of header names in answers: `Content-Length`, but `x-amzn-RequestId`, as AWS's endpoint writes them. HTTP ignores the
+//! case (RFC 9110 section 5.1), but hand-written clients compare letter for letter.
 //!
-//! hyper writes names in title case, but for those of a map in an answer's extensions. It makes such maps of what it reads, and
-//! lets nobody else make one; so it is given a request to read, once.
+//! hyper writes names in title case, except those in a map in the answer's extensions. The type of that map is hyper's own and
+//! private: hyper makes one of the headers that it reads. So it is given a request to read, once.
 
 use std::{convert::Infallible, future::ready, sync::OnceLock};
 
@@ -11,16 +11,16 @@ use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncWriteExt, duplex};
 
-/// The names that are not title case.
+/// A request with the names that are not in title case.
 const NAMES: &[u8] = b"GET / HTTP/1.0\r\nx-amzn-RequestId: 0\r\n\r\n";
 
-/// What has hyper spell the names of an answer's headers so.
+/// The extensions that have hyper write the header names of an answer in AWS's case.
 #[derive(Clone)]
-pub(super) struct Spelling(Extensions);
+pub(in crate::server) struct HeaderCase(Extensions);
 
-impl Spelling {
-    /// Learns it. What could not be learnt is title case, too.
-    pub(super) async fn learn() -> Self {
+impl HeaderCase {
+    /// Has hyper make the map. If that fails, all names are written in title case.
+    pub(in crate::server) async fn learn() -> Self {
         let (mut client, server) = duplex(NAMES.len());
         let read = OnceLock::new();
         let service = service_fn(|request: Request<Incoming>| {
@@ -35,8 +35,8 @@ impl Spelling {
         Self(read.into_inner().unwrap_or_default())
     }
 
-    /// The answer, to be written so.
-    pub(super) fn spell(&self, mut answer: Response) -> Response {
+    /// The answer, with its header names in AWS's case.
+    pub(in crate::server) fn apply(&self, mut answer: Response) -> Response {
         answer.extensions_mut().extend(self.0.clone());
         answer
     }

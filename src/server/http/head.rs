@@ -1,41 +1,41 @@
-//! What a request's head must be, more strictly than hyper has it.
+//! Validation of the head of a request, more strictly than hyper does it.
 //!
-//! A proxy in front of us and we must never differ on where a request ends, or one of them sees a request that the other
-//! does not (request smuggling, RFC 9112 section 11.2). So whatever can be read in two ways is refused, and the connection
-//! is closed. hyper itself refuses a bad method, control characters, a line without a colon or with a blank before it, and a
+//! A proxy and the server behind it must never differ on where a request ends, or one of them sees a request that the other
+//! does not (request smuggling, RFC 9112 section 11.2). So a head that can be read in two ways is rejected, and the connection
+//! is closed. hyper itself rejects a bad method, control characters, a line without a colon or with a blank before it, and a
 //! folded line.
 
 use memchr::memchr;
 
 /// Longest head, in bytes.
-pub(super) const MAX_HEAD_BYTES: usize = 32 * 1024;
+pub(in crate::server) const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// Longest request line, in bytes.
 const MAX_REQUEST_LINE_BYTES: usize = 8 * 1024;
 /// The most headers.
 const MAX_HEADERS: usize = 100;
 
-/// Defines the refusals: what each is called in metrics, and its HTTP status.
-macro_rules! refusals {
+/// Defines the reasons of rejections: the name of each in metrics, and its HTTP status.
+macro_rules! rejections {
     ($($(#[$meta:meta])* $variant:ident => $name:literal $status:literal;)+) => {
-        /// Why a request is not read.
+        /// The reason why a request is not read.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(super) enum Refusal { $($(#[$meta])* $variant),+ }
+        pub(in crate::server) enum Rejection { $($(#[$meta])* $variant),+ }
 
-        impl Refusal {
-            /// What it is called in metrics.
-            pub(super) const fn name(self) -> &'static str {
+        impl Rejection {
+            /// Its name in metrics.
+            pub(in crate::server) const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name),+ }
             }
 
-            /// HTTP status.
-            pub(super) const fn status(self) -> u16 {
+            /// The HTTP status of the answer.
+            pub(in crate::server) const fn status(self) -> u16 {
                 match self { $(Self::$variant => $status),+ }
             }
         }
     };
 }
 
-refusals! {
+rejections! {
     /// Not `METHOD /PATH HTTP/1.1` or `HTTP/1.0`: another form of target, a fragment, another version, another blank.
     RequestLine => "request_line" 400;
     /// A request line longer than 8 KiB.
@@ -52,23 +52,24 @@ refusals! {
     TransferEncoding => "transfer_encoding" 400;
 }
 
-/// How the body that follows a head ends.
+/// How the end of the body is found (RFC 9112 section 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// After so many bytes.
+    /// The body has so many bytes.
     Length(u64),
-    /// With a chunk of no length.
+    /// The body is in chunks, and ends with one of length 0.
     Chunked,
 }
 
-/// The length of the head that `bytes` begin with, and what follows it; nothing as long as the head has not come whole.
-pub(super) fn read(bytes: &[u8]) -> Result<Option<(usize, Framing)>, Refusal> {
+/// Reads the head that `bytes` begin with: its length, and the framing of the body behind it. `None` as long as the head is not
+/// complete.
+pub(super) fn read(bytes: &[u8]) -> Result<Option<(usize, Framing)>, Rejection> {
     let mut head = Head::default();
     let mut at = 0;
     while let Some(line) = next_line(bytes, at)? {
         at += line.len() + 2;
         if at > MAX_HEAD_BYTES {
-            return Err(Refusal::LongHead);
+            return Err(Rejection::LongHead);
         }
         if line.is_empty() && head.lines > 0 {
             return head.framing().map(|framing| Some((at, framing)));
@@ -76,22 +77,22 @@ pub(super) fn read(bytes: &[u8]) -> Result<Option<(usize, Framing)>, Refusal> {
         head.take(line)?;
     }
     if bytes.len() - at > MAX_REQUEST_LINE_BYTES && head.lines == 0 {
-        return Err(Refusal::LongRequestLine);
+        return Err(Rejection::LongRequestLine);
     }
-    if bytes.len() > MAX_HEAD_BYTES { Err(Refusal::LongHead) } else { Ok(None) }
+    if bytes.len() > MAX_HEAD_BYTES { Err(Rejection::LongHead) } else { Ok(None) }
 }
 
-/// The line that begins there, without its end, once that has come.
-fn next_line(bytes: &[u8], at: usize) -> Result<Option<&[u8]>, Refusal> {
+/// The line that begins at `at`, without CRLF; `None` as long as it is not complete.
+fn next_line(bytes: &[u8], at: usize) -> Result<Option<&[u8]>, Rejection> {
     let rest = bytes.get(at..).unwrap_or_default();
     let Some(end) = memchr(b'\n', rest) else { return Ok(None) };
     match rest.split_at(end).0.split_last() {
         Some((b'\r', line)) => Ok(Some(line)),
-        _ => Err(Refusal::BareLf),
+        _ => Err(Rejection::BareLf),
     }
 }
 
-/// What has been read of a head.
+/// The facts that the lines of a head have given so far.
 #[derive(Default)]
 struct Head {
     lines: usize,
@@ -102,32 +103,32 @@ struct Head {
 }
 
 impl Head {
-    fn take(&mut self, line: &[u8]) -> Result<(), Refusal> {
+    fn take(&mut self, line: &[u8]) -> Result<(), Rejection> {
         self.lines += 1;
         match self.lines {
             1 => self.take_request_line(line),
-            lines if lines > MAX_HEADERS + 1 => Err(Refusal::LongHead),
+            lines if lines > MAX_HEADERS + 1 => Err(Rejection::LongHead),
             _ => self.take_header(line),
         }
     }
 
-    fn take_request_line(&mut self, line: &[u8]) -> Result<(), Refusal> {
+    fn take_request_line(&mut self, line: &[u8]) -> Result<(), Rejection> {
         if line.len() > MAX_REQUEST_LINE_BYTES {
-            return Err(Refusal::LongRequestLine);
+            return Err(Rejection::LongRequestLine);
         }
         let mut words = line.split(|byte| *byte == b' ');
         let (Some(_), Some([b'/', path @ ..]), Some(version), None) =
             (words.next(), words.next(), words.next(), words.next())
         else {
-            return Err(Refusal::RequestLine);
+            return Err(Rejection::RequestLine);
         };
         self.is_http_1_1 = version == b"HTTP/1.1";
         let is_plain = !path.contains(&b'#') && (self.is_http_1_1 || version == b"HTTP/1.0");
-        if is_plain { Ok(()) } else { Err(Refusal::RequestLine) }
+        if is_plain { Ok(()) } else { Err(Rejection::RequestLine) }
     }
 
-    /// Nearly all headers are none of these, which one byte of each says. What is no header at all hyper refuses.
-    fn take_header(&mut self, line: &[u8]) -> Result<(), Refusal> {
+    /// Looks at the headers that say where a request ends and whom it is for. All else is left to hyper.
+    fn take_header(&mut self, line: &[u8]) -> Result<(), Rejection> {
         if value_of("host", line).is_some() {
             self.hosts += 1;
         } else if let Some(value) = value_of("content-length", line) {
@@ -138,48 +139,48 @@ impl Head {
         Ok(())
     }
 
-    fn take_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
+    fn take_length(&mut self, value: &[u8]) -> Result<(), Rejection> {
         let digits = str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-        let length = digits.and_then(|digits| digits.parse().ok()).ok_or(Refusal::ContentLength)?;
-        if self.length.replace(length).is_none() { Ok(()) } else { Err(Refusal::ContentLength) }
+        let length = digits.and_then(|digits| digits.parse().ok()).ok_or(Rejection::ContentLength)?;
+        if self.length.replace(length).is_none() { Ok(()) } else { Err(Rejection::ContentLength) }
     }
 
-    fn take_encoding(&mut self, value: &[u8]) -> Result<(), Refusal> {
+    fn take_encoding(&mut self, value: &[u8]) -> Result<(), Rejection> {
         let is_first = !std::mem::replace(&mut self.is_chunked, true);
-        if is_first && value.eq_ignore_ascii_case(b"chunked") { Ok(()) } else { Err(Refusal::TransferEncoding) }
+        if is_first && value.eq_ignore_ascii_case(b"chunked") { Ok(()) } else { Err(Rejection::TransferEncoding) }
     }
 
-    fn framing(&self) -> Result<Framing, Refusal> {
+    fn framing(&self) -> Result<Framing, Rejection> {
         if self.hosts > 1 || self.is_http_1_1 && self.hosts == 0 {
-            return Err(Refusal::Host);
+            return Err(Rejection::Host);
         }
         match (self.is_chunked, self.length) {
             (true, None) if self.is_http_1_1 => Ok(Framing::Chunked),
-            (true, _) => Err(Refusal::TransferEncoding),
+            (true, _) => Err(Rejection::TransferEncoding),
             (false, length) => Ok(Framing::Length(length.unwrap_or(0))),
         }
     }
 }
 
-/// The value of a header of this name, if the line is one.
+/// The value of the header in `line`, if it has this name.
 fn value_of<'a>(name: &str, line: &'a [u8]) -> Option<&'a [u8]> {
     let (found, rest) = line.split_at_checked(name.len())?;
     let value = rest.strip_prefix(b":")?;
     found.eq_ignore_ascii_case(name.as_bytes()).then(|| value.trim_ascii())
 }
 
-/// The length of the line that says how long a chunk is, and the chunk's; nothing as long as the line has not come whole.
-/// Extensions have no meaning for anybody, and are refused.
-pub(super) fn read_chunk_size(bytes: &[u8]) -> Result<Option<(usize, u64)>, Refusal> {
-    /// As many digits as the longest body has, and more.
+/// Reads the line before a chunk: the length of the line, and that of the chunk. `None` as long as the line is not complete. Chunk
+/// extensions are rejected: no client of the API sends any, and readers differ on them.
+pub(super) fn read_chunk_size(bytes: &[u8]) -> Result<Option<(usize, u64)>, Rejection> {
+    /// More digits than the longest body needs.
     const MAX_DIGITS: usize = 8;
     let Some(line) = next_line(bytes, 0)? else {
-        return if bytes.len() > MAX_DIGITS + 1 { Err(Refusal::TransferEncoding) } else { Ok(None) };
+        return if bytes.len() > MAX_DIGITS + 1 { Err(Rejection::TransferEncoding) } else { Ok(None) };
     };
     let digits = str::from_utf8(line).ok();
     let digits = digits.filter(|text| text.len() <= MAX_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit()));
     let size = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
-    size.map(|size| Some((line.len() + 2, size))).ok_or(Refusal::TransferEncoding)
+    size.map(|size| Some((line.len() + 2, size))).ok_or(Rejection::TransferEncoding)
 }
 
 #[cfg(test)]
@@ -189,7 +190,7 @@ mod tests {
     const LINE: &str = "POST / HTTP/1.1\r\n";
 
     #[track_caller]
-    fn check(head: &str, expected: Result<Framing, Refusal>) {
+    fn check(head: &str, expected: Result<Framing, Rejection>) {
         let head = head.replace('\n', "\r\n").replace("\\n", "\n");
         let read_of = |length: usize| read(&head.as_bytes()[..length]);
         assert_eq!(read_of(head.len()), expected.map(|framing| Some((head.len(), framing))), "{head:?}");
@@ -214,8 +215,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused() {
-        use Refusal as No;
+    fn what_is_rejected() {
+        use Rejection as No;
         for (head, why) in [
             ("\n\n", No::RequestLine),
             ("GET / HTTP/1.1 \nHost: a\n\n", No::RequestLine),
@@ -261,15 +262,15 @@ mod tests {
         let head = |length: usize| format!("{LINE}Host: a\r\nX: {}\r\n\r\n", "y".repeat(length - LINE.len() - 16));
         assert_eq!(head(MAX_HEAD_BYTES).len(), MAX_HEAD_BYTES);
         for (fits, longer, why) in [
-            (line(8192) + "Host: a\r\n\r\n", line(8193), Refusal::LongRequestLine),
-            (headers(100), headers(101), Refusal::LongHead),
-            (head(MAX_HEAD_BYTES), head(MAX_HEAD_BYTES + 1), Refusal::LongHead),
+            (line(8192) + "Host: a\r\n\r\n", line(8193), Rejection::LongRequestLine),
+            (headers(100), headers(101), Rejection::LongHead),
+            (head(MAX_HEAD_BYTES), head(MAX_HEAD_BYTES + 1), Rejection::LongHead),
         ] {
             assert!(matches!(read(fits.as_bytes()), Ok(Some(_))), "{why:?}");
             assert_eq!(read(longer.as_bytes()), Err(why));
         }
-        assert_eq!(read(&[b'x'; 8193]), Err(Refusal::LongRequestLine));
-        assert_eq!(read(&[LINE.as_bytes(), &[b'x'; MAX_HEAD_BYTES]].concat()), Err(Refusal::LongHead));
+        assert_eq!(read(&[b'x'; 8193]), Err(Rejection::LongRequestLine));
+        assert_eq!(read(&[LINE.as_bytes(), &[b'x'; MAX_HEAD_BYTES]].concat()), Err(Rejection::LongHead));
     }
 
     #[test]
@@ -279,13 +280,13 @@ mod tests {
             ("0\r\n\r\n", Ok(Some((3, 0)))),
             ("FFFFFFFF\r", Ok(None)),
             ("", Ok(None)),
-            ("FFFFFFFFF\r\n", Err(Refusal::TransferEncoding)),
-            ("ffffffffff", Err(Refusal::TransferEncoding)),
-            ("5;a=b\r\n", Err(Refusal::TransferEncoding)),
-            ("5 \r\n", Err(Refusal::TransferEncoding)),
-            ("+5\r\n", Err(Refusal::TransferEncoding)),
-            ("\r\n", Err(Refusal::TransferEncoding)),
-            ("5\n", Err(Refusal::BareLf)),
+            ("FFFFFFFFF\r\n", Err(Rejection::TransferEncoding)),
+            ("ffffffffff", Err(Rejection::TransferEncoding)),
+            ("5;a=b\r\n", Err(Rejection::TransferEncoding)),
+            ("5 \r\n", Err(Rejection::TransferEncoding)),
+            ("+5\r\n", Err(Rejection::TransferEncoding)),
+            ("\r\n", Err(Rejection::TransferEncoding)),
+            ("5\n", Err(Rejection::BareLf)),
         ] {
             assert_eq!(read_chunk_size(line.as_bytes()), expected, "{line:?}");
         }

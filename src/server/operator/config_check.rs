@@ -1,5 +1,5 @@
-//! What `config check` finds out about what the configuration names: whether it is there, whose it is, and who else may read it.
-//! Everything is looked at as the user that runs it, which should be the service's.
+//! The checks of `config check`: files and variables that the configuration names must be there, with the right owner and
+//! permissions. They are looked at as the user that runs the check, which should be the service's.
 
 use std::{
     fmt,
@@ -11,7 +11,7 @@ use std::{
 
 use rustix::fs::{Access, access};
 
-use super::{certificate::Presented, person};
+use super::{super::certificate::ServerCertificate, os_user};
 use crate::{
     clock::{Clock, SystemClock},
     config::{Config, unread_variables},
@@ -24,13 +24,13 @@ const OTHERS: u32 = 0o007;
 /// Permissions of everybody but the owner.
 const ALL_BUT_OWNER: u32 = 0o077;
 
-/// Something that an operator should know.
+/// A result of a check that an operator should know.
 pub struct Finding {
-    /// The field that it is about, as `hsm.pin`.
+    /// The field of the configuration, such as `hsm.pin`.
     pub field: String,
-    /// What it is.
+    /// The result.
     pub text: String,
-    /// Whether the service cannot do with it, or should not.
+    /// True if it must be corrected: the service cannot run so, or should not.
     pub is_wrong: bool,
 }
 
@@ -41,17 +41,17 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Looks at everything that `config` names.
-pub async fn inspect(config: &Config) -> Vec<Finding> {
+/// Checks everything that `config` names.
+pub async fn check(config: &Config) -> Vec<Finding> {
     let mut findings = Findings::default();
     for name in unread_variables() {
         findings.note("environment", format!("{name} is not read: a field is set by STRONGROOM__ and its name"));
     }
-    findings.look_at_hsms(config);
-    findings.look_at_tls(config);
-    findings.look_at_roots(config);
-    findings.look_at_audit(config);
-    findings.look_at_store(config).await;
+    findings.check_hsms(config);
+    findings.check_tls(config);
+    findings.check_roots(config);
+    findings.check_audit(config);
+    findings.check_store(config).await;
     findings.0
 }
 
@@ -67,26 +67,26 @@ impl Findings {
         self.0.push(Finding { field: field.to_owned(), text: text.into(), is_wrong: false });
     }
 
-    fn look_at_hsms(&mut self, config: &Config) {
+    fn check_hsms(&mut self, config: &Config) {
         let hsm = &config.hsm;
-        self.look_at_file("hsm.module", &hsm.module, None);
-        self.look_at_pin("hsm.pin", &hsm.pin);
+        self.check_file("hsm.module", &hsm.module, None);
+        self.check_pin("hsm.pin", &hsm.pin);
         for further in &hsm.further {
             let field = |name: &str| format!("hsm.further.{}.{name}", further.name);
-            further.module.iter().for_each(|module| self.look_at_file(&field("module"), module, None));
-            further.pin.iter().for_each(|pin| self.look_at_pin(&field("pin"), pin));
+            further.module.iter().for_each(|module| self.check_file(&field("module"), module, None));
+            further.pin.iter().for_each(|pin| self.check_pin(&field("pin"), pin));
         }
         for cluster in &config.clusters {
             let field = format!("clusters.{}.module", cluster.id);
-            cluster.module.iter().for_each(|module| self.look_at_file(&field, module, None));
+            cluster.module.iter().for_each(|module| self.check_file(&field, module, None));
         }
     }
 
-    fn look_at_pin(&mut self, field: &str, pin: &PinSource) {
+    fn check_pin(&mut self, field: &str, pin: &PinSource) {
         match pin {
-            PinSource::File(path) => self.look_at_file(field, path, Some(OTHERS)),
+            PinSource::File(path) => self.check_file(field, path, Some(OTHERS)),
             PinSource::Credential(name) => match std::env::var_os("CREDENTIALS_DIRECTORY") {
-                Some(directory) => self.look_at_file(field, &PathBuf::from(directory).join(name), None),
+                Some(directory) => self.check_file(field, &PathBuf::from(directory).join(name), None),
                 None => self.note(field, format!("the credential {name} comes from systemd, which did not start this")),
             },
             PinSource::Environment(name) if std::env::var_os(name).is_none() => {
@@ -96,17 +96,17 @@ impl Findings {
         }
     }
 
-    fn look_at_tls(&mut self, config: &Config) {
+    fn check_tls(&mut self, config: &Config) {
         let Some(tls) = &config.tls else { return };
         let before = self.0.len();
-        self.look_at_file("tls.certificate", &tls.certificate, None);
-        self.look_at_file("tls.key", &tls.key, Some(OTHERS));
+        self.check_file("tls.certificate", &tls.certificate, None);
+        self.check_file("tls.key", &tls.key, Some(OTHERS));
         if self.0[before..].iter().any(|finding| finding.is_wrong) {
             return;
         }
-        match Presented::read(tls) {
-            Ok(presented) => {
-                if let Some(fault) = presented.validity.fault(SystemClock.now()) {
+        match ServerCertificate::read(tls) {
+            Ok(certificate) => {
+                if let Some(fault) = certificate.validity.fault(SystemClock.now()) {
                     self.wrong("tls.certificate", format!("{}: it {fault}", tls.certificate.display()));
                 }
             }
@@ -117,46 +117,46 @@ impl Findings {
         }
     }
 
-    fn look_at_roots(&mut self, config: &Config) {
+    fn check_roots(&mut self, config: &Config) {
         for root in &config.attestation.roots {
-            self.must_be_absolute("attestation.roots", root);
+            self.check_absolute("attestation.roots", root);
         }
         if let Err(text) = config.kms_settings() {
             self.wrong("attestation.roots", text.trim_start_matches("attestation.roots: "));
         }
     }
 
-    fn look_at_audit(&mut self, config: &Config) {
+    fn check_audit(&mut self, config: &Config) {
         const FIELD: &str = "audit.path";
         let path = &config.audit.path;
-        self.must_be_absolute(FIELD, path);
+        self.check_absolute(FIELD, path);
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => self.wrong(FIELD, format!("{} is a directory", path.display())),
             Ok(metadata) => {
-                self.must_be_private(FIELD, path, &metadata, OTHERS);
-                self.must_be_writable(FIELD, path);
+                self.check_private(FIELD, path, &metadata, OTHERS);
+                self.check_writable(FIELD, path);
             }
             Err(_) => match directory_of(path) {
-                Some(directory) if directory.is_dir() => self.must_be_writable(FIELD, directory),
+                Some(directory) if directory.is_dir() => self.check_writable(FIELD, directory),
                 // Unlike the store's, it is not made.
                 directory => self.wrong(FIELD, format!("{} is not there", directory.unwrap_or(path).display())),
             },
         }
     }
 
-    async fn look_at_store(&mut self, config: &Config) {
+    async fn check_store(&mut self, config: &Config) {
         const FIELD: &str = "store.path";
         let path = &config.store.path;
-        self.must_be_absolute(FIELD, path);
+        self.check_absolute(FIELD, path);
         let Ok(metadata) = fs::metadata(path) else {
             self.note(FIELD, format!("{} is not there; the first start makes it", path.display()));
             if let Some(there) = path.ancestors().skip(1).find(|directory| directory.is_dir()) {
-                self.must_be_writable(FIELD, there);
+                self.check_writable(FIELD, there);
             }
             return;
         };
-        self.must_be_private(FIELD, path, &metadata, ALL_BUT_OWNER);
-        self.must_be_writable(FIELD, path);
+        self.check_private(FIELD, path, &metadata, ALL_BUT_OWNER);
+        self.check_writable(FIELD, path);
         self.note(FIELD, format!("{} belongs to {}", path.display(), owner(&metadata)));
         match account_in(path).await {
             Ok(None) => self.note(FIELD, "no deployment has been founded in it yet"),
@@ -166,19 +166,19 @@ impl Findings {
         }
     }
 
-    /// A file that is read, and that those with the permissions `closed_to` must not have.
-    fn look_at_file(&mut self, field: &str, path: &Path, closed_to: Option<u32>) {
-        self.must_be_absolute(field, path);
+    /// Checks a file that the service reads. `closed_to` are the bits of its mode that must not be set.
+    fn check_file(&mut self, field: &str, path: &Path, closed_to: Option<u32>) {
+        self.check_absolute(field, path);
         match File::open(path).and_then(|file| file.metadata()) {
             Ok(metadata) if metadata.is_dir() => self.wrong(field, format!("{} is a directory", path.display())),
             Ok(metadata) => {
-                closed_to.iter().for_each(|others| self.must_be_private(field, path, &metadata, *others));
+                closed_to.iter().for_each(|others| self.check_private(field, path, &metadata, *others));
             }
             Err(error) => self.wrong(field, not_readable(path, &error)),
         }
     }
 
-    fn must_be_absolute(&mut self, field: &str, path: &Path) {
+    fn check_absolute(&mut self, field: &str, path: &Path) {
         if !path.is_absolute() {
             let text =
                 format!("{} is relative, so where it is depends on where the service is started", path.display());
@@ -186,7 +186,7 @@ impl Findings {
         }
     }
 
-    fn must_be_private(&mut self, field: &str, path: &Path, metadata: &Metadata, others: u32) {
+    fn check_private(&mut self, field: &str, path: &Path, metadata: &Metadata, others: u32) {
         let mode = metadata.mode() & 0o7777;
         if metadata.is_file() && mode & others != 0 {
             let closed = mode & !others;
@@ -195,7 +195,7 @@ impl Findings {
         }
     }
 
-    fn must_be_writable(&mut self, field: &str, path: &Path) {
+    fn check_writable(&mut self, field: &str, path: &Path) {
         if access(path, Access::WRITE_OK).is_err() {
             let whose = fs::metadata(path).map_or_else(|_| "somebody else".to_owned(), |metadata| owner(&metadata));
             self.wrong(field, format!("{} cannot be written by {}; it belongs to {whose}", path.display(), us()));
@@ -224,5 +224,5 @@ fn us() -> String {
 }
 
 fn named(user: u32) -> String {
-    person::user_name(user).unwrap_or_else(|| format!("user {user}"))
+    os_user::user_name(user).unwrap_or_else(|| format!("user {user}"))
 }

@@ -1,5 +1,5 @@
-//! File descriptors. Clients must never take those that the HSM and the database need: a database that cannot open its
-//! journal refuses every write, and SoftHSM2 loses token objects for good when it cannot open their files.
+//! File descriptors, of which some are reserved for the HSM and the database, so that clients can never take them: a database that
+//! cannot open its journal refuses every write, and SoftHSM2 loses token objects for good when it cannot open their files.
 
 use std::io;
 
@@ -7,18 +7,18 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::hsm::Isolation;
 
-/// What is kept from clients: three for each connection to the database, the audit trail, two for each HSM's worker
-/// process and more while it is replaced, the listener and one connection that waits for room, the log, the runtime's own.
+/// Descriptors that clients never get: three for each connection to the database, the audit trail, two for each HSM's worker
+/// process and more while it is replaced, the listener and one connection that waits for a slot, the log, the runtime's own.
 const RESERVE: usize = 64;
 
-/// The same where the PKCS#11 module is in this process: a socket or file for each session and each object, if it likes.
+/// The same where the PKCS#11 module is in this process: it may use a socket or a file for each session and each object.
 const RESERVE_WITH_MODULE: usize = 256;
 
-/// What is kept for the HSM of each cluster that is configured, on top of that.
+/// Descriptors for the HSM of each cluster that is configured, in addition.
 const RESERVE_FOR_CLUSTER: usize = 8;
 const RESERVE_FOR_CLUSTER_WITH_MODULE: usize = RESERVE_WITH_MODULE - RESERVE;
 
-/// Lets this process have as many descriptors as it may: the usual limit is for programs that use select(2).
+/// Raises the limit of this process to the hard limit: the usual soft limit is for programs that use select(2).
 ///
 /// # Errors
 /// If the system refuses.
@@ -27,8 +27,8 @@ pub fn raise_limit() -> io::Result<()> {
     Ok(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)
 }
 
-/// How many connections there may be, of those that were `wanted`, beside so many clusters.
-pub(super) fn connections(wanted: usize, isolation: Isolation, clusters: usize) -> usize {
+/// The limit of connections: `wanted`, or fewer if the limit of descriptors leaves no more.
+pub(super) fn connection_limit(wanted: usize, isolation: Isolation, clusters: usize) -> usize {
     let descriptors = getrlimit(Resource::Nofile).current;
     let connections = within(wanted, descriptors, reserve(isolation, clusters));
     if connections < wanted {
@@ -42,7 +42,7 @@ pub(super) fn connections(wanted: usize, isolation: Isolation, clusters: usize) 
     connections
 }
 
-/// How many descriptors clients never get.
+/// The number of descriptors that clients never get.
 fn reserve(isolation: Isolation, clusters: usize) -> usize {
     match isolation {
         Isolation::Process => RESERVE + clusters * RESERVE_FOR_CLUSTER,
@@ -50,7 +50,7 @@ fn reserve(isolation: Isolation, clusters: usize) -> usize {
     }
 }
 
-/// As many as are wanted and the descriptors allow, if there is a limit of them; one at least.
+/// As many connections as are wanted and the descriptors allow, and at least one. `None` stands for no limit of descriptors.
 fn within(wanted: usize, descriptors: Option<u64>, reserve: usize) -> usize {
     let descriptors = descriptors.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     wanted.min(descriptors.saturating_sub(reserve)).max(1)

@@ -1,4 +1,4 @@
-//! What is printed: for people in lines and tables, for programs in JSON.
+//! The output of verbs: lines and tables for people, JSON for programs.
 
 use std::fmt::Write;
 
@@ -14,10 +14,10 @@ use crate::{
     kms::admin::{AccessKeySummary, Credentials, PolicyText, PrincipalSummary},
 };
 
-/// What stands in a table for what is not there.
+/// The cell of a table that has no value.
 const NONE: &str = "-";
 
-/// As JSON, on several lines.
+/// A value as JSON, on several lines.
 ///
 /// # Errors
 /// If it cannot be written as JSON, which would be a defect.
@@ -25,7 +25,7 @@ pub fn json(value: &impl Serialize) -> Result<String, serde_json::Error> {
     serde_json::to_string_pretty(value).map(|text| text + "\n")
 }
 
-/// A deleted key, as it is listed.
+/// A deleted key in a list.
 #[derive(Serialize)]
 pub struct DeletedKey<'a> {
     key: &'a str,
@@ -62,7 +62,7 @@ pub fn deleted_keys(keys: &[DeletedKey<'_>]) -> String {
     table(["KEY", "CREATED", "DELETED", "STATE", "WHAT", "DELETED BY"], keys.iter().map(row).collect())
 }
 
-/// How long the deployment has run, and whether its clock has jumped.
+/// The running time of the deployment, and the jump of its clock if it has jumped.
 pub fn clock(heartbeat: Option<Heartbeat>) -> String {
     let Some(Heartbeat { began, last, running, jump }) = heartbeat else { return "it has not run yet\n".to_owned() };
     let seconds = running.ms() / 1000;
@@ -73,7 +73,7 @@ pub fn clock(heartbeat: Option<Heartbeat>) -> String {
     text
 }
 
-/// What confirming the clock has changed.
+/// The effect of confirming the clock: the jump that it was about, if there was one.
 pub fn confirmed(jump: Option<Jump>) -> String {
     match jump {
         Some(Jump { from, to }) => {
@@ -110,7 +110,7 @@ pub fn principals(principals: &[PrincipalSummary]) -> String {
 
 /// A principal with the text of its policies.
 #[derive(Serialize)]
-pub struct Principal {
+pub struct PrincipalDetails {
     /// The principal.
     #[serde(flatten)]
     pub summary: PrincipalSummary,
@@ -118,17 +118,17 @@ pub struct Principal {
     pub policy_documents: Vec<PolicyText>,
 }
 
-/// A principal, for a person.
-pub fn principal(shown: &Principal) -> String {
-    let PrincipalSummary { principal, created, access_keys, .. } = &shown.summary;
+/// A principal with its access keys and policies, for people.
+pub fn principal(details: &PrincipalDetails) -> String {
+    let PrincipalSummary { principal, created, access_keys, .. } = &details.summary;
     let mut text = format!("{principal}\ncreated      {created}\naccess keys  {}\n", listed(access_keys));
-    for PolicyText { name, document } in &shown.policy_documents {
+    for PolicyText { name, document } in &details.policy_documents {
         let _ = writeln!(text, "\npolicy {name}:\n{}", document.trim_end());
     }
     text
 }
 
-/// What attaching a policy has changed, where `before` is the text of the one of that name.
+/// The effect of attaching a policy with this text. `before` is the text of the policy that had its name.
 pub fn attached(name: &str, principal: &str, before: Option<&str>, text: &str) -> String {
     match before {
         None => format!("policy {name} is attached to {principal}\n"),

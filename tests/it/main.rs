@@ -11,6 +11,7 @@ mod configuration;
 mod every_operation;
 mod expiry;
 mod faults;
+mod fuzz;
 mod grants;
 mod hsm;
 mod key_stores;

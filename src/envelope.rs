@@ -97,6 +97,13 @@ mod tests {
     }
 
     #[test]
+    fn a_blob_of_a_multi_region_key_goes_both_ways() {
+        let header = Header { key: KeyId::from_parts(true, [3; 16]), ..envelope().header };
+        let envelope = Envelope { header, ..envelope() };
+        assert_eq!(Envelope::decode(&envelope.encode()), Some(envelope));
+    }
+
+    #[test]
     fn every_flipped_header_byte_is_refused_or_authenticated() {
         let blob = envelope().encode();
         let aad = envelope().header.aad(&EncryptionContext::default());

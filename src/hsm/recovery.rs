@@ -345,5 +345,25 @@ mod tests {
             let (low, high) = (pause(failures, 0.0), pause(failures, 1.0));
             assert!(low < high && low >= SHORTEST_PAUSE / 2 && high <= Duration::from_secs(2), "{low:?} {high:?}");
         }
+        let quarter = SHORTEST_PAUSE / 4;
+        assert_eq!([pause(0, 0.0), pause(0, 1.0)], [SHORTEST_PAUSE - quarter, SHORTEST_PAUSE + quarter]);
+    }
+
+    #[test]
+    fn every_failure_is_counted() {
+        let now = Instant::now();
+        for failures in [0, 1, 5] {
+            let after = |state, event| next(state, event, now, 0.5).0.failures(now);
+            let started = State::Well { since: now, strikes: 0, failures };
+            for (state, event) in [
+                (State::Starting { failures }, Event::NotStarted(Kind::DeviceLost)),
+                (State::Probing { failures }, Event::Probed(false)),
+                (State::Probing { failures }, Event::Mute),
+                (started, Event::Mute),
+                (started, Event::Ended),
+            ] {
+                assert_eq!(after(state, event), failures + 1, "{state:?} {event:?}");
+            }
+        }
     }
 }

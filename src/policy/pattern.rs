@@ -21,17 +21,17 @@ fn matches_by(pattern: &[u8], text: &[u8], same: impl Fn(&u8, &u8) -> bool) -> b
     while let Some(letter) = text.get(t) {
         match pattern.get(p) {
             Some(b'*') => {
-                latest_star = Some((p + 1, t));
                 p += 1;
+                latest_star = Some((p, t));
             }
             Some(wanted) if *wanted == b'?' || same(wanted, letter) => {
                 p += 1;
                 t += 1;
             }
             _ => {
-                let Some((after_star, taken)) = latest_star else { return false };
-                latest_star = Some((after_star, taken + 1));
-                (p, t) = (after_star, taken + 1);
+                let Some((after_star, taken)) = &mut latest_star else { return false };
+                *taken += 1;
+                (p, t) = (*after_star, *taken);
             }
         }
     }
@@ -137,6 +137,12 @@ mod tests {
         for bad in ["", "kms", "Encrypt", "kms:", ":Encrypt"] {
             assert_eq!(Actions::of(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn what_two_patterns_stand_for_is_in_both_together() {
+        let of = |pattern| Actions::of(pattern).expect("a pattern");
+        assert_eq!(of("kms:*").with(of("kms:Encrypt")), of("kms:*"));
     }
 
     /// The definition itself, exponential and plain.

@@ -405,6 +405,51 @@ fn what_is_a_policy() {
     assert!(Document::key_policy(&latin).is_ok());
 }
 
+#[test]
+fn an_identity_allows_by_its_own_policies_and_a_root_user_without() {
+    let (allow, deny) =
+        (r#""Effect":"Allow","Action":"kms:*","Resource":"*""#, r#""Effect":"Deny","Action":"*","Resource":"*""#);
+    for (caller, policies, allowed) in [
+        (ADA, &[][..], false),
+        (ADA, &[allow][..], true),
+        (ADA, &[allow, deny][..], false),
+        (ROOT, &[][..], true),
+        (ROOT, &[deny][..], false),
+    ] {
+        let caller = principal(caller);
+        let request = Request { principal: &caller, action: Action::Decrypt, resource: Resource::Any };
+        assert_eq!(identity_allows(&request, &identity(policies)), allowed, "{} {policies:?}", caller.arn());
+    }
+}
+
+#[test]
+fn who_may_retire_is_told_within_the_account() {
+    let allow = identity(&[r#""Effect":"Allow","Action":"kms:*","Resource":"*""#]);
+    for (about, expected) in [(BOB, OK), (EVE, CROSS)] {
+        let (caller, about) = (principal(ADA), principal(about));
+        let resource = Resource::Principal(&about);
+        let request = Request { principal: &caller, action: Action::ListRetirableGrants, resource };
+        assert_eq!(decide(&request, None, &allow), expected, "{}", about.arn());
+    }
+}
+
+#[test]
+fn the_bounds_of_a_policy_are_within_it() {
+    let most = vec![statement("Allow", ADA, "*"); 500];
+    let mut most: Vec<_> = most.iter().map(String::as_str).collect();
+    let longest = format!("{:32768}", document(&most[..1]));
+    assert!(Document::key_policy(&longest).is_ok());
+    let (code, _) = refused(Document::key_policy(&(longest + " ")), "32,769 bytes");
+    assert_eq!(code, Code::LimitExceededException);
+    let short = r#""Effect":"Deny""#;
+    most.fill(short);
+    let text = document(&most);
+    assert!(!text.contains("Principal") && text.len() < 32_768);
+    let missing = |count: usize| refused(Document::key_policy(&document(&vec![short; count])), "statements").1;
+    assert!(!missing(500).contains("500 statements"), "{}", missing(500));
+    assert!(missing(501).contains("500 statements"));
+}
+
 /// A statement of any kind about few principals and actions, so that they often meet.
 fn any_statement(effect: &'static str) -> impl Strategy<Value = String> {
     let who = prop::sample::select(vec![ADA, BOB, ROOT, ROLE, SESSION, EVE, FOREIGN_ROOT, "*", ACCOUNT]);

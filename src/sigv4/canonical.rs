@@ -57,7 +57,7 @@ pub(super) fn unhex(text: &str) -> Option<[u8; 32]> {
     }
     let mut bytes = [0; 32];
     for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        *byte = value(*high)? << 4 | value(*low)?;
+        *byte = value(*high)? * 16 + value(*low)?;
     }
     Some(bytes)
 }

@@ -210,17 +210,17 @@ fn check_time(date: &str, now: Timestamp) -> Result<(), KmsError> {
             shown(date)
         ))
     })?;
-    let age_ms = now.since_ms(signed_at);
-    if age_ms.unsigned_abs() <= MAX_SKEW_MS.unsigned_abs() {
-        return Ok(());
+    let bound = |ms: i64| Timestamp::from_ms(now.ms().saturating_add(ms));
+    let (earliest, latest) = (bound(-MAX_SKEW_MS), bound(MAX_SKEW_MS));
+    let [earliest_text, now, latest_text] = [earliest, now, latest].map(Timestamp::basic_iso8601);
+    if signed_at < earliest {
+        return Err(wrong(format!("Signature expired: {date} is now earlier than {earliest_text} ({now} - 5 min.)")));
     }
-    let bound = |ms: i64| Timestamp::from_ms(now.ms().saturating_add(ms)).basic_iso8601();
-    let (earliest, now, latest) = (bound(-MAX_SKEW_MS), bound(0), bound(MAX_SKEW_MS));
-    Err(wrong(if age_ms > 0 {
-        format!("Signature expired: {date} is now earlier than {earliest} ({now} - 5 min.)")
-    } else {
-        format!("Signature not yet current: {date} is still later than {latest} ({now} + 5 min.)")
-    }))
+    if signed_at > latest {
+        let text = format!("Signature not yet current: {date} is still later than {latest_text} ({now} + 5 min.)");
+        return Err(wrong(text));
+    }
+    Ok(())
 }
 
 /// Who signs a request.

@@ -1,22 +1,16 @@
 //! Background work: idempotent, without input, by period. A crash anywhere is mended by the next round.
 
-mod adopt_records;
 mod clear_intents;
 mod delete_keys;
 mod deliver_records;
-mod expire_material;
 mod finish_deletions;
-mod follow_store;
-mod follow_trail;
-mod rotate_keys;
-mod scrub_store;
-mod tend_key_stores;
-mod write_uses;
+mod table;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::time::{MissedTickBehavior, interval};
 
+use self::table::{Round, Task, rounds};
 use crate::{
     error::{Code, KmsError},
     kms::Kms,
@@ -44,12 +38,9 @@ pub fn start(kms: &Arc<Kms>) {
             tokio::time::sleep(FOUND_EVERY).await;
         }
     });
-    repeat(kms, FOLLOW_EVERY, |kms| async move { vec![("follow the store", follow_store::round(&kms).await)] });
-    repeat(kms, TEND_EVERY, |kms| async move { vec![("tend custom key stores", tend_key_stores::round(&kms).await)] });
-    repeat(kms, DELIVER_EVERY, |kms| async move {
-        let followed = ("follow the audit trail", follow_trail::round(&kms).await);
-        vec![followed, ("deliver audit records", deliver_records::round(&kms).await)]
-    });
+    repeat(kms, FOLLOW_EVERY, |kms| async move { rounds(&kms, &[Task::FollowStore]).await });
+    repeat(kms, TEND_EVERY, |kms| async move { rounds(&kms, &[Task::TendKeyStores]).await });
+    repeat(kms, DELIVER_EVERY, |kms| async move { rounds(&kms, &[Task::FollowTrail, Task::DeliverRecords]).await });
     repeat(kms, SWEEP_EVERY, |kms| async move { sweep(&kms).await });
 }
 
@@ -77,46 +68,39 @@ where
 /// # Errors
 /// What the first task that failed answers; the others have done their round.
 pub async fn once(kms: &Kms) -> Result<(), KmsError> {
-    follow_store::round(kms).await?;
-    tend_key_stores::round(kms).await?;
+    let first = rounds(kms, &[Task::FollowStore, Task::TendKeyStores]).await;
     let swept = sweep(kms).await;
-    follow_trail::round(kms).await?;
-    deliver_records::round(kms).await?;
-    swept.into_iter().try_for_each(|(_, outcome)| outcome.map(drop))
+    let last = rounds(kms, &[Task::FollowTrail, Task::DeliverRecords]).await;
+    first.into_iter().chain(swept).chain(last).try_for_each(|(_, outcome)| outcome.map(drop))
 }
 
-/// What a stop leaves no next round for.
+/// Does what a stop leaves no next round for.
 pub async fn stop(kms: &Kms) {
+    let written = Task::WriteUses.round(kms).await;
+    let counted = ("count the time", kms.moment().await.map(|_| 0));
+    let delivered = Task::DeliverRecords.round(kms).await;
     let mut log = Log::default();
-    log.report("write uses", write_uses::round(kms).await);
-    log.report("count the time", kms.moment().await.map(|_| 0));
-    log.report("deliver audit records", deliver_records::round(kms).await);
+    for (task, outcome) in [written, counted, delivered] {
+        log.report(task, outcome);
+    }
 }
-
-/// The name of a task, and how many things its round did.
-type Round = (&'static str, Result<usize, KmsError>);
 
 /// Looks for work that is due. What is done by date is done only while the clock can be believed.
 async fn sweep(kms: &Kms) -> Vec<Round> {
-    let mut rounds = vec![("deliver audit records", deliver_records::round(kms).await)];
-    rounds.push(("write uses", write_uses::round(kms).await));
+    let mut swept = rounds(kms, &[Task::DeliverRecords, Task::WriteUses]).await;
     let moment = kms.moment().await.unwrap_or_else(|error| {
-        rounds.push(("count the time", Err(error)));
+        swept.push(("count the time", Err(error)));
         None
     });
     // Nothing is done of which no record could be made.
     if kms.writes_down() {
         if let Some(moment) = moment {
-            rounds.push(("delete keys", delete_keys::round(kms, moment).await));
-            rounds.push(("expire material", expire_material::round(kms, moment).await));
+            swept.extend(rounds(kms, &[Task::DeleteKeys(moment), Task::ExpireMaterial(moment)]).await);
         }
-        rounds.push(("rotate keys", rotate_keys::round(kms, moment).await));
-        rounds.push(("finish deletions", finish_deletions::round(kms).await));
+        swept.extend(rounds(kms, &[Task::RotateKeys(moment), Task::FinishDeletions]).await);
     }
-    rounds.push(("clear intents", clear_intents::round(kms).await));
-    rounds.push(("adopt audit records", adopt_records::round(kms).await));
-    rounds.push(("scrub the store", scrub_store::round(kms).await));
-    rounds
+    swept.extend(rounds(kms, &[Task::ClearIntents, Task::AdoptRecords, Task::ScrubStore]).await);
+    swept
 }
 
 /// What the log was told of tasks: one line when one begins to fail, or fails in another way, and one when it works again.

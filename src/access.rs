@@ -11,19 +11,20 @@ use std::{borrow::Cow, sync::Arc};
 use crate::{
     action::Action,
     arn::{AccountId, Realm},
+    client::Client,
     clock::Timestamp,
     error::{Code, KmsError},
     key::{
         Key,
         algorithm::Algorithm,
         custom_store::CustomKeyStore,
-        grant::{Facts, Grant, GrantId, GrantOperation},
+        grant::{Grant, GrantId, GrantOperation},
         material::{Material, MaterialId},
         reference::KeyId,
         spec::{EncryptionAlgorithm, KeySpec, KeyUsage},
         state::{Demand, KeyState},
     },
-    policy::{self, Decision, Document, Reason, Resource},
+    policy::{self, Decision, Document, Facts, Reason, RequestFacts, Resource},
     principal::{Naming, Principal},
 };
 
@@ -56,18 +57,73 @@ pub struct Caller {
     pub policies: Vec<Arc<Document>>,
 }
 
+/// One request, as all decisions about it see it: who asks, from where, when and with which parameters.
+#[derive(Clone, Copy)]
+pub struct Asking<'a> {
+    /// The caller.
+    pub caller: &'a Caller,
+    /// Parameters that conditions may ask about.
+    pub request: &'a RequestFacts,
+    /// The client and its network.
+    pub client: &'a Client,
+    /// When the request came.
+    pub time: Timestamp,
+}
+
+impl<'a> Asking<'a> {
+    /// Lets the caller do `action`, which no key policy has a say in, with `resource`.
+    ///
+    /// # Errors
+    /// `AccessDeniedException`.
+    pub fn authorize(&self, action: Action, resource: Resource<'_>) -> Result<(), KmsError> {
+        let request = self.on(action, resource, None, None);
+        match policy::decide(&request, None, &self.caller.policies) {
+            Decision::Allowed => Ok(()),
+            Decision::Denied(reason) => Err(denied(reason, &request)),
+        }
+    }
+
+    /// True if the caller could still replace the policy of the key with `arn` where `policy` is that policy.
+    pub fn keeps_control(&self, policy: &Document, arn: &str, owner: &AccountId) -> bool {
+        let again = self.on(Action::PutKeyPolicy, Resource::Key { arn, owner }, None, None);
+        policy::keeps_control(policy, &again, &self.caller.policies)
+    }
+
+    fn on<'b>(
+        &self,
+        action: Action,
+        resource: Resource<'b>,
+        key: Option<&'b Key>,
+        alias: Option<&'b str>,
+    ) -> policy::Request<'b>
+    where
+        'a: 'b,
+    {
+        let Self { caller, request, client, time } = *self;
+        let facts = Facts { request, alias, key, client, time };
+        policy::Request { principal: &caller.principal, action, resource, facts }
+    }
+}
+
 /// A key that was found. That is all that can be known of it.
 pub struct Resolved {
     entry: Arc<KeyEntry>,
     key_store: Option<Arc<CustomKeyStore>>,
     arn: String,
     owner: AccountId,
+    alias: Option<String>,
 }
 
 impl Resolved {
     /// A key found in `realm`, with the custom key store that it is in.
     pub fn new(entry: Arc<KeyEntry>, key_store: Option<Arc<CustomKeyStore>>, realm: &Realm) -> Self {
-        Self { arn: entry.key.arn(realm), owner: realm.account.clone(), entry, key_store }
+        Self { arn: entry.key.arn(realm), owner: realm.account.clone(), entry, key_store, alias: None }
+    }
+
+    /// The same, found by the alias of this name.
+    #[must_use]
+    pub fn by_alias(self, name: &str) -> Self {
+        Self { alias: Some(name.to_owned()), ..self }
     }
 
     /// The key ARN, which the caller named or could have named.
@@ -84,10 +140,10 @@ impl Resolved {
     ///
     /// # Errors
     /// `AccessDeniedException`.
-    pub fn authorize(self, caller: &Caller, action: Action) -> Result<Authorized, KmsError> {
-        let request = self.request(caller, action);
-        match policy::decide(&request, Some(&self.entry.policy), &caller.policies) {
-            Decision::Allowed => Ok(self.authorized(None)),
+    pub fn authorize(self, asking: &Asking<'_>, action: Action) -> Result<Authorized, KmsError> {
+        let request = self.request(asking, action);
+        match policy::decide(&request, Some(&self.entry.policy), &asking.caller.policies) {
+            Decision::Allowed => Ok(self.authorized(action, None)),
             Decision::Denied(reason) => Err(denied(reason, &request)),
         }
     }
@@ -99,14 +155,14 @@ impl Resolved {
     /// `AccessDeniedException`.
     pub fn authorize_use(
         self,
-        caller: &Caller,
+        asking: &Asking<'_>,
         operation: GrantOperation,
-        facts: Facts<'_>,
         find: impl FnOnce(&dyn Fn(&Grant) -> bool) -> Option<Arc<Grant>>,
     ) -> Result<Authorized, KmsError> {
-        self.authorize_or(caller, operation, |key, of_account| {
+        let facts = asking.request.of_constraints();
+        self.authorize_or(asking, operation, |key, of_account| {
             let allows = |grant: &Grant| {
-                let naming = grant.allows(&caller.principal, operation, facts).filter(|_| key.has(grant));
+                let naming = grant.allows(&asking.caller.principal, operation, facts).filter(|_| key.has(grant));
                 suffices(naming, of_account)
             };
             find(&allows).filter(|grant| allows(grant)).map(|grant| grant.id)
@@ -120,13 +176,13 @@ impl Resolved {
     /// `AccessDeniedException`.
     pub fn confirm_use(
         self,
-        caller: &Caller,
+        asking: &Asking<'_>,
         operation: GrantOperation,
         grant: Option<&Grant>,
     ) -> Result<Authorized, KmsError> {
-        self.authorize_or(caller, operation, |key, of_account| {
+        self.authorize_or(asking, operation, |key, of_account| {
             let grant = grant.filter(|grant| key.has(grant))?;
-            suffices(grant.terms.grantee.names(&caller.principal), of_account).then_some(grant.id)
+            suffices(grant.terms.grantee.names(&asking.caller.principal), of_account).then_some(grant.id)
         })
     }
 
@@ -134,18 +190,19 @@ impl Resolved {
     /// the caller's own policies allow it.
     fn authorize_or(
         self,
-        caller: &Caller,
+        asking: &Asking<'_>,
         operation: GrantOperation,
         by_grant: impl FnOnce(&Self, bool) -> Option<GrantId>,
     ) -> Result<Authorized, KmsError> {
-        let request = self.request(caller, operation.action());
-        let reason = match policy::decide(&request, Some(&self.entry.policy), &caller.policies) {
-            Decision::Allowed => return Ok(self.authorized(None)),
+        let (action, policies) = (operation.action(), &asking.caller.policies);
+        let request = self.request(asking, action);
+        let reason = match policy::decide(&request, Some(&self.entry.policy), policies) {
+            Decision::Allowed => return Ok(self.authorized(action, None)),
             Decision::Denied(reason) if reason.is_explicit() => return Err(denied(reason, &request)),
             Decision::Denied(reason) => reason,
         };
-        match by_grant(&self, policy::identity_allows(&request, &caller.policies)) {
-            Some(grant) => Ok(self.authorized(Some(grant))),
+        match by_grant(&self, policy::identity_allows(&request, policies)) {
+            Some(grant) => Ok(self.authorized(action, Some(grant))),
             None => Err(denied(reason, &request)),
         }
     }
@@ -155,30 +212,31 @@ impl Resolved {
     ///
     /// # Errors
     /// `AccessDeniedException`.
-    pub fn authorize_retirement(self, caller: &Caller, grant: &Grant) -> Result<Authorized, KmsError> {
-        let request = self.request(caller, Action::RetireGrant);
+    pub fn authorize_retirement(self, asking: &Asking<'_>, grant: &Grant) -> Result<Authorized, KmsError> {
+        let caller = asking.caller;
+        let request = self.request(asking, Action::RetireGrant);
         match policy::decide(&request, Some(&self.entry.policy), &caller.policies) {
             Decision::Denied(reason) if reason.is_explicit() => return Err(denied(reason, &request)),
             Decision::Denied(_) | Decision::Allowed => {}
         }
         let naming = grant.may_be_retired_by(&caller.principal).filter(|_| self.has(grant));
         match suffices(naming, policy::identity_allows(&request, &caller.policies)) {
-            true => Ok(self.authorized(Some(grant.id))),
+            true => Ok(self.authorized(Action::RetireGrant, Some(grant.id))),
             false => Err(denied(Reason::NoIdentityPolicyAllows, &request)),
         }
     }
 
-    fn request<'a>(&'a self, caller: &'a Caller, action: Action) -> policy::Request<'a> {
+    fn request<'a>(&'a self, asking: &Asking<'a>, action: Action) -> policy::Request<'a> {
         let resource = Resource::Key { arn: &self.arn, owner: &self.owner };
-        policy::Request { principal: &caller.principal, action, resource }
+        asking.on(action, resource, Some(&self.entry.key), self.alias.as_deref())
     }
 
     fn has(&self, grant: &Grant) -> bool {
         grant.key == self.entry.key.id() && grant.region == self.entry.key.region()
     }
 
-    fn authorized(self, grant: Option<GrantId>) -> Authorized {
-        Authorized { entry: self.entry, key_store: self.key_store, arn: self.arn, grant }
+    fn authorized(self, action: Action, grant: Option<GrantId>) -> Authorized {
+        Authorized { entry: self.entry, key_store: self.key_store, arn: self.arn, action, grant }
     }
 }
 
@@ -191,20 +249,8 @@ fn suffices(naming: Option<Naming>, of_account: bool) -> bool {
     }
 }
 
-/// Lets `caller` do `action`, which no key policy has a say in, with `resource`.
-///
-/// # Errors
-/// `AccessDeniedException`.
-pub fn authorize(caller: &Caller, action: Action, resource: Resource<'_>) -> Result<(), KmsError> {
-    let request = policy::Request { principal: &caller.principal, action, resource };
-    match policy::decide(&request, None, &caller.policies) {
-        Decision::Allowed => Ok(()),
-        Decision::Denied(reason) => Err(denied(reason, &request)),
-    }
-}
-
 fn denied(reason: Reason, request: &policy::Request<'_>) -> KmsError {
-    KmsError::new(Code::AccessDeniedException, reason.message(request))
+    KmsError::denied(reason.message(request), reason.as_str())
 }
 
 /// A key that the caller may do one action with.
@@ -212,6 +258,7 @@ pub struct Authorized {
     entry: Arc<KeyEntry>,
     key_store: Option<Arc<CustomKeyStore>>,
     arn: String,
+    action: Action,
     grant: Option<GrantId>,
 }
 
@@ -229,6 +276,17 @@ impl Authorized {
     /// The key ARN.
     pub fn arn(&self) -> &str {
         &self.arn
+    }
+
+    /// Sees that this is the proof for one of `actions`: what one action allows, another may not.
+    ///
+    /// # Errors
+    /// `KMSInternalException`: an operation that asks for another permission than it makes use of is a defect of ours.
+    pub fn demand_action(&self, actions: &[Action]) -> Result<(), KmsError> {
+        match actions.contains(&self.action) {
+            true => Ok(()),
+            false => Err(KmsError::internal(format!("a permission for {} was to serve another action", self.action))),
+        }
     }
 
     /// The grant that allowed it; none where policies did.
@@ -296,6 +354,14 @@ pub struct Usable<A = EncryptionAlgorithm> {
 }
 
 impl<A: Algorithm> Usable<A> {
+    /// As [`Authorized::demand_action`].
+    ///
+    /// # Errors
+    /// As [`Authorized::demand_action`].
+    pub fn demand_action(&self, actions: &[Action]) -> Result<(), KmsError> {
+        self.authorized.demand_action(actions)
+    }
+
     /// The key.
     pub fn key(&self) -> &Key {
         self.authorized.key()
@@ -385,6 +451,29 @@ mod tests {
         Resolved::new(Arc::new(KeyEntry { key, policy: Arc::new(policy) }), None, &realm)
     }
 
+    /// A request of this caller that says nothing more.
+    fn asking<T>(caller: Caller, decide: impl FnOnce(&Asking<'_>) -> T) -> T {
+        let (request, client) = (RequestFacts::default(), Client::default());
+        decide(&Asking { caller: &caller, request: &request, client: &client, time: Timestamp::from_ms(0) })
+    }
+
+    #[test]
+    fn a_permission_is_for_its_action_alone() {
+        let key = asking(ada(Some(ALLOW)), |asking| resolved().authorize(asking, Action::GetPublicKey));
+        let key = key.unwrap_or_else(|error| panic!("{error}"));
+        assert!(key.demand_action(&[Action::DescribeKey, Action::GetPublicKey]).is_ok());
+        let refused = key.demand_action(&[Action::Sign]).err();
+        assert_eq!(refused.map(|error| error.code), Some(Code::KMSInternalException));
+    }
+
+    #[test]
+    fn a_denial_has_its_reason() {
+        for (policy, reason) in [(None, "NoIdentityPolicyAllows"), (Some(DENY), "ExplicitDenyInIdentityPolicy")] {
+            let refused = asking(ada(policy), |asking| resolved().authorize(asking, Action::Sign)).err();
+            assert_eq!(refused.and_then(|error| error.denial), Some(reason));
+        }
+    }
+
     #[test]
     fn a_grant_is_asked_for_where_policies_are_silent_only() {
         for (policy, asks, allowed_by) in
@@ -395,7 +484,8 @@ mod tests {
                 asked.set(true);
                 Some(grant(id(1), REGION))
             };
-            let authorized = resolved().authorize_use(&ada(policy), GrantOperation::Sign, Facts::Bare, find);
+            let use_it = |asking: &Asking<'_>| resolved().authorize_use(asking, GrantOperation::Sign, find);
+            let authorized = asking(ada(policy), use_it);
             assert_eq!(authorized.ok().map(|key| key.grant()), allowed_by, "{policy:?}");
             assert_eq!(asked.get(), asks, "{policy:?}");
         }
@@ -412,7 +502,7 @@ mod tests {
                 assert!(!wanted(&other));
                 Some(Arc::clone(&other))
             };
-            let refused = resolved().authorize_use(&ada(None), operation, Facts::Bare, find).err();
+            let refused = asking(ada(None), |asking| resolved().authorize_use(asking, operation, find)).err();
             assert_eq!(refused.map(|error| error.code), Some(Code::AccessDeniedException));
         }
     }
@@ -425,7 +515,7 @@ mod tests {
             (Some(ALLOW), grant(id(1), "eu-other-1"), false),
             (Some(DENY), grant(id(1), REGION), false),
         ] {
-            let retires = resolved().authorize_retirement(&ada(policy), &of);
+            let retires = asking(ada(policy), |asking| resolved().authorize_retirement(asking, &of));
             assert_eq!(retires.is_ok(), may, "{policy:?} {of:?}");
         }
     }

@@ -58,18 +58,20 @@ pub struct KmsError {
     pub code: Code,
     /// AWS's sentence; some exceptions have none, and then the wire has none either.
     pub message: Option<String>,
+    /// Why policies deny, in one word, for the audit record alone: callers are told less.
+    pub denial: Option<&'static str>,
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl KmsError {
     /// An exception with its message.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: Some(message.into()), cause: None }
+        Self { code, message: Some(message.into()), denial: None, cause: None }
     }
 
     /// An exception that AWS sends without a message.
     pub fn bare(code: Code) -> Self {
-        Self { code, message: None, cause: None }
+        Self { code, message: None, denial: None, cause: None }
     }
 
     /// A defect of ours: the caller learns nothing but that it was not their fault.
@@ -82,11 +84,22 @@ impl KmsError {
         Self::new(Code::ValidationException, message)
     }
 
+    /// `AccessDeniedException`: a sentence for the caller, and the reason for the audit record.
+    pub fn denied(message: impl Into<String>, reason: &'static str) -> Self {
+        Self { denial: Some(reason), ..Self::new(Code::AccessDeniedException, message) }
+    }
+
     /// Adds what went wrong underneath, for the log.
     #[must_use]
     pub fn because(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.cause = Some(cause.into());
         self
+    }
+
+    /// The same failure with another sentence for the caller.
+    #[must_use]
+    pub fn with_message(self, message: impl Into<String>) -> Self {
+        Self { message: Some(message.into()), ..self }
     }
 
     /// The same failure as another exception.

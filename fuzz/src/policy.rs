@@ -3,8 +3,10 @@
 use strongroom::{
     action::Action,
     arn::AccountId,
+    client::Client,
+    clock::Timestamp,
     error::KmsError,
-    policy::{Decision, Document, Request, Resource, decide, pretty},
+    policy::{Decision, Document, Facts, Request, RequestFacts, Resource, decide, pretty},
     principal::Principal,
 };
 
@@ -44,12 +46,16 @@ struct Question {
     principal: Principal,
     owner: AccountId,
     action: Action,
+    parameters: RequestFacts,
+    client: Client,
 }
 
 impl Question {
     fn request(&self) -> Request<'_> {
         let resource = Resource::Key { arn: KEY, owner: &self.owner };
-        Request { principal: &self.principal, action: self.action, resource }
+        let (request, client, time) = (&self.parameters, &self.client, Timestamp::from_ms(0));
+        let facts = Facts { request, alias: None, key: None, client, time };
+        Request { principal: &self.principal, action: self.action, resource, facts }
     }
 }
 
@@ -67,6 +73,8 @@ fn questions() -> Vec<Question> {
             principal: Principal::try_from(arn.to_owned()).expect("a principal"),
             owner: owner.clone(),
             action,
+            parameters: RequestFacts::default(),
+            client: Client::default(),
         })
     });
     questions.collect()

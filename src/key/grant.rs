@@ -297,7 +297,7 @@ impl Terms {
 /// What a request has that constraints look at. There is no default, so that an operation must say what it has; what it
 /// does not say meets no constraint.
 #[derive(Debug, Clone, Copy)]
-pub enum Facts<'a> {
+pub enum ConstraintFacts<'a> {
     /// The operation has no encryption context.
     Bare,
     /// The encryption context, which may be empty.
@@ -327,20 +327,20 @@ pub struct Grant {
 impl Grant {
     /// Whether this allows `caller` to do `operation` with its key, and how closely it names them: where it names their
     /// account only, their own policies must allow, too.
-    pub fn allows(&self, caller: &Principal, operation: GrantOperation, facts: Facts<'_>) -> Option<Naming> {
+    pub fn allows(&self, caller: &Principal, operation: GrantOperation, facts: ConstraintFacts<'_>) -> Option<Naming> {
         let naming = self.terms.grantee.names(caller)?;
         (self.terms.operations.contains(&operation) && self.covers(operation, facts)).then_some(naming)
     }
 
-    fn covers(&self, operation: GrantOperation, facts: Facts<'_>) -> bool {
+    fn covers(&self, operation: GrantOperation, facts: ConstraintFacts<'_>) -> bool {
         let Constraints { context, source_arn } = &self.terms.constraints;
         let covered = match (operation, facts) {
-            (GrantOperation::CreateGrant, Facts::Child(child)) => self.terms.may_pass_on(child),
-            (GrantOperation::CreateGrant, _) | (_, Facts::Child(_)) => false,
+            (GrantOperation::CreateGrant, ConstraintFacts::Child(child)) => self.terms.may_pass_on(child),
+            (GrantOperation::CreateGrant, _) | (_, ConstraintFacts::Child(_)) => false,
             // These have no encryption context and may be in a grant that constrains it.
             (GrantOperation::DescribeKey | GrantOperation::RetireGrant, _) => true,
-            (_, Facts::Context(given)) => context.as_ref().is_none_or(|context| context.holds(given.pairs())),
-            (_, Facts::Bare) => context.is_none(),
+            (_, ConstraintFacts::Context(given)) => context.as_ref().is_none_or(|context| context.holds(given.pairs())),
+            (_, ConstraintFacts::Bare) => context.is_none(),
         };
         covered && source_arn.is_none()
     }
@@ -349,7 +349,7 @@ impl Grant {
     /// who is allowed to, or as somebody of the account that made it.
     pub fn may_be_retired_by(&self, caller: &Principal) -> Option<Naming> {
         let retiring = self.terms.retiring.as_ref().and_then(|party| party.names(caller));
-        let grantee = self.allows(caller, GrantOperation::RetireGrant, Facts::Bare);
+        let grantee = self.allows(caller, GrantOperation::RetireGrant, ConstraintFacts::Bare);
         let issuer = (self.issuer == *caller.account()).then_some(caller.named_by_account());
         [retiring, grantee, issuer].into_iter().flatten().max()
     }
@@ -466,9 +466,13 @@ mod tests {
             let grant = grant(terms(&[Encrypt, Sign, DescribeKey], constraint.clone()));
             let given = EncryptionContext::new(pairs(context)).expect("short");
             let allows = |operation, facts| grant.allows(&principal(ADA), operation, facts).is_some();
-            assert_eq!(allows(Encrypt, Facts::Context(&given)), met, "{constraint:?} {context}");
-            assert_eq!(allows(Sign, Facts::Bare), constraint.is_none(), "what is not said meets no constraint");
-            assert!(allows(DescribeKey, Facts::Bare) && !allows(Decrypt, Facts::Context(&given)));
+            assert_eq!(allows(Encrypt, ConstraintFacts::Context(&given)), met, "{constraint:?} {context}");
+            assert_eq!(
+                allows(Sign, ConstraintFacts::Bare),
+                constraint.is_none(),
+                "what is not said meets no constraint"
+            );
+            assert!(allows(DescribeKey, ConstraintFacts::Bare) && !allows(Decrypt, ConstraintFacts::Context(&given)));
         }
     }
 
@@ -479,7 +483,7 @@ mod tests {
         let grant = grant(terms);
         for operation in [Encrypt, DescribeKey, RetireGrant] {
             let context = EncryptionContext::default();
-            assert_eq!(grant.allows(&principal(ADA), operation, Facts::Context(&context)), None);
+            assert_eq!(grant.allows(&principal(ADA), operation, ConstraintFacts::Context(&context)), None);
         }
     }
 
@@ -503,10 +507,10 @@ mod tests {
             (terms(&[Encrypt], None), terms(&[Encrypt], None), false),
         ] {
             let parent = grant(parent);
-            let allowed = parent.allows(&principal(ADA), CreateGrant, Facts::Child(&child)).is_some();
+            let allowed = parent.allows(&principal(ADA), CreateGrant, ConstraintFacts::Child(&child)).is_some();
             assert_eq!(allowed, may, "{:?} {child:?}", parent.terms);
-            assert_eq!(parent.allows(&principal(ADA), CreateGrant, Facts::Bare), None);
-            assert_eq!(parent.allows(&principal(ADA), Encrypt, Facts::Child(&child)), None);
+            assert_eq!(parent.allows(&principal(ADA), CreateGrant, ConstraintFacts::Bare), None);
+            assert_eq!(parent.allows(&principal(ADA), Encrypt, ConstraintFacts::Child(&child)), None);
         }
     }
 

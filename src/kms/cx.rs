@@ -10,7 +10,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    access::{self, Caller, Resolved},
+    access::{Asking, Authorized, Caller, Resolved},
     action::Action,
     arn::Realm,
     authn::Proved,
@@ -26,7 +26,7 @@ use crate::{
         Kms,
         record::{Notes, Record},
     },
-    policy::{Document, Resource},
+    policy::{Document, Reason, RequestFacts, Resource},
     principal::Principal,
 };
 
@@ -46,10 +46,11 @@ pub struct Cx<'a> {
 }
 
 /// A use of a key that was allowed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Allowed {
     pub(super) key: KeyId,
     pub(super) operation: GrantOperation,
+    pub(super) facts: Arc<RequestFacts>,
     /// The grant that did, if policies did not.
     pub(super) grant: Option<GrantId>,
 }
@@ -130,28 +131,51 @@ impl<'a> Cx<'a> {
         self.asker
     }
 
-    /// Finds the key that `text` names: key id, key ARN, alias name or alias ARN.
+    /// Lets the caller do `action` with the key that `text` names by its id or ARN, if policies do.
+    ///
+    /// # Errors
+    /// As [`Self::resolve_key`] and [`Self::authorize_resolved`].
+    pub fn authorize_key(&self, action: Action, text: &str, facts: &RequestFacts) -> Result<Authorized, KmsError> {
+        self.authorize_resolved(action, self.resolve_key(action, text)?, facts)
+    }
+
+    /// Lets the caller do `action` with a key that was found, if policies do.
+    ///
+    /// # Errors
+    /// `AccessDeniedException`.
+    pub fn authorize_resolved(
+        &self,
+        action: Action,
+        key: Resolved,
+        facts: &RequestFacts,
+    ) -> Result<Authorized, KmsError> {
+        key.authorize(&self.asking(facts), action)
+    }
+
+    /// The key that `text` names: key id, key ARN, alias name or alias ARN; for `action`, which a refusal names.
     ///
     /// # Errors
     /// `NotFoundException`, `InvalidArnException`; `AccessDeniedException` for what another account may or may not have.
-    pub fn resolve(&self, text: &str) -> Result<Resolved, KmsError> {
-        self.find(self.record.operation_name(), KeyRef::parse(text, &self.realm)?)
+    pub fn resolve(&self, action: Action, text: &str) -> Result<Resolved, KmsError> {
+        self.find(action, KeyRef::parse(text, &self.realm)?)
     }
 
-    /// As [`Self::resolve`], for an action that does not have the operation's name.
-    ///
-    /// # Errors
-    /// As [`Self::resolve`].
-    pub fn resolve_for(&self, action: Action, text: &str) -> Result<Resolved, KmsError> {
-        self.find(action.as_str(), KeyRef::parse(text, &self.realm)?)
-    }
-
-    /// Finds the key that `text` names by its id or ARN.
+    /// The key that `text` names by its id or ARN.
     ///
     /// # Errors
     /// As [`Self::resolve`]; `InvalidArnException` for an alias.
-    pub fn resolve_key(&self, text: &str) -> Result<Resolved, KmsError> {
-        self.find(self.record.operation_name(), KeyRef::parse(text, &self.realm)?.without_alias()?)
+    pub fn resolve_key(&self, action: Action, text: &str) -> Result<Resolved, KmsError> {
+        self.find(action, KeyRef::parse(text, &self.realm)?.without_alias()?)
+    }
+
+    /// This request, as decisions see it.
+    pub(super) fn asking<'b>(&'b self, request: &'b RequestFacts) -> Asking<'b> {
+        Asking { caller: &self.caller, request, client: &self.record.client, time: self.now() }
+    }
+
+    /// True if the caller could still replace the policy of the key with `arn` where `policy` is that policy.
+    pub fn keeps_control(&self, policy: &Document, arn: &str, facts: &RequestFacts) -> bool {
+        self.asking(facts).keeps_control(policy, arn, &self.realm.account)
     }
 
     /// Finds the key that a ciphertext blob names.
@@ -162,7 +186,7 @@ impl<'a> Cx<'a> {
         Some(self.touch(Resolved::new(entry, key_store, &self.realm)))
     }
 
-    fn find(&self, action: &str, reference: KeyRef) -> Result<Resolved, KmsError> {
+    fn find(&self, action: Action, reference: KeyRef) -> Result<Resolved, KmsError> {
         match reference {
             KeyRef::Id(id) => self.find_key(id),
             KeyRef::Arn { id, account } => {
@@ -183,7 +207,8 @@ impl<'a> Cx<'a> {
 
     fn find_alias(&self, name: &str) -> Result<Resolved, KmsError> {
         let alias = self.kms.store.view().alias(&self.realm.region, name);
-        alias.and_then(|alias| self.resolve_named(alias.target)).ok_or_else(|| self.no_such_alias(name))
+        let found = alias.and_then(|alias| self.resolve_named(alias.target));
+        found.map(|key| key.by_alias(name)).ok_or_else(|| self.no_such_alias(name))
     }
 
     /// The answer where an alias is named that is not there.
@@ -192,7 +217,7 @@ impl<'a> Cx<'a> {
     }
 
     /// Keys of other accounts are not here: whether they exist at all is not for us to tell.
-    fn own_account(&self, action: &str, account: &str) -> Result<(), KmsError> {
+    fn own_account(&self, action: Action, account: &str) -> Result<(), KmsError> {
         if account == self.realm.account.as_str() {
             return Ok(());
         }
@@ -201,7 +226,7 @@ impl<'a> Cx<'a> {
              this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access",
             self.caller.principal
         );
-        Err(KmsError::new(Code::AccessDeniedException, text))
+        Err(KmsError::denied(text, Reason::CrossAccount.as_str()))
     }
 
     fn touch(&self, resolved: Resolved) -> Resolved {
@@ -242,10 +267,10 @@ impl<'a> Cx<'a> {
         }
         let cx = self.anew()?;
         let uses = self.uses.lock().clone();
-        for Allowed { key, operation, grant } in uses {
+        for Allowed { key, operation, facts, grant } in uses {
             let resolved = cx.find_key(key)?;
             let grant = grant.and_then(|grant| view.grant(&self.realm.region, key, grant));
-            let authorized = resolved.confirm_use(cx.caller(), operation, grant.as_deref())?;
+            let authorized = resolved.confirm_use(&cx.asking(&facts), operation, grant.as_deref())?;
             if operation.is_cryptographic() {
                 authorized.demand(Demand::Use)?;
             }
@@ -281,24 +306,24 @@ impl<'a> Cx<'a> {
     ///
     /// # Errors
     /// `AccessDeniedException`.
-    pub fn authorize(&self, action: Action) -> Result<(), KmsError> {
-        access::authorize(&self.caller, action, Resource::Any)
+    pub fn authorize(&self, action: Action, facts: &RequestFacts) -> Result<(), KmsError> {
+        self.asking(facts).authorize(action, Resource::Any)
     }
 
     /// Lets the caller do `action` with an alias; the key it names is asked for separately.
     ///
     /// # Errors
     /// `AccessDeniedException`.
-    pub fn authorize_alias(&self, action: Action, name: &str) -> Result<(), KmsError> {
+    pub fn authorize_alias(&self, action: Action, name: &str, facts: &RequestFacts) -> Result<(), KmsError> {
         let arn = self.realm.arn(name);
-        access::authorize(&self.caller, action, Resource::Alias { arn: &arn, owner: &self.realm.account })
+        self.asking(facts).authorize(action, Resource::Alias { arn: &arn, owner: &self.realm.account })
     }
 
     /// Lets the caller do `action`, which is about a principal.
     ///
     /// # Errors
     /// `AccessDeniedException`.
-    pub fn authorize_about(&self, action: Action, principal: &Principal) -> Result<(), KmsError> {
-        access::authorize(&self.caller, action, Resource::Principal(principal))
+    pub fn authorize_about(&self, action: Action, principal: &Principal, facts: &RequestFacts) -> Result<(), KmsError> {
+        self.asking(facts).authorize(action, Resource::Principal(principal))
     }
 }

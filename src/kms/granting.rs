@@ -15,7 +15,7 @@ use crate::{
     error::{Code, KmsError},
     failure,
     key::{
-        grant::{Facts, Grant, GrantId, GrantOperation, Party, Terms},
+        grant::{Grant, GrantId, GrantOperation, Party, Terms},
         reference::KeyId,
     },
     kms::{
@@ -23,6 +23,7 @@ use crate::{
         cx::{Allowed, Cx},
         keys::{gone, random},
     },
+    policy::RequestFacts,
     store::GrantInsert,
 };
 
@@ -45,20 +46,35 @@ pub struct NewGrant {
 }
 
 impl Cx<'_> {
-    /// Lets the caller do `operation` with a key, if policies or a grant do. Every token must be one, and of a grant that
-    /// there is, whatever allows the call.
+    /// Lets the caller do `operation` with the key that `text` names in any way, if policies or a grant do. Every token must be one,
+    /// and of a grant that there is, whatever allows the call.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`]; then as [`Self::authorize_resolved_use`].
+    pub async fn authorize_use(
+        &self,
+        operation: GrantOperation,
+        text: &str,
+        facts: &Arc<RequestFacts>,
+        tokens: &[String],
+    ) -> Result<Authorized, KmsError> {
+        let key = self.resolve(operation.action(), text)?;
+        self.authorize_resolved_use(operation, key, facts, tokens).await
+    }
+
+    /// As [`Self::authorize_use`], with a key that was found.
     ///
     /// # Errors
     /// `InvalidGrantTokenException`, `AccessDeniedException`; else as HSM and store answer.
-    pub async fn authorize_use(
+    pub async fn authorize_resolved_use(
         &self,
-        key: Resolved,
         operation: GrantOperation,
-        facts: Facts<'_>,
+        key: Resolved,
+        facts: &Arc<RequestFacts>,
         tokens: &[String],
     ) -> Result<Authorized, KmsError> {
         self.open_grant_tokens(tokens).await?;
-        self.authorize_use_now(key, operation, facts)
+        self.authorize_use_now(operation, key, facts)
     }
 
     /// The grants that tokens name.
@@ -84,21 +100,22 @@ impl Cx<'_> {
         }
     }
 
-    /// As [`Self::authorize_use`], once the tokens have been opened.
+    /// As [`Self::authorize_resolved_use`], once the tokens have been opened.
     ///
     /// # Errors
     /// `AccessDeniedException`.
     pub fn authorize_use_now(
         &self,
-        key: Resolved,
         operation: GrantOperation,
-        facts: Facts<'_>,
+        key: Resolved,
+        facts: &Arc<RequestFacts>,
     ) -> Result<Authorized, KmsError> {
         let (view, region, id) = (self.kms.store.view(), &self.realm().region, key.id());
-        let (caller, request) = (&self.caller().principal, (operation, facts));
+        let caller = &self.caller().principal;
+        let request = (operation, facts.of_constraints());
         let find = |wanted: &dyn Fn(&Grant) -> bool| view.grant_for(region, id, caller, request, wanted);
-        let key = key.authorize_use(self.caller(), operation, facts, find)?;
-        self.note_use(Allowed { key: id, operation, grant: key.grant() });
+        let key = key.authorize_use(&self.asking(facts), operation, find)?;
+        self.note_use(Allowed { key: id, operation, facts: Arc::clone(facts), grant: key.grant() });
         if let Some(grant) = key.grant() {
             let of_destination = operation == GrantOperation::ReEncryptTo;
             let name = if of_destination { "destinationAuthorizingGrantId" } else { "authorizingGrantId" };
@@ -113,7 +130,8 @@ impl Cx<'_> {
     /// `AccessDeniedException`.
     pub fn authorize_retirement(&self, key: Resolved, grant: &Grant) -> Result<Authorized, KmsError> {
         self.note_grant(grant.id);
-        key.authorize_retirement(self.caller(), grant)
+        let facts = RequestFacts { grant: Some(grant.terms.clone()), ..RequestFacts::default() };
+        key.authorize_retirement(&self.asking(&facts), grant)
     }
 
     /// Makes a grant of the key that `may` authorizes; where the key has one of these terms and this name, that one is meant.

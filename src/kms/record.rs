@@ -115,7 +115,7 @@ impl Record {
     /// # Errors
     /// As the trail answers.
     pub async fn write(&self, trail: &Trail, account: &AccountId, error: Option<&KmsError>) -> Result<(), AuditError> {
-        let additional = self.notes.additional();
+        let additional = self.notes.additional(error.and_then(|error| error.denial));
         trail.record(&self.event(account, &self.notes, &additional, error)).await
     }
 
@@ -124,7 +124,7 @@ impl Record {
     /// # Errors
     /// If it cannot be written as JSON.
     pub fn line(&self, account: &AccountId, notes: &Notes) -> Result<String, serde_json::Error> {
-        self.event(account, notes, &notes.additional(), None).line()
+        self.event(account, notes, &notes.additional(None), None).line()
     }
 
     fn event<'b>(
@@ -169,9 +169,11 @@ impl Notes {
         decided
     }
 
-    /// As `additionalEventData` has it.
-    fn additional(&self) -> Value {
-        if self.additional.is_empty() { Value::Null } else { Value::Object(self.additional.clone()) }
+    /// As `additionalEventData` has it, with the reason why policies denied the call.
+    fn additional(&self, denial: Option<&'static str>) -> Value {
+        let mut additional = self.additional.clone();
+        additional.extend(denial.map(|reason| ("denialReason".to_owned(), reason.into())));
+        if additional.is_empty() { Value::Null } else { Value::Object(additional) }
     }
 }
 

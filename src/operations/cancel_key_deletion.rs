@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use super::{
-    Operation,
-};
-use crate::{action::Action,
+use super::Operation;
+use crate::{
+    action::Action,
     error::KmsError,
     key::{Key, state::Demand},
     kms::cx::Cx,
+    policy::RequestFacts,
     request::{KeyText, request},
 };
 
@@ -31,7 +31,7 @@ impl Operation for CancelKeyDeletion {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        let may = |cx: &Cx<'_>| cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::CancelKeyDeletion);
+        let may = |cx: &Cx<'_>| cx.authorize_key(Action::CancelKeyDeletion, &self.key_id.0, &RequestFacts::default());
         let cancel = |key: &mut Key| {
             key.cancel_deletion(cx.now());
             Ok(())

@@ -1,16 +1,15 @@
 //! What Decrypt and ReEncrypt share: from a ciphertext and what the caller says of it to a key that may open it.
 
+use std::sync::Arc;
+
 use crate::{
     access::Usable,
+    attestation::Measurements,
     envelope::Envelope,
     error::{Code, KmsError},
-    key::{
-        algorithm::Algorithm,
-        context::EncryptionContext,
-        grant::{Facts, GrantOperation},
-        spec::EncryptionAlgorithm,
-    },
+    key::{algorithm::Algorithm, context::EncryptionContext, grant::GrantOperation, spec::EncryptionAlgorithm},
     kms::{cx::Cx, sealing::Opened},
+    policy::RequestFacts,
     request::{KeyText, missing},
 };
 
@@ -21,7 +20,7 @@ pub struct Source {
     /// The ciphertext; only a dry run that ignores it goes without.
     pub blob: Option<Vec<u8>>,
     /// The context it was encrypted with.
-    pub context: EncryptionContext,
+    pub context: Arc<EncryptionContext>,
     /// The algorithm it was encrypted with.
     pub algorithm: EncryptionAlgorithm,
 }
@@ -34,7 +33,7 @@ pub struct Openable {
 }
 
 enum Content {
-    Envelope(Envelope, EncryptionContext),
+    Envelope(Envelope, Arc<EncryptionContext>),
     Rsa(Vec<u8>),
     /// Of a dry run that looks at permissions only.
     Ignored,
@@ -68,17 +67,19 @@ impl Source {
         cx: &Cx<'_>,
         operation: &str,
         wanted: GrantOperation,
+        recipient: Option<Measurements>,
         tokens: &[String],
     ) -> Result<Openable, KmsError> {
         let envelope = self.envelope();
         let resolved = match (&self.key, &envelope) {
-            (Some(text), _) => cx.resolve_for(wanted.action(), text)?,
+            (Some(text), _) => cx.resolve(wanted.action(), text)?,
             (None, Some(envelope)) => cx.resolve_named(envelope.header.key).ok_or_else(no_such_key)?,
             (None, None) => return Err(invalid_ciphertext()),
         };
-        let authorized = cx.authorize_use(resolved, wanted, Facts::Context(&self.context), tokens).await;
+        let facts = Arc::new(RequestFacts { recipient, ..RequestFacts::of_encryption(&self.context, self.algorithm) });
+        let authorized = cx.authorize_resolved_use(wanted, resolved, &facts, tokens).await;
         let authorized = authorized.map_err(|refused| match (&self.key, refused.code) {
-            (None, Code::AccessDeniedException) => no_such_key(),
+            (None, Code::AccessDeniedException) => refused.with_message(NO_SUCH_KEY),
             _ => refused,
         })?;
         if envelope.as_ref().is_some_and(|envelope| envelope.header.key != authorized.key().id()) {
@@ -134,8 +135,9 @@ fn invalid_ciphertext() -> KmsError {
 }
 
 /// The answer where a blob names a key and the caller does not: whether the key exists is not told.
+const NO_SUCH_KEY: &str = "The ciphertext refers to a customer master key that does not exist, does not exist in this \
+                           region, or you are not allowed to access.";
+
 fn no_such_key() -> KmsError {
-    let text = "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or \
-                you are not allowed to access.";
-    KmsError::new(Code::AccessDeniedException, text)
+    KmsError::new(Code::AccessDeniedException, NO_SUCH_KEY)
 }

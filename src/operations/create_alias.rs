@@ -1,11 +1,14 @@
 //! CreateAlias: <https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateAlias.html>.
 
-use super::{
-    Operation,
-    answer::Nothing,
-    update_alias::resolve_target,
+use super::{Operation, answer::Nothing, update_alias::authorize_target};
+use crate::{
+    action::Action,
+    error::KmsError,
+    key::state::Demand,
+    kms::cx::Cx,
+    policy::RequestFacts,
+    request::{AliasText, KeyText, request},
 };
-use crate::{action::Action, error::KmsError, key::state::Demand, kms::cx::Cx, request::{AliasText, KeyText, request}};
 
 request! {
     /// Gives a key a name.
@@ -22,9 +25,10 @@ impl Operation for CreateAlias {
 
     async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
         let name = self.name.checked()?;
+        let facts = RequestFacts::default();
         let may = |cx: &Cx<'_>| {
-            cx.authorize_alias(Action::CreateAlias, &name)?;
-            let key = resolve_target(cx, &self.target.0)?.authorize(cx.caller(), Action::CreateAlias)?;
+            cx.authorize_alias(Action::CreateAlias, &name, &facts)?;
+            let key = authorize_target(cx, Action::CreateAlias, &self.target.0, &facts)?;
             key.demand(Demand::Change)?;
             Ok(key)
         };

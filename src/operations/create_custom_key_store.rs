@@ -2,15 +2,19 @@
 
 use serde::Serialize;
 
-use super::{
-    Operation,
-};
-use crate::{action::Action,
+use super::Operation;
+use crate::{
+    action::Action,
     attestation,
     error::{Code, KmsError},
     key::custom_store::{KeyStoreId, KeyStoreType},
-    kms::cx::Cx, request::{AccountText, ClusterId, Member, Password, Text, XksConnectivity, XksCredential, XksUriEndpoint, XksUriPath,
-        XksVpcService, missing, request}};
+    kms::cx::Cx,
+    policy::RequestFacts,
+    request::{
+        AccountText, ClusterId, Member, Password, Text, XksConnectivity, XksCredential, XksUriEndpoint, XksUriPath,
+        XksVpcService, missing, request,
+    },
+};
 
 request! {
     /// Makes a custom key store: an HSM of the caller's, for keys to be made in.
@@ -48,7 +52,7 @@ impl Operation for CreateCustomKeyStore {
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
         if self.kind == Some(KeyStoreType::ExternalKeyStore) {
-            cx.authorize(Action::CreateCustomKeyStore)?;
+            cx.authorize(Action::CreateCustomKeyStore, &RequestFacts::default())?;
             return Err(KmsError::invalid("Custom key stores of type EXTERNAL_KEY_STORE are not supported."));
         }
         refuse_external([
@@ -62,7 +66,7 @@ impl Operation for CreateCustomKeyStore {
         let ClusterId(cluster) = self.cluster.ok_or_else(|| missed::<ClusterId>("cloudHsmClusterId"))?;
         let Text(trust_anchor) = self.trust_anchor.ok_or_else(|| missed::<TrustAnchor>("trustAnchorCertificate"))?;
         let Password(password) = self.password.ok_or_else(|| missed::<Password>("keyStorePassword"))?;
-        let may = |cx: &Cx<'_>| cx.authorize(Action::CreateCustomKeyStore);
+        let may = |cx: &Cx<'_>| cx.authorize(Action::CreateCustomKeyStore, &RequestFacts::default());
         may(cx)?;
         if !attestation::is_certificate(trust_anchor.as_bytes()) {
             let text = "The trust anchor certificate is not one certificate in PEM.";

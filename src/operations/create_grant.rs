@@ -1,16 +1,24 @@
 //! CreateGrant: <https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateGrant.html>.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
-use super::{
-    Operation, end_dry_run,
-};
-use crate::{error::KmsError,
+use super::{Operation, end_dry_run};
+use crate::{
+    action::Action,
+    error::KmsError,
     key::{
-        grant::{Facts, GrantId, GrantOperation, Party, Terms},
+        grant::{GrantId, GrantOperation, Party, Terms},
         state::Demand,
     },
-    kms::cx::Cx, request::{GrantConstraints, GrantName, GrantOperations, GrantTokens, KeyText, PrincipalText, ServiceText, missing, request}};
+    kms::cx::Cx,
+    policy::RequestFacts,
+    request::{
+        GrantConstraints, GrantName, GrantOperations, GrantTokens, KeyText, PrincipalText, ServiceText, missing,
+        request,
+    },
+};
 
 request! {
     /// Lets a principal use a key, beside what policies say.
@@ -50,18 +58,20 @@ impl Operation for CreateGrant {
             name: self.name.map(|GrantName(name)| name),
         };
         make_sense(&terms)?;
-        let key = cx.resolve_key(&self.key_id.0)?;
+        let action = Action::CreateGrant;
+        let facts = Arc::new(RequestFacts { grant: Some(terms.clone()), ..RequestFacts::default() });
+        let key = cx.resolve_key(action, &self.key_id.0)?;
         let tokens = cx.open_grant_tokens(&self.grant_tokens.0).await?;
         let may = |cx: &Cx<'_>, key| {
             tokens.iter().try_for_each(|grant| cx.is_there(grant))?;
-            let key = cx.authorize_use_now(key, GrantOperation::CreateGrant, Facts::Child(&terms))?;
+            let key = cx.authorize_use_now(GrantOperation::CreateGrant, key, &facts)?;
             key.demand(Demand::Grant)?;
             terms.fit(key.key())?;
             Ok(key)
         };
         let key = may(cx, key)?;
         end_dry_run(self.dry_run)?;
-        let made = cx.create_grant(|cx| may(cx, cx.resolve_key(&self.key_id.0)?), &key, terms.clone()).await?;
+        let made = cx.create_grant(|cx| may(cx, cx.resolve_key(action, &self.key_id.0)?), &key, terms.clone()).await?;
         Ok(Answer { grant_token: made.token, grant_id: made.id })
     }
 }
@@ -72,7 +82,9 @@ impl Operation for CreateGrant {
 /// `ValidationException` for both, `InvalidArnException`.
 pub fn party(principal: Option<PrincipalText>, service: Option<ServiceText>) -> Result<Option<Party>, KmsError> {
     match (principal, service) {
-        (Some(_), Some(_)) => Err(KmsError::invalid("You can specify a principal or a service principal, but not both.")),
+        (Some(_), Some(_)) => {
+            Err(KmsError::invalid("You can specify a principal or a service principal, but not both."))
+        }
         (Some(principal), None) => principal.checked().map(Some),
         (None, service) => Ok(service.map(|ServiceText(name)| Party::Service(name))),
     }

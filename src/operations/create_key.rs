@@ -4,12 +4,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{
-    Operation,
-    metadata::KeyMetadata,
-    policy_text,
-};
-use crate::{action::Action,
+use super::{Operation, metadata::KeyMetadata, policy_text};
+use crate::{
+    action::Action,
     error::{Code, KmsError},
     key::{
         Key, Origin,
@@ -20,7 +17,9 @@ use crate::{action::Action,
         tags::Tags,
     },
     kms::cx::Cx,
-    policy, request::{Description, KeyStoreText, PolicyText, TagList, XksKeyId, request}};
+    policy::{self, NewKey, RequestFacts},
+    request::{Description, KeyStoreText, PolicyText, TagList, XksKeyId, request},
+};
 
 request! {
     /// Makes a KMS key.
@@ -32,7 +31,7 @@ request! {
         key_spec: KeySpec = optional "KeySpec",
         origin: Origin = optional "Origin",
         custom_key_store_id: KeyStoreText = optional "CustomKeyStoreId",
-        bypass_lockout_check: bool = default "BypassPolicyLockoutSafetyCheck",
+        bypass_lockout_check: bool = optional "BypassPolicyLockoutSafetyCheck",
         tags: TagList = default "Tags",
         multi_region: bool = default "MultiRegion",
         xks_key_id: XksKeyId = optional "XksKeyId",
@@ -53,21 +52,22 @@ impl Operation for CreateKey {
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
         let spec = self.spec()?;
         let usage = self.usage(spec)?;
-        self.authorize(cx)?;
+        let facts = self.facts(spec, usage);
+        self.authorize(cx, &facts)?;
         refuse_sm2(spec)?;
         let key_store = self.key_store(cx, spec)?;
         let origin = self.origin.unwrap_or(Origin::AwsKms);
         let id = KeyId::random(self.multi_region);
         let tags = Tags::default().with(&self.tags.0)?;
-        let policy = self.policy(cx, id)?;
+        let policy = self.policy(cx, id, &facts)?;
         let key = Key::new(id, &cx.realm().region, (spec, usage), policy, cx.now())
             .with_origin(origin)
             .with_description(self.description.0.clone())
             .with_tags(tags)
             .in_key_store(key_store.as_ref().map(|key_store| key_store.id.clone()));
         let may = |cx: &Cx<'_>| {
-            self.authorize(cx)?;
-            self.policy(cx, id).map(drop)
+            self.authorize(cx, &facts)?;
+            self.policy(cx, id, &facts).map(drop)
         };
         let key = cx.create_key(may, key).await?;
         Ok(Answer { key_metadata: KeyMetadata::of(&key, cx).kept_in(key_store.as_deref()) })
@@ -115,9 +115,19 @@ impl CreateKey {
         }
     }
 
-    fn authorize(&self, cx: &Cx<'_>) -> Result<(), KmsError> {
-        cx.authorize(Action::CreateKey)?;
-        if self.tags.0.is_empty() { Ok(()) } else { cx.authorize(Action::TagResource) }
+    fn authorize(&self, cx: &Cx<'_>, facts: &RequestFacts) -> Result<(), KmsError> {
+        cx.authorize(Action::CreateKey, facts)?;
+        if self.tags.0.is_empty() { Ok(()) } else { cx.authorize(Action::TagResource, facts) }
+    }
+
+    fn facts(&self, spec: KeySpec, usage: KeyUsage) -> RequestFacts {
+        let origin = self.origin.unwrap_or(Origin::AwsKms);
+        RequestFacts {
+            new_key: Some(NewKey { spec, usage, origin, multi_region: self.multi_region }),
+            bypass_policy_lockout_safety_check: self.bypass_lockout_check,
+            tags: self.tags.0.clone(),
+            ..RequestFacts::default()
+        }
     }
 
     /// The custom key store that the key is to be in; none for material of our own making, or imported.
@@ -157,12 +167,12 @@ impl CreateKey {
         cx.connected_key_store(&id.0)
     }
 
-    fn policy(&self, cx: &Cx<'_>, id: KeyId) -> Result<String, KmsError> {
+    fn policy(&self, cx: &Cx<'_>, id: KeyId, facts: &RequestFacts) -> Result<String, KmsError> {
         let realm = cx.realm();
         let Some(PolicyText(text)) = &self.policy else {
             return Ok(policy::default_key_policy(&realm.partition, &realm.account));
         };
-        policy_text::check(cx, text, &realm.arn(format_args!("key/{id}")), self.bypass_lockout_check)?;
+        policy_text::check(cx, text, &realm.arn(format_args!("key/{id}")), facts)?;
         Ok(text.clone())
     }
 }

@@ -1,19 +1,18 @@
 //! Decapsulate: the secret that Encapsulate, or whoever has the public key, made.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
-use super::{
-    Operation,
-    answer::Base64,
-    end_dry_run,
-};
-use crate::{error::KmsError,
-    key::{
-        algorithm::EncapsulationAlgorithm,
-        grant::{Facts, GrantOperation},
-    },
+use super::{Operation, answer::Base64, end_dry_run};
+use crate::{
+    error::KmsError,
+    key::{algorithm::EncapsulationAlgorithm, grant::GrantOperation},
     kms::cx::Cx,
-    secret::SecretBytes, request::{Ciphertext, GrantTokens, KeyText, request}};
+    policy::RequestFacts,
+    request::{Ciphertext, GrantTokens, KeyText, request},
+    secret::SecretBytes,
+};
 
 request! {
     /// Makes of a ciphertext the secret that it was made for. One that was made for another key gives another secret.
@@ -40,8 +39,8 @@ impl Operation for Decapsulate {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        let key = cx.resolve(&self.key_id.0)?;
-        let key = cx.authorize_use(key, GrantOperation::Decapsulate, Facts::Bare, &self.grant_tokens.0).await?;
+        let facts = Arc::new(RequestFacts::default());
+        let key = cx.authorize_use(GrantOperation::Decapsulate, &self.key_id.0, &facts, &self.grant_tokens.0).await?;
         let key = key.usable(Self::NAME, self.algorithm)?;
         end_dry_run(self.dry_run)?;
         let secret = cx.decapsulate(&key, self.blob.0.expose().to_vec()).await?;

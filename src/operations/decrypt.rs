@@ -1,18 +1,17 @@
 //! Decrypt: <https://docs.aws.amazon.com/kms/latest/APIReference/API_Decrypt.html>.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
-use super::{
-    Operation,
-    answer::Base64,
-    ciphertext::Source,
-    end_dry_run,
-    recipient::Recipient,
-};
-use crate::{error::KmsError,
+use super::{Operation, answer::Base64, ciphertext::Source, end_dry_run, recipient::Recipient};
+use crate::{
+    error::KmsError,
     key::{context::EncryptionContext, grant::GrantOperation, material::MaterialId, spec::EncryptionAlgorithm},
     kms::cx::Cx,
-    secret::SecretBytes, request::{Ciphertext, DryRunModifiers, GrantTokens, KeyText, request}};
+    request::{Ciphertext, DryRunModifiers, GrantTokens, KeyText, request},
+    secret::SecretBytes,
+};
 
 request! {
     /// Decrypts a ciphertext of Encrypt, GenerateDataKey, ReEncrypt, or of the public half of an RSA key.
@@ -50,10 +49,11 @@ impl Operation for Decrypt {
         let algorithm = self.algorithm.unwrap_or(EncryptionAlgorithm::SymmetricDefault);
         let blob = self.modifiers.blob(self.dry_run, self.blob, "ciphertextBlob")?;
         let key = self.key_id.map(|text| text.0);
-        let source = Source { key, blob, context: self.context, algorithm };
+        let source = Source { key, blob, context: Arc::new(self.context), algorithm };
         source.check("keyId")?;
-        let openable = source.openable(cx, Self::NAME, GrantOperation::Decrypt, &self.grant_tokens.0).await?;
         let addressee = self.recipient.attest(cx).await?;
+        let (wanted, recipient) = (GrantOperation::Decrypt, addressee.measurements());
+        let openable = source.openable(cx, Self::NAME, wanted, recipient, &self.grant_tokens.0).await?;
         end_dry_run(self.dry_run)?;
         let (key, opened) = openable.open(cx).await?;
         let handed = addressee.hand_over(cx, opened.plaintext).await?;

@@ -1,10 +1,13 @@
 //! DeleteAlias: <https://docs.aws.amazon.com/kms/latest/APIReference/API_DeleteAlias.html>.
 
-use super::{
-    Operation,
-    answer::Nothing,
+use super::{Operation, answer::Nothing};
+use crate::{
+    action::Action,
+    error::KmsError,
+    kms::cx::Cx,
+    policy::RequestFacts,
+    request::{AliasText, request},
 };
-use crate::{action::Action, error::KmsError, kms::cx::Cx, request::{AliasText, request}};
 
 request! {
     /// Takes a name from a key.
@@ -20,10 +23,11 @@ impl Operation for DeleteAlias {
 
     async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
         let name = self.name.checked()?;
+        let facts = RequestFacts::default();
         let may = |cx: &Cx<'_>| {
-            let key = cx.resolve(&name)?;
-            cx.authorize_alias(Action::DeleteAlias, &name)?;
-            key.authorize(cx.caller(), Action::DeleteAlias)
+            let key = cx.resolve(Action::DeleteAlias, &name)?;
+            cx.authorize_alias(Action::DeleteAlias, &name, &facts)?;
+            cx.authorize_resolved(Action::DeleteAlias, key, &facts)
         };
         cx.delete_alias(may, &name).await?;
         Ok(Nothing)

@@ -1,10 +1,13 @@
 //! DeleteCustomKeyStore: <https://docs.aws.amazon.com/kms/latest/APIReference/API_DeleteCustomKeyStore.html>.
 
-use super::{
-    Operation,
-    answer::Empty,
+use super::{Operation, answer::Empty};
+use crate::{
+    action::Action,
+    error::KmsError,
+    kms::cx::Cx,
+    policy::RequestFacts,
+    request::{KeyStoreText, request},
 };
-use crate::{action::Action, error::KmsError, kms::cx::Cx, request::{KeyStoreText, request}};
 
 request! {
     /// Deletes a custom key store that has no keys. Its HSM stays as it is.
@@ -19,7 +22,7 @@ impl Operation for DeleteCustomKeyStore {
     type Answer = Empty;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Empty, KmsError> {
-        let may = |cx: &Cx<'_>| cx.authorize(Action::DeleteCustomKeyStore);
+        let may = |cx: &Cx<'_>| cx.authorize(Action::DeleteCustomKeyStore, &RequestFacts::default());
         may(cx)?;
         cx.delete_key_store(may, &self.id.0).await?;
         Ok(Empty {})

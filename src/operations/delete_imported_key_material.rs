@@ -2,18 +2,15 @@
 
 use serde::Serialize;
 
-use super::{
-    Operation,
-    get_parameters_for_import::imports,
-};
-use crate::{action::Action,
+use super::{Operation, get_parameters_for_import::imports};
+use crate::{
+    action::Action,
     error::KmsError,
-    key::{
-        material::MaterialId,
-        spec::KeySpec,
-        state::Demand,
-    },
-    kms::cx::Cx, request::{KeyText, MaterialText, request}};
+    key::{material::MaterialId, spec::KeySpec, state::Demand},
+    kms::cx::Cx,
+    policy::RequestFacts,
+    request::{KeyText, MaterialText, request},
+};
 
 request! {
     /// Destroys imported key material at once. The same material can be imported again.
@@ -38,7 +35,7 @@ impl Operation for DeleteImportedKeyMaterial {
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
         let may = |cx: &Cx<'_>| {
-            let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::DeleteImportedKeyMaterial)?;
+            let key = cx.authorize_key(Action::DeleteImportedKeyMaterial, &self.key_id.0, &RequestFacts::default())?;
             imports(&key)?;
             key.demand(Demand::DeleteMaterial)?;
             Ok(key)

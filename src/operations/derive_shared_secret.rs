@@ -1,21 +1,18 @@
 //! DeriveSharedSecret: <https://docs.aws.amazon.com/kms/latest/APIReference/API_DeriveSharedSecret.html>.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
-use super::{
-    Operation,
-    answer::Base64,
-    end_dry_run,
-    recipient::Recipient,
-};
-use crate::{error::KmsError,
-    key::{
-        Origin,
-        algorithm::KeyAgreementAlgorithm,
-        grant::{Facts, GrantOperation},
-    },
+use super::{Operation, answer::Base64, end_dry_run, recipient::Recipient};
+use crate::{
+    error::KmsError,
+    key::{Origin, algorithm::KeyAgreementAlgorithm, grant::GrantOperation},
     kms::cx::Cx,
-    secret::SecretBytes, request::{Blob, GrantTokens, KeyText, request}};
+    policy::RequestFacts,
+    request::{Blob, GrantTokens, KeyText, request},
+    secret::SecretBytes,
+};
 
 /// PublicKeyType.
 type PublicKey = Blob<1, 8192>;
@@ -50,10 +47,15 @@ impl Operation for DeriveSharedSecret {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        let key = cx.resolve(&self.key_id.0)?;
-        let key = cx.authorize_use(key, GrantOperation::DeriveSharedSecret, Facts::Bare, &self.grant_tokens.0).await?;
-        let key = key.usable(Self::NAME, self.algorithm)?;
         let addressee = self.recipient.attest(cx).await?;
+        let facts = Arc::new(RequestFacts {
+            key_agreement_algorithm: Some(self.algorithm),
+            recipient: addressee.measurements(),
+            ..RequestFacts::default()
+        });
+        let key =
+            cx.authorize_use(GrantOperation::DeriveSharedSecret, &self.key_id.0, &facts, &self.grant_tokens.0).await?;
+        let key = key.usable(Self::NAME, self.algorithm)?;
         end_dry_run(self.dry_run)?;
         let secret = cx.agree(&key, self.public_key.0.expose().to_vec()).await?;
         let handed = addressee.hand_over(cx, secret).await?;

@@ -2,15 +2,15 @@
 
 use serde::Serialize;
 
-use super::{
-    Operation,
-    answer::EpochSeconds,
-    create_custom_key_store::KeyStoreName,
-};
-use crate::{action::Action,
+use super::{Operation, answer::EpochSeconds, create_custom_key_store::KeyStoreName};
+use crate::{
+    action::Action,
     error::{Code, KmsError},
     key::custom_store::{ConnectionError, ConnectionState, CustomKeyStore, KeyStoreId, KeyStoreType},
-    kms::cx::Cx, request::{Int, KeyStoreText, Limit1000, Marker, page_request, request}};
+    kms::cx::Cx,
+    policy::RequestFacts,
+    request::{Int, KeyStoreText, Limit1000, Marker, page_request, request},
+};
 
 request! {
     /// Every custom key store of the caller's account and region, or one.
@@ -54,7 +54,7 @@ impl Operation for DescribeCustomKeyStores {
         if self.id.is_some() && self.name.is_some() {
             return Err(KmsError::invalid("Please specify either CustomKeyStoreId or CustomKeyStoreName, not both."));
         }
-        cx.authorize(Action::DescribeCustomKeyStores)?;
+        cx.authorize(Action::DescribeCustomKeyStores, &RequestFacts::default())?;
         let one = match (self.id, self.name) {
             (Some(id), _) => Some(cx.key_store(&id.0)?),
             (None, Some(name)) => {

@@ -1,14 +1,17 @@
 //! DescribeKey: <https://docs.aws.amazon.com/kms/latest/APIReference/API_DescribeKey.html>.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
-use super::{
-    Operation,
-    metadata::KeyMetadata,
+use super::{Operation, metadata::KeyMetadata};
+use crate::{
+    error::KmsError,
+    key::grant::GrantOperation,
+    kms::cx::Cx,
+    policy::RequestFacts,
+    request::{GrantTokens, KeyText, request},
 };
-use crate::{error::KmsError,
-    key::grant::{Facts, GrantOperation},
-    kms::cx::Cx, request::{GrantTokens, KeyText, request}};
 
 request! {
     /// What is to be known of a key.
@@ -30,8 +33,8 @@ impl Operation for DescribeKey {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        let key = cx.resolve(&self.key_id.0)?;
-        let key = cx.authorize_use(key, GrantOperation::DescribeKey, Facts::Bare, &self.grant_tokens.0).await?;
+        let facts = Arc::new(RequestFacts::default());
+        let key = cx.authorize_use(GrantOperation::DescribeKey, &self.key_id.0, &facts, &self.grant_tokens.0).await?;
         Ok(Answer { key_metadata: KeyMetadata::of(key.key(), cx).kept_in(key.key_store()) })
     }
 }

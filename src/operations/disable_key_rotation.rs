@@ -1,11 +1,14 @@
 //! DisableKeyRotation: <https://docs.aws.amazon.com/kms/latest/APIReference/API_DisableKeyRotation.html>.
 
-use super::{
-    Operation,
-    answer::Nothing,
-    enable_key_rotation::rotates_by_itself,
+use super::{Operation, answer::Nothing, enable_key_rotation::rotates_by_itself};
+use crate::{
+    action::Action,
+    error::KmsError,
+    key::state::Demand,
+    kms::cx::Cx,
+    policy::RequestFacts,
+    request::{KeyText, request},
 };
-use crate::{action::Action, error::KmsError, key::state::Demand, kms::cx::Cx, request::{KeyText, request}};
 
 request! {
     /// Ends the automatic rotation of a key.
@@ -21,7 +24,7 @@ impl Operation for DisableKeyRotation {
 
     async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
         let may = |cx: &Cx<'_>| {
-            let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::DisableKeyRotation)?;
+            let key = cx.authorize_key(Action::DisableKeyRotation, &self.key_id.0, &RequestFacts::default())?;
             rotates_by_itself(&key)?;
             Ok(key)
         };

@@ -1,10 +1,13 @@
 //! DisconnectCustomKeyStore: <https://docs.aws.amazon.com/kms/latest/APIReference/API_DisconnectCustomKeyStore.html>.
 
-use super::{
-    Operation,
-    answer::Empty,
+use super::{Operation, answer::Empty};
+use crate::{
+    action::Action,
+    error::KmsError,
+    kms::cx::Cx,
+    policy::RequestFacts,
+    request::{KeyStoreText, request},
 };
-use crate::{action::Action, error::KmsError, kms::cx::Cx, request::{KeyStoreText, request}};
 
 request! {
     /// Has the HSM of a custom key store closed. Its keys are unavailable from now on.
@@ -19,7 +22,7 @@ impl Operation for DisconnectCustomKeyStore {
     type Answer = Empty;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Empty, KmsError> {
-        let may = |cx: &Cx<'_>| cx.authorize(Action::DisconnectCustomKeyStore);
+        let may = |cx: &Cx<'_>| cx.authorize(Action::DisconnectCustomKeyStore, &RequestFacts::default());
         may(cx)?;
         cx.disconnect_key_store(may, &self.id.0).await?;
         Ok(Empty {})

@@ -1,10 +1,14 @@
 //! EnableKey: <https://docs.aws.amazon.com/kms/latest/APIReference/API_EnableKey.html>.
 
-use super::{
-    Operation,
-    answer::Nothing,
+use super::{Operation, answer::Nothing};
+use crate::{
+    action::Action,
+    error::KmsError,
+    key::state::Demand,
+    kms::cx::Cx,
+    policy::RequestFacts,
+    request::{KeyText, request},
 };
-use crate::{action::Action, error::KmsError, key::state::Demand, kms::cx::Cx, request::{KeyText, request}};
 
 request! {
     /// Lets a disabled key be used again.
@@ -19,7 +23,7 @@ impl Operation for EnableKey {
     type Answer = Nothing;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
-        let may = |cx: &Cx<'_>| cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::EnableKey);
+        let may = |cx: &Cx<'_>| cx.authorize_key(Action::EnableKey, &self.key_id.0, &RequestFacts::default());
         cx.change(may, Demand::Switch, |key| {
             key.enable();
             Ok(())

@@ -1,20 +1,13 @@
 //! EnableKeyRotation: <https://docs.aws.amazon.com/kms/latest/APIReference/API_EnableKeyRotation.html>.
 
-use super::{
-    Operation,
-    answer::Nothing,
-    wrong_origin,
-};
-use crate::{access::Authorized,
+use super::{Operation, answer::Nothing, wrong_origin};
+use crate::{
+    access::Authorized,
     action::Action,
     error::{Code, KmsError},
-    key::{
-        Origin,
-        rotation::DEFAULT_PERIOD_DAYS,
-        spec::KeySpec,
-        state::Demand,
-    },
+    key::{Origin, rotation::DEFAULT_PERIOD_DAYS, spec::KeySpec, state::Demand},
     kms::cx::Cx,
+    policy::RequestFacts,
     request::{Int, KeyText, request},
 };
 
@@ -32,9 +25,11 @@ impl Operation for EnableKeyRotation {
     type Answer = Nothing;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
-        let period_days = self.period_days.and_then(|Int(days)| u32::try_from(days).ok()).unwrap_or(DEFAULT_PERIOD_DAYS);
+        let period_days =
+            self.period_days.and_then(|Int(days)| u32::try_from(days).ok()).unwrap_or(DEFAULT_PERIOD_DAYS);
+        let facts = RequestFacts { rotation_period_days: Some(period_days), ..RequestFacts::default() };
         let may = |cx: &Cx<'_>| {
-            let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::EnableKeyRotation)?;
+            let key = cx.authorize_key(Action::EnableKeyRotation, &self.key_id.0, &facts)?;
             rotates_by_itself(&key)?;
             Ok(key)
         };

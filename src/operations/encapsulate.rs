@@ -1,19 +1,18 @@
 //! Encapsulate: a secret for the holder of the private key.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
-use super::{
-    Operation,
-    answer::Base64,
-    end_dry_run,
-};
-use crate::{error::KmsError,
-    key::{
-        algorithm::EncapsulationAlgorithm,
-        grant::{Facts, GrantOperation},
-    },
+use super::{Operation, answer::Base64, end_dry_run};
+use crate::{
+    error::KmsError,
+    key::{algorithm::EncapsulationAlgorithm, grant::GrantOperation},
     kms::cx::Cx,
-    secret::SecretBytes, request::{GrantTokens, KeyText, request}};
+    policy::RequestFacts,
+    request::{GrantTokens, KeyText, request},
+    secret::SecretBytes,
+};
 
 request! {
     /// Makes a secret of 32 bytes, and a ciphertext that the private key makes the same secret of.
@@ -40,8 +39,8 @@ impl Operation for Encapsulate {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        let key = cx.resolve(&self.key_id.0)?;
-        let key = cx.authorize_use(key, GrantOperation::Encapsulate, Facts::Bare, &self.grant_tokens.0).await?;
+        let facts = Arc::new(RequestFacts::default());
+        let key = cx.authorize_use(GrantOperation::Encapsulate, &self.key_id.0, &facts, &self.grant_tokens.0).await?;
         let key = key.usable(Self::NAME, self.algorithm)?;
         end_dry_run(self.dry_run)?;
         let made = cx.encapsulate(&key).await?;

@@ -1,16 +1,17 @@
 //! Encrypt: <https://docs.aws.amazon.com/kms/latest/APIReference/API_Encrypt.html>.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
-use super::{
-    Operation,
-    answer::Base64,
-    ciphertext::refuse_context,
-    end_dry_run,
+use super::{Operation, answer::Base64, ciphertext::refuse_context, end_dry_run};
+use crate::{
+    error::KmsError,
+    key::{context::EncryptionContext, grant::GrantOperation, spec::EncryptionAlgorithm},
+    kms::cx::Cx,
+    policy::RequestFacts,
+    request::{GrantTokens, KeyText, Plaintext, request},
 };
-use crate::{error::KmsError,
-    key::{context::EncryptionContext, grant::{Facts, GrantOperation}, spec::EncryptionAlgorithm},
-    kms::cx::Cx, request::{GrantTokens, KeyText, Plaintext, request}};
 
 request! {
     /// Encrypts up to 4,096 bytes.
@@ -40,12 +41,13 @@ impl Operation for Encrypt {
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
         let algorithm = self.algorithm.unwrap_or(EncryptionAlgorithm::SymmetricDefault);
         refuse_context(algorithm, &self.context)?;
-        let (key, facts) = (cx.resolve(&self.key_id.0)?, Facts::Context(&self.context));
-        let key = cx.authorize_use(key, GrantOperation::Encrypt, facts, &self.grant_tokens.0).await?;
+        let context = Arc::new(self.context);
+        let facts = Arc::new(RequestFacts::of_encryption(&context, algorithm));
+        let key = cx.authorize_use(GrantOperation::Encrypt, &self.key_id.0, &facts, &self.grant_tokens.0).await?;
         let key = key.usable(Self::NAME, algorithm)?;
         key.fits(self.plaintext.0.len())?;
         end_dry_run(self.dry_run)?;
-        let ciphertext = cx.encrypt(&key, &self.context, self.plaintext.0).await?;
+        let ciphertext = cx.encrypt(&key, &context, self.plaintext.0).await?;
         Ok(Answer {
             ciphertext_blob: Base64(ciphertext),
             key_id: key.arn().to_owned(),

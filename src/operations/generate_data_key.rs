@@ -1,23 +1,24 @@
 //! GenerateDataKey: <https://docs.aws.amazon.com/kms/latest/APIReference/API_GenerateDataKey.html>.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
-use super::{
-    Operation,
-    answer::Base64,
-    end_dry_run,
-    recipient::Recipient,
-};
-use crate::{access::{Authorized, Usable},
+use super::{Operation, answer::Base64, end_dry_run, recipient::Recipient};
+use crate::{
+    access::{Authorized, Usable},
     error::{Code, KmsError},
     key::{
         context::EncryptionContext,
-        grant::{Facts, GrantOperation},
+        grant::GrantOperation,
         material::MaterialId,
         spec::{EncryptionAlgorithm, KeyUsage},
     },
     kms::cx::Cx,
-    secret::SecretBytes, request::{DataKeySpec, GrantTokens, Int, KeyText, request}};
+    policy::RequestFacts,
+    request::{DataKeySpec, GrantTokens, Int, KeyText, request},
+    secret::SecretBytes,
+};
 
 request! {
     /// Makes a data key and answers it in clear and encrypted.
@@ -55,12 +56,17 @@ impl Operation for GenerateDataKey {
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
         let length = data_key_length(self.key_spec, self.number_of_bytes)?;
-        let (key, facts) = (cx.resolve(&self.key_id.0)?, Facts::Context(&self.context));
-        let key = cx.authorize_use(key, GrantOperation::GenerateDataKey, facts, &self.grant_tokens.0).await?;
-        let key = to_seal_data_keys(key, Self::NAME)?;
         let addressee = self.recipient.attest(cx).await?;
+        let context = Arc::new(self.context);
+        let facts = Arc::new(RequestFacts {
+            recipient: addressee.measurements(),
+            ..RequestFacts::of_encryption(&context, EncryptionAlgorithm::SymmetricDefault)
+        });
+        let key =
+            cx.authorize_use(GrantOperation::GenerateDataKey, &self.key_id.0, &facts, &self.grant_tokens.0).await?;
+        let key = to_seal_data_keys(key, Self::NAME)?;
         end_dry_run(self.dry_run)?;
-        let data_key = cx.generate_data_key(&key, &self.context, length).await?;
+        let data_key = cx.generate_data_key(&key, &context, length).await?;
         let handed = addressee.hand_over(cx, data_key.plaintext).await?;
         Ok(Answer {
             ciphertext_blob: Base64(data_key.ciphertext_blob),

@@ -1,24 +1,19 @@
 //! GenerateDataKeyPair: <https://docs.aws.amazon.com/kms/latest/APIReference/API_GenerateDataKeyPair.html>.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
-use super::{
-    Operation,
-    answer::Base64,
-    end_dry_run,
-    recipient::Recipient,
-    wrong_origin,
-};
-use crate::{access::Usable,
+use super::{Operation, answer::Base64, end_dry_run, recipient::Recipient, wrong_origin};
+use crate::{
+    access::Usable,
     error::KmsError,
-    key::{
-        context::EncryptionContext,
-        grant::{Facts, GrantOperation},
-        material::MaterialId,
-        spec::EncryptionAlgorithm,
-    },
+    key::{context::EncryptionContext, grant::GrantOperation, material::MaterialId, spec::EncryptionAlgorithm},
     kms::cx::Cx,
-    secret::SecretBytes, request::{DataKeyPairSpec, GrantTokens, KeyText, request}};
+    policy::RequestFacts,
+    request::{DataKeyPairSpec, GrantTokens, KeyText, request},
+    secret::SecretBytes,
+};
 
 request! {
     /// Makes a key pair and answers its private key in clear and encrypted.
@@ -53,13 +48,19 @@ impl Operation for GenerateDataKeyPair {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        let (key, facts) = (cx.resolve(&self.key_id.0)?, Facts::Context(&self.context));
-        let key = cx.authorize_use(key, GrantOperation::GenerateDataKeyPair, facts, &self.grant_tokens.0).await?;
+        let addressee = self.recipient.attest(cx).await?;
+        let context = Arc::new(self.context);
+        let facts = Arc::new(RequestFacts {
+            data_key_pair_spec: Some(self.pair_spec.key_spec()),
+            recipient: addressee.measurements(),
+            ..RequestFacts::of_encryption(&context, EncryptionAlgorithm::SymmetricDefault)
+        });
+        let key =
+            cx.authorize_use(GrantOperation::GenerateDataKeyPair, &self.key_id.0, &facts, &self.grant_tokens.0).await?;
         let key = key.usable(Self::NAME, EncryptionAlgorithm::SymmetricDefault)?;
         makes_pairs(&key)?;
-        let addressee = self.recipient.attest(cx).await?;
         end_dry_run(self.dry_run)?;
-        let (pair, sealed) = cx.generate_pair(&key, self.pair_spec.key_spec(), &self.context).await?;
+        let (pair, sealed) = cx.generate_pair(&key, self.pair_spec.key_spec(), &context).await?;
         let handed = addressee.hand_over(cx, pair.private_key).await?;
         Ok(Answer {
             private_key_ciphertext_blob: Base64(sealed),

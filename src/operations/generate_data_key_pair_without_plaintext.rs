@@ -1,22 +1,18 @@
 //! GenerateDataKeyPairWithoutPlaintext:
 //! <https://docs.aws.amazon.com/kms/latest/APIReference/API_GenerateDataKeyPairWithoutPlaintext.html>.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
-use super::{
-    Operation,
-    answer::Base64,
-    end_dry_run,
-    generate_data_key_pair::makes_pairs,
+use super::{Operation, answer::Base64, end_dry_run, generate_data_key_pair::makes_pairs};
+use crate::{
+    error::KmsError,
+    key::{context::EncryptionContext, grant::GrantOperation, material::MaterialId, spec::EncryptionAlgorithm},
+    kms::cx::Cx,
+    policy::RequestFacts,
+    request::{DataKeyPairSpec, GrantTokens, KeyText, request},
 };
-use crate::{error::KmsError,
-    key::{
-        context::EncryptionContext,
-        grant::{Facts, GrantOperation},
-        material::MaterialId,
-        spec::EncryptionAlgorithm,
-    },
-    kms::cx::Cx, request::{DataKeyPairSpec, GrantTokens, KeyText, request}};
 
 request! {
     /// Makes a key pair and answers its private key encrypted only.
@@ -46,12 +42,23 @@ impl Operation for GenerateDataKeyPairWithoutPlaintext {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        let (key, facts) = (cx.resolve(&self.key_id.0)?, Facts::Context(&self.context));
-        let key = cx.authorize_use(key, GrantOperation::GenerateDataKeyPairWithoutPlaintext, facts, &self.grant_tokens.0).await?;
+        let context = Arc::new(self.context);
+        let facts = Arc::new(RequestFacts {
+            data_key_pair_spec: Some(self.pair_spec.key_spec()),
+            ..RequestFacts::of_encryption(&context, EncryptionAlgorithm::SymmetricDefault)
+        });
+        let key = cx
+            .authorize_use(
+                GrantOperation::GenerateDataKeyPairWithoutPlaintext,
+                &self.key_id.0,
+                &facts,
+                &self.grant_tokens.0,
+            )
+            .await?;
         let key = key.usable(Self::NAME, EncryptionAlgorithm::SymmetricDefault)?;
         makes_pairs(&key)?;
         end_dry_run(self.dry_run)?;
-        let (pair, sealed) = cx.generate_pair(&key, self.pair_spec.key_spec(), &self.context).await?;
+        let (pair, sealed) = cx.generate_pair(&key, self.pair_spec.key_spec(), &context).await?;
         Ok(Answer {
             private_key_ciphertext_blob: Base64(sealed),
             public_key: Base64(pair.public_key),

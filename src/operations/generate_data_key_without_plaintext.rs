@@ -1,6 +1,8 @@
 //! GenerateDataKeyWithoutPlaintext:
 //! <https://docs.aws.amazon.com/kms/latest/APIReference/API_GenerateDataKeyWithoutPlaintext.html>.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::{
@@ -9,13 +11,13 @@ use super::{
     end_dry_run,
     generate_data_key::{NumberOfBytes, data_key_length, to_seal_data_keys},
 };
-use crate::{error::KmsError,
-    key::{
-        context::EncryptionContext,
-        grant::{Facts, GrantOperation},
-        material::MaterialId,
-    },
-    kms::cx::Cx, request::{DataKeySpec, GrantTokens, KeyText, request}};
+use crate::{
+    error::KmsError,
+    key::{context::EncryptionContext, grant::GrantOperation, material::MaterialId, spec::EncryptionAlgorithm},
+    kms::cx::Cx,
+    policy::RequestFacts,
+    request::{DataKeySpec, GrantTokens, KeyText, request},
+};
 
 request! {
     /// Makes a data key and answers it encrypted only.
@@ -45,11 +47,19 @@ impl Operation for GenerateDataKeyWithoutPlaintext {
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
         let length = data_key_length(self.key_spec, self.number_of_bytes)?;
-        let (key, facts) = (cx.resolve(&self.key_id.0)?, Facts::Context(&self.context));
-        let key = cx.authorize_use(key, GrantOperation::GenerateDataKeyWithoutPlaintext, facts, &self.grant_tokens.0).await?;
+        let context = Arc::new(self.context);
+        let facts = Arc::new(RequestFacts::of_encryption(&context, EncryptionAlgorithm::SymmetricDefault));
+        let key = cx
+            .authorize_use(
+                GrantOperation::GenerateDataKeyWithoutPlaintext,
+                &self.key_id.0,
+                &facts,
+                &self.grant_tokens.0,
+            )
+            .await?;
         let key = to_seal_data_keys(key, Self::NAME)?;
         end_dry_run(self.dry_run)?;
-        let data_key = cx.generate_data_key(&key, &self.context, length).await?;
+        let data_key = cx.generate_data_key(&key, &context, length).await?;
         Ok(Answer {
             ciphertext_blob: Base64(data_key.ciphertext_blob),
             key_id: key.arn().to_owned(),

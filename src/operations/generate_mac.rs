@@ -1,18 +1,17 @@
 //! GenerateMac: <https://docs.aws.amazon.com/kms/latest/APIReference/API_GenerateMac.html>.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
-use super::{
-    Operation,
-    answer::Base64,
-    end_dry_run,
+use super::{Operation, answer::Base64, end_dry_run};
+use crate::{
+    error::KmsError,
+    key::{algorithm::MacAlgorithm, grant::GrantOperation},
+    kms::cx::Cx,
+    policy::RequestFacts,
+    request::{GrantTokens, KeyText, Plaintext, request},
 };
-use crate::{error::KmsError,
-    key::{
-        algorithm::MacAlgorithm,
-        grant::{Facts, GrantOperation},
-    },
-    kms::cx::Cx, request::{GrantTokens, KeyText, Plaintext, request}};
 
 request! {
     /// The HMAC of up to 4,096 bytes.
@@ -39,8 +38,8 @@ impl Operation for GenerateMac {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        let key = cx.resolve(&self.key_id.0)?;
-        let key = cx.authorize_use(key, GrantOperation::GenerateMac, Facts::Bare, &self.grant_tokens.0).await?;
+        let facts = Arc::new(RequestFacts { mac_algorithm: Some(self.algorithm), ..RequestFacts::default() });
+        let key = cx.authorize_use(GrantOperation::GenerateMac, &self.key_id.0, &facts, &self.grant_tokens.0).await?;
         let key = key.usable(Self::NAME, self.algorithm)?;
         end_dry_run(self.dry_run)?;
         let mac = cx.mac(&key, self.message.0).await?;

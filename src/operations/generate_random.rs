@@ -2,13 +2,15 @@
 
 use serde::Serialize;
 
-use super::{
-    Operation,
-    answer::Base64,
-    generate_data_key::NumberOfBytes,
-    recipient::Recipient,
+use super::{Operation, answer::Base64, generate_data_key::NumberOfBytes, recipient::Recipient};
+use crate::{
+    action::Action,
+    error::KmsError,
+    kms::cx::Cx,
+    policy::RequestFacts,
+    request::{Int, KeyStoreText, Text, request},
+    secret::SecretBytes,
 };
-use crate::{action::Action, error::KmsError, kms::cx::Cx, secret::SecretBytes, request::{Int, KeyStoreText, Text, request}};
 
 request! {
     /// Random bytes of the HSM, or of that of a custom key store.
@@ -37,11 +39,12 @@ impl Operation for GenerateRandom {
         let Some(Int(bytes)) = self.number_of_bytes else {
             return Err(KmsError::invalid("NumberOfBytes is required."));
         };
-        cx.authorize(Action::GenerateRandom)?;
+        let addressee = self.recipient.attest(cx).await?;
+        let facts = RequestFacts { recipient: addressee.measurements(), ..RequestFacts::default() };
+        cx.authorize(Action::GenerateRandom, &facts)?;
         let key_store = self.custom_key_store_id.map(|Text(id)| cx.connected_key_store(&id)).transpose()?;
         let key_store = key_store.as_ref().map(|key_store| &key_store.id);
         let bytes = usize::try_from(bytes).map_err(KmsError::internal)?;
-        let addressee = self.recipient.attest(cx).await?;
         let handed = addressee.hand_over(cx, cx.random(key_store, bytes).await?).await?;
         Ok(Answer { plaintext: handed.plaintext, ciphertext_for_recipient: handed.for_recipient })
     }

@@ -3,14 +3,15 @@
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{
-    Operation,
-    answer::EpochSeconds,
-};
-use crate::{action::Action,
+use super::{Operation, answer::EpochSeconds};
+use crate::{
+    action::Action,
     error::KmsError,
     key::usage::{Use, UsingOperation},
-    kms::cx::Cx, request::{KeyText, request}};
+    kms::cx::Cx,
+    policy::RequestFacts,
+    request::{KeyText, request},
+};
 
 request! {
     /// When a key was last used, for what, and by which call.
@@ -48,7 +49,7 @@ impl Operation for GetKeyLastUsage {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::GetKeyLastUsage)?;
+        let key = cx.authorize_key(Action::GetKeyLastUsage, &self.key_id.0, &RequestFacts::default())?;
         let last = cx.last_use(key.key()).await?;
         Ok(Answer {
             key_id: key.arn().to_owned(),

@@ -2,13 +2,14 @@
 
 use serde::Serialize;
 
-use super::{
-    Operation,
-};
-use crate::{action::Action,
+use super::Operation;
+use crate::{
+    action::Action,
     error::{Code, KmsError},
     kms::cx::Cx,
-    policy, request::{KeyText, PolicyName, request}};
+    policy::{self, RequestFacts},
+    request::{KeyText, PolicyName, request},
+};
 
 request! {
     /// The text of a key's policy.
@@ -31,7 +32,7 @@ impl Operation for GetKeyPolicy {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::GetKeyPolicy)?;
+        let key = cx.authorize_key(Action::GetKeyPolicy, &self.key_id.0, &RequestFacts::default())?;
         if self.policy_name.0 != "default" {
             return Err(KmsError::new(Code::NotFoundException, "No such policy exists"));
         }

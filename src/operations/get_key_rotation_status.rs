@@ -2,15 +2,15 @@
 
 use serde::Serialize;
 
-use super::{
-    Operation,
-    answer::EpochSeconds,
-    enable_key_rotation::made_here,
-};
-use crate::{action::Action,
+use super::{Operation, answer::EpochSeconds, enable_key_rotation::made_here};
+use crate::{
+    action::Action,
     error::KmsError,
     key::{Key, rotation::Schedule, state::KeyState},
-    kms::cx::Cx, request::{KeyText, request}};
+    kms::cx::Cx,
+    policy::RequestFacts,
+    request::{KeyText, request},
+};
 
 request! {
     /// Whether and when a key gets new material by itself.
@@ -37,7 +37,7 @@ impl Operation for GetKeyRotationStatus {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::GetKeyRotationStatus)?;
+        let key = cx.authorize_key(Action::GetKeyRotationStatus, &self.key_id.0, &RequestFacts::default())?;
         made_here(&key)?;
         let schedule = shown(key.key());
         Ok(Answer {

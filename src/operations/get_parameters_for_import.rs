@@ -7,7 +7,8 @@ use super::{
     answer::{Base64, EpochSeconds},
     wrong_origin,
 };
-use crate::{access::Authorized,
+use crate::{
+    access::Authorized,
     action::Action,
     error::KmsError,
     key::{
@@ -15,7 +16,10 @@ use crate::{access::Authorized,
         algorithm::{WrappingAlgorithm, WrappingKeySpec},
         state::Demand,
     },
-    kms::cx::Cx, request::{KeyText, request}};
+    kms::cx::Cx,
+    policy::RequestFacts,
+    request::{KeyText, request},
+};
 
 request! {
     /// Makes a public key to encrypt key material under, and the token to import it with.
@@ -41,7 +45,12 @@ impl Operation for GetParametersForImport {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::GetParametersForImport)?;
+        let facts = RequestFacts {
+            wrapping_algorithm: Some(self.algorithm),
+            wrapping_key_spec: Some(self.wrapping_spec),
+            ..RequestFacts::default()
+        };
+        let key = cx.authorize_key(Action::GetParametersForImport, &self.key_id.0, &facts)?;
         imports(&key)?;
         key.demand(Demand::PrepareImport)?;
         let spec = key.key().spec();

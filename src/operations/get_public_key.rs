@@ -1,20 +1,22 @@
 //! GetPublicKey: <https://docs.aws.amazon.com/kms/latest/APIReference/API_GetPublicKey.html>.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
-use super::{
-    Operation,
-    answer::Base64,
-    metadata::Algorithms,
-};
-use crate::{error::{Code, KmsError},
+use super::{Operation, answer::Base64, metadata::Algorithms};
+use crate::{
+    error::{Code, KmsError},
     key::{
         algorithm::{EncapsulationAlgorithm, KeyAgreementAlgorithm, SigningAlgorithm},
-        grant::{Facts, GrantOperation},
+        grant::GrantOperation,
         spec::{EncryptionAlgorithm, KeySpec, KeyUsage},
         state::Demand,
     },
-    kms::cx::Cx, request::{GrantTokens, KeyText, request}};
+    kms::cx::Cx,
+    policy::RequestFacts,
+    request::{GrantTokens, KeyText, request},
+};
 
 request! {
     /// The public half of a key pair.
@@ -48,8 +50,8 @@ impl Operation for GetPublicKey {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        let key = cx.resolve(&self.key_id.0)?;
-        let key = cx.authorize_use(key, GrantOperation::GetPublicKey, Facts::Bare, &self.grant_tokens.0).await?;
+        let facts = Arc::new(RequestFacts::default());
+        let key = cx.authorize_use(GrantOperation::GetPublicKey, &self.key_id.0, &facts, &self.grant_tokens.0).await?;
         key.demand(Demand::Use)?;
         if !key.key().spec().is_asymmetric() {
             return Err(KmsError::bare(Code::UnsupportedOperationException));

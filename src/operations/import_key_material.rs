@@ -2,19 +2,16 @@
 
 use serde::Serialize;
 
-use super::{
-    Operation,
-    get_parameters_for_import::imports,
-};
-use crate::{access::Authorized,
+use super::{Operation, get_parameters_for_import::imports};
+use crate::{
+    access::Authorized,
     action::Action,
     clock::Timestamp,
     error::KmsError,
     key::{importing::ImportOptions, material::MaterialId, spec::KeySpec, state::Demand},
     kms::cx::Cx,
-    request::{
-        Ciphertext, ExpirationModel, ImportType, KeyText, MaterialDescription, MaterialText, Time, request,
-    },
+    policy::RequestFacts,
+    request::{Ciphertext, ExpirationModel, ImportType, KeyText, MaterialDescription, MaterialText, Time, request},
 };
 
 /// The longest that imported material may be valid, in days.
@@ -49,8 +46,13 @@ impl Operation for ImportKeyMaterial {
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
         let valid_to = self.expiry(cx.now())?;
+        let facts = RequestFacts {
+            expiration_model: self.expiration.map(ExpirationModel::as_str),
+            valid_to,
+            ..RequestFacts::default()
+        };
         let may = |cx: &Cx<'_>| {
-            let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::ImportKeyMaterial)?;
+            let key = cx.authorize_key(Action::ImportKeyMaterial, &self.key_id.0, &facts)?;
             imports(&key)?;
             key.demand(Demand::Import)?;
             self.fits(&key)?;

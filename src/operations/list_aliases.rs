@@ -2,11 +2,16 @@
 
 use serde::Serialize;
 
-use super::{
-    Operation,
-    answer::EpochSeconds,
+use super::{Operation, answer::EpochSeconds};
+use crate::{
+    action::Action,
+    arn::Realm,
+    error::KmsError,
+    key::alias::Alias,
+    kms::cx::Cx,
+    policy::RequestFacts,
+    request::{Int, KeyText, Limit100, Marker, page_request, request},
 };
-use crate::{action::Action, arn::Realm, error::KmsError, key::alias::Alias, kms::cx::Cx, request::{Int, KeyText, Limit100, Marker, page_request, request}};
 
 request! {
     /// Every alias of the caller's account and region, or of one key.
@@ -43,8 +48,9 @@ impl Operation for ListAliases {
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
         // Identity policies alone decide, so the key is looked up and nothing of it is read but its id.
-        cx.authorize(Action::ListAliases)?;
-        let target = self.key_id.map(|text| cx.resolve_key(&text.0)).transpose()?.map(|key| key.id());
+        cx.authorize(Action::ListAliases, &RequestFacts::default())?;
+        let target =
+            self.key_id.map(|text| cx.resolve_key(Action::ListAliases, &text.0)).transpose()?.map(|key| key.id());
         let request = page_request(self.limit.unwrap_or(Int(50)), self.marker);
         let filter = target.map(|id| id.to_string()).unwrap_or_default();
         let list = format!("aliases {} {filter}", cx.realm().region);

@@ -1,15 +1,15 @@
 //! ListGrants: <https://docs.aws.amazon.com/kms/latest/APIReference/API_ListGrants.html>.
 
-use super::{
-    Operation,
-    create_grant::party,
-    grant_list::Grants,
-};
-use crate::{action::Action,
+use super::{Operation, create_grant::party, grant_list::Grants};
+use crate::{
+    action::Action,
     error::KmsError,
     key::grant::{Grant, GrantId, Party},
     kms::cx::Cx,
-    page::invalid_marker, request::{GrantIdText, Int, KeyText, Limit100, Marker, PrincipalText, ServiceText, page_request, request}};
+    page::invalid_marker,
+    policy::RequestFacts,
+    request::{GrantIdText, Int, KeyText, Limit100, Marker, PrincipalText, ServiceText, page_request, request},
+};
 
 request! {
     /// The grants of a key: all, one of them, or those of one grantee.
@@ -31,7 +31,7 @@ impl Operation for ListGrants {
     async fn run(self, cx: &Cx<'_>) -> Result<Grants, KmsError> {
         let grantee = party(self.grantee, self.grantee_service)?;
         let wanted = self.grant_id.as_ref().map(GrantIdText::checked).transpose()?;
-        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::ListGrants)?;
+        let key = cx.authorize_key(Action::ListGrants, &self.key_id.0, &RequestFacts::default())?;
         let request = page_request(self.limit.unwrap_or(Int(50)), self.marker);
         let list = list_name(key.arn(), grantee.as_ref(), wanted);
         let after = request.after(&list)?.map(|text| GrantId::parse(&text).ok_or_else(invalid_marker)).transpose()?;

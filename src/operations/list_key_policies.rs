@@ -2,10 +2,14 @@
 
 use serde::Serialize;
 
-use super::{
-    Operation,
+use super::Operation;
+use crate::{
+    action::Action,
+    error::KmsError,
+    kms::cx::Cx,
+    policy::RequestFacts,
+    request::{KeyText, Limit1000, Marker, request},
 };
-use crate::{action::Action, error::KmsError, kms::cx::Cx, request::{KeyText, Limit1000, Marker, request}};
 
 request! {
     /// The names of a key's policies: there is one, `default`, so one page is always enough.
@@ -29,7 +33,7 @@ impl Operation for ListKeyPolicies {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::ListKeyPolicies)?;
+        cx.authorize_key(Action::ListKeyPolicies, &self.key_id.0, &RequestFacts::default())?;
         Ok(Answer { policy_names: ["default"], truncated: false })
     }
 }

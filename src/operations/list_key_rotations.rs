@@ -2,12 +2,9 @@
 
 use serde::Serialize;
 
-use super::{
-    Operation,
-    answer::EpochSeconds,
-    wrong_origin,
-};
-use crate::{access::Authorized,
+use super::{Operation, answer::EpochSeconds, wrong_origin};
+use crate::{
+    access::Authorized,
     action::Action,
     error::{Code, KmsError},
     key::{
@@ -17,7 +14,10 @@ use crate::{access::Authorized,
         rotation::RotationType,
     },
     kms::cx::Cx,
-    page::invalid_marker, request::{ExpirationModel, IncludeKeyMaterial, Int, KeyText, Limit1000, Marker, page_request, request}};
+    page::invalid_marker,
+    policy::RequestFacts,
+    request::{ExpirationModel, IncludeKeyMaterial, Int, KeyText, Limit1000, Marker, page_request, request},
+};
 
 request! {
     /// The rotations of a key, or all its materials, oldest first.
@@ -64,16 +64,16 @@ impl Operation for ListKeyRotations {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        let authorized = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::ListKeyRotations)?;
+        let authorized = cx.authorize_key(Action::ListKeyRotations, &self.key_id.0, &RequestFacts::default())?;
         rotatable(&authorized)?;
         let key = authorized.key();
         let include = self.include.unwrap_or(IncludeKeyMaterial::RotationsOnly);
         let request = page_request(self.limit.unwrap_or(Int(100)), self.marker);
         let list = format!("rotations {} {include}", authorized.arn());
-        let after = request.after(&list)?.map(|text| MaterialId::parse(&text).ok_or_else(invalid_marker)).transpose()?;
-        let is_listed = |generation: &&Generation| {
-            include == IncludeKeyMaterial::AllKeyMaterial || generation.rotation.is_some()
-        };
+        let after =
+            request.after(&list)?.map(|text| MaterialId::parse(&text).ok_or_else(invalid_marker)).transpose()?;
+        let is_listed =
+            |generation: &&Generation| include == IncludeKeyMaterial::AllKeyMaterial || generation.rotation.is_some();
         let mut listed = key.all_generations().filter(is_listed);
         if let Some(after) = after {
             listed.by_ref().find(|generation| generation.id == after).ok_or_else(invalid_marker)?;

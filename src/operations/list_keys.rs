@@ -2,10 +2,16 @@
 
 use serde::Serialize;
 
-use super::{
-    Operation,
+use super::Operation;
+use crate::{
+    action::Action,
+    error::KmsError,
+    key::reference::KeyId,
+    kms::cx::Cx,
+    page::invalid_marker,
+    policy::RequestFacts,
+    request::{Int, Limit1000, Marker, page_request, request},
 };
-use crate::{action::Action, error::KmsError, key::reference::KeyId, kms::cx::Cx, page::invalid_marker, request::{Int, Limit1000, Marker, page_request, request}};
 
 request! {
     /// Every key of the caller's account and region.
@@ -37,7 +43,7 @@ impl Operation for ListKeys {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        cx.authorize(Action::ListKeys)?;
+        cx.authorize(Action::ListKeys, &RequestFacts::default())?;
         let request = page_request(self.limit.unwrap_or(Int(100)), self.marker);
         let list = format!("keys {}", cx.realm().region);
         let after = request.after(&list)?.map(|text| KeyId::parse(&text).ok_or_else(invalid_marker)).transpose()?;

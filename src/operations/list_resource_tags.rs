@@ -2,10 +2,16 @@
 
 use serde::Serialize;
 
-use super::{
-    Operation,
+use super::Operation;
+use crate::{
+    action::Action,
+    error::KmsError,
+    key::tags::Tag,
+    kms::cx::Cx,
+    page::invalid_marker,
+    policy::RequestFacts,
+    request::{Int, KeyText, Limit50, Marker, page_request, request},
 };
-use crate::{action::Action, error::KmsError, key::tags::Tag, kms::cx::Cx, page::invalid_marker, request::{Int, KeyText, Limit50, Marker, page_request, request}};
 
 request! {
     /// The tags of a key.
@@ -31,16 +37,13 @@ impl Operation for ListResourceTags {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::ListResourceTags)?;
+        let key = cx.authorize_key(Action::ListResourceTags, &self.key_id.0, &RequestFacts::default())?;
         let request = page_request(self.limit.unwrap_or(Int(50)), self.marker);
         let list = format!("tags {}", key.arn());
         let tags = key.key().tags().as_slice();
         let begin = match request.after(&list)? {
             None => 0,
-            Some(after) => 1 + tags
-                .iter()
-                .position(|tag| tag.tag_key == after)
-                .ok_or_else(invalid_marker)?,
+            Some(after) => 1 + tags.iter().position(|tag| tag.tag_key == after).ok_or_else(invalid_marker)?,
         };
         let page = request.cut(&list, tags.iter().skip(begin).cloned(), |tag| tag.tag_key.clone());
         Ok(Answer { tags: page.items, truncated: page.next_marker.is_some(), next_marker: page.next_marker })

@@ -1,18 +1,18 @@
 //! ListRetirableGrants: <https://docs.aws.amazon.com/kms/latest/APIReference/API_ListRetirableGrants.html>.
 
-use super::{
-    Operation,
-    create_grant::party,
-    grant_list::Grants,
-};
-use crate::{action::Action,
+use super::{Operation, create_grant::party, grant_list::Grants};
+use crate::{
+    action::Action,
     error::KmsError,
     key::{
         grant::{GrantId, Party},
         reference::KeyId,
     },
     kms::cx::Cx,
-    page::invalid_marker, request::{Int, Limit100, Marker, PrincipalText, ServiceText, missing, page_request, request}};
+    page::invalid_marker,
+    policy::RequestFacts,
+    request::{Int, Limit100, Marker, PrincipalText, ServiceText, missing, page_request, request},
+};
 
 request! {
     /// The grants of all keys of the region that a principal may retire.
@@ -33,8 +33,12 @@ impl Operation for ListRetirableGrants {
         let retiring = party(self.retiring, self.retiring_service)?;
         let retiring = retiring.ok_or_else(|| KmsError::invalid(missing::<PrincipalText>("retiringPrincipal")))?;
         match &retiring {
-            Party::Principal(principal) => cx.authorize_about(Action::ListRetirableGrants, principal)?,
-            Party::Federated(_) | Party::Service(_) => cx.authorize(Action::ListRetirableGrants)?,
+            Party::Principal(principal) => {
+                cx.authorize_about(Action::ListRetirableGrants, principal, &RequestFacts::default())?
+            }
+            Party::Federated(_) | Party::Service(_) => {
+                cx.authorize(Action::ListRetirableGrants, &RequestFacts::default())?
+            }
         }
         let request = page_request(self.limit.unwrap_or(Int(50)), self.marker);
         let list = format!("retirable grants {} {}", cx.realm().region, retiring.as_str());

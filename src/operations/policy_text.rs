@@ -3,16 +3,16 @@
 use crate::{
     error::KmsError,
     kms::cx::Cx,
-    policy::{self, Document},
+    policy::{self, Document, RequestFacts},
 };
 
-/// Checks `text` as the new policy of the key with `key_arn`.
+/// Checks `text` as the new policy of the key with `key_arn`, given by a request with `facts`.
 ///
 /// # Errors
 /// `LimitExceededException`, `MalformedPolicyDocumentException`.
-pub fn check(cx: &Cx<'_>, text: &str, key_arn: &str, bypass_lockout_check: bool) -> Result<(), KmsError> {
+pub fn check(cx: &Cx<'_>, text: &str, key_arn: &str, facts: &RequestFacts) -> Result<(), KmsError> {
     let document = Document::key_policy(text)?;
-    let caller = cx.caller();
-    let keeps = policy::keeps_control(&document, &caller.principal, &caller.policies, key_arn, &cx.realm().account);
-    if bypass_lockout_check || keeps { Ok(()) } else { Err(policy::locked_out()) }
+    let bypass = facts.bypass_policy_lockout_safety_check.unwrap_or(false);
+    let keeps = cx.keeps_control(&document, key_arn, facts);
+    if bypass || keeps { Ok(()) } else { Err(policy::locked_out()) }
 }

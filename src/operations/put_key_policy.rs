@@ -1,14 +1,14 @@
 //! PutKeyPolicy: <https://docs.aws.amazon.com/kms/latest/APIReference/API_PutKeyPolicy.html>.
 
-use super::{
-    Operation,
-    answer::Nothing,
-    policy_text,
-};
-use crate::{action::Action,
+use super::{Operation, answer::Nothing, policy_text};
+use crate::{
+    action::Action,
     error::{Code, KmsError},
     key::state::Demand,
-    kms::cx::Cx, request::{KeyText, PolicyName, PolicyText, request}};
+    kms::cx::Cx,
+    policy::RequestFacts,
+    request::{KeyText, PolicyName, PolicyText, request},
+};
 
 request! {
     /// Replaces the policy of a key.
@@ -16,7 +16,7 @@ request! {
         key_id: KeyText = required "KeyId",
         policy_name: PolicyName = default "PolicyName",
         policy: PolicyText = required "Policy",
-        bypass_lockout_check: bool = default "BypassPolicyLockoutSafetyCheck",
+        bypass_lockout_check: bool = optional "BypassPolicyLockoutSafetyCheck",
     }
 }
 
@@ -27,9 +27,11 @@ impl Operation for PutKeyPolicy {
 
     async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
         check_name(&self.policy_name.0)?;
+        let facts =
+            RequestFacts { bypass_policy_lockout_safety_check: self.bypass_lockout_check, ..RequestFacts::default() };
         let may = |cx: &Cx<'_>| {
-            let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::PutKeyPolicy)?;
-            policy_text::check(cx, &self.policy.0, key.arn(), self.bypass_lockout_check)?;
+            let key = cx.authorize_key(Action::PutKeyPolicy, &self.key_id.0, &facts)?;
+            policy_text::check(cx, &self.policy.0, key.arn(), &facts)?;
             Ok(key)
         };
         cx.change(may, Demand::Nothing, |key| {

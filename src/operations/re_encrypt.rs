@@ -2,6 +2,8 @@
 //!
 //! PKCS#11 has no call that decrypts and encrypts again, so the plaintext passes through this process, as a secret.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::{
@@ -10,15 +12,13 @@ use super::{
     ciphertext::{Source, refuse_context},
     end_dry_run,
 };
-use crate::{action::Action,
+use crate::{
     error::KmsError,
-    key::{
-        context::EncryptionContext,
-        grant::{Facts, GrantOperation},
-        material::MaterialId,
-        spec::EncryptionAlgorithm,
-    },
-    kms::cx::Cx, request::{Ciphertext, DryRunModifiers, GrantTokens, KeyText, request}};
+    key::{context::EncryptionContext, grant::GrantOperation, material::MaterialId, spec::EncryptionAlgorithm},
+    kms::cx::Cx,
+    policy::RequestFacts,
+    request::{Ciphertext, DryRunModifiers, GrantTokens, KeyText, request},
+};
 
 request! {
     /// Decrypts under one key and encrypts under another.
@@ -61,20 +61,21 @@ impl Operation for ReEncrypt {
         let from = self.source_algorithm.unwrap_or(symmetric);
         let blob = self.modifiers.blob(self.dry_run, self.blob, "ciphertextBlob")?;
         let key = self.source_key_id.map(|text| text.0);
-        let source = Source { key, blob, context: self.source_context, algorithm: from };
+        let source = Source { key, blob, context: Arc::new(self.source_context), algorithm: from };
         source.check("sourceKeyId")?;
         refuse_context(to, &self.destination_context)?;
         let from_source = GrantOperation::ReEncryptFrom;
-        let openable = source.openable(cx, Self::NAME, from_source, &self.grant_tokens.0).await?;
-        let destination = cx.resolve_for(Action::ReEncryptTo, &self.destination_key_id.0)?;
-        let facts = Facts::Context(&self.destination_context);
+        let openable = source.openable(cx, Self::NAME, from_source, None, &self.grant_tokens.0).await?;
+        let context = Arc::new(self.destination_context);
+        let facts = Arc::new(RequestFacts::of_encryption(&context, to));
         // The tokens have been proved with the source.
-        let destination = cx.authorize_use(destination, GrantOperation::ReEncryptTo, facts, &[]).await?;
+        let destination =
+            cx.authorize_use(GrantOperation::ReEncryptTo, &self.destination_key_id.0, &facts, &[]).await?;
         let destination = destination.usable(Self::NAME, to)?;
         end_dry_run(self.dry_run)?;
         let (source, opened) = openable.open(cx).await?;
         destination.fits(opened.plaintext.len())?;
-        let ciphertext = cx.encrypt(&destination, &self.destination_context, opened.plaintext).await?;
+        let ciphertext = cx.encrypt(&destination, &context, opened.plaintext).await?;
         Ok(Answer {
             ciphertext_blob: Base64(ciphertext),
             source_key_id: source.arn().to_owned(),

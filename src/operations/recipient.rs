@@ -1,13 +1,13 @@
 //! Recipient: who gets a plaintext in place of the caller. The one road of all operations that answer a plaintext.
 //!
-//! Recipient (read) → [`Recipient::attest`], once the caller is authorized and before the HSM is asked for anything →
+//! Recipient (read) → [`Recipient::attest`], before the caller is authorized, since policies may ask for its measurements →
 //! [`Addressee::hand_over`]. A Recipient that is there is never ignored: what it does not attest is not answered at all.
 
 use serde_json::Value;
 
 use super::answer::Base64;
 use crate::{
-    attestation::Attested,
+    attestation::{Attested, Measurements},
     error::KmsError,
     kms::cx::Cx,
     request::{Blob, Faults, Json, KeyEncryptionAlgorithm, Member, Path, inner_required, structure},
@@ -76,6 +76,14 @@ impl Addressee {
                 HandedOver { plaintext: None, for_recipient: Some(Base64(envelope)) }
             }
         })
+    }
+
+    /// Measurements of an attested recipient, as conditions of policies see them.
+    pub fn measurements(&self) -> Option<Measurements> {
+        match self {
+            Self::Caller => None,
+            Self::Recipient(attested) => Some(attested.measurements().clone()),
+        }
     }
 
     /// What only an answer in clear has: KeyMaterialId.

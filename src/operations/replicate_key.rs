@@ -2,12 +2,9 @@
 
 use serde::Serialize;
 
-use super::{
-    Operation,
-    metadata::KeyMetadata,
-    policy_text,
-};
-use crate::{access::Authorized,
+use super::{Operation, metadata::KeyMetadata, policy_text};
+use crate::{
+    access::Authorized,
     action::Action,
     arn::Realm,
     error::KmsError,
@@ -18,7 +15,7 @@ use crate::{access::Authorized,
         tags::{Tag, Tags},
     },
     kms::cx::Cx,
-    policy,
+    policy::{self, NewKey, RequestFacts},
     request::{Description, KeyText, PolicyText, RegionText, TagList, request},
 };
 
@@ -28,7 +25,7 @@ request! {
         key_id: KeyText = required "KeyId",
         replica_region: RegionText = required "ReplicaRegion",
         policy: PolicyText = optional "Policy",
-        bypass_lockout_check: bool = default "BypassPolicyLockoutSafetyCheck",
+        bypass_lockout_check: bool = optional "BypassPolicyLockoutSafetyCheck",
         description: Description = default "Description",
         tags: TagList = default "Tags",
     }
@@ -70,17 +67,29 @@ impl Operation for ReplicateKey {
 impl ReplicateKey {
     /// The key that is to have a replica, if the caller may make one.
     fn primary(&self, cx: &Cx<'_>) -> Result<Authorized, KmsError> {
-        let primary = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::ReplicateKey)?;
-        self.authorize(cx)?;
+        let primary = cx.authorize_key(Action::ReplicateKey, &self.key_id.0, &self.facts())?;
+        self.authorize_new_key(cx, primary.key())?;
         primary.demand(Demand::Replicate)?;
         primary.key().regions_of_primary(primary.arn())?;
         Ok(primary)
     }
 
     /// In the replica's region a key is made, and perhaps tagged.
-    fn authorize(&self, cx: &Cx<'_>) -> Result<(), KmsError> {
-        cx.authorize(Action::CreateKey)?;
-        if self.tags.0.is_empty() { Ok(()) } else { cx.authorize(Action::TagResource) }
+    fn authorize_new_key(&self, cx: &Cx<'_>, primary: &Key) -> Result<(), KmsError> {
+        let new_key =
+            NewKey { spec: primary.spec(), usage: primary.usage(), origin: primary.origin(), multi_region: true };
+        let facts = RequestFacts { new_key: Some(new_key), ..self.facts() };
+        cx.authorize(Action::CreateKey, &facts)?;
+        if self.tags.0.is_empty() { Ok(()) } else { cx.authorize(Action::TagResource, &facts) }
+    }
+
+    fn facts(&self) -> RequestFacts {
+        RequestFacts {
+            replica_region: Some(self.replica_region.0.clone()),
+            bypass_policy_lockout_safety_check: self.bypass_lockout_check,
+            tags: self.tags.0.clone(),
+            ..RequestFacts::default()
+        }
     }
 
     /// What the replica does not have in common with its primary key.
@@ -96,7 +105,7 @@ impl ReplicateKey {
         let Some(PolicyText(text)) = &self.policy else {
             return Ok(policy::default_key_policy(&there.partition, &there.account));
         };
-        policy_text::check(cx, text, &there.arn(format_args!("key/{id}")), self.bypass_lockout_check)?;
+        policy_text::check(cx, text, &there.arn(format_args!("key/{id}")), &self.facts())?;
         Ok(text.clone())
     }
 }

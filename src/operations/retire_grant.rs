@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{
-    Operation,
-    answer::Nothing,
-    end_dry_run,
-};
-use crate::{access::Resolved,
+use super::{Operation, answer::Nothing, end_dry_run};
+use crate::{
+    access::Resolved,
+    action::Action,
     error::{Code, KmsError},
     key::grant::Grant,
-    kms::cx::Cx, request::{GrantIdText, GrantTokenText, KeyText, request}};
+    kms::cx::Cx,
+    request::{GrantIdText, GrantTokenText, KeyText, request},
+};
 
 request! {
     /// Gives back what a grant gives, by whoever it lets do so.
@@ -50,7 +50,7 @@ impl RetireGrant {
                 Ok((key.ok_or_else(|| KmsError::bare(Code::InvalidGrantTokenException))?, grant))
             }
             (None, Some(KeyText(key)), Some(id)) => {
-                let key = cx.resolve_key(key)?;
+                let key = cx.resolve_key(Action::RetireGrant, key)?;
                 let grant = cx.grant(key.id(), id.checked()?).await?;
                 Ok((key, grant))
             }

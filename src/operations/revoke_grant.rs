@@ -1,11 +1,13 @@
 //! RevokeGrant: <https://docs.aws.amazon.com/kms/latest/APIReference/API_RevokeGrant.html>.
 
-use super::{
-    Operation,
-    answer::Nothing,
-    end_dry_run,
+use super::{Operation, answer::Nothing, end_dry_run};
+use crate::{
+    action::Action,
+    error::KmsError,
+    kms::cx::Cx,
+    policy::RequestFacts,
+    request::{GrantIdText, KeyText, request},
 };
-use crate::{action::Action, error::KmsError, kms::cx::Cx, request::{GrantIdText, KeyText, request}};
 
 request! {
     /// Takes back what a grant gives, by whoever may for the key.
@@ -22,7 +24,7 @@ impl Operation for RevokeGrant {
     type Answer = Nothing;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
-        let may = |cx: &Cx<'_>| cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::RevokeGrant);
+        let may = |cx: &Cx<'_>| cx.authorize_key(Action::RevokeGrant, &self.key_id.0, &RequestFacts::default());
         let grant = cx.grant(may(cx)?.id(), self.grant_id.checked()?).await?;
         end_dry_run(self.dry_run)?;
         cx.delete_grant(may, &grant).await?;

@@ -2,14 +2,13 @@
 
 use serde::Serialize;
 
-use super::{
-    Operation,
-    list_key_rotations::rotatable,
-};
-use crate::{action::Action,
+use super::{Operation, list_key_rotations::rotatable};
+use crate::{
+    action::Action,
     error::KmsError,
     key::state::Demand,
     kms::cx::Cx,
+    policy::RequestFacts,
     request::{KeyText, request},
 };
 
@@ -33,7 +32,7 @@ impl Operation for RotateKeyOnDemand {
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
         let may = |cx: &Cx<'_>| {
-            let key = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::RotateKeyOnDemand)?;
+            let key = cx.authorize_key(Action::RotateKeyOnDemand, &self.key_id.0, &RequestFacts::default())?;
             key.demand(Demand::Rotate)?;
             rotatable(&key)?;
             key.key().demand_primary(key.arn())?;

@@ -2,14 +2,15 @@
 
 use serde::Serialize;
 
-use super::{
-    Operation,
-    answer::EpochSeconds,
-};
-use crate::{action::Action,
+use super::{Operation, answer::EpochSeconds};
+use crate::{
+    action::Action,
     error::KmsError,
     key::state::{Demand, KeyState},
-    kms::cx::Cx, request::{Int, KeyText, request}};
+    kms::cx::Cx,
+    policy::RequestFacts,
+    request::{Int, KeyText, request},
+};
 
 request! {
     /// Has a key deleted after a time in which that can be taken back.
@@ -40,7 +41,8 @@ impl Operation for ScheduleKeyDeletion {
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
         let Int(window_days) = self.window_days.unwrap_or(Int(DEFAULT_WINDOW_DAYS));
         let window_days = u16::try_from(window_days).map_err(KmsError::internal)?;
-        let may = |cx: &Cx<'_>| cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::ScheduleKeyDeletion);
+        let facts = RequestFacts { pending_window_days: Some(window_days), ..RequestFacts::default() };
+        let may = |cx: &Cx<'_>| cx.authorize_key(Action::ScheduleKeyDeletion, &self.key_id.0, &facts);
         let (moment, by) = (cx.moment().await?, cx.caller().principal.arn());
         let changed = cx
             .change(may, Demand::ScheduleDeletion, |key| {

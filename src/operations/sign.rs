@@ -1,21 +1,23 @@
 //! Sign: <https://docs.aws.amazon.com/kms/latest/APIReference/API_Sign.html>.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
-use super::{
-    Operation,
-    answer::Base64,
-    end_dry_run,
-};
-use crate::{access::Usable,
+use super::{Operation, answer::Base64, end_dry_run};
+use crate::{
+    access::Usable,
     error::KmsError,
     key::{
         algorithm::{MessageType, SigningAlgorithm, Unsignable},
-        grant::{Facts, GrantOperation},
+        grant::GrantOperation,
         spec::KeySpec,
     },
     kms::cx::Cx,
-    secret::SecretBytes, request::{GrantTokens, KeyText, Plaintext, request}};
+    policy::RequestFacts,
+    request::{GrantTokens, KeyText, Plaintext, request},
+    secret::SecretBytes,
+};
 
 request! {
     /// Signs up to 4,096 bytes, or a digest.
@@ -43,18 +45,18 @@ impl Operation for Sign {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        let key = cx.resolve(&self.key_id.0)?;
-        let key = cx.authorize_use(key, GrantOperation::Sign, Facts::Bare, &self.grant_tokens.0).await?;
+        let facts = Arc::new(RequestFacts {
+            signing_algorithm: Some(self.algorithm),
+            message_type: Some(self.message_type.unwrap_or(MessageType::Raw)),
+            ..RequestFacts::default()
+        });
+        let key = cx.authorize_use(GrantOperation::Sign, &self.key_id.0, &facts, &self.grant_tokens.0).await?;
         let key = key.usable(Self::NAME, self.algorithm)?;
         let input = to_sign(&key, self.message_type, &self.message.0)?;
         cx.demand_signing(&key)?;
         end_dry_run(self.dry_run)?;
         let signature = cx.sign(&key, input).await?;
-        Ok(Answer {
-            key_id: key.arn().to_owned(),
-            signature: Base64(signature),
-            signing_algorithm: self.algorithm,
-        })
+        Ok(Answer { key_id: key.arn().to_owned(), signature: Base64(signature), signing_algorithm: self.algorithm })
     }
 }
 

@@ -1,10 +1,14 @@
 //! TagResource: <https://docs.aws.amazon.com/kms/latest/APIReference/API_TagResource.html>.
 
-use super::{
-    Operation,
-    answer::Nothing,
+use super::{Operation, answer::Nothing};
+use crate::{
+    action::Action,
+    error::KmsError,
+    key::state::Demand,
+    kms::cx::Cx,
+    policy::RequestFacts,
+    request::{KeyText, TagList, request},
 };
-use crate::{action::Action, error::KmsError, key::state::Demand, kms::cx::Cx, request::{KeyText, TagList, request}};
 
 request! {
     /// Adds tags to a key, or overwrites them.
@@ -20,7 +24,8 @@ impl Operation for TagResource {
     type Answer = Nothing;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
-        let may = |cx: &Cx<'_>| cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::TagResource);
+        let facts = RequestFacts { tags: self.tags.0.clone(), ..RequestFacts::default() };
+        let may = |cx: &Cx<'_>| cx.authorize_key(Action::TagResource, &self.key_id.0, &facts);
         cx.change(may, Demand::Change, |key| key.tag(&self.tags.0)).await?;
         Ok(Nothing)
     }

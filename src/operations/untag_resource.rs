@@ -1,10 +1,14 @@
 //! UntagResource: <https://docs.aws.amazon.com/kms/latest/APIReference/API_UntagResource.html>.
 
-use super::{
-    Operation,
-    answer::Nothing,
+use super::{Operation, answer::Nothing};
+use crate::{
+    action::Action,
+    error::KmsError,
+    key::state::Demand,
+    kms::cx::Cx,
+    policy::RequestFacts,
+    request::{KeyText, TagKeys, request},
 };
-use crate::{action::Action, error::KmsError, key::state::Demand, kms::cx::Cx, request::{KeyText, TagKeys, request}};
 
 request! {
     /// Takes tags from a key.
@@ -20,7 +24,8 @@ impl Operation for UntagResource {
     type Answer = Nothing;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
-        let may = |cx: &Cx<'_>| cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::UntagResource);
+        let facts = RequestFacts { tag_keys: self.tag_keys.0.clone(), ..RequestFacts::default() };
+        let may = |cx: &Cx<'_>| cx.authorize_key(Action::UntagResource, &self.key_id.0, &facts);
         cx.change(may, Demand::Change, |key| key.untag(&self.tag_keys.0)).await?;
         Ok(Nothing)
     }

@@ -5,10 +5,16 @@ use super::{
     answer::Empty,
     create_custom_key_store::{KeyStoreName, refuse_external},
 };
-use crate::{action::Action,
+use crate::{
+    action::Action,
     error::KmsError,
-    kms::{KeyStoreUpdate, cx::Cx}, request::{AccountText, ClusterId, KeyStoreText, Password, Text, XksConnectivity, XksCredential, XksUriEndpoint, XksUriPath,
-        XksVpcService, request}};
+    kms::{KeyStoreUpdate, cx::Cx},
+    policy::RequestFacts,
+    request::{
+        AccountText, ClusterId, KeyStoreText, Password, Text, XksConnectivity, XksCredential, XksUriEndpoint,
+        XksUriPath, XksVpcService, request,
+    },
+};
 
 request! {
     /// Changes the name of a custom key store or, while it is not connected, its password or cluster.
@@ -32,7 +38,7 @@ impl Operation for UpdateCustomKeyStore {
     type Answer = Empty;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Empty, KmsError> {
-        let may = |cx: &Cx<'_>| cx.authorize(Action::UpdateCustomKeyStore);
+        let may = |cx: &Cx<'_>| cx.authorize(Action::UpdateCustomKeyStore, &RequestFacts::default());
         may(cx)?;
         cx.key_store(&self.id.0)?;
         refuse_external([

@@ -1,10 +1,14 @@
 //! UpdateKeyDescription: <https://docs.aws.amazon.com/kms/latest/APIReference/API_UpdateKeyDescription.html>.
 
-use super::{
-    Operation,
-    answer::Nothing,
+use super::{Operation, answer::Nothing};
+use crate::{
+    action::Action,
+    error::KmsError,
+    key::state::Demand,
+    kms::cx::Cx,
+    policy::RequestFacts,
+    request::{Description, KeyText, request},
 };
-use crate::{action::Action, error::KmsError, key::state::Demand, kms::cx::Cx, request::{Description, KeyText, request}};
 
 request! {
     /// Changes the description of a key.
@@ -20,7 +24,8 @@ impl Operation for UpdateKeyDescription {
     type Answer = Nothing;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
-        let may = |cx: &Cx<'_>| cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::UpdateKeyDescription);
+        let may =
+            |cx: &Cx<'_>| cx.authorize_key(Action::UpdateKeyDescription, &self.key_id.0, &RequestFacts::default());
         cx.change(may, Demand::Change, |key| {
             key.describe(&self.description.0);
             Ok(())

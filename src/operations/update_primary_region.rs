@@ -1,13 +1,12 @@
 //! UpdatePrimaryRegion: <https://docs.aws.amazon.com/kms/latest/APIReference/API_UpdatePrimaryRegion.html>.
 
-use super::{
-    Operation,
-    answer::Nothing,
-};
-use crate::{action::Action,
+use super::{Operation, answer::Nothing};
+use crate::{
+    action::Action,
     error::KmsError,
     key::{multi_region::no_replica, state::Demand},
     kms::cx::Cx,
+    policy::RequestFacts,
     request::{KeyText, RegionText, request},
 };
 
@@ -26,14 +25,15 @@ impl Operation for UpdatePrimaryRegion {
 
     async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
         let RegionText(region) = &self.primary_region;
+        let facts = RequestFacts { primary_region: Some(region.clone()), ..RequestFacts::default() };
         let may = |cx: &Cx<'_>| {
-            let primary = cx.resolve_key(&self.key_id.0)?.authorize(cx.caller(), Action::UpdatePrimaryRegion)?;
+            let primary = cx.authorize_key(Action::UpdatePrimaryRegion, &self.key_id.0, &facts)?;
             primary.demand(Demand::UpdatePrimary)?;
             if !primary.key().regions_of_primary(primary.arn())?.replicas.contains(region) {
                 return Err(no_replica(primary.arn(), region));
             }
             let replica = cx.resolve_in(&cx.realm_in(region)?, primary.id())?;
-            replica.authorize(cx.caller(), Action::UpdatePrimaryRegion)?.demand(Demand::UpdatePrimary)?;
+            cx.authorize_resolved(Action::UpdatePrimaryRegion, replica, &facts)?.demand(Demand::UpdatePrimary)?;
             Ok(primary)
         };
         cx.promote(may, region).await?;

@@ -1,17 +1,20 @@
 //! Verify: <https://docs.aws.amazon.com/kms/latest/APIReference/API_Verify.html>.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
-use super::{
-    Operation, end_dry_run,
-    sign::to_sign,
-};
-use crate::{error::KmsError,
+use super::{Operation, end_dry_run, sign::to_sign};
+use crate::{
+    error::KmsError,
     key::{
         algorithm::{MessageType, SigningAlgorithm},
-        grant::{Facts, GrantOperation},
+        grant::GrantOperation,
     },
-    kms::cx::Cx, request::{Ciphertext, GrantTokens, KeyText, Plaintext, request}};
+    kms::cx::Cx,
+    policy::RequestFacts,
+    request::{Ciphertext, GrantTokens, KeyText, Plaintext, request},
+};
 
 request! {
     /// Verifies a signature of Sign.
@@ -41,8 +44,12 @@ impl Operation for Verify {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        let key = cx.resolve(&self.key_id.0)?;
-        let key = cx.authorize_use(key, GrantOperation::Verify, Facts::Bare, &self.grant_tokens.0).await?;
+        let facts = Arc::new(RequestFacts {
+            signing_algorithm: Some(self.algorithm),
+            message_type: Some(self.message_type.unwrap_or(MessageType::Raw)),
+            ..RequestFacts::default()
+        });
+        let key = cx.authorize_use(GrantOperation::Verify, &self.key_id.0, &facts, &self.grant_tokens.0).await?;
         let key = key.usable(Self::NAME, self.algorithm)?;
         let input = to_sign(&key, self.message_type, &self.message.0)?;
         cx.demand_signing(&key)?;

@@ -1,16 +1,17 @@
 //! VerifyMac: <https://docs.aws.amazon.com/kms/latest/APIReference/API_VerifyMac.html>.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
-use super::{
-    Operation, end_dry_run,
+use super::{Operation, end_dry_run};
+use crate::{
+    error::KmsError,
+    key::{algorithm::MacAlgorithm, grant::GrantOperation},
+    kms::cx::Cx,
+    policy::RequestFacts,
+    request::{Ciphertext, GrantTokens, KeyText, Plaintext, request},
 };
-use crate::{error::KmsError,
-    key::{
-        algorithm::MacAlgorithm,
-        grant::{Facts, GrantOperation},
-    },
-    kms::cx::Cx, request::{Ciphertext, GrantTokens, KeyText, Plaintext, request}};
 
 request! {
     /// Verifies a MAC of GenerateMac.
@@ -39,8 +40,8 @@ impl Operation for VerifyMac {
     type Answer = Answer;
 
     async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
-        let key = cx.resolve(&self.key_id.0)?;
-        let key = cx.authorize_use(key, GrantOperation::VerifyMac, Facts::Bare, &self.grant_tokens.0).await?;
+        let facts = Arc::new(RequestFacts { mac_algorithm: Some(self.algorithm), ..RequestFacts::default() });
+        let key = cx.authorize_use(GrantOperation::VerifyMac, &self.key_id.0, &facts, &self.grant_tokens.0).await?;
         let key = key.usable(Self::NAME, self.algorithm)?;
         end_dry_run(self.dry_run)?;
         cx.verify_mac(&key, self.message.0, self.mac.0.expose().to_vec()).await?;

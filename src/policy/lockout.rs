@@ -2,25 +2,13 @@
 //!
 //! AWS KMS: PutKeyPolicy, `BypassPolicyLockoutSafetyCheck`.
 
-use super::{Decision, Document, Request, Resource, decide};
-use crate::{
-    action::Action,
-    arn::AccountId,
-    error::{Code, KmsError},
-    principal::Principal,
-};
+use super::{Decision, Document, Request, decide};
+use crate::error::{Code, KmsError};
 
-/// Whether `caller` could put another key policy in place of `new_policy`, by it and by their identity policies.
-pub fn keeps_control(
-    new_policy: &Document,
-    caller: &Principal,
-    identity: &[impl AsRef<Document>],
-    key_arn: &str,
-    owner: &AccountId,
-) -> bool {
-    let resource = Resource::Key { arn: key_arn, owner };
-    let again = Request { principal: caller, action: Action::PutKeyPolicy, resource };
-    decide(&again, Some(new_policy), identity) == Decision::Allowed
+/// True if the caller of `again`, a request for PutKeyPolicy, could put another key policy in place of `new_policy`, by it and by
+/// their identity policies.
+pub fn keeps_control(new_policy: &Document, again: &Request<'_>, identity: &[impl AsRef<Document>]) -> bool {
+    decide(again, Some(new_policy), identity) == Decision::Allowed
 }
 
 /// What a caller is told who would lose control.

@@ -11,6 +11,7 @@
 //! which reads them, asks [`Reason::is_explicit`] first, because no grant overrides a Deny.
 
 mod document;
+mod facts;
 mod lockout;
 mod pattern;
 mod pretty;
@@ -28,6 +29,7 @@ use crate::{
 use self::document::Verdict;
 pub use self::{
     document::Document,
+    facts::{Facts, NewKey, RequestFacts},
     lockout::{keeps_control, locked_out},
     pretty::pretty,
 };
@@ -41,6 +43,8 @@ pub struct Request<'a> {
     pub action: Action,
     /// On what.
     pub resource: Resource<'a>,
+    /// What conditions may ask about beside.
+    pub facts: Facts<'a>,
 }
 
 /// What an action is performed on.
@@ -152,6 +156,17 @@ fn refusal(request: &Request<'_>, own: Verdict, key: Verdict) -> Option<Reason> 
 }
 
 impl Reason {
+    /// The word for it in audit records.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::ExplicitDenyInKeyPolicy => "ExplicitDenyInKeyPolicy",
+            Self::ExplicitDenyInIdentityPolicy => "ExplicitDenyInIdentityPolicy",
+            Self::NoIdentityPolicyAllows => "NoIdentityPolicyAllows",
+            Self::NoKeyPolicyAllows => "NoKeyPolicyAllows",
+            Self::CrossAccount => "CrossAccount",
+        }
+    }
+
     /// Whether a policy says no, rather than none saying yes. Nothing overrides that, a grant neither.
     pub fn is_explicit(&self) -> bool {
         matches!(self, Self::ExplicitDenyInKeyPolicy | Self::ExplicitDenyInIdentityPolicy)
@@ -162,7 +177,7 @@ impl Reason {
     /// About another account's key it says one thing, whether the key policy is silent or denies and whether the key
     /// exists or not. Only a Deny of the caller's own account, which does not depend on the key, is told as it is.
     pub fn message(&self, request: &Request<'_>) -> String {
-        let Request { principal, action, resource } = request;
+        let Request { principal, action, resource, .. } = request;
         let because = match self {
             Self::ExplicitDenyInIdentityPolicy => "with an explicit deny in an identity-based policy".to_owned(),
             Self::CrossAccount => UNTOLD.to_owned(),

@@ -1,11 +1,11 @@
 //! Tables: who may do what under which policies, and which documents are none.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::error::Code;
+use crate::{client::Client, clock::Timestamp, error::Code};
 
 const ACCOUNT: &str = "111122223333";
 const KEY: &str = "arn:aws:kms:eu-central-1:111122223333:key/0d990263-018e-4e65-a703-eff731de951e";
@@ -52,9 +52,17 @@ fn identity(statements: &[&str]) -> Vec<Arc<Document>> {
     statements.iter().map(|one| Arc::new(Document::identity_policy(&document(&[one])).expect(one))).collect()
 }
 
+/// Of a request that says nothing more.
+fn bare() -> Facts<'static> {
+    static REQUEST: LazyLock<RequestFacts> = LazyLock::new(RequestFacts::default);
+    static CLIENT: LazyLock<Client> = LazyLock::new(Client::default);
+    Facts { request: &REQUEST, alias: None, key: None, client: &CLIENT, time: Timestamp::from_ms(0) }
+}
+
 fn on_key(caller: &str, action: Action, policy: &Document, identity: &[Arc<Document>]) -> Decision {
     let (caller, owner) = (principal(caller), account());
-    let request = Request { principal: &caller, action, resource: Resource::Key { arn: KEY, owner: &owner } };
+    let request =
+        Request { principal: &caller, action, resource: Resource::Key { arn: KEY, owner: &owner }, facts: bare() };
     decide(&request, Some(policy), identity)
 }
 
@@ -225,7 +233,7 @@ fn operations_without_a_key_and_aliases_are_decided_by_identity_policies() {
     let everything = key_policy(&[&statement("Allow", "*", "*")]);
     for (resource, own, caller, action, expected) in table {
         let caller = principal(caller);
-        let request = Request { principal: &caller, action: *action, resource: *resource };
+        let request = Request { principal: &caller, action: *action, resource: *resource, facts: bare() };
         assert_eq!(decide(&request, Some(&everything), &identity(own)), *expected, "{own:?} {action}");
     }
 }
@@ -233,8 +241,12 @@ fn operations_without_a_key_and_aliases_are_decided_by_identity_policies() {
 #[test]
 fn what_a_caller_is_told() {
     let (ada, eve, owner) = (principal(ADA), principal(EVE), account());
-    let request =
-        |principal| Request { principal, action: Action::Decrypt, resource: Resource::Key { arn: KEY, owner: &owner } };
+    let request = |principal| Request {
+        principal,
+        action: Action::Decrypt,
+        resource: Resource::Key { arn: KEY, owner: &owner },
+        facts: bare(),
+    };
     let told = |who: &str| format!("User: {who} is not authorized to perform: kms:Decrypt on resource: {KEY} ");
     for (reason, because) in [
         (Reason::ExplicitDenyInKeyPolicy, "with an explicit deny in a resource-based policy"),
@@ -249,7 +261,7 @@ fn what_a_caller_is_told() {
         assert_eq!(reason.message(&request(&eve)), told(EVE) + untold);
         assert_eq!(reason.is_explicit(), because.contains("explicit deny in"));
     }
-    let keyless = Request { principal: &ada, action: Action::CreateKey, resource: Resource::Any };
+    let keyless = Request { principal: &ada, action: Action::CreateKey, resource: Resource::Any, facts: bare() };
     assert_eq!(
         Reason::NoIdentityPolicyAllows.message(&keyless),
         "User: arn:aws:iam::111122223333:user/ada is not authorized to perform: kms:CreateKey on resource: * because no \
@@ -282,7 +294,10 @@ fn the_lockout_check() {
         (vec![put, statement("Deny", "*", "kms:PutKeyPolicy")], vec![own], ADA, false),
     ] {
         let policy = key_policy(&statements.iter().map(String::as_str).collect::<Vec<_>>());
-        let kept = keeps_control(&policy, &principal(caller), &identity(&own), KEY, &account());
+        let (caller, owner) = (principal(caller), account());
+        let resource = Resource::Key { arn: KEY, owner: &owner };
+        let again = Request { principal: &caller, action: Action::PutKeyPolicy, resource, facts: bare() };
+        let kept = keeps_control(&policy, &again, &identity(&own));
         assert_eq!(kept, expected, "{statements:?} {caller}");
     }
     assert_eq!(locked_out().code, Code::MalformedPolicyDocumentException);
@@ -417,7 +432,7 @@ fn an_identity_allows_by_its_own_policies_and_a_root_user_without() {
         (ROOT, &[deny][..], false),
     ] {
         let caller = principal(caller);
-        let request = Request { principal: &caller, action: Action::Decrypt, resource: Resource::Any };
+        let request = Request { principal: &caller, action: Action::Decrypt, resource: Resource::Any, facts: bare() };
         assert_eq!(identity_allows(&request, &identity(policies)), allowed, "{} {policies:?}", caller.arn());
     }
 }
@@ -428,7 +443,7 @@ fn who_may_retire_is_told_within_the_account() {
     for (about, expected) in [(BOB, OK), (EVE, CROSS)] {
         let (caller, about) = (principal(ADA), principal(about));
         let resource = Resource::Principal(&about);
-        let request = Request { principal: &caller, action: Action::ListRetirableGrants, resource };
+        let request = Request { principal: &caller, action: Action::ListRetirableGrants, resource, facts: bare() };
         assert_eq!(decide(&request, None, &allow), expected, "{}", about.arn());
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     key::{
-        grant::{Facts, Grant, GrantId, GrantOperation, Party},
+        grant::{ConstraintFacts, Grant, GrantId, GrantOperation, Party},
         reference::KeyId,
     },
     principal::Principal,
@@ -65,7 +65,7 @@ impl Granted {
         &self,
         key: KeyId,
         caller: &Principal,
-        (operation, facts): (GrantOperation, Facts<'_>),
+        (operation, facts): (GrantOperation, ConstraintFacts<'_>),
         wanted: &dyn Fn(&Grant) -> bool,
     ) -> Option<Arc<Grant>> {
         let of_key = self.keys.get(&key)?;
@@ -135,14 +135,14 @@ impl OfGrantee {
     fn candidates<'a>(
         &'a self,
         operation: GrantOperation,
-        facts: Facts<'a>,
+        facts: ConstraintFacts<'a>,
     ) -> Box<dyn Iterator<Item = &'a Arc<Grant>> + 'a> {
         let pairs = match (operation, facts) {
             (GrantOperation::DescribeKey | GrantOperation::RetireGrant, _) => return Box::new(self.free.values()),
-            (_, Facts::Context(context)) => Some(context.pairs()),
+            (_, ConstraintFacts::Context(context)) => Some(context.pairs()),
             // A grant can be passed on under its own demands, and more.
-            (_, Facts::Child(terms)) => terms.constraints.pairs(),
-            (_, Facts::Bare) => None,
+            (_, ConstraintFacts::Child(terms)) => terms.constraints.pairs(),
+            (_, ConstraintFacts::Bare) => None,
         };
         let pairs = pairs.into_iter().flatten().map(|(name, value)| (name.clone(), value.clone()));
         let demanding = pairs.filter_map(|pair| self.demanding.get(&pair)).flat_map(BTreeMap::values);
@@ -270,7 +270,7 @@ mod tests {
                 false
             };
             let caller = Principal::try_from(caller.to_owned()).expect("a principal");
-            let wish = (GrantOperation::Sign, Facts::Bare);
+            let wish = (GrantOperation::Sign, ConstraintFacts::Bare);
             assert!(granted.find(key(1), &caller, wish, &note).is_none());
             assert_eq!(seen.into_inner(), expected, "{caller}");
             assert!(granted.find(key(2), &caller, wish, &|_| true).is_none());
@@ -308,9 +308,12 @@ mod tests {
         let ada = Principal::try_from(ADA.to_owned()).expect("a principal");
         let contexts = ["", "a=1", "b=2", "a=1 b=2", "a=1 b=2 c=3", "a=2", "b=3"].map(context);
         let contexts = contexts.map(|pairs| EncryptionContext::new(pairs).expect("short"));
-        let facts = contexts.iter().map(Facts::Context).chain(grants.iter().map(|grant| Facts::Child(&grant.terms)));
+        let facts = contexts
+            .iter()
+            .map(ConstraintFacts::Context)
+            .chain(grants.iter().map(|grant| ConstraintFacts::Child(&grant.terms)));
         let mut found = 0;
-        for facts in facts.chain([Facts::Bare]) {
+        for facts in facts.chain([ConstraintFacts::Bare]) {
             for operation in [GrantOperation::Encrypt, GrantOperation::DescribeKey, GrantOperation::CreateGrant] {
                 for grant in &grants {
                     let allows = |grant: &Grant| grant.allows(&ada, operation, facts).is_some();
@@ -341,7 +344,7 @@ mod tests {
         };
         let ada = Principal::try_from(ADA.to_owned()).expect("a principal");
         let given = EncryptionContext::new(context("app=x id=77")).expect("short");
-        granted.find(key(1), &ada, (GrantOperation::Encrypt, Facts::Context(&given)), &count);
+        granted.find(key(1), &ada, (GrantOperation::Encrypt, ConstraintFacts::Context(&given)), &count);
         assert!((1..=4).contains(&asked.get()), "{} of 100", asked.get());
     }
 

@@ -23,7 +23,7 @@ use crate::{
         Key,
         alias::Alias,
         custom_store::CustomKeyStore,
-        grant::{Facts, Grant, GrantId, GrantOperation, Party},
+        grant::{ConstraintFacts, Grant, GrantId, GrantOperation, Party},
         reference::KeyId,
         state::KeyState,
     },
@@ -178,7 +178,7 @@ impl View {
         region: &str,
         key: KeyId,
         caller: &Principal,
-        request: (GrantOperation, Facts<'_>),
+        request: (GrantOperation, ConstraintFacts<'_>),
         wanted: &dyn Fn(&Grant) -> bool,
     ) -> Option<Arc<Grant>> {
         self.read().regions.get(region)?.grants.find(key, caller, request, wanted)

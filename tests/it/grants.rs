@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use strongroom::{
     key::{
         context::EncryptionContext,
-        grant::{Facts, Grant, GrantOperation},
+        grant::{ConstraintFacts, Grant, GrantOperation},
         reference::KeyId,
         spec::{KeySpec, KeyUsage},
     },
@@ -430,8 +430,10 @@ async fn other_grants_cost_nothing() {
         };
         let context = [("app", "x"), ("tenant", "0")].map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let context = EncryptionContext::new(context).unwrap();
-        let (caller, request) =
-            (Principal::try_from(caller.arn.clone()).unwrap(), (GrantOperation::Decrypt, Facts::Context(&context)));
+        let (caller, request) = (
+            Principal::try_from(caller.arn.clone()).unwrap(),
+            (GrantOperation::Decrypt, ConstraintFacts::Context(&context)),
+        );
         world.store.view().grant_for(REGION, KeyId::parse(key).unwrap(), &caller, request, &count);
         assert!(expected.contains(&asked.get()), "{} grants were looked at", asked.get());
     }

@@ -500,10 +500,15 @@ async fn who_may_not_decrypt_may_not_for_a_recipient() {
     let key = world.key().await;
     let request = |recipient: Value| json!({"KeyId": key, "CiphertextBlob": "AAAA", "Recipient": recipient});
     let nobody = world.as_user(&[]).await;
-    // Nor is told what is wrong with the document.
-    for recipient in [attester.recipient(), Attester::new().recipient()] {
-        assert_eq!(nobody.call("Decrypt", request(recipient)).await.code(), "AccessDeniedException");
+    // Policies may ask for measurements, so a document is verified before anybody is authorized.
+    let cases =
+        [(attester.recipient(), "AccessDeniedException"), (Attester::new().recipient(), "ValidationException")];
+    for (recipient, code) in cases {
+        assert_eq!(nobody.call("Decrypt", request(recipient)).await.code(), code);
     }
+    let denied = nobody.call("Decrypt", request(attester.recipient())).await;
+    assert_eq!(denied.records[0]["additionalEventData"]["denialReason"], "NoIdentityPolicyAllows");
+    assert!(denied.records[0]["additionalEventData"]["recipient"].is_object(), "who it was for is told");
 }
 
 #[tokio::test]

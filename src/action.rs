@@ -68,7 +68,7 @@ aws_enum! {
 }
 
 impl Action {
-    /// Whether a key policy of one account can allow this to a principal of another.
+    /// True if a key policy of one account can allow this to a principal of another.
     ///
     /// For every other action such an allow has no effect (AWS KMS: "Allowing users in other accounts to use a key").
     pub fn crosses_accounts(self) -> bool {

@@ -38,7 +38,7 @@ impl Timestamp {
         self.0.div_euclid(1000)
     }
 
-    /// This time and so much more.
+    /// The time so much later.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
@@ -96,7 +96,7 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Days as the API counts them.
+/// A number of days of 24 hours, as the API counts them.
 pub const fn days(count: u64) -> Duration {
     Duration::from_secs(count * 24 * 60 * 60)
 }
@@ -116,20 +116,20 @@ impl Running {
         self.0
     }
 
-    /// This and so much more.
+    /// This running time and so much more.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
     }
 
-    /// This without the last so much; zero if there is not as much.
+    /// This running time less so much; zero if it is shorter.
     #[must_use]
     pub fn minus(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
     }
 }
 
-/// A date, and how long the deployment has run by then. What cannot be undone is due at one of these: neither alone will do.
+/// A date, and how long the deployment has run by then. What cannot be undone is due only when both have come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
     /// The date.
@@ -139,24 +139,24 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// The moment that comes so much later, if nobody sets the clock.
+    /// The moment so much later, if nobody sets the clock.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         Self { now: self.now.plus(duration), running: self.running.plus(duration) }
     }
 
-    /// Whether this has come when it is `moment`.
+    /// True if this is due at `moment`: by date and by running time.
     pub fn has_come(self, moment: Self) -> bool {
         self.now <= moment.now && self.running <= moment.running
     }
 }
 
-/// Tells the time.
+/// A source of the time.
 pub trait Clock: Send + Sync {
     /// The time now.
     fn now(&self) -> Timestamp;
 
-    /// How long this process has run, or a part of it that has always the same beginning. Setting the clock does not change it.
+    /// The time since some fixed moment in the life of this process. Setting the clock does not change it.
     fn uptime(&self) -> Duration;
 }
 

@@ -1,5 +1,5 @@
-//! Configuration: a TOML file, and environment variables `STRONGROOM__SECTION__FIELD` over it. Parsed once; unknown
-//! fields are refused. No field turns authentication, authorization or audit off.
+//! The configuration: a TOML file, and environment variables `STRONGROOM__SECTION__FIELD` that override it. It is parsed once, and
+//! unknown fields are refused. No field turns authentication, authorization or audit off.
 
 mod changes;
 mod environment;
@@ -29,7 +29,7 @@ use crate::{
 };
 use environment::Variables;
 
-/// Everything that can be set.
+/// The whole configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -42,11 +42,11 @@ pub struct Config {
     /// names, if it is named as regions are, which is for development.
     #[serde(default, deserialize_with = "names")]
     pub regions: Vec<String>,
-    /// Where to listen.
+    /// The address to listen at.
     #[serde(default = "defaults::listen")]
     pub listen: SocketAddr,
-    /// Whether to speak plain HTTP off loopback: only behind a proxy that does TLS on the same network. Plaintexts and
-    /// data keys cross the network in clear otherwise.
+    /// Allows plain HTTP off loopback. Only for a proxy on the same network that does TLS: plaintexts and data keys cross the network
+    /// in clear otherwise.
     #[serde(default)]
     pub plain_http: bool,
     /// Origins whose pages may call from a browser, such as `https://console.example.com`; `*` is every origin. None: none.
@@ -54,31 +54,31 @@ pub struct Config {
     pub allowed_origins: Vec<Origin>,
     /// TLS, if wanted; without it, HTTP on loopback only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls: Option<Tls>,
+    pub tls: Option<TlsConfig>,
     /// The database.
-    pub store: Store,
+    pub store: StoreConfig,
     /// The audit trail.
-    pub audit: Audit,
+    pub audit: AuditConfig,
     /// The HSM.
-    pub hsm: Hsm,
-    /// HSMs for custom key stores, whose users' passwords are brought by who makes one.
+    pub hsm: HsmConfig,
+    /// HSMs for custom key stores. The request that makes a key store brings the PIN.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub clusters: Vec<Cluster>,
-    /// Who may be sent plaintexts instead of the caller.
+    pub clusters: Vec<ClusterConfig>,
+    /// The attestation of recipients.
     #[serde(default)]
-    pub attestation: Attestation,
-    /// What clients may take up.
+    pub attestation: AttestationConfig,
+    /// The limits of clients.
     #[serde(default)]
-    pub limits: Limits,
-    /// What the log tells.
+    pub limits: LimitsConfig,
+    /// The log.
     #[serde(default)]
-    pub log: Log,
+    pub log: LogConfig,
 }
 
 /// TLS 1.2 and 1.3.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Tls {
+pub struct TlsConfig {
     /// Certificate chain, PEM.
     pub certificate: PathBuf,
     /// Private key, PEM.
@@ -88,7 +88,7 @@ pub struct Tls {
 /// The database.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Store {
+pub struct StoreConfig {
     /// The SQLite file; made at the first start. It holds the wrapped keys: without it they are lost.
     pub path: PathBuf,
     /// How old the view of the store may be, in milliseconds, before requests are answered with 503.
@@ -99,10 +99,10 @@ pub struct Store {
 /// The audit trail.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Audit {
+pub struct AuditConfig {
     /// The file that records are appended to, a line of JSON each. When it cannot be written, nothing is answered.
     pub path: PathBuf,
-    /// Whether each batch of records is flushed to the disk before its answers leave. Survives power loss; costs a disk
+    /// Has each batch of records flushed to the disk before its answers leave. Records survive a power loss then; it costs a disk
     /// flush per batch.
     #[serde(default)]
     pub sync: bool,
@@ -111,39 +111,38 @@ pub struct Audit {
 /// The HSM.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Hsm {
-    /// What the HSM is called in logs and metrics.
+pub struct HsmConfig {
+    /// The name of the HSM in logs and metrics.
     #[serde(default = "defaults::name")]
     pub name: String,
     /// Further HSMs that hold the same wrapping key and share the work (see `strongroom hsm join`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub further: Vec<Further>,
+    pub further: Vec<FurtherHsmConfig>,
     /// Environment variables of its worker process: many modules find their configuration by one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", serialize_with = "errors::names")]
     pub environment: BTreeMap<String, String>,
-    /// Whether the module runs in a `process` of its own, which may crash, hang or leak without harm to the service, or in
-    /// the service's (`none`).
+    /// The process of the module: one of its own (`process`), which may crash, hang or leak without harm to the service, or the
+    /// service's (`none`).
     #[serde(default)]
     pub isolation: Isolation,
     /// The PKCS#11 module (a shared library).
     pub module: PathBuf,
-    /// What the module's C_Initialize gets as pReserved, as p11-kit's `x-init-reserved`: NSS is configured so.
+    /// The text that C_Initialize gets as pReserved, as p11-kit's `x-init-reserved`: NSS is configured by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_reserved: Option<String>,
     /// The token, as an RFC 7512 URI: `pkcs11:token=LABEL;serial=SERIAL`. A slot number alone is refused: it changes.
     pub token: String,
-    /// Where the user PIN comes from.
+    /// The source of the user PIN.
     #[serde(deserialize_with = "errors::pin")]
     pub pin: PinSource,
-    /// How often an HSM that nobody calls is called all the same, in milliseconds; 0 is never. For HSMs and firewalls that
-    /// end idle sessions, which otherwise costs the first call after a pause some time.
+    /// Interval of calls that keep an idle HSM's sessions open, in milliseconds; 0 for none. For HSMs and firewalls that end idle
+    /// sessions, which costs the first call after a pause some time otherwise.
     #[serde(default)]
     pub keepalive_ms: u64,
-    /// Memory by which the worker process of an HSM may grow before another takes its place, in MiB: modules leak.
+    /// Memory by which the worker process of an HSM may grow before it is replaced, in MiB: modules leak.
     #[serde(default = "defaults::worker_growth_mib")]
     pub worker_growth_mib: u32,
-    /// Sessions that do commands. More help RSA up to the number of cores or the HSM's own; SoftHSM2 is fastest at AES
-    /// with few.
+    /// Sessions for commands. RSA gets faster up to the number of cores, or the HSM's own; SoftHSM2 is fastest at AES with few.
     #[serde(default = "defaults::sessions")]
     pub sessions: usize,
     /// Commands that may wait for a session; one more is answered `ThrottlingException`.
@@ -158,34 +157,33 @@ pub struct Hsm {
     /// Key handles kept in the HSM between uses. Each takes memory of the HSM.
     #[serde(default = "defaults::cached_handles")]
     pub cached_handles: usize,
-    /// Where the material of new keys is kept: `wrapped` in the database under the wrapping key, or `token`, an object
-    /// on the HSM each.
+    /// How the material of new keys is kept: `wrapped` under the wrapping key in the database, or `token`, an object on the HSM each.
     #[serde(default = "defaults::keeping")]
     pub keeping: KeyStoreKind,
     /// CKA_LABEL of the wrapping key.
     #[serde(default = "defaults::wrapping_key_label")]
     pub wrapping_key_label: String,
-    /// Whether RSAES_OAEP_SHA_256 may be un-padded on this host where the HSM does raw RSA only, as SoftHSM2. Without
-    /// it such an HSM cannot hold RSA encryption keys.
+    /// Allows RSAES_OAEP_SHA_256 to be un-padded on this host where the HSM, as SoftHSM2, has raw RSA only. Without this, such an HSM
+    /// cannot hold RSA encryption keys.
     #[serde(default)]
     pub allow_raw_rsa: bool,
 }
 
-/// A further HSM that holds the same wrapping key. What it does not say is as for the first.
+/// A further HSM that holds the same wrapping key. Fields that are missing have the values of the first HSM.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Further {
-    /// What it is called.
+pub struct FurtherHsmConfig {
+    /// The name of the HSM.
     pub name: String,
     /// The PKCS#11 module.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module: Option<PathBuf>,
-    /// What the module's C_Initialize gets as pReserved.
+    /// The text that C_Initialize gets as pReserved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_reserved: Option<String>,
     /// The token, as an RFC 7512 URI.
     pub token: String,
-    /// Where the user PIN comes from.
+    /// The source of the user PIN.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "errors::optional_pin")]
     pub pin: Option<PinSource>,
     /// Environment variables of its worker process.
@@ -193,19 +191,19 @@ pub struct Further {
     pub environment: Option<BTreeMap<String, String>>,
 }
 
-/// An HSM for a custom key store. What it does not say is as for the service's own.
+/// An HSM for a custom key store. Fields that are missing have the values of the service's own HSM.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Cluster {
+pub struct ClusterConfig {
     /// CloudHsmClusterId: `cluster-` and 11 to 16 letters or digits from 2 to 7.
     pub id: String,
-    /// What it has in common with other clusters that were restored from the same backup.
+    /// A name that all clusters share that were restored from the same backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<String>,
     /// The PKCS#11 module.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module: Option<PathBuf>,
-    /// What the module's C_Initialize gets as pReserved.
+    /// The text that C_Initialize gets as pReserved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_reserved: Option<String>,
     /// The token, as an RFC 7512 URI.
@@ -215,16 +213,16 @@ pub struct Cluster {
     pub environment: Option<BTreeMap<String, String>>,
 }
 
-/// Who may be sent plaintexts instead of the caller (`Recipient`).
+/// The attestation of recipients, which get plaintexts instead of the caller (`Recipient`).
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Attestation {
-    /// PEM files with the root certificates that vouch for attestation documents. With none, every Recipient is refused.
+pub struct AttestationConfig {
+    /// PEM files with the trusted root certificates of attestation documents. With none, every Recipient is refused.
     #[serde(deserialize_with = "names")]
     pub roots: Vec<PathBuf>,
 }
 
-impl Attestation {
+impl AttestationConfig {
     fn read_roots(&self) -> Result<Roots, String> {
         let mut roots = Roots::default();
         for path in &self.roots {
@@ -236,12 +234,12 @@ impl Attestation {
     }
 }
 
-/// What clients may take up.
+/// The resources that clients may use.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Connections at once, as far as the limit of open files allows. When all are taken, a newcomer is let in for the one
-    /// that has been idle longest.
+pub struct LimitsConfig {
+    /// Connections at once, as far as the limit of open files allows. At the limit, the one that has been idle longest is closed for a
+    /// newcomer.
     pub connections: usize,
     /// Longest request body, in bytes.
     pub body_bytes: usize,
@@ -254,7 +252,7 @@ pub struct Limits {
     pub body_timeout_ms: u64,
 }
 
-impl Default for Limits {
+impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
             connections: 8192,
@@ -266,15 +264,15 @@ impl Default for Limits {
     }
 }
 
-/// What the log tells.
+/// The log.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Log {
-    /// What is let through, in the words of `RUST_LOG`, which comes before it: a level, and others for modules.
+pub struct LogConfig {
+    /// The filter, in the syntax of `RUST_LOG`, which overrides it: a level, and levels of modules.
     pub filter: String,
 }
 
-impl Default for Log {
+impl Default for LogConfig {
     fn default() -> Self {
         Self { filter: "info".to_owned() }
     }
@@ -346,7 +344,7 @@ impl Config {
     /// Reads the file at `path` and the environment.
     ///
     /// # Errors
-    /// What is wrong with it, in words for an operator.
+    /// If it is not valid; the text is for an operator.
     pub fn read(path: &std::path::Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
         Self::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
@@ -355,7 +353,7 @@ impl Config {
     /// Reads configuration text and the environment.
     ///
     /// # Errors
-    /// What is wrong with it, in words for an operator.
+    /// If it is not valid; the text is for an operator.
     pub fn parse(text: &str) -> Result<Self, String> {
         let variables = environment::variables()?;
         let parse = |variables| Self::parse_with(text, variables);
@@ -373,7 +371,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Listens elsewhere than configured.
+    /// Sets another address to listen at.
     ///
     /// # Errors
     /// If plain HTTP may not be spoken there.
@@ -421,8 +419,7 @@ impl Config {
         }
     }
 
-    /// The effective configuration, as JSON. It holds no secret: a PIN is named by its place, and variables for modules by
-    /// their names.
+    /// The effective configuration, as JSON. It holds no secret: of a PIN it has the source, and of variables for modules the names.
     pub fn effective(&self) -> String {
         serde_json::to_string_pretty(self).unwrap_or_else(|error| error.to_string())
     }
@@ -430,7 +427,7 @@ impl Config {
     /// The HSMs, the first one first.
     ///
     /// # Errors
-    /// If a token is not named as it should be.
+    /// If the URI of a token is not valid.
     pub fn hsm_settings(&self) -> Result<Vec<hsm::Settings>, String> {
         let first = self.first_hsm()?;
         let further = self.hsm.further.iter().map(|further| Self::further_hsm("hsm.further", &first, further));
@@ -441,13 +438,19 @@ impl Config {
     /// The HSMs for custom key stores.
     ///
     /// # Errors
-    /// If a token is not named as it should be.
+    /// If the URI of a token is not valid.
     pub fn cluster_settings(&self) -> Result<Vec<hsm::Cluster>, String> {
         let first = self.first_hsm()?;
-        let cluster = |cluster: &Cluster| {
-            let Cluster { id, backup, module, init_reserved, token, environment } = cluster.clone();
-            let further =
-                Further { name: id, module, init_reserved, token, pin: Some(PinSource::nowhere()), environment };
+        let cluster = |cluster: &ClusterConfig| {
+            let ClusterConfig { id, backup, module, init_reserved, token, environment } = cluster.clone();
+            let further = FurtherHsmConfig {
+                name: id,
+                module,
+                init_reserved,
+                token,
+                pin: Some(PinSource::nowhere()),
+                environment,
+            };
             let settings = Self::further_hsm("clusters", &first, &further)?;
             Ok(hsm::Cluster { settings: hsm::Settings { holds_wrapping_key: false, ..settings }, backup })
         };
@@ -477,15 +480,15 @@ impl Config {
         })
     }
 
-    fn further_hsm(place: &str, first: &hsm::Settings, further: &Further) -> Result<hsm::Settings, String> {
-        let Further { name, module, init_reserved, token, pin, environment } = further.clone();
+    fn further_hsm(place: &str, first: &hsm::Settings, further: &FurtherHsmConfig) -> Result<hsm::Settings, String> {
+        let FurtherHsmConfig { name, module, init_reserved, token, pin, environment } = further.clone();
         let parsed = TokenSelector::parse_uri(&token);
         let (token, _) = parsed.map_err(|error| format!("{place}: {name}: token: {error}"))?;
         let first = first.clone();
         Ok(hsm::Settings {
             name,
             token,
-            // What one module is told says nothing to another.
+            // It is meant for the first HSM's module, and no other.
             init_reserved: init_reserved.or(first.init_reserved.filter(|_| module.is_none())),
             module: module.unwrap_or(first.module),
             pin: pin.unwrap_or(first.pin),
@@ -494,10 +497,10 @@ impl Config {
         })
     }
 
-    /// The service's part; reads the attestation roots.
+    /// The settings of the service, with the attestation roots read from their files.
     ///
     /// # Errors
-    /// Which file of a root is wrong, and why.
+    /// If a file of a root cannot be used; the text names it.
     pub fn kms_settings(&self) -> Result<kms::Settings, String> {
         Ok(kms::Settings {
             partition: self.partition.clone(),

@@ -1,4 +1,4 @@
-//! What an operation answers when it does not succeed, and the one table from AWS's exception to its HTTP status.
+//! The error of an operation, and the one table from AWS's exception to its HTTP status.
 //!
 //! An error carries two things for two readers: `code` and `message` go to the caller, `cause` goes to the log under
 //! the request id and nowhere else.
@@ -113,7 +113,7 @@ impl KmsError {
         with_causes(self)
     }
 
-    /// What went wrong underneath.
+    /// The error underneath, if there is one.
     pub fn cause(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.cause.as_deref()
     }

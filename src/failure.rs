@@ -16,8 +16,8 @@ const TIMED_OUT: &str = "The system timed out while trying to fulfill the reques
 /// The HSM cannot do what is asked for.
 const NOT_OFFERED: &str = "The HSM does not offer the mechanism that this operation needs.";
 
-/// What the caller sees of a failed HSM command with a key that did not judge the caller's data. No operation that uses a key
-/// declares `UnsupportedOperationException` for it.
+/// The error of an HSM command with a key that does not judge the caller's data. No operation that uses a key declares
+/// `UnsupportedOperationException` for it.
 pub fn hsm(error: HsmError) -> KmsError {
     let code = match error.kind {
         Kind::Busy => Code::ThrottlingException,
@@ -111,27 +111,27 @@ pub fn connection(error: &HsmError) -> ConnectionError {
     }
 }
 
-/// What the caller sees of a cluster that is configured and cannot be found.
+/// The error of a cluster that is configured and cannot be found.
 pub fn cluster(id: &str, error: HsmError) -> KmsError {
     KmsError::new(Code::CloudHsmClusterNotActiveException, format!("{id} is not active.")).because(error)
 }
 
-/// What the caller sees of an attestation document that attests nothing.
+/// The error of an attestation document that is not valid.
 pub fn attestation(refusal: Refusal) -> KmsError {
     KmsError::invalid(format!("The attestation document is not valid: {refusal}."))
 }
 
-/// Something that the service needs is not there yet; `what` is for the log.
+/// The error of a call while something that the service needs is not open yet; `what` names it in the log.
 pub fn not_open(what: &'static str) -> KmsError {
     KmsError::new(Code::DependencyTimeoutException, TIMED_OUT).because(what)
 }
 
-/// The caller asks too often, or more than there is room for.
+/// The error of a caller who calls too often, or of a queue that is full.
 pub fn throttled() -> KmsError {
     KmsError::new(Code::ThrottlingException, THROTTLED)
 }
 
-/// What the caller sees of a failed question to the store.
+/// The error of a query of the store that failed.
 pub fn store(error: StoreError) -> KmsError {
     if error.kind == store::Kind::Busy {
         return throttled().because(error);
@@ -139,17 +139,17 @@ pub fn store(error: StoreError) -> KmsError {
     KmsError::new(Code::DependencyTimeoutException, TIMED_OUT).because(error)
 }
 
-/// What the caller sees when the audit record could not be written: no record, no answer.
+/// The error of a call whose audit record could not be written: without a record there is no answer.
 pub fn audit(error: AuditError) -> KmsError {
     KmsError::new(Code::DependencyTimeoutException, TIMED_OUT).because(error)
 }
 
-/// What the caller sees while the audit trail cannot be written: nothing is begun.
+/// The error of a call while the audit trail cannot be written: it is not begun.
 pub fn not_writable(trouble: String) -> KmsError {
     KmsError::new(Code::DependencyTimeoutException, TIMED_OUT).because(trouble)
 }
 
-/// What the caller sees of a change that was not made.
+/// The error of a change that was not made.
 pub fn change(error: ChangeError<KmsError>, gone: impl FnOnce() -> KmsError) -> KmsError {
     match error {
         ChangeError::Refused(error) => error,

@@ -16,7 +16,7 @@ const HEALTH: &str = "/healthz";
 const READINESS: &str = "/readyz";
 const METRICS: &str = "/metrics";
 
-/// Whether a request of this path is the operator's.
+/// True if this is one of the operator's paths.
 pub fn answers(path: &str) -> bool {
     [HEALTH, READINESS, METRICS].contains(&path)
 }

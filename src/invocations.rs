@@ -35,7 +35,7 @@ pub struct Invocations {
     counters: RwLock<HashMap<MaterialId, Arc<Counter>>>,
 }
 
-/// What is left of the block reserved for one material.
+/// The rest of the block that is reserved for one material.
 #[derive(Default)]
 struct Counter {
     left: AtomicU64,

@@ -1,7 +1,7 @@
-//! What the service counts, in OpenMetrics text (github.com/prometheus/OpenMetrics). `docs/metrics.md` explains each.
+//! Metrics in OpenMetrics text (github.com/prometheus/OpenMetrics). `docs/metrics.md` explains each.
 //!
-//! Calls are counted as they happen. All else is asked of its owner when somebody scrapes, and handed in as a
-//! [`Sample`], so no other part of the service knows about metrics.
+//! Calls and connections are counted as they happen. All other values come as a [`Sample`], which is collected from their owners at
+//! each scrape, so no other part of the service knows about metrics.
 
 mod hsms;
 mod process;
@@ -29,17 +29,17 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 /// The metrics of one process.
 pub struct Metrics {
     registry: Registry,
-    calls: Family<Call, Counter>,
-    seconds: Family<Operation, Histogram, fn() -> Histogram>,
+    calls: Family<OfOutcome, Counter>,
+    seconds: Family<OfOperation, Histogram, fn() -> Histogram>,
     ready: Gauge,
     connections: Gauge,
-    lost_connections: Family<Lost, Counter>,
+    lost_connections: Family<OfReason, Counter>,
     sampled: Sampled,
     hsms: Hsms,
     process: Process,
 }
 
-/// What is asked when somebody scrapes.
+/// The values that are collected at a scrape.
 #[derive(Debug, Clone, Default)]
 pub struct Sample {
     /// The HSMs.
@@ -50,7 +50,7 @@ pub struct Sample {
     pub audit_records: u64,
     /// Attempts to write to the audit trail that failed since the start.
     pub audit_failures: u64,
-    /// Whether the audit trail can be written.
+    /// True if the audit trail can be written.
     pub audit_writable: bool,
     /// Changes of the store that are being made or wait for their turn.
     pub store_writers: usize,
@@ -60,7 +60,7 @@ pub struct Sample {
     pub keys: BTreeMap<&'static str, usize>,
     /// How long ago the view was last proven up to date.
     pub view_age: Duration,
-    /// Whether the clock has jumped and nobody has confirmed it.
+    /// True if the clock has jumped and no operator has confirmed it.
     pub clock_in_doubt: bool,
     /// The certificate that clients are shown, if any is.
     pub certificate: Option<CertificateSample>,
@@ -78,23 +78,23 @@ pub struct CertificateSample {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Call {
+struct OfOutcome {
     operation: &'static str,
     outcome: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Operation {
+struct OfOperation {
     operation: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Lost {
+struct OfReason {
     reason: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct InState {
+struct OfState {
     state: &'static str,
 }
 
@@ -111,7 +111,7 @@ struct Sampled {
     audit_writable: Gauge,
     store_writers: Gauge,
     store_bytes: Gauge,
-    keys: Family<InState, Gauge>,
+    keys: Family<OfState, Gauge>,
     view_age: Gauge<f64, AtomicU64>,
     clock_in_doubt: Gauge,
     certificate_days_left: Family<OfFile, Gauge<f64, AtomicU64>>,
@@ -136,32 +136,35 @@ impl Metrics {
         let seconds = Family::new_with_constructor(histogram as fn() -> Histogram);
         registry.register("calls", "Calls answered, by operation and outcome", calls.clone());
         registry.register("call_seconds", "Time from request to answer", seconds.clone());
-        let (ready, connections, lost_connections) = (Gauge::default(), Gauge::default(), Family::default());
+        let ready = Gauge::default();
+        let connections = Gauge::default();
+        let lost_connections = Family::default();
         registry.register("ready", "Whether calls can work, as /readyz says", ready.clone());
         registry.register("connections", "Connections that are open", connections.clone());
         let help = "Connections that came to nothing, by reason";
         registry.register("lost_connections", help, lost_connections.clone());
-        let (sampled, hsms) = (Sampled::register(registry), Hsms::register(registry));
+        let sampled = Sampled::register(registry);
+        let hsms = Hsms::register(registry);
         Self { registry: all, calls, seconds, ready, connections, lost_connections, sampled, hsms, process }
     }
 
     /// Counts one answered call; `outcome` is `Success` or the name of the exception.
     pub fn observe_call(&self, operation: &'static str, outcome: &'static str, seconds: f64) {
-        self.calls.get_or_create(&Call { operation, outcome }).inc();
-        self.seconds.get_or_create(&Operation { operation }).observe(seconds);
+        self.calls.get_or_create(&OfOutcome { operation, outcome }).inc();
+        self.seconds.get_or_create(&OfOperation { operation }).observe(seconds);
     }
 
-    /// Counts one connection that came to nothing.
+    /// Counts one lost connection, by its reason.
     pub fn observe_lost_connection(&self, reason: &'static str) {
-        self.lost_connections.get_or_create(&Lost { reason }).inc();
+        self.lost_connections.get_or_create(&OfReason { reason }).inc();
     }
 
-    /// Shows whether calls can work.
+    /// Sets the gauge of readiness.
     pub fn observe_readiness(&self, is_ready: bool) {
         self.ready.set(is_ready.into());
     }
 
-    /// Counts one connection more, or less, among those that are open.
+    /// Counts a connection that was opened, or closed.
     pub fn observe_connection(&self, is_open: bool) {
         if is_open {
             self.connections.inc()
@@ -215,12 +218,12 @@ impl Sampled {
         self.clock_in_doubt.set(sample.clock_in_doubt.into());
         self.view_age.set(sample.view_age.as_secs_f64());
         for (state, count) in &sample.keys {
-            show(&self.keys.get_or_create(&InState { state }), *count as u64);
+            show(&self.keys.get_or_create(&OfState { state }), *count as u64);
         }
         self.show_certificate(sample.certificate.as_ref());
     }
 
-    /// The certificate may come from another file than before.
+    /// The certificate may come from another file than before, whose metric is removed then.
     fn show_certificate(&self, sample: Option<&CertificateSample>) {
         let mut shown = self.certificate.lock();
         let file = sample.map(|certificate| OfFile { file: certificate.file.clone() });
@@ -234,12 +237,12 @@ impl Sampled {
     }
 }
 
-/// A number of this moment.
+/// Sets a gauge.
 fn show(gauge: &Gauge, value: u64) {
     gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
 }
 
-/// The owner counts; we show its count. It must not go back: two scrapes at once may hand in samples in any order.
+/// Sets a counter to its owner's count. It never goes back: samples of two scrapes at once may come in any order.
 fn set(counter: &Counter, value: u64) {
     counter.inner().fetch_max(value, Ordering::Relaxed);
 }

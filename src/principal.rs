@@ -1,4 +1,4 @@
-//! Who a call comes from: the IAM and STS forms of a principal's ARN.
+//! Principals: the IAM and STS forms of their ARNs.
 
 use std::{fmt, sync::Arc};
 
@@ -15,12 +15,12 @@ pub struct Principal(Arc<Parts>);
 struct Parts {
     arn: String,
     account: AccountId,
-    kind: Kind,
+    kind: PrincipalKind,
 }
 
-/// What kind of principal an ARN names.
+/// The kind of principal that an ARN names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum PrincipalKind {
     /// `arn:…:iam::ACCOUNT:root`.
     Root,
     /// `arn:…:iam::ACCOUNT:user/[PATH/]NAME`.
@@ -60,8 +60,8 @@ impl Principal {
         &self.0.account
     }
 
-    /// What it is.
-    pub fn kind(&self) -> &Kind {
+    /// The kind of principal.
+    pub fn kind(&self) -> &PrincipalKind {
         &self.0.kind
     }
 
@@ -70,11 +70,11 @@ impl Principal {
         Arn::parse(self.arn()).map_or("", |arn| arn.partition)
     }
 
-    /// Whether and how closely this, where a policy or a grant names it, names `caller`: the principal itself, a role
-    /// with all its sessions, or a root for its whole account.
+    /// How closely this principal, in a policy or a grant, names `caller`, if it does: a principal names itself, a role also all its
+    /// sessions, and a root its whole account.
     pub fn names(&self, caller: &Self) -> Option<Naming> {
         match self.kind() {
-            Kind::Root => {
+            PrincipalKind::Root => {
                 let inside = self.account() == caller.account() && self.partition() == caller.partition();
                 inside.then_some(caller.named_by_account())
             }
@@ -84,13 +84,13 @@ impl Principal {
 
     /// How closely it is named where its account is: the root user is the account.
     pub fn named_by_account(&self) -> Naming {
-        if *self.kind() == Kind::Root { Naming::Itself } else { Naming::Account }
+        if *self.kind() == PrincipalKind::Root { Naming::Itself } else { Naming::Account }
     }
 
     /// Checks that IAM would take its names (IAM: CreateUser, CreateRole; STS: AssumeRole). Policies may name others.
     ///
     /// # Errors
-    /// What is wrong with which name.
+    /// If a name is not valid; the text says which, and why.
     pub fn check_names(&self) -> Result<(), String> {
         let resource = Arn::parse(self.arn()).map_or("", |arn| arn.resource);
         let (path, name) =
@@ -98,22 +98,26 @@ impl Principal {
         let wrong =
             |name: &str| Err(format!("`{name}` is no name for a principal: 1 to 64 letters, digits and _+=,.@-"));
         match self.kind() {
-            Kind::Root => Ok(()),
-            Kind::User { .. } | Kind::Role { .. } if path.len() > LONGEST_PATH => {
+            PrincipalKind::Root => Ok(()),
+            PrincipalKind::User { .. } | PrincipalKind::Role { .. } if path.len() > LONGEST_PATH => {
                 Err(format!("the path of a principal has at most {LONGEST_PATH} characters"))
             }
-            Kind::User { name } | Kind::Role { name } if !is_iam_name(name, LONGEST_NAME) => wrong(name),
-            Kind::Session { role } if !is_iam_name(role, LONGEST_NAME) => wrong(role),
-            Kind::Session { .. } if name.len() < 2 || !is_iam_name(name, LONGEST_NAME) => wrong(name),
+            PrincipalKind::User { name } | PrincipalKind::Role { name } if !is_iam_name(name, LONGEST_NAME) => {
+                wrong(name)
+            }
+            PrincipalKind::Session { role } if !is_iam_name(role, LONGEST_NAME) => wrong(role),
+            PrincipalKind::Session { .. } if name.len() < 2 || !is_iam_name(name, LONGEST_NAME) => wrong(name),
             _ => Ok(()),
         }
     }
 
-    /// Whether IAM could not have both, since it tells users, and roles, apart by their names without paths or capitals.
+    /// True if IAM could not have both: names of users, and of roles, must differ in more than path and case.
     pub fn is_namesake_of(&self, other: &Self) -> bool {
         match (self.kind(), other.kind()) {
-            (Kind::User { name }, Kind::User { name: another })
-            | (Kind::Role { name }, Kind::Role { name: another }) => name.eq_ignore_ascii_case(another),
+            (PrincipalKind::User { name }, PrincipalKind::User { name: another })
+            | (PrincipalKind::Role { name }, PrincipalKind::Role { name: another }) => {
+                name.eq_ignore_ascii_case(another)
+            }
             _ => self == other,
         }
     }
@@ -121,28 +125,28 @@ impl Principal {
     /// Sessions do not carry the role's path; names are unique without it.
     fn is_session_of(&self, named: &Self) -> bool {
         match (named.kind(), self.kind()) {
-            (Kind::Role { name }, Kind::Session { role }) => {
+            (PrincipalKind::Role { name }, PrincipalKind::Session { role }) => {
                 name == role && named.account() == self.account() && named.partition() == self.partition()
             }
             _ => false,
         }
     }
 
-    /// What it is filed under where many are: its ARN, for a role without the path.
-    pub fn filed_under(&self) -> String {
+    /// The key of this principal in an index: its ARN, for a role without the path.
+    pub fn index_key(&self) -> String {
         match self.kind() {
-            Kind::Role { name } => self.role_arn(name),
+            PrincipalKind::Role { name } => self.role_arn(name),
             _ => self.arn().to_owned(),
         }
     }
 
-    /// What those are filed under that may name this caller.
-    pub fn names_are_filed_under(&self) -> Vec<String> {
+    /// The index keys of all principals that name this caller.
+    pub fn index_keys_of_names(&self) -> Vec<String> {
         let account = format!("arn:{}:iam::{}:root", self.partition(), self.account());
         match self.kind() {
-            Kind::Root => vec![account],
-            Kind::Session { role } => vec![self.filed_under(), self.role_arn(role), account],
-            Kind::User { .. } | Kind::Role { .. } => vec![self.filed_under(), account],
+            PrincipalKind::Root => vec![account],
+            PrincipalKind::Session { role } => vec![self.index_key(), self.role_arn(role), account],
+            PrincipalKind::User { .. } | PrincipalKind::Role { .. } => vec![self.index_key(), account],
         }
     }
 
@@ -156,12 +160,12 @@ const LONGEST_NAME: usize = 64;
 /// The longest path, with its slashes at both ends left out.
 const LONGEST_PATH: usize = 510;
 
-/// Whether IAM would take `text` as the name of a policy (IAM: PutUserPolicy).
+/// True if IAM would accept `text` as the name of a policy (IAM: PutUserPolicy).
 pub fn is_policy_name(text: &str) -> bool {
     is_iam_name(text, 128)
 }
 
-/// Whether `text` can be an access key id (IAM: AccessKey); that it has 16 characters at least is not asked for.
+/// True if `text` can be an access key id (IAM: AccessKey). IAM's minimum of 16 characters is not required.
 pub fn is_access_key_id(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
@@ -171,12 +175,12 @@ fn is_iam_name(text: &str, max: usize) -> bool {
     (1..=max).contains(&text.len()) && text.bytes().all(is_of_name)
 }
 
-/// Whether `text` can name somebody: visible characters of ASCII, as the paths of IAM have; its names have fewer yet.
+/// True if `text` is visible ASCII, as the paths of IAM are; its names are narrower still.
 pub fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// Whether `text` is `arn:…:sts::ACCOUNT:federated-user/NAME`: a principal that AWS knows and we do not issue.
+/// True if `text` is `arn:…:sts::ACCOUNT:federated-user/NAME`, a principal of AWS that Strongroom never authenticates.
 pub fn is_federated_user(text: &str) -> bool {
     let Some(arn) = Arn::parse(text) else { return false };
     let name = arn.resource.strip_prefix("federated-user/");
@@ -194,12 +198,12 @@ impl TryFrom<String> for Principal {
         let account = AccountId::try_from(arn.account.to_owned()).map_err(|_| unknown())?;
         let last = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
         let kind = match (arn.service, arn.region, arn.resource.split_once('/')) {
-            ("iam", "", None) if arn.resource == "root" => Kind::Root,
-            ("iam", "", Some(("user", path))) if !last(path).is_empty() => Kind::User { name: last(path) },
-            ("iam", "", Some(("role", path))) if !last(path).is_empty() => Kind::Role { name: last(path) },
+            ("iam", "", None) if arn.resource == "root" => PrincipalKind::Root,
+            ("iam", "", Some(("user", path))) if !last(path).is_empty() => PrincipalKind::User { name: last(path) },
+            ("iam", "", Some(("role", path))) if !last(path).is_empty() => PrincipalKind::Role { name: last(path) },
             ("sts", "", Some(("assumed-role", path))) => match path.split_once('/') {
                 Some((role, session)) if !role.is_empty() && !session.is_empty() => {
-                    Kind::Session { role: role.to_owned() }
+                    PrincipalKind::Session { role: role.to_owned() }
                 }
                 _ => return Err(unknown()),
             },
@@ -246,7 +250,7 @@ mod tests {
         ];
         for (named, caller) in all.iter().flat_map(|named| all.iter().map(move |caller| (named, caller))) {
             let (named, caller) = (principal(named), principal(caller));
-            let found = caller.names_are_filed_under().contains(&named.filed_under());
+            let found = caller.index_keys_of_names().contains(&named.index_key());
             assert!(found || named.names(&caller).is_none(), "{named} names {caller} and is not found");
         }
     }

@@ -20,7 +20,7 @@ impl SecretBytes {
         self.expose().len()
     }
 
-    /// Whether there are no bytes.
+    /// True if there are no bytes.
     pub fn is_empty(&self) -> bool {
         self.expose().is_empty()
     }

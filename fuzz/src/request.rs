@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use strongroom::{
-    audit::Parameters,
+    audit::RequestParameters,
     error::Code,
     operations::{Entry, TABLE},
 };
@@ -30,7 +30,7 @@ pub fn check(bytes: &[u8]) {
 
 /// What the audit trail shows of a request, and how it is refused.
 fn read(operation: &Entry, body: &[u8]) -> (Value, Option<Code>) {
-    let mut shown = Parameters::default();
+    let mut shown = RequestParameters::default();
     let refused = operation.read(body, &mut shown).err().map(|error| error.code);
     (shown.as_json().clone(), refused)
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// How long a browser may keep what it was told, in seconds: two days, as AWS says.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("172800");
-/// What a page may read of an answer beside its body.
+/// The headers of an answer that a page may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static("x-amzn-RequestId,x-amzn-ErrorType,x-amzn-ErrorMessage,Date");
 
 /// An origin whose pages may call, such as `https://console.example.com`, or `*` for all.

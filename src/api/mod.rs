@@ -24,7 +24,7 @@ use serde::Serialize;
 use self::budget::Budget;
 pub use self::cors::Origin;
 use crate::{
-    audit::Parameters,
+    audit::RequestParameters,
     call::{Call, Calls, Reply},
     client::Client,
     error::{Code, KmsError},
@@ -33,9 +33,9 @@ use crate::{
 
 const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
 
-/// What a client may take up with one request.
+/// The limits of request bodies.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct BodyLimits {
     /// Longest body.
     pub body_bytes: usize,
     /// Memory for all large bodies together, in bytes.
@@ -48,12 +48,12 @@ pub struct Limits {
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub IpAddr);
 
-/// That a request came over TLS; the accept loop puts it into each that did.
+/// The extension of a request that came over TLS.
 #[derive(Debug, Clone, Copy)]
 pub struct OverTls;
 
 impl Peer {
-    /// What counts as one client: the address, or the IPv6 network, of which a client may have every address.
+    /// The network of the peer: its IPv4 address, or its IPv6 prefix, within which one client may have every address.
     pub fn network(self) -> IpAddr {
         match self.0.to_canonical() {
             IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
@@ -69,20 +69,20 @@ impl Default for Peer {
     }
 }
 
-/// That the request proved who sent it, whether or not they got what they asked for; in the extensions of its answer.
+/// The extension of an answer whose request was authenticated, whether or not it was allowed.
 #[derive(Debug, Clone, Copy)]
-pub struct Proved;
+pub struct Authenticated;
 
 #[derive(Clone)]
 struct Door {
     calls: Arc<Calls>,
-    limits: Limits,
+    limits: BodyLimits,
     budget: Arc<Budget>,
     origins: Arc<[Origin]>,
 }
 
 /// The door: every path, since clients sign and send whatever path their endpoint URL has. Pages of these origins may call.
-pub fn router(calls: Arc<Calls>, limits: Limits, origins: &[Origin]) -> Router {
+pub fn router(calls: Arc<Calls>, limits: BodyLimits, origins: &[Origin]) -> Router {
     let budget = Arc::new(Budget::new(limits.all_bodies_bytes, limits.body_bytes));
     Router::new().fallback(enter).with_state(Door { calls, limits, budget, origins: origins.into() })
 }
@@ -112,7 +112,7 @@ async fn answer(door: Door, request: Request) -> Response {
     let kms = Arc::clone(door.calls.kms());
     let prove = async move {
         let (proved, entry, body) = signature::prove(&kms, &head, body).await?;
-        Ok((proved, move |shown: &mut Parameters| entry.read(&body, shown)))
+        Ok((proved, move |shown: &mut RequestParameters| entry.read(&body, shown)))
     };
     respond(door.calls.perform(call, prove).await)
 }
@@ -143,7 +143,7 @@ fn is_json_1_1(headers: &HeaderMap) -> bool {
     media_type.trim().eq_ignore_ascii_case(CONTENT_TYPE)
 }
 
-/// What AWS's front end says to another protocol.
+/// The answer of AWS's front end to another protocol.
 fn foreign_content_type() -> Response {
     (StatusCode::NOT_FOUND, [(header::CONTENT_TYPE, "text/xml")], "<UnknownOperationException/>\n").into_response()
 }
@@ -170,7 +170,7 @@ fn respond(Reply { request_id, proved, outcome }: Reply<operations::Body>) -> Re
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     if proved {
-        response.extensions_mut().insert(Proved);
+        response.extensions_mut().insert(Authenticated);
     }
     let headers = response.headers_mut();
     // In AWS's order.

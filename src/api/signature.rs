@@ -1,4 +1,4 @@
-//! Who sent a request: what its head and the Signature Version 4 in it say, as proof for the service.
+//! The caller of a request, by the Signature Version 4 in its head.
 
 use std::time::Instant;
 

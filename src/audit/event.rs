@@ -1,8 +1,8 @@
-//! One call as CloudTrail writes it (AWS CloudTrail: "CloudTrail record contents for management, data, and network
+//! The audit record of one call, in CloudTrail's form (AWS CloudTrail: "CloudTrail record contents for management, data, and network
 //! activity events").
 //!
-//! What a caller can write into a record is bounded and has no control characters, tightly where nothing proved who it is;
-//! JSON keeps the rest in its place.
+//! Texts that the caller chooses are bounded and have no control characters. The bounds are tight for a caller who has not
+//! authenticated. Escapes of JSON keep such a text from looking like other members.
 
 use std::{borrow::Cow, fmt, net::IpAddr};
 
@@ -13,77 +13,77 @@ use uuid::Uuid;
 use crate::{
     clock::Timestamp,
     identity::Identity,
-    principal::{Kind, Principal},
+    principal::{Principal, PrincipalKind},
 };
 
-/// The longest texts that a record repeats, in bytes.
-struct Longest {
-    /// Of what the caller calls itself, its access key or an operation.
+/// The longest texts in a record that the caller chooses, in bytes.
+struct TextLimits {
+    /// Names: of the client, its access key, the region or an operation.
     name: usize,
-    /// Of what the caller was told.
+    /// The error message.
     message: usize,
 }
 
-const OF_PROVED: Longest = Longest { name: 1024, message: 1024 };
+const OF_PROVED: TextLimits = TextLimits { name: 1024, message: 1024 };
 /// Four names and a message, each character of which needs an escape, and what every record has are less than 2 KiB.
-const OF_UNPROVED: Longest = Longest { name: 96, message: 256 };
+const OF_UNPROVED: TextLimits = TextLimits { name: 96, message: 256 };
 
 /// One call, answered or refused.
 #[derive(Debug, Clone)]
 pub struct Event<'a> {
-    /// The record's own name.
+    /// The id of the record.
     pub event_id: Uuid,
     /// When the call came in.
     pub time: Timestamp,
     /// The request id that the answer carries.
     pub request_id: Uuid,
-    /// The operation, or what the caller asked for instead of one.
+    /// The name of the operation, or the text that the caller sent instead of one.
     pub event_name: &'a str,
     /// The region of the call.
     pub region: &'a str,
     /// The address that the call came from.
     pub source_ip: Option<IpAddr>,
-    /// What the client calls itself.
+    /// The `User-Agent` of the client.
     pub user_agent: &'a str,
-    /// Who called.
-    pub caller: Caller<'a>,
+    /// The caller.
+    pub caller: UserIdentity<'a>,
     /// The request, without anything secret.
     pub parameters: &'a Value,
     /// ARNs of the keys that the call was about.
     pub resources: &'a [String],
     /// The account that owns the keys.
     pub account: &'a str,
-    /// Whether the operation changes nothing.
+    /// True if the operation changes nothing.
     pub read_only: bool,
-    /// What `additionalEventData` has: who was to get the plaintext instead of the caller, which grant it was; `null` for
-    /// nothing.
+    /// `additionalEventData`: the recipient that gets the plaintext instead of the caller, and the grant that allowed the call;
+    /// `null` for neither.
     pub additional: &'a Value,
-    /// How the call failed, if it did.
-    pub error: Option<Failure<'a>>,
+    /// The error, if the call failed.
+    pub error: Option<EventError<'a>>,
 }
 
-/// Who called.
+/// The caller of an audited call (AWS CloudTrail: "CloudTrail userIdentity element").
 #[derive(Debug, Clone, Copy)]
-pub enum Caller<'a> {
-    /// The signature proved it.
+pub enum UserIdentity<'a> {
+    /// A caller whose signature was verified.
     Proved(&'a Identity),
-    /// Nothing proved it; this is the access key id that the request names.
+    /// A caller whose signature was not verified: the access key id that the request names.
     Claimed(&'a str),
-    /// The request names nobody.
+    /// A request that names no access key.
     Unknown,
 }
 
-/// How a call failed: what the caller was told.
+/// The error with which a call was answered.
 #[derive(Debug, Clone, Copy)]
-pub struct Failure<'a> {
+pub struct EventError<'a> {
     /// The exception.
     pub code: &'a str,
     /// Its message.
     pub message: Option<&'a str>,
 }
 
-impl Caller<'_> {
-    fn longest(&self) -> Longest {
+impl UserIdentity<'_> {
+    fn limits(&self) -> TextLimits {
         match self {
             Self::Proved(_) => OF_PROVED,
             Self::Claimed(_) | Self::Unknown => OF_UNPROVED,
@@ -101,7 +101,7 @@ impl Event<'_> {
     }
 }
 
-/// Room for most records.
+/// Initial capacity of a line, in bytes: most records have no more.
 const LINE_CAPACITY: usize = 2048;
 
 pub(super) fn line(record: &impl Serialize) -> Result<String, serde_json::Error> {
@@ -114,20 +114,20 @@ pub(super) fn line(record: &impl Serialize) -> Result<String, serde_json::Error>
 impl Serialize for Event<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let event = self;
-        let longest = event.caller.longest();
+        let limits = event.caller.limits();
         let mut out = serializer.serialize_struct("Record", 21)?;
         out.serialize_field("eventVersion", "1.11")?;
         out.serialize_field("userIdentity", &event.caller)?;
-        out.serialize_field("eventTime", &Shown(event.time))?;
+        out.serialize_field("eventTime", &AsText(event.time))?;
         out.serialize_field("eventSource", "kms.amazonaws.com")?;
-        out.serialize_field("eventName", &bounded(event.event_name, longest.name))?;
-        out.serialize_field("awsRegion", &bounded(event.region, longest.name))?;
+        out.serialize_field("eventName", &bounded(event.event_name, limits.name))?;
+        out.serialize_field("awsRegion", &bounded(event.region, limits.name))?;
         out.serialize_field("sourceIPAddress", &SourceIp(event.source_ip))?;
-        out.serialize_field("userAgent", &bounded(event.user_agent, longest.name))?;
-        if let Some(failure) = &event.error {
-            out.serialize_field("errorCode", error_code(failure.code))?;
-            if let Some(message) = failure.message {
-                out.serialize_field("errorMessage", &bounded(message, longest.message))?;
+        out.serialize_field("userAgent", &bounded(event.user_agent, limits.name))?;
+        if let Some(error) = &event.error {
+            out.serialize_field("errorCode", error_code(error.code))?;
+            if let Some(message) = error.message {
+                out.serialize_field("errorMessage", &bounded(message, limits.message))?;
             }
         }
         out.serialize_field("requestParameters", event.parameters)?;
@@ -138,7 +138,7 @@ impl Serialize for Event<'_> {
         out.serialize_field("requestID", &event.request_id)?;
         out.serialize_field("eventID", &event.event_id)?;
         out.serialize_field("readOnly", &event.read_only)?;
-        out.serialize_field("resources", &Resources { account: event.account, arns: event.resources })?;
+        out.serialize_field("resources", &KeyResources { account: event.account, arns: event.resources })?;
         out.serialize_field("eventType", "AwsApiCall")?;
         out.serialize_field("managementEvent", &true)?;
         out.serialize_field("recipientAccountId", event.account)?;
@@ -147,15 +147,15 @@ impl Serialize for Event<'_> {
     }
 }
 
-/// Something that the service did of its own accord (AWS KMS: "DeleteKey", "DeleteExpiredKeyMaterial" and their like among
+/// The audit record of something that the service did of its own accord (AWS KMS: "DeleteKey", "DeleteExpiredKeyMaterial" and their like among
 /// the examples of CloudTrail records).
 #[derive(Debug, Clone)]
 pub struct ServiceEvent<'a> {
-    /// The record's own name.
+    /// The id of the record.
     pub event_id: Uuid,
     /// When it was done.
     pub time: Timestamp,
-    /// What was done.
+    /// The name of the event.
     pub event_name: &'a str,
     /// The region of the key.
     pub region: &'a str,
@@ -179,26 +179,26 @@ impl ServiceEvent<'_> {
     }
 }
 
-/// What CloudTrail has in the place of whoever would call.
-const NOBODY: &str = "AWS Internal";
+/// CloudTrail's text in the place of a caller, where there is none.
+const NO_CALLER: &str = "AWS Internal";
 
 impl Serialize for ServiceEvent<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut out = serializer.serialize_struct("Record", 18)?;
         out.serialize_field("eventVersion", "1.11")?;
-        out.serialize_field("userIdentity", &Service { account: self.account, invoked_by: NOBODY })?;
-        out.serialize_field("eventTime", &Shown(self.time))?;
+        out.serialize_field("userIdentity", &ServiceIdentity { account: self.account, invoked_by: NO_CALLER })?;
+        out.serialize_field("eventTime", &AsText(self.time))?;
         out.serialize_field("eventSource", "kms.amazonaws.com")?;
         out.serialize_field("eventName", self.event_name)?;
         out.serialize_field("awsRegion", self.region)?;
-        out.serialize_field("sourceIPAddress", NOBODY)?;
-        out.serialize_field("userAgent", NOBODY)?;
+        out.serialize_field("sourceIPAddress", NO_CALLER)?;
+        out.serialize_field("userAgent", NO_CALLER)?;
         out.serialize_field("requestParameters", &Value::Null)?;
         out.serialize_field("responseElements", self.response)?;
         out.serialize_field("eventID", &self.event_id)?;
         out.serialize_field("readOnly", &false)?;
         let key = [self.key.to_owned()];
-        out.serialize_field("resources", &Resources { account: self.account, arns: &key })?;
+        out.serialize_field("resources", &KeyResources { account: self.account, arns: &key })?;
         out.serialize_field("eventType", "AwsServiceEvent")?;
         out.serialize_field("managementEvent", &true)?;
         out.serialize_field("recipientAccountId", self.account)?;
@@ -212,7 +212,7 @@ impl Serialize for ServiceEvent<'_> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Service<'a> {
+struct ServiceIdentity<'a> {
     #[serde(rename = "accountId")]
     account: &'a str,
     invoked_by: &'a str,
@@ -223,7 +223,7 @@ fn error_code(code: &str) -> &str {
     if code == "AccessDeniedException" { "AccessDenied" } else { code }
 }
 
-/// Room for the mark of a text that was cut: "… (1048576 bytes)".
+/// Bytes for the mark of a text that was cut: "… (1048576 bytes)".
 const MARK_BYTES: usize = 24;
 
 /// A caller's text with control characters as spaces, and in at most `max` bytes: a longer one ends in a mark that says how
@@ -246,10 +246,10 @@ pub(super) fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.replace(char::is_control, " "))
 }
 
-/// A value as its `Display` writes it.
-pub(super) struct Shown<T>(pub(super) T);
+/// Serializes a value as the text that its `Display` writes.
+pub(super) struct AsText<T>(pub(super) T);
 
-impl<T: fmt::Display> Serialize for Shown<T> {
+impl<T: fmt::Display> Serialize for AsText<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&self.0)
     }
@@ -267,21 +267,20 @@ impl Serialize for SourceIp {
     }
 }
 
-/// AWS CloudTrail: "CloudTrail userIdentity element".
-impl Serialize for Caller<'_> {
+impl Serialize for UserIdentity<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut out = serializer.serialize_struct("UserIdentity", 6)?;
         match self {
             Self::Proved(identity) => {
                 write_principal::<S>(&mut out, &identity.principal)?;
                 out.serialize_field("accessKeyId", &identity.access_key_id)?;
-                if let Kind::User { name } = identity.principal.kind() {
+                if let PrincipalKind::User { name } = identity.principal.kind() {
                     out.serialize_field("userName", name)?;
                 }
             }
             Self::Claimed(access_key_id) => {
                 out.serialize_field("type", "Unknown")?;
-                out.serialize_field("accessKeyId", &bounded(access_key_id, self.longest().name))?;
+                out.serialize_field("accessKeyId", &bounded(access_key_id, self.limits().name))?;
             }
             Self::Unknown => out.serialize_field("type", "Unknown")?,
         }
@@ -291,25 +290,25 @@ impl Serialize for Caller<'_> {
 
 fn write_principal<S: Serializer>(out: &mut S::SerializeStruct, principal: &Principal) -> Result<(), S::Error> {
     let kind = match principal.kind() {
-        Kind::Root => "Root",
-        Kind::User { .. } => "IAMUser",
-        Kind::Role { .. } => "Role",
-        Kind::Session { .. } => "AssumedRole",
+        PrincipalKind::Root => "Root",
+        PrincipalKind::User { .. } => "IAMUser",
+        PrincipalKind::Role { .. } => "Role",
+        PrincipalKind::Session { .. } => "AssumedRole",
     };
     out.serialize_field("type", kind)?;
-    if matches!(principal.kind(), Kind::Root) {
+    if matches!(principal.kind(), PrincipalKind::Root) {
         out.serialize_field("principalId", principal.account())?;
     }
     out.serialize_field("arn", principal.arn())?;
     out.serialize_field("accountId", principal.account())
 }
 
-struct Resources<'a> {
+struct KeyResources<'a> {
     account: &'a str,
     arns: &'a [String],
 }
 
-impl Serialize for Resources<'_> {
+impl Serialize for KeyResources<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let resources = self.arns.iter().map(|arn| KeyResource { account: self.account, kind: KeyType::Key, arn });
         serializer.collect_seq(resources)

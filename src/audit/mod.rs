@@ -1,21 +1,21 @@
 //! The audit trail: one record for each call, written before the call is answered.
 //!
 //! Records are lines of JSON in CloudTrail's form, appended to one file. [`Trail::record`] answers when the record has
-//! been handed to the kernel (or, with `sync`, is on the disk), so a process that dies has written the records of all
-//! the answers it gave.
+//! been handed to the kernel (or, with `sync`, is on the disk), so that a process that dies has written the records of all
+//! its answers.
 //!
-//! A trail that cannot be written says so ([`Trail::trouble`]) and takes nothing new, so that nothing is done of which no record
-//! could be made. What it had taken it keeps and writes as soon as there is room, which it tries again and again.
+//! A trail that cannot be written says so ([`Trail::trouble`]) and accepts no more records, so that nothing is done that could not
+//! be recorded. Records that it has accepted it keeps, and tries to write them until it can.
 //!
 //! Records of changes come from the store, where each is stored with its change ([`Trail::append`]).
 //!
-//! # Who writes
+//! # Direct and queued writes
 //!
-//! Whoever finds nobody writing writes its own record at once, on its own thread: an append to the page cache costs a
-//! few microseconds, less than waking another thread. Records that arrive meanwhile are gathered, and a thread of the
-//! trail writes all of them with one call, then those that arrived meanwhile, until none are left. So at most one
-//! worker of the async runtime is ever inside a write, for one record; and when the last write was slow, or each is
-//! followed by a sync, none is: the thread does all of them.
+//! A caller that finds no write going on writes its own record at once, on its own thread: an append to the page cache costs a
+//! few microseconds, less than waking another thread. Records that arrive meanwhile are queued, and the trail's own thread
+//! writes all of them with one call, then those that arrived meanwhile, until none are left. So at most one worker of the async
+//! runtime is ever inside a write, for one record; and when the last write was slow, or each is followed by a sync, none is:
+//! the thread does all of them.
 //!
 //! Measured on two shared cores with lines of 900 bytes, the median time of one append by 1, 8 and 64 tasks: 1.7, 1.6
 //! and 1.6 µs, against 17, 26 and 65 µs when the thread writes every record. With 64 tasks that do nothing else the
@@ -25,7 +25,7 @@
 mod event;
 mod operator;
 mod parameters;
-mod place;
+mod position;
 mod sink;
 
 #[cfg(test)]
@@ -50,23 +50,23 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-pub use event::{Caller, Event, Failure, ServiceEvent, bounded};
+pub use event::{Event, EventError, ServiceEvent, UserIdentity, bounded};
 pub use operator::OperatorEvent;
-pub use parameters::Parameters;
-use place::Place;
-pub use place::TrailAddress;
+pub use parameters::RequestParameters;
+pub use position::TrailAddress;
+use position::TrailPosition;
 use sink::Sink;
 
-/// The most bytes of records that wait to be written. Who comes later is refused, not kept.
+/// The most bytes of records that wait to be written. Beyond, records are refused.
 const MAX_WAITING_BYTES: usize = 16 << 20;
 
-/// A write that took longer is not made on a worker of the runtime again until the thread has made a faster one.
+/// After a write that took longer, the thread does all writes until one is faster.
 const SLOW: Duration = Duration::from_millis(2);
 
-/// How often a trail that cannot be written is tried.
-const TRY_AGAIN: Duration = Duration::from_millis(100);
+/// The interval of attempts while the trail cannot be written.
+const RETRY_EVERY: Duration = Duration::from_millis(100);
 
-/// A record could not be written; the call it is about must not be answered.
+/// A record could not be written, so that its call must not be answered.
 #[derive(Debug)]
 pub struct AuditError {
     cause: Arc<dyn Error + Send + Sync>,
@@ -74,17 +74,17 @@ pub struct AuditError {
 }
 
 impl AuditError {
-    /// The trail has not taken the record.
+    /// The trail has not accepted the record.
     fn refused(cause: impl Error + Send + Sync + 'static) -> Self {
         Self { cause: Arc::new(cause), kept: false }
     }
 
-    /// The same for another record of the same write.
-    fn again(&self) -> Self {
+    /// The same error for another record of the same write.
+    fn duplicate(&self) -> Self {
         Self { cause: Arc::clone(&self.cause), kept: self.kept }
     }
 
-    /// Whether the trail keeps the record, and writes it as soon as it can.
+    /// True if the trail keeps the record, and writes it as soon as it can.
     pub fn is_kept(&self) -> bool {
         self.kept
     }
@@ -110,33 +110,34 @@ pub struct Trail {
 }
 
 struct Shared {
-    queue: Mutex<Queue>,
+    queue: Mutex<WriteQueue>,
     /// Wakes the thread when there is something for it in the queue.
     work: Condvar,
-    /// Locked only by whoever has set `Queue::writing`, and to reopen the file.
+    /// Locked by the writer that has set `WriteQueue::writing`, and to reopen or look at the file.
     sink: Mutex<Sink>,
-    /// Whether each append waits for the disk.
+    /// True if each append waits for the disk.
     sync: bool,
     records: AtomicU64,
     failures: AtomicU64,
     /// Set while the file cannot be written.
     failing: AtomicBool,
-    /// Why the last write that failed did.
+    /// The error of the last write that failed.
     trouble: Mutex<String>,
 }
 
 #[derive(Default)]
-struct Queue {
+struct WriteQueue {
     waiting: Batch,
-    /// Somebody is writing: the thread, or a caller its own record.
+    /// A write is going on, of the thread or of a caller.
     writing: bool,
-    /// The waiting records are the thread's to write.
+    /// The thread is to write the waiting records.
     handed_over: bool,
+    /// The last write took longer than [`SLOW`].
     slow: bool,
     closed: bool,
 }
 
-/// Lines, and who waits for them.
+/// Lines that wait to be written, and the callers that wait for that.
 #[derive(Default)]
 struct Batch {
     lines: Vec<u8>,
@@ -144,7 +145,7 @@ struct Batch {
 }
 
 impl Trail {
-    /// Opens the trail's file for appending, and makes it if there is none. With `sync`, records are forced to the
+    /// Opens the trail's file for appending, and makes it if there is none. With `sync`, records are flushed to the
     /// disk: many at a time, but each call waits for the disk.
     ///
     /// # Errors
@@ -161,24 +162,23 @@ impl Trail {
             trouble: Mutex::default(),
         });
         let of_thread = Arc::clone(&shared);
-        let thread =
-            thread::Builder::new().name("audit".to_owned()).spawn(move || of_thread.write_what_is_handed_over())?;
+        let thread = thread::Builder::new().name("audit".to_owned()).spawn(move || of_thread.write_batches())?;
         Ok(Self { address: TrailAddress::of(path)?, shared, thread: Some(thread) })
     }
 
-    /// What it is known by: the path of its file.
+    /// The name of the trail: the path of its file.
     pub fn name(&self) -> String {
         self.address.name()
     }
 
-    /// Why it cannot be written, while it cannot. It takes nothing new then.
+    /// Why the trail cannot be written; `None` if it can. It accepts no records while it cannot.
     pub fn trouble(&self) -> Option<String> {
         self.shared.is_failing().then(|| self.shared.trouble.lock().clone())
     }
 
-    /// How far it is written. What is appended from now on comes after.
+    /// The position at which the trail ends now.
     pub fn position(&self) -> String {
-        self.shared.sink.lock().metadata().map(|metadata| Place::of(&metadata).to_text()).unwrap_or_default()
+        self.shared.sink.lock().metadata().map(|metadata| TrailPosition::of(&metadata).to_text()).unwrap_or_default()
     }
 
     /// Writes a record; answers when it is written.
@@ -195,47 +195,47 @@ impl Trail {
     /// If they could not be written now; see [`AuditError::is_kept`].
     pub async fn append(&self, lines: Vec<u8>) -> Result<(), AuditError> {
         let count = memchr::memchr_iter(b'\n', &lines).count();
-        match self.shared.enter(lines)? {
-            Turn::Own(lines) => self.shared.write_own(&lines),
-            Turn::Waiting(written) => written.await.unwrap_or_else(|closed| Err(AuditError::refused(closed))),
+        match self.shared.admit(lines)? {
+            WritePath::Direct(lines) => self.shared.write_directly(&lines),
+            WritePath::Queued(written) => written.await.unwrap_or_else(|closed| Err(AuditError::refused(closed))),
         }?;
         self.shared.records.fetch_add(count as u64, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Forces what is written to the disk, where it is a file on one. It takes as long as the disk does.
+    /// Flushes the trail to the disk, if it is a file. Takes as long as the disk does.
     ///
     /// # Errors
     /// If that cannot be done.
     pub fn sync(&self) -> Result<(), io::Error> {
         let file = self.shared.sink.lock().file()?;
-        force(&file)
+        flush(&file)
     }
 
-    /// How many records were written since the start.
+    /// The number of records written since the start.
     pub fn records(&self) -> u64 {
         self.shared.records.load(Ordering::Relaxed)
     }
 
-    /// How many attempts to write have failed since the start.
+    /// The number of attempts to write that have failed since the start.
     pub fn failures(&self) -> u64 {
         self.shared.failures.load(Ordering::Relaxed)
     }
 
-    /// Opens the file anew by its name, after a log rotation. All that is in the old one is on the disk then, as [`Self::sync`]
-    /// has it afterwards of the new one only.
+    /// Opens the file anew by its name, after a log rotation. The old file is flushed to the disk before, for [`Self::sync`] later
+    /// flushes only the new one.
     ///
     /// # Errors
-    /// If the file cannot be opened, or the old one not be forced to the disk; the trail goes on in the old one.
+    /// If the file cannot be opened, or the old one not be flushed; the trail goes on in the old one.
     pub fn reopen(&self) -> Result<(), io::Error> {
-        // Most of it while nobody waits.
+        // The first flush does most of the work, while others can still write.
         self.sync()?;
         let mut sink = self.shared.sink.lock();
-        force(&sink.file()?)?;
+        flush(&sink.file()?)?;
         sink.reopen()
     }
 
-    /// Goes on in a new file if the one that is open was renamed, replaced or removed, as [`Self::reopen`]; whether it was.
+    /// Goes on in a new file, as [`Self::reopen`], if the open one was renamed, replaced or removed. Answers true if it was.
     ///
     /// # Errors
     /// As [`Self::reopen`].
@@ -247,32 +247,32 @@ impl Trail {
         Ok(is_moved)
     }
 
-    /// Sees that there is room for records. It takes as long as the disk does.
+    /// Proves that records can be written. Takes as long as the disk does.
     ///
     /// # Errors
     /// Why nothing can be written.
     pub fn prove_writable(&self) -> Result<(), String> {
         match self.trouble() {
             Some(trouble) => Err(trouble),
-            None => self.shared.sink.lock().ask_for_room().map_err(|error| error.to_string()),
+            None => self.shared.sink.lock().reserve_space().map_err(|error| error.to_string()),
         }
     }
 }
 
-/// Forces a file to the disk. A pipe has none.
-fn force(file: &File) -> Result<(), io::Error> {
+/// Flushes a file to the disk. A pipe or a device has none.
+fn flush(file: &File) -> Result<(), io::Error> {
     if file.metadata()?.is_file() { file.sync_data() } else { Ok(()) }
 }
 
-/// Which of these records are in the trail of that name, after a position in it.
+/// Which of these records are in the trail of that name, behind a position in it.
 ///
 /// # Errors
 /// If its file cannot be read.
 pub fn records_after(trail: &str, position: &str, wanted: &HashSet<Uuid>) -> Result<HashSet<Uuid>, io::Error> {
-    place::records_after(Path::new(trail), Place::parse(position), wanted)
+    position::records_after(Path::new(trail), TrailPosition::parse(position), wanted)
 }
 
-/// What is waiting is written before the trail is gone.
+/// Waiting records are written before the trail is gone.
 impl Drop for Trail {
     fn drop(&mut self) {
         self.shared.queue.lock().closed = true;
@@ -283,23 +283,23 @@ impl Drop for Trail {
     }
 }
 
-/// How a record gets written.
-enum Turn {
+/// The way in which a record is written.
+enum WritePath {
     /// By its own caller.
-    Own(Vec<u8>),
-    /// By the thread, which says so here.
-    Waiting(oneshot::Receiver<Result<(), AuditError>>),
+    Direct(Vec<u8>),
+    /// By the thread, which sends the outcome here.
+    Queued(oneshot::Receiver<Result<(), AuditError>>),
 }
 
 impl Shared {
-    fn enter(&self, line: Vec<u8>) -> Result<Turn, AuditError> {
+    fn admit(&self, line: Vec<u8>) -> Result<WritePath, AuditError> {
         if self.is_failing() {
             return Err(AuditError::refused(io::Error::other(self.trouble.lock().clone())));
         }
         let mut queue = self.queue.lock();
         if !queue.writing && !queue.slow && !self.sync {
             queue.writing = true;
-            return Ok(Turn::Own(line));
+            return Ok(WritePath::Direct(line));
         }
         if queue.waiting.lines.len() + line.len() > MAX_WAITING_BYTES {
             return Err(AuditError::refused(io::Error::from(io::ErrorKind::StorageFull)));
@@ -310,10 +310,10 @@ impl Shared {
         if !queue.writing {
             self.hand_over(&mut queue);
         }
-        Ok(Turn::Waiting(receiver))
+        Ok(WritePath::Queued(receiver))
     }
 
-    fn write_own(&self, line: &[u8]) -> Result<(), AuditError> {
+    fn write_directly(&self, line: &[u8]) -> Result<(), AuditError> {
         let (outcome, took) = self.write(line);
         let mut queue = self.queue.lock();
         queue.slow = took > SLOW;
@@ -329,18 +329,19 @@ impl Shared {
         outcome
     }
 
-    fn hand_over(&self, queue: &mut Queue) {
-        (queue.writing, queue.handed_over) = (true, true);
+    fn hand_over(&self, queue: &mut WriteQueue) {
+        queue.writing = true;
+        queue.handed_over = true;
         self.work.notify_one();
     }
 
-    /// The thread.
-    fn write_what_is_handed_over(&self) {
+    /// The thread's work, until the trail is closed.
+    fn write_batches(&self) {
         while let Some(batch) = self.next_batch() {
             let (outcome, took) = self.write(&batch.lines);
             for caller in batch.callers {
                 // A caller that has gone away has its record all the same.
-                drop(caller.send(outcome.as_ref().copied().map_err(AuditError::again)));
+                drop(caller.send(outcome.as_ref().copied().map_err(AuditError::duplicate)));
             }
             self.queue.lock().slow = took > SLOW;
         }
@@ -361,13 +362,13 @@ impl Shared {
             }
             match self.is_failing() {
                 false => self.work.wait(&mut queue),
-                true => self.wait_and_try_again(&mut queue),
+                true => self.wait_and_retry(&mut queue),
             }
         }
     }
 
-    fn wait_and_try_again(&self, queue: &mut MutexGuard<'_, Queue>) {
-        self.work.wait_for(queue, TRY_AGAIN);
+    fn wait_and_retry(&self, queue: &mut MutexGuard<'_, WriteQueue>) {
+        self.work.wait_for(queue, RETRY_EVERY);
         MutexGuard::unlocked(queue, || {
             let outcome = self.sink.lock().catch_up();
             drop(self.note(outcome));
@@ -380,7 +381,7 @@ impl Shared {
         (self.note(outcome), begun.elapsed())
     }
 
-    /// Notes whether the file can be written.
+    /// Notes the outcome of an attempt to write.
     fn note(&self, outcome: Result<(), io::Error>) -> Result<(), AuditError> {
         if let Err(error) = &outcome {
             *self.trouble.lock() = error.to_string();

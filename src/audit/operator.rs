@@ -1,32 +1,32 @@
-//! What an operator did on the command line. CloudTrail has no record of the kind, so the source, the type and the identity are
-//! words of ours in its form.
+//! The audit record of an operator's verb on the command line. CloudTrail has no record of this kind, so `eventSource`, `eventType`
+//! and the type of `userIdentity` are Strongroom's own.
 
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::event::{Shown, bounded, line};
+use super::event::{AsText, bounded, line};
 use crate::{clock::Timestamp, identity::OsUser};
 
-/// The longest text of what went wrong that is shown, in bytes.
+/// The longest name or error message in a record, in bytes.
 const LONGEST_MESSAGE: usize = 1024;
 
-/// Something that an operator did, or was about to do.
+/// The audit record of something that an operator did, or was about to do.
 #[derive(Debug, Clone)]
 pub struct OperatorEvent<'a> {
-    /// The record's own name.
+    /// The id of the record.
     pub event_id: Uuid,
     /// When it was done.
     pub time: Timestamp,
-    /// What was done.
+    /// The name of the event.
     pub event_name: &'a str,
-    /// Who did it.
-    pub person: &'a OsUser,
+    /// The operator.
+    pub os_user: &'a OsUser,
     /// The account of the deployment.
     pub account: &'a str,
-    /// What was asked for, without anything secret; `null` for nothing.
+    /// The arguments of the verb, without anything secret; `null` for none.
     pub parameters: &'a Value,
-    /// Why it failed, if it did.
+    /// The error message, if it failed.
     pub error: Option<&'a str>,
 }
 
@@ -47,8 +47,8 @@ impl Serialize for OperatorEvent<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut out = serializer.serialize_struct("Record", 17)?;
         out.serialize_field("eventVersion", "1.11")?;
-        out.serialize_field("userIdentity", &Identity { account: self.account, person: self.person })?;
-        out.serialize_field("eventTime", &Shown(self.time))?;
+        out.serialize_field("userIdentity", &OperatorIdentity { account: self.account, os_user: self.os_user })?;
+        out.serialize_field("eventTime", &AsText(self.time))?;
         out.serialize_field("eventSource", NAME)?;
         out.serialize_field("eventName", self.event_name)?;
         out.serialize_field("awsRegion", "")?;
@@ -70,14 +70,14 @@ impl Serialize for OperatorEvent<'_> {
     }
 }
 
-struct Identity<'a> {
+struct OperatorIdentity<'a> {
     account: &'a str,
-    person: &'a OsUser,
+    os_user: &'a OsUser,
 }
 
-impl Serialize for Identity<'_> {
+impl Serialize for OperatorIdentity<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let OsUser { user_id, user_name, sudo_user, login_user_id } = self.person;
+        let OsUser { user_id, user_name, sudo_user, login_user_id } = self.os_user;
         let mut out = serializer.serialize_struct("UserIdentity", 6)?;
         out.serialize_field("type", "Operator")?;
         out.serialize_field("accountId", self.account)?;

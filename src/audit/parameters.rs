@@ -1,4 +1,5 @@
-//! What a record shows of a request, within one bound: whatever finds no room leaves a mark that cannot be mistaken.
+//! The request parameters in an audit record. They are bounded together: a value that exceeds the bound is replaced by a mark, which
+//! no value of a request looks like.
 
 use std::io;
 
@@ -8,25 +9,25 @@ use sha2::{Digest, Sha256};
 use super::event::clean;
 use crate::aws_names::lower_camel;
 
-/// Bytes of JSON that the values of one request can take up in its record. A policy of AWS's 32 KiB has room beside all
-/// else that a request can say, even where each of its characters needs an escape.
+/// The most bytes of JSON for the values of one request. A policy of AWS's 32 KiB fits beside all other members of a request, even
+/// if each of its characters needs an escape.
 const MAX_BYTES: usize = 128 << 10;
-/// Bytes that a mark repeats of what found no room.
+/// The most bytes that a mark repeats of the value it replaces.
 const MAX_BEGINNING_BYTES: usize = 256;
 
-/// The members of a request that were read and may be shown.
+/// The members of a request that were read and may be recorded: CloudTrail's `requestParameters`.
 #[derive(Debug, Default)]
-pub struct Parameters {
-    shown: Value,
+pub struct RequestParameters {
+    values: Value,
     bytes: usize,
 }
 
-impl Parameters {
-    /// Shows the member that is called `name` on the wire, or a mark in its place.
+impl RequestParameters {
+    /// Adds the member that is called `name` on the wire, or a mark in its place.
     ///
-    /// The mark has CloudTrail's words for it, the length of what was omitted in bytes, its SHA-256 and its beginning: of
-    /// a text as it is, of anything else as JSON without spaces.
-    pub fn show(&mut self, name: &str, value: Value) {
+    /// The mark has CloudTrail's names for it, and of the omitted value the length in bytes, the SHA-256 and the beginning: of a
+    /// text as it is, of any other value as JSON without spaces.
+    pub fn add(&mut self, name: &str, value: Value) {
         let bytes = self.bytes + json_length(&value);
         let shown = if bytes <= MAX_BYTES {
             self.bytes = bytes;
@@ -34,12 +35,12 @@ impl Parameters {
         } else {
             omitted(&value)
         };
-        self.shown[lower_camel(name)] = shown;
+        self.values[lower_camel(name)] = shown;
     }
 
     /// `requestParameters`: `null` for nothing.
     pub fn as_json(&self) -> &Value {
-        &self.shown
+        &self.values
     }
 }
 
@@ -59,10 +60,10 @@ fn sha256(text: &str) -> String {
     Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Counts what is written to it.
-struct Counter(usize);
+/// Counts the bytes that are written to it.
+struct ByteCounter(usize);
 
-impl io::Write for Counter {
+impl io::Write for ByteCounter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0 += bytes.len();
         Ok(bytes.len())
@@ -73,9 +74,9 @@ impl io::Write for Counter {
     }
 }
 
-/// Bytes of the value as JSON. What could not be written would have no end.
+/// The length of a value as JSON, in bytes. A value that cannot be written as JSON exceeds every bound.
 fn json_length(value: &Value) -> usize {
-    let mut counter = Counter(0);
+    let mut counter = ByteCounter(0);
     serde_json::to_writer(&mut counter, value).map_or(usize::MAX / 2, |()| counter.0)
 }
 
@@ -83,10 +84,10 @@ fn json_length(value: &Value) -> usize {
 mod tests {
     use super::*;
 
-    fn of(values: &[Value]) -> Parameters {
-        let mut parameters = Parameters::default();
+    fn of(values: &[Value]) -> RequestParameters {
+        let mut parameters = RequestParameters::default();
         for (n, value) in values.iter().enumerate() {
-            parameters.show(&format!("Member{n}"), value.clone());
+            parameters.add(&format!("Member{n}"), value.clone());
         }
         parameters
     }

@@ -1,10 +1,10 @@
 //! The file that records are appended to.
 //!
-//! A record is a whole line. What cannot be written is kept and comes before all else, from the byte where the file ends, so
-//! no record is lost or written twice while this process lives. A line that a crash has torn is ended before the next
-//! record, so it spoils itself and nothing else.
+//! A record is a whole line. Lines that cannot be written are kept and written before all others, from the byte where the file
+//! ends, so that no record is lost or written twice while this process lives. A line that a crash has torn is ended before the
+//! next record, so that only the torn one is lost.
 //!
-//! A file may be renamed under us, or removed. What is written into one that is nowhere any more is written again into a new one.
+//! The file may be renamed or removed while it is open. Lines that went into a removed one are written again into a new one.
 
 use std::{
     fs::{self, File, Metadata, OpenOptions},
@@ -18,22 +18,22 @@ use rustix::{
     io::Errno,
 };
 
-/// Room that is asked for to see whether there is any: that of a few records.
-const ROOM_BYTES: u64 = 4096;
+/// Space that is reserved as a test of whether the disk is full: that of a few records.
+const RESERVED_BYTES: u64 = 4096;
 
 /// An open file of records.
 pub(super) struct Sink {
     path: PathBuf,
     file: File,
     sync: bool,
-    /// Whether the file ends in the middle of a line that is not ours.
+    /// True if the file ends in the middle of a line that another process has begun.
     torn: bool,
-    rest: Rest,
+    unwritten: Unwritten,
 }
 
-/// Lines that could not be written to their end.
+/// Lines that could not be written, or not to their end.
 #[derive(Default)]
-struct Rest {
+struct Unwritten {
     lines: Vec<u8>,
     written: usize,
 }
@@ -43,32 +43,32 @@ impl Sink {
     /// with the kernel, when [`Self::append`] answers.
     pub(super) fn open(path: &Path, sync: bool) -> Result<Self, io::Error> {
         let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
-        Ok(Self { torn: ends_torn(path)?, path: path.to_owned(), file, sync, rest: Rest::default() })
+        Ok(Self { torn: ends_torn(path)?, path: path.to_owned(), file, sync, unwritten: Unwritten::default() })
     }
 
     /// Opens the file anew by its name, which a log rotation may have given to another file. A line that was begun in the
     /// old one is written whole.
     pub(super) fn reopen(&mut self) -> Result<(), io::Error> {
         let fresh = Self::open(&self.path, self.sync)?;
-        let Rest { lines, written } = std::mem::take(&mut self.rest);
+        let Unwritten { lines, written } = std::mem::take(&mut self.unwritten);
         let line = lines[..written].iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
-        *self = Self { rest: Rest { lines, written: line }, ..fresh };
+        *self = Self { unwritten: Unwritten { lines, written: line }, ..fresh };
         Ok(())
     }
 
-    /// Whether the file has another name now than the one it was opened by, or none.
+    /// True if the file was renamed, replaced or removed since it was opened.
     pub(super) fn is_moved(&self) -> bool {
-        let place = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        let id = |metadata: Metadata| (metadata.dev(), metadata.ino());
         match (fs::metadata(&self.path), self.file.metadata()) {
-            (Ok(named), Ok(ours)) => place(named) != place(ours),
+            (Ok(named), Ok(ours)) => id(named) != id(ours),
             (Err(error), _) => error.kind() == io::ErrorKind::NotFound,
             (Ok(_), Err(_)) => false,
         }
     }
 
-    /// Has the file system keep room for what comes next, so that a disk that is full is known before a record needs it. One that
-    /// cannot be asked is not.
-    pub(super) fn ask_for_room(&mut self) -> Result<(), io::Error> {
+    /// Reserves space for the next records, so that a full disk is noticed before a record needs it. Does nothing on a file system
+    /// that cannot reserve space.
+    pub(super) fn reserve_space(&mut self) -> Result<(), io::Error> {
         if self.is_removed() {
             self.reopen()?;
         }
@@ -76,33 +76,33 @@ impl Sink {
         if !metadata.is_file() {
             return Ok(());
         }
-        match fallocate(&self.file, FallocateFlags::KEEP_SIZE, metadata.len(), ROOM_BYTES) {
+        match fallocate(&self.file, FallocateFlags::KEEP_SIZE, metadata.len(), RESERVED_BYTES) {
             Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM) => Ok(()),
             asked => Ok(asked?),
         }
     }
 
-    /// Appends whole lines, after what could not be written before. If that fails, they are written the next time.
+    /// Appends whole lines, after those that could not be written before. If that fails, they are written the next time.
     pub(super) fn append(&mut self, lines: &[u8]) -> Result<(), io::Error> {
-        self.catch_up().inspect_err(|_| self.rest.lines.extend_from_slice(lines))?;
+        self.catch_up().inspect_err(|_| self.unwritten.lines.extend_from_slice(lines))?;
         let mut written = 0;
-        self.write(lines, &mut written).inspect_err(|_| self.rest = Rest { lines: lines.to_vec(), written })
+        self.write(lines, &mut written).inspect_err(|_| self.unwritten = Unwritten { lines: lines.to_vec(), written })
     }
 
-    /// Writes what could not be written before.
+    /// Writes the lines that could not be written before.
     pub(super) fn catch_up(&mut self) -> Result<(), io::Error> {
         if self.torn {
             self.file.write_all(b"\n")?;
             self.torn = false;
         }
-        if self.rest.lines.is_empty() {
+        if self.unwritten.lines.is_empty() {
             return Ok(());
         }
-        let Rest { lines, mut written } = std::mem::take(&mut self.rest);
-        self.write(&lines, &mut written).inspect_err(|_| self.rest = Rest { lines, written })
+        let Unwritten { lines, mut written } = std::mem::take(&mut self.unwritten);
+        self.write(&lines, &mut written).inspect_err(|_| self.unwritten = Unwritten { lines, written })
     }
 
-    /// What the file is, and how long.
+    /// The metadata of the open file.
     pub(super) fn metadata(&self) -> Result<Metadata, io::Error> {
         self.file.metadata()
     }
@@ -127,13 +127,13 @@ impl Sink {
         if !self.is_removed() {
             return Ok(());
         }
-        // Nobody will ever read there what was just written.
+        // Nobody can read a removed file.
         *written = 0;
         self.reopen()?;
         self.write(lines, written)
     }
 
-    /// Whether the file was removed. It costs no look at any directory unless it was.
+    /// True if the file was removed. A directory is looked at only if the open file has no name left.
     fn is_removed(&self) -> bool {
         self.file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.nlink() == 0) && self.is_moved()
     }
@@ -145,7 +145,7 @@ impl Sink {
     }
 }
 
-/// Whether the file ends in the middle of a line. A device has no end, and is none.
+/// True if the file ends in the middle of a line. A device has no end, so this is false for one.
 fn ends_torn(path: &Path) -> Result<bool, io::Error> {
     let mut file = File::open(path)?;
     let metadata = file.metadata()?;
@@ -195,10 +195,10 @@ mod tests {
         let path = directory.path().join("audit.jsonl");
         let mut sink = full(&path);
         fs::write(&path, "one\ntw").expect("written");
-        sink.rest = Rest { lines: b"one\ntwo\n".to_vec(), written: 6 };
+        sink.unwritten = Unwritten { lines: b"one\ntwo\n".to_vec(), written: 6 };
         assert_eq!(written(&mut sink, &path), "one\ntwo\n");
         fs::rename(&path, directory.path().join("audit.jsonl.1")).expect("rotated");
-        sink.rest = Rest { lines: b"three\nfour\n".to_vec(), written: 8 };
+        sink.unwritten = Unwritten { lines: b"three\nfour\n".to_vec(), written: 8 };
         sink.reopen().expect("open");
         sink.catch_up().expect("written");
         assert_eq!(fs::read_to_string(&path).expect("text"), "four\n");
@@ -218,7 +218,7 @@ mod tests {
             sink.append(b"one\n").expect("written");
             assert_eq!(fs::read_to_string(&path).expect("text"), "one\n");
             fs::remove_dir_all(&inner).expect("removed");
-            sink.ask_for_room().expect_err("there is no directory");
+            sink.reserve_space().expect_err("there is no directory");
             sink.append(b"two\n").expect_err("there is no directory");
             sink.append(b"three\n").expect_err("there is no directory");
             fs::create_dir(&inner).expect("made");
@@ -243,12 +243,12 @@ mod tests {
     }
 
     #[test]
-    fn room_is_asked_for_where_there_may_be_any() {
+    fn space_is_reserved_where_that_is_possible() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("audit.jsonl");
         let mut sink = Sink::open(&path, false).expect("open");
-        sink.ask_for_room().expect("there is some");
+        sink.reserve_space().expect("there is some");
         assert_eq!(fs::metadata(&path).expect("there").len(), 0);
-        Sink::open(Path::new("/dev/null"), false).expect("open").ask_for_room().expect("it takes everything");
+        Sink::open(Path::new("/dev/null"), false).expect("open").reserve_space().expect("it takes everything");
     }
 }

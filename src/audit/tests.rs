@@ -39,7 +39,7 @@ fn identity(arn: &str) -> Identity {
     Identity { principal, access_key_id: "AKIDEXAMPLE".into() }
 }
 
-fn event<'a>(caller: Caller<'a>, parameters: &'a Value, resources: &'a [String]) -> Event<'a> {
+fn event<'a>(caller: UserIdentity<'a>, parameters: &'a Value, resources: &'a [String]) -> Event<'a> {
     Event {
         event_id: Uuid::nil(),
         time: Timestamp::from_ms(1_440_938_160_123),
@@ -59,7 +59,7 @@ fn event<'a>(caller: Caller<'a>, parameters: &'a Value, resources: &'a [String])
 }
 
 async fn record(trail: &Trail, name: &str) -> Result<(), AuditError> {
-    trail.record(&Event { event_name: name, ..event(Caller::Unknown, &Value::Null, &[]) }).await
+    trail.record(&Event { event_name: name, ..event(UserIdentity::Unknown, &Value::Null, &[]) }).await
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_record_is_cloudtrails() {
     let identity = identity("arn:aws:iam::111122223333:user/team/alice");
     let parameters = json!({ "keyId": "alias/a", "encryptionAlgorithm": "SYMMETRIC_DEFAULT" });
     let resources = ["arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab".to_owned()];
-    let event = event(Caller::Proved(&identity), &parameters, &resources);
+    let event = event(UserIdentity::Proved(&identity), &parameters, &resources);
     let event = Event { event_id: Uuid::from_u128(1), ..event };
     let line = event.line().expect("JSON");
     expect![[r#"
@@ -96,8 +96,8 @@ fn what_the_service_does_by_itself_is_cloudtrails_too() {
 
 #[test]
 fn a_failure_says_what_the_caller_was_told() {
-    let failure = Failure { code: "AccessDeniedException", message: Some("no\r\n\u{7}") };
-    let event = Event { error: Some(failure), ..event(Caller::Claimed("AKID\nx"), &Value::Null, &[]) };
+    let failure = EventError { code: "AccessDeniedException", message: Some("no\r\n\u{7}") };
+    let event = Event { error: Some(failure), ..event(UserIdentity::Claimed("AKID\nx"), &Value::Null, &[]) };
     let line = event.line().expect("JSON");
     let value: Value = serde_json::from_str(&line).expect("JSON");
     assert_eq!(value["errorCode"], "AccessDenied");
@@ -109,7 +109,7 @@ fn a_failure_says_what_the_caller_was_told() {
 fn what_a_caller_writes_is_bounded_and_a_cut_ends_in_a_mark() {
     let identity = identity("arn:aws:iam::111122223333:root");
     let text = "é".repeat(10_000);
-    for (caller, longest) in [(Caller::Proved(&identity), 1024), (Caller::Unknown, 96)] {
+    for (caller, longest) in [(UserIdentity::Proved(&identity), 1024), (UserIdentity::Unknown, 96)] {
         let line = Event { user_agent: &text, ..event(caller, &Value::Null, &[]) }.line().expect("JSON");
         let value: Value = serde_json::from_str(&line).expect("JSON");
         let agent = value["userAgent"].as_str().expect("text");
@@ -121,13 +121,13 @@ fn what_a_caller_writes_is_bounded_and_a_cut_ends_in_a_mark() {
 #[test]
 fn the_record_of_a_caller_whom_nothing_proved_is_small_whatever_it_says() {
     for text in ["\"".repeat(5000), "\u{7}".repeat(5000), "\u{80}é\\".repeat(5000)] {
-        let failure = Failure { code: "CloudHsmClusterInvalidConfigurationException", message: Some(&text) };
+        let failure = EventError { code: "CloudHsmClusterInvalidConfigurationException", message: Some(&text) };
         let event = Event {
             event_name: &text,
             region: &text,
             user_agent: &text,
             error: Some(failure),
-            ..event(Caller::Claimed(&text), &Value::Null, &[])
+            ..event(UserIdentity::Claimed(&text), &Value::Null, &[])
         };
         let length = event.line().expect("JSON").len();
         assert!(length <= 2048, "{length}");
@@ -138,7 +138,7 @@ fn the_record_of_a_caller_whom_nothing_proved_is_small_whatever_it_says() {
 fn callers_are_named_as_cloudtrail_names_them() {
     let user_identity = |arn: &str| {
         let identity = identity(arn);
-        let line = event(Caller::Proved(&identity), &Value::Null, &[]).line().expect("JSON");
+        let line = event(UserIdentity::Proved(&identity), &Value::Null, &[]).line().expect("JSON");
         serde_json::from_str::<Value>(&line).expect("JSON")["userIdentity"].to_string()
     };
     let all = [

@@ -13,7 +13,7 @@ use tokio::sync::RwLock;
 use uuid::Uuid;
 
 use crate::{
-    audit::Parameters,
+    audit::RequestParameters,
     authn::Proved,
     client::Client,
     error::KmsError,
@@ -107,7 +107,7 @@ impl Calls {
     ) -> Reply<T>
     where
         T: Send + 'static,
-        R: FnOnce(&mut Parameters) -> Result<Prepared<T>, KmsError> + Send + 'static,
+        R: FnOnce(&mut RequestParameters) -> Result<Prepared<T>, KmsError> + Send + 'static,
     {
         let calls = Arc::clone(self);
         let task = tokio::spawn(async move {
@@ -124,7 +124,7 @@ impl Calls {
     ) -> Reply<T>
     where
         T: Send,
-        R: FnOnce(&mut Parameters) -> Result<Prepared<T>, KmsError>,
+        R: FnOnce(&mut RequestParameters) -> Result<Prepared<T>, KmsError>,
     {
         let began = Instant::now();
         let named = Named { operation: operation.map(|entry| (entry.name, entry.read_only)), target };
@@ -163,7 +163,7 @@ impl Calls {
         record: &mut Record,
     ) -> Result<T, KmsError>
     where
-        R: FnOnce(&mut Parameters) -> Result<Prepared<T>, KmsError>,
+        R: FnOnce(&mut RequestParameters) -> Result<Prepared<T>, KmsError>,
     {
         let (proved, read) = prove.await.map_err(|Unproved { claimed, error }| {
             record.claim(claimed);

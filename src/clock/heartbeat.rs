@@ -1,6 +1,6 @@
 //! Running time, counted from heartbeat to heartbeat, and jumps of the clock. Everything here is pure.
 //!
-//! A heartbeat is what the store keeps of the time. Each process adds one now and then. Between two of them as much time has
+//! A heartbeat is the state of running time, which the store keeps. Each process adds one each minute. Between two of them as much time has
 //! run as both clocks saw pass: the process's own, which nobody can set, since its own last heartbeat, and the date since the
 //! last heartbeat of any process. So a jump adds nothing, and two processes do not count the same minute twice.
 //!
@@ -14,12 +14,12 @@ use super::{Running, Timestamp};
 /// How far the date may move against running time between two heartbeats.
 pub const TOLERANCE: Duration = Duration::from_secs(60 * 60);
 
-/// What the store keeps of the time.
+/// The state of running time, as the store keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heartbeat {
-    /// The date of the first.
+    /// The date of the first heartbeat.
     pub began: Timestamp,
-    /// The date of the last.
+    /// The date of the last heartbeat.
     pub last: Timestamp,
     /// How long the deployment has run.
     pub running: Running,
@@ -30,9 +30,9 @@ pub struct Heartbeat {
 /// A jump of the date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Jump {
-    /// What the date would have been.
+    /// The date if it had not jumped.
     pub from: Timestamp,
-    /// What it was.
+    /// The date to which it jumped.
     pub to: Timestamp,
 }
 
@@ -41,17 +41,17 @@ pub struct Jump {
 pub struct Reading {
     /// The date.
     pub now: Timestamp,
-    /// The clock that nobody can set.
+    /// The process's own clock, which nobody can set.
     pub uptime: Duration,
 }
 
 impl Heartbeat {
-    /// The first.
+    /// The first heartbeat of a deployment.
     pub fn first(now: Timestamp) -> Self {
         Self { began: now, last: now, running: Running::default(), jump: None }
     }
 
-    /// The one after this, of a process that had `before` at its own last heartbeat, if it had one.
+    /// The next heartbeat, of a process that read `before` at its own last one, if it had one.
     #[must_use]
     pub fn next(self, before: Option<Reading>, reading: Reading) -> Self {
         let ran = before.map_or(Duration::ZERO, |before| reading.uptime.saturating_sub(before.uptime));
@@ -60,7 +60,8 @@ impl Heartbeat {
         Self { last: reading.now, running: self.running.plus(ran.min(passed)), jump, ..self }
     }
 
-    /// A process that is new knows of no time since the last heartbeat but that the date cannot have gone back.
+    /// The jump between two readings, if there was one. A new process has no reading before, and can only tell that the date is
+    /// before the last heartbeat.
     fn jump_to(&self, before: Option<Reading>, reading: Reading) -> Option<Jump> {
         let tolerance = i64::try_from(TOLERANCE.as_millis()).unwrap_or(i64::MAX);
         let to = reading.now;

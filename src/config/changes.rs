@@ -1,27 +1,27 @@
-//! Two configurations held against each other, and what a service that runs takes up of another one.
+//! The differences of two configurations, and the fields of a new one that a running service can apply.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Config, Limits};
+use super::{Config, LimitsConfig};
 
 impl Config {
-    /// This one with what `read` has for a service that runs: the log's filter, the limits but that of connections, and
-    /// where the certificate is, where there was one.
+    /// This configuration with the fields of `read` that a running service can apply: the filter of the log, all limits except that
+    /// of connections, and the paths of the certificate, if there was one.
     #[must_use]
-    pub fn taking_up(&self, read: &Self) -> Self {
-        let limits = Limits { connections: self.limits.connections, ..read.limits.clone() };
+    pub fn with_changes_of(&self, read: &Self) -> Self {
+        let limits = LimitsConfig { connections: self.limits.connections, ..read.limits.clone() };
         let tls = self.tls.as_ref().and(read.tls.clone().or_else(|| self.tls.clone()));
         Self { log: read.log.clone(), limits, tls, ..self.clone() }
     }
 
-    /// The fields, as the file names them, that the other has otherwise.
+    /// The fields in which the other configuration differs, as the file names them.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let (ours, theirs) = (self.fields(), other.fields());
         let names = ours.keys().chain(theirs.keys().filter(|name| !ours.contains_key(*name)));
         let mut different: Vec<_> = names.filter(|name| ours.get(*name) != theirs.get(*name)).cloned().collect();
-        // Of these, the fields show no values.
+        // The values of this field are not serialized.
         if self.hsm.environment != other.hsm.environment {
             different.push("hsm.environment".to_owned());
         }
@@ -37,7 +37,7 @@ impl Config {
     }
 }
 
-/// Fields of tables by their whole names, two levels deep, which is as deep as the file goes.
+/// Collects fields by their full names, two levels deep, which is as deep as the file goes.
 fn gather(table: &str, value: Value, fields: &mut BTreeMap<String, Value>) {
     match value {
         Value::Object(members) if !table.contains('.') => {

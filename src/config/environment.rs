@@ -1,4 +1,4 @@
-//! Fields that environment variables set: `STRONGROOM__SECTION__FIELD`, over what the file says.
+//! Environment variables that set fields: `STRONGROOM__SECTION__FIELD` overrides the file.
 
 use std::collections::HashMap;
 
@@ -10,10 +10,10 @@ const SEPARATOR: &str = "__";
 /// Variables that set fields, with their values, which may be secrets.
 pub(super) type Variables = HashMap<String, String>;
 
-/// Those that are set.
+/// The variables that are set.
 ///
 /// # Errors
-/// Which has a value that is no text.
+/// If the value of one is not UTF-8; the text names it.
 pub(super) fn variables() -> Result<Variables, String> {
     let named = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
     let ours = named.filter(|(name, _)| name.starts_with(&format!("{PREFIX}{SEPARATOR}")));
@@ -24,7 +24,7 @@ pub(super) fn variables() -> Result<Variables, String> {
     .collect()
 }
 
-/// Variables that are named nearly so, for a field at the top or one below it, and that nothing reads.
+/// Variables whose names are nearly those of a field, and that nothing reads.
 pub fn unread() -> Vec<String> {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     let mut unread: Vec<_> = names.filter(|name| is_nearly_a_field(name)).collect();
@@ -38,15 +38,15 @@ fn is_nearly_a_field(name: &str) -> bool {
     field.contains(SEPARATOR) || FIELDS.contains(&field.to_ascii_lowercase().as_str())
 }
 
-/// The fields at the top that are no tables.
+/// Fields at the top level that are not tables.
 const FIELDS: [&str; 5] = ["account", "partition", "regions", "listen", "plain_http"];
 
-/// As a source of fields.
+/// The variables as a source of fields.
 pub(super) fn source(variables: Variables) -> Environment {
     Environment::with_prefix(PREFIX).prefix_separator(SEPARATOR).separator(SEPARATOR).source(Some(variables))
 }
 
-/// `error`, which `parse` gives for all the variables, with the name of the one that is to blame, if one is.
+/// Puts the name of a variable before `error`, which `parse` gives with all variables, if that variable causes it.
 pub(super) fn blame<T>(variables: &Variables, error: String, parse: impl Fn(Variables) -> Result<T, String>) -> String {
     let chosen = |keep: &dyn Fn(&str) -> bool| {
         variables.iter().filter(|(name, _)| keep(name)).map(|(name, value)| (name.clone(), value.clone())).collect()

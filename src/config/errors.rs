@@ -1,5 +1,5 @@
-//! What an error about the configuration says. It names the field and what belongs there, and never repeats what stands
-//! there: that may be a PIN in the wrong form.
+//! Texts of configuration errors. They name the field and what belongs there, and never repeat the value: it may be a PIN in the
+//! wrong form.
 
 use std::collections::BTreeMap;
 
@@ -45,9 +45,9 @@ fn without_excerpt(text: &str) -> String {
 const NO_PIN: &str = "where the PIN comes from must be one of { credential = NAME }, { file = PATH }, { fd = NUMBER } and \
                       { environment = NAME }; the PIN itself is not accepted";
 
-/// Where a PIN comes from, if that is no PIN by its form: it would be repeated as the name of something that is not there.
+/// Reads the source of a PIN. A value that may be the PIN itself is refused, for an error about a missing source would repeat it.
 pub(super) fn pin<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PinSource, D::Error> {
-    let source = PinSource::deserialize(deserializer).ok().filter(is_a_place);
+    let source = PinSource::deserialize(deserializer).ok().filter(is_a_source);
     source.ok_or_else(|| D::Error::custom(NO_PIN))
 }
 
@@ -56,7 +56,7 @@ pub(super) fn optional_pin<'de, D: Deserializer<'de>>(deserializer: D) -> Result
     pin(deserializer).map(Some)
 }
 
-fn is_a_place(source: &PinSource) -> bool {
+fn is_a_source(source: &PinSource) -> bool {
     let is_name = |name: &str| name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     match source {
         PinSource::File(path) => path.components().nth(1).is_some(),
@@ -68,7 +68,7 @@ fn is_a_place(source: &PinSource) -> bool {
     }
 }
 
-/// Whether a path is one, and not the key or certificate that it should lead to.
+/// True if this can be a path, and is not the text of a key or certificate.
 pub(super) fn is_path(path: &std::path::Path) -> bool {
     let text = path.to_string_lossy();
     !text.contains("-----BEGIN") && !text.contains('\n')

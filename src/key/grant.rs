@@ -162,9 +162,9 @@ impl Party {
     }
 
     /// What it is filed under where many are.
-    pub fn filed_under(&self) -> String {
+    pub fn index_key(&self) -> String {
         match self {
-            Self::Principal(principal) => principal.filed_under(),
+            Self::Principal(principal) => principal.index_key(),
             Self::Federated(name) | Self::Service(name) => name.clone(),
         }
     }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::{
     arn::AccountId,
     attestation::{Attested, Measurements},
-    audit::{AuditError, Caller, Event, Failure, Parameters, Trail, bounded},
+    audit::{AuditError, Event, EventError, RequestParameters, Trail, UserIdentity, bounded},
     authn::Proved,
     client::Client,
     clock::Timestamp,
@@ -51,7 +51,7 @@ pub struct Record {
     /// The region of the call, once it is known.
     pub region: String,
     /// Members of the request, once it is known who asks.
-    pub parameters: Parameters,
+    pub parameters: RequestParameters,
     identity: Option<Identity>,
     claimed: Option<String>,
     named: Named,
@@ -80,7 +80,7 @@ impl Record {
             client,
             notes: Notes::default(),
             region: String::new(),
-            parameters: Parameters::default(),
+            parameters: RequestParameters::default(),
             identity: None,
             claimed: None,
             named,
@@ -152,11 +152,11 @@ impl Record {
         }
     }
 
-    fn caller(&self) -> Caller<'_> {
+    fn caller(&self) -> UserIdentity<'_> {
         match (&self.identity, &self.claimed) {
-            (Some(identity), _) => Caller::Proved(identity),
-            (None, Some(id)) => Caller::Claimed(id),
-            (None, None) => Caller::Unknown,
+            (Some(identity), _) => UserIdentity::Proved(identity),
+            (None, Some(id)) => UserIdentity::Claimed(id),
+            (None, None) => UserIdentity::Unknown,
         }
     }
 }
@@ -178,12 +178,12 @@ impl Notes {
 }
 
 /// CloudTrail's own word for a denial is shorter than the exception.
-fn failure(error: &KmsError) -> Failure<'_> {
+fn failure(error: &KmsError) -> EventError<'_> {
     let code = match error.code {
         Code::AccessDeniedException => "AccessDenied",
         code => code.as_str(),
     };
-    Failure { code, message: error.message.as_deref() }
+    EventError { code, message: error.message.as_deref() }
 }
 
 /// An attested recipient, as CloudTrail shows it ("Monitoring requests for Nitro enclaves", "… for NitroTPM").

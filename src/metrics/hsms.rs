@@ -1,4 +1,4 @@
-//! What is shown of each HSM.
+//! Metrics of each HSM.
 
 use std::collections::BTreeSet;
 
@@ -11,14 +11,14 @@ use prometheus_client::{
 
 use super::{set, show};
 
-/// How one HSM is doing.
+/// The state of one HSM.
 #[derive(Debug, Clone, Default)]
 pub struct HsmSample {
     /// Its name in the configuration.
     pub name: String,
-    /// Whether calls go to it.
+    /// True if calls go to it.
     pub up: bool,
-    /// Whether it refuses the PIN, or has.
+    /// True if it has refused the PIN and waits for another.
     pub pin_refused: bool,
     /// How often it was opened again.
     pub restarts: u64,
@@ -34,7 +34,7 @@ pub struct HsmSample {
     pub threads_replaced: u64,
 }
 
-/// How often a function of the HSMs answered a code.
+/// The number of times that a function of the HSMs returned an error code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HsmErrors {
     /// `C_Encrypt`.
@@ -46,12 +46,12 @@ pub struct HsmErrors {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
-struct Member {
+struct OfHsm {
     hsm: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Answered {
+struct OfCode {
     function: String,
     code: String,
 }
@@ -59,17 +59,17 @@ struct Answered {
 /// The metrics of HSMs.
 #[derive(Default)]
 pub(super) struct Hsms {
-    /// Those that are shown.
-    shown: Mutex<BTreeSet<Member>>,
-    up: Family<Member, Gauge>,
-    pin_refused: Family<Member, Gauge>,
-    queue_depth: Family<Member, Gauge>,
-    sessions: Family<Member, Gauge>,
-    sessions_busy: Family<Member, Gauge>,
-    cached_handles: Family<Member, Gauge>,
-    restarts: Family<Member, Counter>,
-    threads_replaced: Family<Member, Counter>,
-    errors: Family<Answered, Counter>,
+    /// The HSMs that are shown.
+    shown: Mutex<BTreeSet<OfHsm>>,
+    up: Family<OfHsm, Gauge>,
+    pin_refused: Family<OfHsm, Gauge>,
+    queue_depth: Family<OfHsm, Gauge>,
+    sessions: Family<OfHsm, Gauge>,
+    sessions_busy: Family<OfHsm, Gauge>,
+    cached_handles: Family<OfHsm, Gauge>,
+    restarts: Family<OfHsm, Counter>,
+    threads_replaced: Family<OfHsm, Counter>,
+    errors: Family<OfCode, Counter>,
 }
 
 impl Hsms {
@@ -93,17 +93,17 @@ impl Hsms {
     }
 
     pub(super) fn take(&self, samples: &[HsmSample], errors: &[HsmErrors]) {
-        self.forget_all_but(samples.iter().map(|hsm| Member { hsm: hsm.name.clone() }).collect());
+        self.forget_all_but(samples.iter().map(|hsm| OfHsm { hsm: hsm.name.clone() }).collect());
         for hsm in samples {
             self.show(hsm);
         }
         for HsmErrors { function, code, count } in errors {
-            set(&self.errors.get_or_create(&Answered { function: function.clone(), code: code.clone() }), *count);
+            set(&self.errors.get_or_create(&OfCode { function: function.clone(), code: code.clone() }), *count);
         }
     }
 
     fn show(&self, hsm: &HsmSample) {
-        let member = Member { hsm: hsm.name.clone() };
+        let labels = OfHsm { hsm: hsm.name.clone() };
         let values = [
             hsm.up.into(),
             hsm.pin_refused.into(),
@@ -113,19 +113,19 @@ impl Hsms {
             hsm.cached_handles,
         ];
         for (gauge, value) in self.gauges().into_iter().zip(values) {
-            show(&gauge.get_or_create(&member), value);
+            show(&gauge.get_or_create(&labels), value);
         }
-        set(&self.restarts.get_or_create(&member), hsm.restarts);
-        set(&self.threads_replaced.get_or_create(&member), hsm.threads_replaced);
+        set(&self.restarts.get_or_create(&labels), hsm.restarts);
+        set(&self.threads_replaced.get_or_create(&labels), hsm.threads_replaced);
     }
 
-    fn gauges(&self) -> [&Family<Member, Gauge>; 6] {
+    fn gauges(&self) -> [&Family<OfHsm, Gauge>; 6] {
         let Self { up, pin_refused, queue_depth, sessions, sessions_busy, cached_handles, .. } = self;
         [up, pin_refused, queue_depth, sessions, sessions_busy, cached_handles]
     }
 
     /// An HSM that is not used any more, as that of a custom key store, is neither up nor down.
-    fn forget_all_but(&self, hsms: BTreeSet<Member>) {
+    fn forget_all_but(&self, hsms: BTreeSet<OfHsm>) {
         let mut shown = self.shown.lock();
         for gone in shown.difference(&hsms) {
             for gauge in self.gauges() {

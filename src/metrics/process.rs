@@ -1,5 +1,5 @@
-//! What the process itself takes up, by the names that Prometheus's own clients use. What the system does not tell is not shown
-//! anew. The worker processes of HSMs are not counted in.
+//! Metrics of this process, under the names that Prometheus's own clients use. A value that the system does not give stays as it
+//! was. The worker processes of HSMs are not included.
 
 use std::{
     fs,

@@ -17,7 +17,7 @@ use std::pin::Pin;
 use serde::Serialize;
 
 use crate::{
-    audit::Parameters,
+    audit::RequestParameters,
     error::{Code, KmsError},
     key::Origin,
     kms::cx::Cx,
@@ -51,7 +51,7 @@ pub struct Entry {
     pub read_only: bool,
     /// The names of its members on the wire.
     pub members: &'static [&'static str],
-    read: fn(&[u8], &mut Parameters) -> Result<Prepared<Body>, KmsError>,
+    read: fn(&[u8], &mut RequestParameters) -> Result<Prepared<Body>, KmsError>,
 }
 
 impl Entry {
@@ -60,7 +60,7 @@ impl Entry {
     ///
     /// # Errors
     /// `SerializationException`, `ValidationException`.
-    pub fn read(&self, body: &[u8], shown: &mut Parameters) -> Result<Prepared<Body>, KmsError> {
+    pub fn read(&self, body: &[u8], shown: &mut RequestParameters) -> Result<Prepared<Body>, KmsError> {
         (self.read)(body, shown)
     }
 }
@@ -147,7 +147,7 @@ operations! {
     verify_mac::VerifyMac
 }
 
-fn read<O: Operation>(body: &[u8], shown: &mut Parameters) -> Result<Prepared<Body>, KmsError> {
+fn read<O: Operation>(body: &[u8], shown: &mut RequestParameters) -> Result<Prepared<Body>, KmsError> {
     let request = request::read::<O>(body, shown)?;
     Ok(Box::new(move |cx| Box::pin(async move { body::write(&request.run(cx).await?) })))
 }

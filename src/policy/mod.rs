@@ -23,7 +23,7 @@ use std::cmp::max;
 use crate::{
     action::Action,
     arn::AccountId,
-    principal::{Kind, Principal},
+    principal::{Principal, PrincipalKind},
 };
 
 use self::document::Verdict;
@@ -136,7 +136,7 @@ pub fn identity_allows(request: &Request<'_>, identity: &[impl AsRef<Document>])
 
 /// What the caller's own side says. The root user is its account and needs no identity policy.
 fn own_verdict(request: &Request<'_>, identity: &[impl AsRef<Document>]) -> Verdict {
-    let is_root = *request.principal.kind() == Kind::Root;
+    let is_root = *request.principal.kind() == PrincipalKind::Root;
     let unasked = if is_root { Verdict::Allows } else { Verdict::Silent };
     identity.iter().map(|policy| policy.as_ref().verdict(request)).fold(unasked, max)
 }

@@ -17,7 +17,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use serde_json::Value;
 
-use crate::{audit::Parameters, error::KmsError, page::PageRequest};
+use crate::{audit::RequestParameters, error::KmsError, page::PageRequest};
 use json::Object;
 
 pub use json::Json;
@@ -51,7 +51,7 @@ pub trait Request: Sized {
 ///
 /// # Errors
 /// `SerializationException`, `ValidationException`.
-pub fn read<R: Request>(body: &[u8], shown: &mut Parameters) -> Result<R, KmsError> {
+pub fn read<R: Request>(body: &[u8], shown: &mut RequestParameters) -> Result<R, KmsError> {
     let body = Object::read(body, R::MEMBERS)?;
     let mut members = Members::of(&body, shown);
     let request = R::read(&mut members);
@@ -97,13 +97,13 @@ pub trait Member: Sized {
 /// Reads members out of one request body, and has each that was read shown.
 pub struct Members<'a> {
     body: &'a Object<'a>,
-    shown: &'a mut Parameters,
+    shown: &'a mut RequestParameters,
     faults: Faults,
 }
 
 impl<'a> Members<'a> {
     /// Members of `body`.
-    pub fn of(body: &'a Object<'a>, shown: &'a mut Parameters) -> Self {
+    pub fn of(body: &'a Object<'a>, shown: &'a mut RequestParameters) -> Self {
         Self { body, shown, faults: Faults::default() }
     }
 
@@ -120,7 +120,7 @@ impl<'a> Members<'a> {
         let Some(json) = self.body.member(name) else { return Some(None) };
         let value = T::read(json, &Path::Top(name), &mut self.faults)?;
         if let Some(shown) = value.shown() {
-            self.shown.show(name, shown);
+            self.shown.add(name, shown);
         }
         Some(Some(value))
     }

@@ -15,7 +15,7 @@ use x509_cert::{Certificate, der::Decode};
 
 use crate::{
     clock::{Timestamp, validity::Validity},
-    config::Tls,
+    config::TlsConfig,
 };
 
 /// The server's certificate with its private key, ready for TLS.
@@ -31,7 +31,7 @@ impl ServerCertificate {
     ///
     /// # Errors
     /// The file that is wrong, and why, in words for an operator. A certificate that is not valid at this time is no error.
-    pub(super) fn read(tls: &Tls) -> Result<Self, String> {
+    pub(super) fn read(tls: &TlsConfig) -> Result<Self, String> {
         let chain = of_file("tls.certificate", &tls.certificate, read_chain)?;
         let validity = of_file("tls.certificate", &tls.certificate, |_| validity(&chain))?;
         let key = of_file("tls.key", &tls.key, read_key)?;
@@ -48,7 +48,7 @@ impl ServerCertificate {
 
 /// The certificate with its key, if the key is the certificate's.
 fn certify(
-    tls: &Tls,
+    tls: &TlsConfig,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     provider: &CryptoProvider,

@@ -33,7 +33,7 @@ impl Handlers {
     /// The handler of connections for this configuration and certificate.
     pub(super) fn handler(&self, config: &Config, certificate: Option<&ServerCertificate>) -> ConnectionHandler {
         let limits = config.limits.clone();
-        let api_limits = api::Limits {
+        let api_limits = api::BodyLimits {
             body_bytes: limits.body_bytes,
             all_bodies_bytes: limits.all_bodies_bytes,
             body_timeout: Duration::from_millis(limits.body_timeout_ms),

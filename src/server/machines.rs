@@ -30,7 +30,7 @@ pub async fn open_store(config: &Config) -> Result<Store, ExitError> {
 pub fn admin(config: &Config, store: Store) -> Result<Admin, ExitError> {
     let wrong = |error| ExitError::new(format!("audit.path: {}: {error}", config.audit.path.display()));
     let trail = TrailAddress::of(&config.audit.path).map_err(wrong)?;
-    let operator = Operator { person: os_user::current(), trail };
+    let operator = Operator { os_user: os_user::current(), trail };
     Ok(Admin::new(store, config.account.clone(), config.partition.clone(), operator, SystemClock.now()))
 }
 

@@ -11,7 +11,7 @@ use super::{
     ExitError, ServiceManager, certificate::ServerCertificate, connections::ConnectionHandler, handlers::Handlers,
 };
 use crate::{
-    config::{Config, Tls},
+    config::{Config, TlsConfig},
     kms::Kms,
 };
 
@@ -71,7 +71,7 @@ impl Reloader {
     }
 
     fn apply(&mut self, read: &Config) {
-        let mut next = self.config.taking_up(read);
+        let mut next = self.config.with_changes_of(read);
         if let Some(tls) = &next.tls {
             match self.renewed(tls) {
                 Ok(certificate) => self.use_certificate(tls, certificate),
@@ -97,7 +97,7 @@ impl Reloader {
     }
 
     /// The certificate in the files of `tls`, if it is valid now: clients would not connect with another.
-    fn renewed(&self, tls: &Tls) -> Result<ServerCertificate, String> {
+    fn renewed(&self, tls: &TlsConfig) -> Result<ServerCertificate, String> {
         let certificate = ServerCertificate::read(tls)?;
         match certificate.validity.fault(self.kms.now()) {
             Some(fault) => Err(format!("tls.certificate: {}: it {fault}", tls.certificate.display())),
@@ -105,7 +105,7 @@ impl Reloader {
         }
     }
 
-    fn use_certificate(&mut self, tls: &Tls, certificate: ServerCertificate) {
+    fn use_certificate(&mut self, tls: &TlsConfig, certificate: ServerCertificate) {
         self.kms.note_certificate(&tls.certificate, certificate.validity);
         self.certificate = Some(certificate);
     }

@@ -69,7 +69,7 @@ impl Granted {
         wanted: &dyn Fn(&Grant) -> bool,
     ) -> Option<Arc<Grant>> {
         let of_key = self.keys.get(&key)?;
-        let names = caller.names_are_filed_under();
+        let names = caller.index_keys_of_names();
         let grantees = names.iter().filter_map(|name| of_key.by_grantee.get(name));
         grantees.flat_map(|grantee| grantee.candidates(operation, facts)).find(|grant| wanted(grant)).cloned()
     }
@@ -85,7 +85,7 @@ impl Granted {
         let Some(of_key) = self.keys.get(&key) else { return Vec::new() };
         let grants = match grantee {
             None => Some(&of_key.all),
-            Some(party) => of_key.by_grantee.get(&party.filed_under()).map(|grantee| &grantee.all),
+            Some(party) => of_key.by_grantee.get(&party.index_key()).map(|grantee| &grantee.all),
         };
         let is_theirs = |grant: &&Arc<Grant>| grantee.is_none_or(|party| grant.terms.grantee == *party);
         let grants = grants.into_iter().flat_map(|grants| beyond(grants, after));
@@ -99,7 +99,7 @@ impl Granted {
         after: Option<(KeyId, GrantId)>,
         n: usize,
     ) -> Vec<Arc<Grant>> {
-        let grants = self.by_retiring.get(&retiring.filed_under());
+        let grants = self.by_retiring.get(&retiring.index_key());
         let grants = grants.into_iter().flat_map(|grants| beyond(grants, after));
         grants.filter(|grant| grant.terms.retiring.as_ref() == Some(retiring)).take(n).cloned().collect()
     }
@@ -109,21 +109,21 @@ impl Granted {
         self.remove(key, id);
         let Some(grant) = grant else { return };
         let of_key = self.keys.entry(key).or_default();
-        of_key.by_grantee.entry(grant.terms.grantee.filed_under()).or_default().file(id, &grant);
+        of_key.by_grantee.entry(grant.terms.grantee.index_key()).or_default().file(id, &grant);
         file(&mut of_key.by_name, grant.terms.name.clone(), id, &grant);
-        file(&mut self.by_retiring, grant.terms.retiring.as_ref().map(Party::filed_under), (key, id), &grant);
+        file(&mut self.by_retiring, grant.terms.retiring.as_ref().map(Party::index_key), (key, id), &grant);
         of_key.all.insert(id, grant);
     }
 
     fn remove(&mut self, key: KeyId, id: GrantId) {
         let Some(of_key) = self.keys.get_mut(&key) else { return };
         let Some(old) = of_key.all.remove(&id) else { return };
-        let grantee = old.terms.grantee.filed_under();
+        let grantee = old.terms.grantee.index_key();
         if of_key.by_grantee.get_mut(&grantee).is_some_and(|grants| grants.unfile(&old)) {
             of_key.by_grantee.remove(&grantee);
         }
         unfile(&mut of_key.by_name, old.terms.name.clone(), &id);
-        unfile(&mut self.by_retiring, old.terms.retiring.as_ref().map(Party::filed_under), &(key, id));
+        unfile(&mut self.by_retiring, old.terms.retiring.as_ref().map(Party::index_key), &(key, id));
         if of_key.all.is_empty() {
             self.keys.remove(&key);
         }

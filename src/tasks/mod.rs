@@ -52,7 +52,7 @@ where
 {
     let kms = Arc::clone(kms);
     tokio::spawn(async move {
-        let (mut ticks, mut log) = (interval(period), Log::default());
+        let (mut ticks, mut log) = (interval(period), TaskLog::default());
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
@@ -66,7 +66,7 @@ where
 /// One round of every task.
 ///
 /// # Errors
-/// What the first task that failed answers; the others have done their round.
+/// The error of the first task that failed; the others have done their round.
 pub async fn once(kms: &Kms) -> Result<(), KmsError> {
     let first = rounds(kms, &[Task::FollowStore, Task::TendKeyStores]).await;
     let swept = sweep(kms).await;
@@ -74,12 +74,12 @@ pub async fn once(kms: &Kms) -> Result<(), KmsError> {
     first.into_iter().chain(swept).chain(last).try_for_each(|(_, outcome)| outcome.map(drop))
 }
 
-/// Does what a stop leaves no next round for.
+/// The last round at a stop, of the tasks whose work another process could not do later.
 pub async fn stop(kms: &Kms) {
     let written = Task::WriteUses.round(kms).await;
     let counted = ("count the time", kms.moment().await.map(|_| 0));
     let delivered = Task::DeliverRecords.round(kms).await;
-    let mut log = Log::default();
+    let mut log = TaskLog::default();
     for (task, outcome) in [written, counted, delivered] {
         log.report(task, outcome);
     }
@@ -103,12 +103,12 @@ async fn sweep(kms: &Kms) -> Vec<Round> {
     swept
 }
 
-/// What the log was told of tasks: one line when one begins to fail, or fails in another way, and one when it works again.
+/// Logs the rounds of tasks: one line when a task begins to fail, or fails in another way, and one when it works again.
 #[derive(Default)]
-struct Log(BTreeMap<&'static str, Code>);
+struct TaskLog(BTreeMap<&'static str, Code>);
 
-impl Log {
-    /// What a round came to: how many things it did.
+impl TaskLog {
+    /// Logs the outcome of a round: how many things it did.
     fn report(&mut self, task: &'static str, outcome: Result<usize, KmsError>) {
         match outcome {
             Ok(count) => {
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_task_that_goes_on_failing_is_told_of_once() {
-        let mut log = Log::default();
+        let mut log = TaskLog::default();
         let (timeout, internal) = (Code::DependencyTimeoutException, Code::KMSInternalException);
         assert!(log.is_news("a", timeout) && !log.is_news("a", timeout));
         assert!(log.is_news("b", timeout), "another task");

@@ -142,7 +142,7 @@ fn the_example_says_which_fields_a_reload_takes_up_and_those_it_does() {
         *field = another(field);
         let other: Config = serde_json::from_value(other).unwrap_or_else(|error| panic!("{place}: {error}"));
         assert_eq!(one.differences(&other), [&*place]);
-        let taken_up = one.taking_up(&other);
+        let taken_up = one.with_changes_of(&other);
         assert_eq!(one.differences(&taken_up).is_empty(), !reloads, "{place} is taken up, or it is not");
         assert_eq!(taken_up.differences(&other).is_empty(), reloads, "{place}");
     }

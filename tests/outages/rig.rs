@@ -12,7 +12,7 @@ use http::Request;
 use http_body_util::BodyExt;
 use serde_json::Value;
 use strongroom::{
-    api::{self, Limits},
+    api::{self, BodyLimits},
     arn::{AccountId, Realm},
     audit::{Trail, TrailAddress},
     authn::Vault,
@@ -93,7 +93,8 @@ impl Rig {
         drop(entered);
         let service = runtime.block_on(service(dir.path(), &hsm, options));
         let (kms, store, admin, vault, credentials) = service;
-        let limits = Limits { body_bytes: 1 << 20, all_bodies_bytes: 1 << 26, body_timeout: Duration::from_secs(60) };
+        let limits =
+            BodyLimits { body_bytes: 1 << 20, all_bodies_bytes: 1 << 26, body_timeout: Duration::from_secs(60) };
         let router = api::router(Arc::new(Calls::new(Arc::clone(&kms))), limits, &[]);
         Self { runtime, hsm, kms, faults, admin, store, vault, router, credentials, _dir: dir }
     }
@@ -245,8 +246,8 @@ async fn service(dir: &Path, hsm: &Hsm, options: &Options) -> (Arc<Kms>, Store, 
     let vault = Vault::new(hsm.clone());
     found(&store, hsm, &vault, &account, SystemClock.now()).await.unwrap();
     let audit = dir.join("audit.jsonl");
-    let person = OsUser { user_id: 0, user_name: None, sudo_user: None, login_user_id: None };
-    let operator = Operator { person, trail: TrailAddress::of(&audit).unwrap() };
+    let os_user = OsUser { user_id: 0, user_name: None, sudo_user: None, login_user_id: None };
+    let operator = Operator { os_user, trail: TrailAddress::of(&audit).unwrap() };
     let admin = Admin::new(store.clone(), account.clone(), "aws".to_owned(), operator, SystemClock.now());
     let policies = BTreeMap::from([("administrator".to_owned(), ADMINISTRATOR_POLICY.to_owned())]);
     admin.create_principal("administrator", policies).await.unwrap();

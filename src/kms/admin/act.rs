@@ -16,7 +16,7 @@ use crate::{
 /// Whoever gives orders, and where these are written down.
 pub struct Operator {
     /// Who it is.
-    pub person: OsUser,
+    pub os_user: OsUser,
     /// The audit trail of the service, which brings the records there.
     pub trail: TrailAddress,
 }
@@ -67,7 +67,7 @@ impl Actor for Act<'_> {
             event_id,
             time: admin.now,
             event_name,
-            person: &admin.operator.person,
+            os_user: &admin.operator.os_user,
             account: admin.account.as_str(),
             parameters: &self.parameters,
             error: self.error,

@@ -30,7 +30,7 @@ impl Files {
     }
 
     fn read(&self) -> Result<ServerCertificate, String> {
-        ServerCertificate::read(&Tls { certificate: self.path("cert"), key: self.path("key") })
+        ServerCertificate::read(&TlsConfig { certificate: self.path("cert"), key: self.path("key") })
     }
 
     /// The error while this is the content of a file. It names the field and the file.

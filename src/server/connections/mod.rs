@@ -30,7 +30,7 @@ use super::{
     http::{HeaderCase, MAX_HEAD_BYTES, ValidatedStream, WriteTimeout},
     shutdown::ShutdownSignal,
 };
-use crate::{api::Peer, config::Limits};
+use crate::{api::Peer, config::LimitsConfig};
 
 /// How long a connection that is closed may take to send what it was about to, if no request is pending.
 const CLOSE_GRACE: Duration = Duration::from_millis(500);
@@ -41,7 +41,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct ConnectionHandler {
     pub(super) app: Router,
     pub(super) tls: Option<TlsAcceptor>,
-    pub(super) limits: Limits,
+    pub(super) limits: LimitsConfig,
     pub(super) connection_limit: Arc<ConnectionLimit>,
     pub(super) counts: Arc<ConnectionCounts>,
     pub(super) header_case: HeaderCase,

@@ -18,7 +18,7 @@ use tower_service::Service as _;
 
 use super::{super::http::Rejection, ConnectionHandler, activity::Activity, limit::Permit};
 use crate::{
-    api::{self, OverTls, Peer, Proved},
+    api::{self, Authenticated, OverTls, Peer},
     health,
 };
 
@@ -64,7 +64,7 @@ impl RequestHandler {
         if self.permit.is_spare() || !activity.is_answering() {
             answer.headers_mut().insert(header::CONNECTION, CLOSE);
         }
-        let is_authenticated = answer.extensions_mut().remove::<Proved>().is_some();
+        let is_authenticated = answer.extensions_mut().remove::<Authenticated>().is_some();
         activity.request_answered(is_authenticated, Instant::now());
         Ok(header_case.apply(answer))
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use strongroom::{
-    api::{self, Limits},
+    api::{self, BodyLimits},
     attestation::Roots,
     audit::{Trail, TrailAddress},
     authn::Vault,
@@ -34,7 +34,7 @@ use super::{
 use crate::tokens::secret;
 
 const ADMINISTRATOR: &str = "AKIAADMINISTRATOR";
-const LIMITS: Limits = Limits { body_bytes: BODY_BYTES, all_bodies_bytes: 64 * BODY_BYTES, body_timeout: LONG };
+const LIMITS: BodyLimits = BodyLimits { body_bytes: BODY_BYTES, all_bodies_bytes: 64 * BODY_BYTES, body_timeout: LONG };
 
 /// A world that is not opened yet.
 pub struct Builder {
@@ -194,7 +194,7 @@ async fn administrator(admin: &Admin, vault: &Vault, service: Service) -> Caller
 
 /// The operator of a world, whose acts are in its trail.
 fn operator(audit: &Path) -> Operator {
-    let person =
+    let os_user =
         OsUser { user_id: 1000, user_name: Some("ada".to_owned()), sudo_user: None, login_user_id: Some(1000) };
-    Operator { person, trail: TrailAddress::of(audit).unwrap() }
+    Operator { os_user, trail: TrailAddress::of(audit).unwrap() }
 }

@@ -410,7 +410,11 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::key::grant::{Constraints, Party, Terms};
+    use crate::key::{
+        custom_store::{ConnectionState, KeyStoreId},
+        grant::{Constraints, Party, Terms},
+        material::Keeping,
+    };
 
     const REGION: &str = "eu-test-1";
     const ALLOW: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"kms:*","Resource":"*"}]}"#;
@@ -443,12 +447,37 @@ mod tests {
     }
 
     fn resolved() -> Resolved {
-        let realm = Realm { partition: "aws".into(), account: account(), region: REGION.into() };
+        found(key(KeySpec::EccNistP256, KeyUsage::SignVerify))
+    }
+
+    fn key(spec: KeySpec, usage: KeyUsage) -> Key {
         let policy = policy::default_key_policy("aws", &account());
-        let kind = (KeySpec::EccNistP256, KeyUsage::SignVerify);
-        let key = Key::new(id(1), REGION, kind, policy.clone(), Timestamp::from_ms(0));
-        let policy = Document::key_policy(&policy).expect("a policy");
+        Key::new(id(1), REGION, (spec, usage), policy, Timestamp::from_ms(0))
+    }
+
+    fn found(key: Key) -> Resolved {
+        let realm = Realm { partition: "aws".into(), account: account(), region: REGION.into() };
+        let policy = Document::key_policy(key.policy()).expect("a policy");
         Resolved::new(Arc::new(KeyEntry { key, policy: Arc::new(policy) }), None, &realm)
+    }
+
+    /// The key, which its account has made available for encryption, with a material.
+    fn encrypting(spec: KeySpec, change: impl FnOnce(&mut Key)) -> Authorized {
+        let mut key = key(spec, KeyUsage::EncryptDecrypt);
+        key.put_first(material());
+        change(&mut key);
+        let authorized = asking(ada(Some(ALLOW)), |asking| found(key).authorize(asking, Action::Encrypt));
+        authorized.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn material() -> Material {
+        let keeping = Keeping::Token { cka_id: vec![1; 16], member: None };
+        let (spec, usage) = (KeySpec::Rsa2048, KeyUsage::EncryptDecrypt);
+        Material { id: MaterialId([1; 32]), spec, usage, keeping, public_key: None }
+    }
+
+    fn code<T>(result: Result<T, KmsError>) -> Option<Code> {
+        result.err().map(|error| error.code)
     }
 
     /// A request of this caller that says nothing more.
@@ -464,6 +493,85 @@ mod tests {
         assert!(key.demand_action(&[Action::DescribeKey, Action::GetPublicKey]).is_ok());
         let refused = key.demand_action(&[Action::Sign]).err();
         assert_eq!(refused.map(|error| error.code), Some(Code::KMSInternalException));
+    }
+
+    #[test]
+    fn a_key_is_called_by_its_arn_at_every_step() {
+        let arn = "arn:aws:kms:eu-test-1:111122223333:key/01010101-0101-0101-0101-010101010101";
+        assert_eq!(resolved().arn(), arn);
+        let authorized = encrypting(KeySpec::Rsa2048, |_| ());
+        assert_eq!(authorized.arn(), arn);
+        let usable = authorized.usable("Encrypt", EncryptionAlgorithm::RsaesOaepSha256);
+        assert_eq!(usable.ok().as_ref().map(Usable::arn), Some(arn));
+    }
+
+    #[test]
+    fn what_no_key_policy_has_a_say_in_is_allowed_by_the_callers_own() {
+        for (policy, expected) in [(None, Some(Code::AccessDeniedException)), (Some(ALLOW), None)] {
+            let allowed = asking(ada(policy), |asking| asking.authorize(Action::ListKeys, Resource::Any));
+            assert_eq!(code(allowed), expected);
+        }
+    }
+
+    #[test]
+    fn a_key_is_used_for_its_usage_while_it_is_enabled_with_an_algorithm_of_its_spec() {
+        let (usage, other) = (KeyUsage::EncryptDecrypt, KeyUsage::SignVerify);
+        let enabled = || encrypting(KeySpec::Rsa2048, |_| ());
+        let disabled = || encrypting(KeySpec::Rsa2048, Key::disable);
+        assert_eq!(code(enabled().demand(Demand::Use)), None);
+        assert_eq!(code(disabled().demand(Demand::Use)), Some(Code::DisabledException));
+        assert_eq!(code(enabled().demand_usage("Encrypt", usage)), None);
+        assert_eq!(code(enabled().demand_usage("Sign", other)), Some(Code::InvalidKeyUsageException));
+        assert_eq!(code(disabled().demand_usage("Encrypt", usage)), Some(Code::DisabledException));
+        let (fits, does_not) = (EncryptionAlgorithm::RsaesOaepSha1, EncryptionAlgorithm::SymmetricDefault);
+        assert_eq!(code(enabled().usable("Encrypt", fits)), None);
+        assert_eq!(code(enabled().usable("Encrypt", does_not)), Some(Code::InvalidKeyUsageException));
+        assert_eq!(code(disabled().usable("Encrypt", fits)), Some(Code::DisabledException));
+    }
+
+    #[test]
+    fn a_key_in_a_custom_key_store_is_available_while_that_is_connected() {
+        for (connection, state) in
+            [(ConnectionState::Connected, KeyState::Enabled), (ConnectionState::Disconnected, KeyState::Unavailable)]
+        {
+            let key_store = Some(Arc::new(key_store(connection)));
+            let resolved = Resolved { key_store, ..resolved() };
+            let key = asking(ada(Some(ALLOW)), |asking| resolved.authorize(asking, Action::Sign));
+            let key = key.unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(key.key_store().map(|key_store| key_store.state), Some(connection));
+            assert_eq!(key.state(), state);
+        }
+    }
+
+    fn key_store(state: ConnectionState) -> CustomKeyStore {
+        CustomKeyStore {
+            id: KeyStoreId::random(),
+            region: REGION.to_owned(),
+            name: "ours".to_owned(),
+            cluster: "cluster-2abcdefghij".to_owned(),
+            trust_anchor: String::new(),
+            sealed_password: Vec::new(),
+            state,
+            error: None,
+            connection: 1,
+            created: Timestamp::from_ms(0),
+        }
+    }
+
+    #[test]
+    fn a_blob_is_opened_with_the_material_that_it_names() {
+        let usable = encrypting(KeySpec::Rsa2048, |_| ()).usable("Decrypt", EncryptionAlgorithm::RsaesOaepSha1);
+        let usable = usable.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(usable.material_named(MaterialId([1; 32])).map(|material| material.id), Some(MaterialId([1; 32])));
+        assert!(usable.material_named(MaterialId([2; 32])).is_none());
+    }
+
+    /// RFC 8017, section 7.1.1: a modulus of 256 bytes, less two hashes of 32 bytes and two bytes.
+    #[test]
+    fn the_longest_plaintext_fits_and_no_longer_one() {
+        let usable = encrypting(KeySpec::Rsa2048, |_| ()).usable("Encrypt", EncryptionAlgorithm::RsaesOaepSha256);
+        let usable = usable.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!([0, 190, 191].map(|bytes| code(usable.fits(bytes))), [None, None, Some(Code::ValidationException)]);
     }
 
     #[test]

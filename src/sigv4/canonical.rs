@@ -109,7 +109,7 @@ fn decoded(mut text: &[u8]) -> Vec<u8> {
             [high, low, ..] if *first == b'%' => value(*high).zip(value(*low)),
             _ => None,
         };
-        let (byte, length) = escaped.map_or((*first, 1), |(high, low)| (high << 4 | low, 3));
+        let (byte, length) = escaped.map_or((*first, 1), |(high, low)| (high * 16 + low, 3));
         out.push(byte);
         text = text.get(length..).unwrap_or_default();
     }

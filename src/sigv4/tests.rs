@@ -233,6 +233,17 @@ fn row_6_what_must_be_signed() {
 fn the_number_of_signed_headers_has_a_bound() {
     let parts = Parts::with_authorization(&authorization(SCOPE, &"host;".repeat(101)));
     parts.check(Code::IncompleteSignatureException, "More than 100 'SignedHeaders' in the AWS Authorization.");
+    let most = Parts::with_authorization(&authorization(SCOPE, &["host"; 100].join(";")));
+    let message = most.claim().err().and_then(|error| error.message).expect("not all is signed that must be");
+    assert!(!message.contains("More than 100"), "{message}");
+}
+
+#[test]
+fn the_values_of_a_header_that_is_given_twice_are_joined_by_a_comma() {
+    let parts = Parts::signed(&[HOST, DATED, ("x-note", "one"), ("x-note", " two ")]);
+    let request = parts.with(|received| canonical::request(received, &["x-note"], "hash"));
+    let lines = String::from_utf8(request).expect("text");
+    assert!(lines.lines().any(|line| line == "x-note:one,two"), "{lines}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Answers as JSON. They may hold plaintexts, so what a buffer outgrows is wiped.
+//! Responses as JSON. They may hold plaintexts, so a buffer that is replaced by a larger one is wiped.
 
 use std::io;
 
@@ -7,13 +7,13 @@ use zeroize::Zeroizing;
 
 use crate::error::KmsError;
 
-/// An answer's body; it may hold a plaintext.
+/// The body of a response; it may hold a plaintext.
 pub type Body = Zeroizing<Vec<u8>>;
 
-/// Room for most answers. To wipe a buffer costs as much as it is long.
+/// Initial capacity of a body, in bytes: most responses have no more, and to wipe a longer buffer takes longer.
 const BODY_CAPACITY: usize = 512;
 
-/// A body that is being written. What it outgrows is wiped, so that no plaintext is left behind.
+/// A body that is being written. When it grows, the smaller buffer is wiped, so that no plaintext is left behind.
 struct GrowingBody(Body);
 
 impl GrowingBody {
@@ -39,15 +39,15 @@ impl io::Write for GrowingBody {
     }
 }
 
-/// Writes an answer.
+/// Writes a response.
 ///
 /// # Errors
-/// `KMSInternalException` for what is no JSON, which would be a defect.
+/// `KMSInternalException` if it cannot be written as JSON, which would be a defect.
 pub(super) fn write(answer: &impl Serialize) -> Result<Body, KmsError> {
     let mut body = GrowingBody(Zeroizing::new(Vec::with_capacity(BODY_CAPACITY)));
     serde_json::to_writer(&mut body, answer).map_err(KmsError::internal)?;
     let GrowingBody(mut body) = body;
-    // Serde's word for "no answer" is `null`; AWS's is an empty body.
+    // Serde writes `null` for a unit struct; AWS sends an empty body.
     if body.as_slice() == b"null" {
         body.clear();
     }

@@ -21,22 +21,22 @@ request! {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct CancelKeyDeletionResponse {
     key_id: String,
 }
 
 impl Operation for CancelKeyDeletion {
     const NAME: &'static str = "CancelKeyDeletion";
     const READ_ONLY: bool = false;
-    type Answer = Answer;
+    type Response = CancelKeyDeletionResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<CancelKeyDeletionResponse, KmsError> {
         let may = |cx: &Cx<'_>| cx.authorize_key(Action::CancelKeyDeletion, &self.key_id.0, &RequestFacts::default());
         let cancel = |key: &mut Key| {
             key.cancel_deletion(cx.now());
             Ok(())
         };
         let changed = cx.change(may, Demand::CancelDeletion, cancel).await?;
-        Ok(Answer { key_id: changed.arn(cx.realm()) })
+        Ok(CancelKeyDeletionResponse { key_id: changed.arn(cx.realm()) })
     }
 }

@@ -1,4 +1,4 @@
-//! What Decrypt and ReEncrypt share: from a ciphertext and what the caller says of it to a key that may open it.
+//! The first steps of Decrypt and ReEncrypt: from a ciphertext and the request's members about it to a key that may open it.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! CreateAlias: <https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateAlias.html>.
 
-use super::{Operation, answer::Nothing, update_alias::authorize_target};
+use super::{Operation, response::NoResponse, update_alias::authorize_target};
 use crate::{
     action::Action,
     error::KmsError,
@@ -21,9 +21,9 @@ request! {
 impl Operation for CreateAlias {
     const NAME: &'static str = "CreateAlias";
     const READ_ONLY: bool = false;
-    type Answer = Nothing;
+    type Response = NoResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<NoResponse, KmsError> {
         let name = self.name.checked()?;
         let facts = RequestFacts::default();
         let may = |cx: &Cx<'_>| {
@@ -33,6 +33,6 @@ impl Operation for CreateAlias {
             Ok(key)
         };
         cx.create_alias(may, name.clone()).await?;
-        Ok(Nothing)
+        Ok(NoResponse)
     }
 }

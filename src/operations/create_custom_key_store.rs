@@ -41,16 +41,16 @@ type TrustAnchor = Text<1, 5000>;
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct CreateCustomKeyStoreResponse {
     custom_key_store_id: KeyStoreId,
 }
 
 impl Operation for CreateCustomKeyStore {
     const NAME: &'static str = "CreateCustomKeyStore";
     const READ_ONLY: bool = false;
-    type Answer = Answer;
+    type Response = CreateCustomKeyStoreResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<CreateCustomKeyStoreResponse, KmsError> {
         if self.kind == Some(KeyStoreType::ExternalKeyStore) {
             cx.authorize(Action::CreateCustomKeyStore, &RequestFacts::default())?;
             return Err(KmsError::invalid("Custom key stores of type EXTERNAL_KEY_STORE are not supported."));
@@ -73,7 +73,7 @@ impl Operation for CreateCustomKeyStore {
             return Err(KmsError::new(Code::IncorrectTrustAnchorException, text));
         }
         let id = cx.create_key_store(may, self.name.0, cluster, trust_anchor, password).await?;
-        Ok(Answer { custom_key_store_id: id })
+        Ok(CreateCustomKeyStoreResponse { custom_key_store_id: id })
     }
 }
 
@@ -81,7 +81,7 @@ fn missed<T: Member>(path: &str) -> KmsError {
     KmsError::invalid(missing::<T>(path))
 }
 
-/// What is said of an external key store says nothing of a cluster: whether each of the XksProxy members is given.
+/// Refuses the XksProxy members, which are for external key stores only; each is true if it is given.
 ///
 /// # Errors
 /// `ValidationException` if one is.

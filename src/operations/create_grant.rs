@@ -38,7 +38,7 @@ request! {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct CreateGrantResponse {
     grant_id: GrantId,
     grant_token: String,
 }
@@ -46,9 +46,9 @@ pub struct Answer {
 impl Operation for CreateGrant {
     const NAME: &'static str = "CreateGrant";
     const READ_ONLY: bool = false;
-    type Answer = Answer;
+    type Response = CreateGrantResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<CreateGrantResponse, KmsError> {
         let grantee = party(self.grantee, self.grantee_service)?;
         let terms = Terms {
             grantee: grantee.ok_or_else(|| KmsError::invalid(missing::<PrincipalText>("granteePrincipal")))?,
@@ -72,7 +72,7 @@ impl Operation for CreateGrant {
         let key = may(cx, key)?;
         end_dry_run(self.dry_run)?;
         let made = cx.create_grant(|cx| may(cx, cx.resolve_key(action, &self.key_id.0)?), &key, terms.clone()).await?;
-        Ok(Answer { grant_token: made.token, grant_id: made.id })
+        Ok(CreateGrantResponse { grant_token: made.token, grant_id: made.id })
     }
 }
 

@@ -40,16 +40,16 @@ request! {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct CreateKeyResponse {
     key_metadata: KeyMetadata,
 }
 
 impl Operation for CreateKey {
     const NAME: &'static str = "CreateKey";
     const READ_ONLY: bool = false;
-    type Answer = Answer;
+    type Response = CreateKeyResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<CreateKeyResponse, KmsError> {
         let spec = self.spec()?;
         let usage = self.usage(spec)?;
         let facts = self.facts(spec, usage);
@@ -70,7 +70,7 @@ impl Operation for CreateKey {
             self.policy(cx, id, &facts).map(drop)
         };
         let key = cx.create_key(may, key).await?;
-        Ok(Answer { key_metadata: KeyMetadata::of(&key, cx).kept_in(key_store.as_deref()) })
+        Ok(CreateKeyResponse { key_metadata: KeyMetadata::of(&key, cx).kept_in(key_store.as_deref()) })
     }
 }
 
@@ -83,7 +83,7 @@ fn unsupported<T>(text: &str) -> Result<T, KmsError> {
     Err(KmsError::new(Code::UnsupportedOperationException, text))
 }
 
-/// Whether there is a way for such material to come in.
+/// True if a wrapping algorithm can carry material of this key spec.
 fn imports(spec: KeySpec) -> bool {
     WrappingAlgorithm::ALL.iter().any(|algorithm| algorithm.carries(spec, WrappingKeySpec::Rsa4096))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Operation, answer::Base64, end_dry_run};
+use super::{Operation, response::Base64, end_dry_run};
 use crate::{
     error::KmsError,
     key::{algorithm::EncapsulationAlgorithm, grant::GrantOperation},
@@ -27,7 +27,7 @@ request! {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct DecapsulateResponse {
     encapsulation_algorithm: EncapsulationAlgorithm,
     key_id: String,
     shared_secret: Base64<SecretBytes>,
@@ -36,15 +36,15 @@ pub struct Answer {
 impl Operation for Decapsulate {
     const NAME: &'static str = "Decapsulate";
     const READ_ONLY: bool = true;
-    type Answer = Answer;
+    type Response = DecapsulateResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<DecapsulateResponse, KmsError> {
         let facts = Arc::new(RequestFacts::default());
         let key = cx.authorize_use(GrantOperation::Decapsulate, &self.key_id.0, &facts, &self.grant_tokens.0).await?;
         let key = key.usable(Self::NAME, self.algorithm)?;
         end_dry_run(self.dry_run)?;
         let secret = cx.decapsulate(&key, self.blob.0.expose().to_vec()).await?;
-        Ok(Answer {
+        Ok(DecapsulateResponse {
             key_id: key.arn().to_owned(),
             shared_secret: Base64(secret),
             encapsulation_algorithm: self.algorithm,

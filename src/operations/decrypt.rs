@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Operation, answer::Base64, ciphertext::Source, end_dry_run, recipient::Recipient};
+use super::{Operation, response::Base64, ciphertext::Source, end_dry_run, recipient::Recipient};
 use crate::{
     error::KmsError,
     key::{context::EncryptionContext, grant::GrantOperation, material::MaterialId, spec::EncryptionAlgorithm},
@@ -29,7 +29,7 @@ request! {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct DecryptResponse {
     #[serde(skip_serializing_if = "Option::is_none")]
     ciphertext_for_recipient: Option<Base64<Vec<u8>>>,
     encryption_algorithm: EncryptionAlgorithm,
@@ -43,9 +43,9 @@ pub struct Answer {
 impl Operation for Decrypt {
     const NAME: &'static str = "Decrypt";
     const READ_ONLY: bool = true;
-    type Answer = Answer;
+    type Response = DecryptResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<DecryptResponse, KmsError> {
         let algorithm = self.algorithm.unwrap_or(EncryptionAlgorithm::SymmetricDefault);
         let blob = self.modifiers.blob(self.dry_run, self.blob, "ciphertextBlob")?;
         let key = self.key_id.map(|text| text.0);
@@ -57,7 +57,7 @@ impl Operation for Decrypt {
         end_dry_run(self.dry_run)?;
         let (key, opened) = openable.open(cx).await?;
         let handed = addressee.hand_over(cx, opened.plaintext).await?;
-        Ok(Answer {
+        Ok(DecryptResponse {
             key_id: key.arn().to_owned(),
             plaintext: handed.plaintext,
             encryption_algorithm: algorithm,

@@ -1,6 +1,6 @@
 //! DeleteAlias: <https://docs.aws.amazon.com/kms/latest/APIReference/API_DeleteAlias.html>.
 
-use super::{Operation, answer::Nothing};
+use super::{Operation, response::NoResponse};
 use crate::{
     action::Action,
     error::KmsError,
@@ -19,9 +19,9 @@ request! {
 impl Operation for DeleteAlias {
     const NAME: &'static str = "DeleteAlias";
     const READ_ONLY: bool = false;
-    type Answer = Nothing;
+    type Response = NoResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<NoResponse, KmsError> {
         let name = self.name.checked()?;
         let facts = RequestFacts::default();
         let may = |cx: &Cx<'_>| {
@@ -30,6 +30,6 @@ impl Operation for DeleteAlias {
             cx.authorize_resolved(Action::DeleteAlias, key, &facts)
         };
         cx.delete_alias(may, &name).await?;
-        Ok(Nothing)
+        Ok(NoResponse)
     }
 }

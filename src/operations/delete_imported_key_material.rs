@@ -22,7 +22,7 @@ request! {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct DeleteImportedKeyMaterialResponse {
     key_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     key_material_id: Option<MaterialId>,
@@ -31,9 +31,9 @@ pub struct Answer {
 impl Operation for DeleteImportedKeyMaterial {
     const NAME: &'static str = "DeleteImportedKeyMaterial";
     const READ_ONLY: bool = false;
-    type Answer = Answer;
+    type Response = DeleteImportedKeyMaterialResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<DeleteImportedKeyMaterialResponse, KmsError> {
         let may = |cx: &Cx<'_>| {
             let key = cx.authorize_key(Action::DeleteImportedKeyMaterial, &self.key_id.0, &RequestFacts::default())?;
             imports(&key)?;
@@ -44,6 +44,6 @@ impl Operation for DeleteImportedKeyMaterial {
         let wanted = self.material_id.as_ref().and_then(|MaterialText(text)| MaterialId::parse(text));
         let deleted = cx.delete_material(may, wanted).await?;
         let key_material_id = deleted.filter(|_| key.key().spec() == KeySpec::SymmetricDefault);
-        Ok(Answer { key_id: key.arn().to_owned(), key_material_id })
+        Ok(DeleteImportedKeyMaterialResponse { key_id: key.arn().to_owned(), key_material_id })
     }
 }

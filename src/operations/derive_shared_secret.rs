@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Operation, answer::Base64, end_dry_run, recipient::Recipient};
+use super::{Operation, response::Base64, end_dry_run, recipient::Recipient};
 use crate::{
     error::KmsError,
     key::{Origin, algorithm::KeyAgreementAlgorithm, grant::GrantOperation},
@@ -14,15 +14,15 @@ use crate::{
     secret::SecretBytes,
 };
 
-/// PublicKeyType.
-type PublicKey = Blob<1, 8192>;
+/// A public key in DER (SubjectPublicKeyInfo), at most 8,192 bytes.
+type PublicKeyType = Blob<1, 8192>;
 
 request! {
     /// The x coordinate that the key and another's public key come to, without a key derivation function.
     DeriveSharedSecret {
         key_id: KeyText = required "KeyId",
         algorithm: KeyAgreementAlgorithm = required "KeyAgreementAlgorithm",
-        public_key: PublicKey = required "PublicKey",
+        public_key: PublicKeyType = required "PublicKey",
         grant_tokens: GrantTokens = default "GrantTokens",
         dry_run: bool = default "DryRun",
         recipient: Recipient = default "Recipient",
@@ -31,7 +31,7 @@ request! {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct DeriveSharedSecretResponse {
     #[serde(skip_serializing_if = "Option::is_none")]
     ciphertext_for_recipient: Option<Base64<Vec<u8>>>,
     key_agreement_algorithm: KeyAgreementAlgorithm,
@@ -44,9 +44,9 @@ pub struct Answer {
 impl Operation for DeriveSharedSecret {
     const NAME: &'static str = "DeriveSharedSecret";
     const READ_ONLY: bool = true;
-    type Answer = Answer;
+    type Response = DeriveSharedSecretResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<DeriveSharedSecretResponse, KmsError> {
         let addressee = self.recipient.attest(cx).await?;
         let facts = Arc::new(RequestFacts {
             key_agreement_algorithm: Some(self.algorithm),
@@ -59,7 +59,7 @@ impl Operation for DeriveSharedSecret {
         end_dry_run(self.dry_run)?;
         let secret = cx.agree(&key, self.public_key.0.expose().to_vec()).await?;
         let handed = addressee.hand_over(cx, secret).await?;
-        Ok(Answer {
+        Ok(DeriveSharedSecretResponse {
             key_id: key.arn().to_owned(),
             shared_secret: handed.plaintext,
             ciphertext_for_recipient: handed.for_recipient,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Operation, answer::EpochSeconds, create_custom_key_store::KeyStoreName};
+use super::{Operation, response::EpochSeconds, create_custom_key_store::KeyStoreName};
 use crate::{
     action::Action,
     error::{Code, KmsError},
@@ -24,8 +24,8 @@ request! {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
-    custom_key_stores: Vec<Item>,
+pub struct DescribeCustomKeyStoresResponse {
+    custom_key_stores: Vec<CustomKeyStoresListEntry>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_marker: Option<String>,
     truncated: bool,
@@ -33,7 +33,7 @@ pub struct Answer {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Item {
+struct CustomKeyStoresListEntry {
     cloud_hsm_cluster_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     connection_error_code: Option<ConnectionError>,
@@ -48,9 +48,9 @@ struct Item {
 impl Operation for DescribeCustomKeyStores {
     const NAME: &'static str = "DescribeCustomKeyStores";
     const READ_ONLY: bool = true;
-    type Answer = Answer;
+    type Response = DescribeCustomKeyStoresResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<DescribeCustomKeyStoresResponse, KmsError> {
         if self.id.is_some() && self.name.is_some() {
             return Err(KmsError::invalid("Please specify either CustomKeyStoreId or CustomKeyStoreName, not both."));
         }
@@ -64,22 +64,22 @@ impl Operation for DescribeCustomKeyStores {
             (None, None) => None,
         };
         if let Some(one) = one {
-            return Ok(Answer { custom_key_stores: vec![Item::of(&one)], next_marker: None, truncated: false });
+            return Ok(DescribeCustomKeyStoresResponse { custom_key_stores: vec![CustomKeyStoresListEntry::of(&one)], next_marker: None, truncated: false });
         }
         let request = page_request(self.limit.unwrap_or(Int(100)), self.marker);
         let list = format!("key stores {}", cx.realm().region);
         let after = request.after(&list)?;
         let key_stores = cx.key_stores_after(after.as_deref(), request.limit + 1);
         let page = request.cut(&list, key_stores.into_iter(), |key_store| key_store.id.to_string());
-        Ok(Answer {
-            custom_key_stores: page.items.iter().map(|key_store| Item::of(key_store)).collect(),
+        Ok(DescribeCustomKeyStoresResponse {
+            custom_key_stores: page.items.iter().map(|key_store| CustomKeyStoresListEntry::of(key_store)).collect(),
             truncated: page.next_marker.is_some(),
             next_marker: page.next_marker,
         })
     }
 }
 
-impl Item {
+impl CustomKeyStoresListEntry {
     fn of(key_store: &CustomKeyStore) -> Self {
         Self {
             custom_key_store_id: key_store.id.clone(),

@@ -14,7 +14,7 @@ use crate::{
 };
 
 request! {
-    /// What is to be known of a key.
+    /// The metadata of a key.
     DescribeKey {
         key_id: KeyText = required "KeyId",
         grant_tokens: GrantTokens = default "GrantTokens",
@@ -23,18 +23,18 @@ request! {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct DescribeKeyResponse {
     key_metadata: KeyMetadata,
 }
 
 impl Operation for DescribeKey {
     const NAME: &'static str = "DescribeKey";
     const READ_ONLY: bool = true;
-    type Answer = Answer;
+    type Response = DescribeKeyResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<DescribeKeyResponse, KmsError> {
         let facts = Arc::new(RequestFacts::default());
         let key = cx.authorize_use(GrantOperation::DescribeKey, &self.key_id.0, &facts, &self.grant_tokens.0).await?;
-        Ok(Answer { key_metadata: KeyMetadata::of(key.key(), cx).kept_in(key.key_store()) })
+        Ok(DescribeKeyResponse { key_metadata: KeyMetadata::of(key.key(), cx).kept_in(key.key_store()) })
     }
 }

@@ -1,6 +1,6 @@
 //! DisableKey: <https://docs.aws.amazon.com/kms/latest/APIReference/API_DisableKey.html>.
 
-use super::{Operation, answer::Nothing};
+use super::{Operation, response::NoResponse};
 use crate::{
     action::Action,
     error::KmsError,
@@ -20,15 +20,15 @@ request! {
 impl Operation for DisableKey {
     const NAME: &'static str = "DisableKey";
     const READ_ONLY: bool = false;
-    type Answer = Nothing;
+    type Response = NoResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<NoResponse, KmsError> {
         let may = |cx: &Cx<'_>| cx.authorize_key(Action::DisableKey, &self.key_id.0, &RequestFacts::default());
         cx.change(may, Demand::Switch, |key| {
             key.disable();
             Ok(())
         })
         .await?;
-        Ok(Nothing)
+        Ok(NoResponse)
     }
 }

@@ -1,6 +1,6 @@
 //! DisableKeyRotation: <https://docs.aws.amazon.com/kms/latest/APIReference/API_DisableKeyRotation.html>.
 
-use super::{Operation, answer::Nothing, enable_key_rotation::rotates_by_itself};
+use super::{Operation, response::NoResponse, enable_key_rotation::rotates_by_itself};
 use crate::{
     action::Action,
     error::KmsError,
@@ -20,9 +20,9 @@ request! {
 impl Operation for DisableKeyRotation {
     const NAME: &'static str = "DisableKeyRotation";
     const READ_ONLY: bool = false;
-    type Answer = Nothing;
+    type Response = NoResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<NoResponse, KmsError> {
         let may = |cx: &Cx<'_>| {
             let key = cx.authorize_key(Action::DisableKeyRotation, &self.key_id.0, &RequestFacts::default())?;
             rotates_by_itself(&key)?;
@@ -33,6 +33,6 @@ impl Operation for DisableKeyRotation {
             Ok(())
         })
         .await?;
-        Ok(Nothing)
+        Ok(NoResponse)
     }
 }

@@ -1,6 +1,6 @@
 //! DisconnectCustomKeyStore: <https://docs.aws.amazon.com/kms/latest/APIReference/API_DisconnectCustomKeyStore.html>.
 
-use super::{Operation, answer::Empty};
+use super::{Operation, response::EmptyResponse};
 use crate::{
     action::Action,
     error::KmsError,
@@ -19,12 +19,12 @@ request! {
 impl Operation for DisconnectCustomKeyStore {
     const NAME: &'static str = "DisconnectCustomKeyStore";
     const READ_ONLY: bool = false;
-    type Answer = Empty;
+    type Response = EmptyResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Empty, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<EmptyResponse, KmsError> {
         let may = |cx: &Cx<'_>| cx.authorize(Action::DisconnectCustomKeyStore, &RequestFacts::default());
         may(cx)?;
         cx.disconnect_key_store(may, &self.id.0).await?;
-        Ok(Empty {})
+        Ok(EmptyResponse {})
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Operation, answer::Base64, end_dry_run};
+use super::{Operation, response::Base64, end_dry_run};
 use crate::{
     error::KmsError,
     key::{algorithm::EncapsulationAlgorithm, grant::GrantOperation},
@@ -26,7 +26,7 @@ request! {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct EncapsulateResponse {
     encapsulation_algorithm: EncapsulationAlgorithm,
     key_id: String,
     shared_secret: Base64<SecretBytes>,
@@ -36,15 +36,15 @@ pub struct Answer {
 impl Operation for Encapsulate {
     const NAME: &'static str = "Encapsulate";
     const READ_ONLY: bool = true;
-    type Answer = Answer;
+    type Response = EncapsulateResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<EncapsulateResponse, KmsError> {
         let facts = Arc::new(RequestFacts::default());
         let key = cx.authorize_use(GrantOperation::Encapsulate, &self.key_id.0, &facts, &self.grant_tokens.0).await?;
         let key = key.usable(Self::NAME, self.algorithm)?;
         end_dry_run(self.dry_run)?;
         let made = cx.encapsulate(&key).await?;
-        Ok(Answer {
+        Ok(EncapsulateResponse {
             key_id: key.arn().to_owned(),
             shared_secret: Base64(made.secret),
             shared_secret_ciphertext_blob: Base64(made.ciphertext),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Operation, answer::Base64, ciphertext::refuse_context, end_dry_run};
+use super::{Operation, response::Base64, ciphertext::refuse_context, end_dry_run};
 use crate::{
     error::KmsError,
     key::{context::EncryptionContext, grant::GrantOperation, spec::EncryptionAlgorithm},
@@ -27,7 +27,7 @@ request! {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct EncryptResponse {
     ciphertext_blob: Base64<Vec<u8>>,
     encryption_algorithm: EncryptionAlgorithm,
     key_id: String,
@@ -36,9 +36,9 @@ pub struct Answer {
 impl Operation for Encrypt {
     const NAME: &'static str = "Encrypt";
     const READ_ONLY: bool = true;
-    type Answer = Answer;
+    type Response = EncryptResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<EncryptResponse, KmsError> {
         let algorithm = self.algorithm.unwrap_or(EncryptionAlgorithm::SymmetricDefault);
         refuse_context(algorithm, &self.context)?;
         let context = Arc::new(self.context);
@@ -48,7 +48,7 @@ impl Operation for Encrypt {
         key.fits(self.plaintext.0.len())?;
         end_dry_run(self.dry_run)?;
         let ciphertext = cx.encrypt(&key, &context, self.plaintext.0).await?;
-        Ok(Answer {
+        Ok(EncryptResponse {
             ciphertext_blob: Base64(ciphertext),
             key_id: key.arn().to_owned(),
             encryption_algorithm: algorithm,

@@ -4,8 +4,8 @@
 use super::Entry;
 use crate::error::{Code, KmsError};
 
-/// What every operation may answer (AWS KMS: "Common errors"; the protocol's own). All models declare the first. The next two
-/// come of the ARN or the grant token in a request, and AWS answers them whether the model declares them or not.
+/// Exceptions of every operation (AWS KMS: "Common errors"; the protocol's own). All models declare the first. The next two are
+/// about the ARN or the grant token in a request, and AWS answers them whether the model declares them or not.
 const COMMON: &[Code] = {
     use Code::*;
     &[
@@ -30,7 +30,7 @@ const COMMON: &[Code] = {
 
 macro_rules! declared {
     ($($operation:ident: $($code:ident)*;)+) => {
-        /// What the model of an operation declares, beside KMSInternalException and what external key stores would add.
+        /// The exceptions that the model of an operation declares, without KMSInternalException and those of external key stores.
         fn declared(operation: &str) -> &'static [Code] {
             match operation {
                 $(stringify!($operation) => &[$(Code::$code),*],)+
@@ -153,7 +153,7 @@ declared! {
 }
 
 impl Entry {
-    /// Whether clients know that the operation may answer this.
+    /// True if clients know from the model that the operation may answer this.
     pub fn may_answer(&self, code: Code) -> bool {
         COMMON.contains(&code) || declared(self.name).contains(&code)
     }

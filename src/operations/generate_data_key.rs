@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Operation, answer::Base64, end_dry_run, recipient::Recipient};
+use super::{Operation, response::Base64, end_dry_run, recipient::Recipient};
 use crate::{
     access::{Authorized, Usable},
     error::{Code, KmsError},
@@ -38,7 +38,7 @@ pub type NumberOfBytes = Int<1, 1024>;
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct GenerateDataKeyResponse {
     ciphertext_blob: Base64<Vec<u8>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ciphertext_for_recipient: Option<Base64<Vec<u8>>>,
@@ -52,9 +52,9 @@ pub struct Answer {
 impl Operation for GenerateDataKey {
     const NAME: &'static str = "GenerateDataKey";
     const READ_ONLY: bool = true;
-    type Answer = Answer;
+    type Response = GenerateDataKeyResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<GenerateDataKeyResponse, KmsError> {
         let length = data_key_length(self.key_spec, self.number_of_bytes)?;
         let addressee = self.recipient.attest(cx).await?;
         let context = Arc::new(self.context);
@@ -68,7 +68,7 @@ impl Operation for GenerateDataKey {
         end_dry_run(self.dry_run)?;
         let data_key = cx.generate_data_key(&key, &context, length).await?;
         let handed = addressee.hand_over(cx, data_key.plaintext).await?;
-        Ok(Answer {
+        Ok(GenerateDataKeyResponse {
             ciphertext_blob: Base64(data_key.ciphertext_blob),
             plaintext: handed.plaintext,
             ciphertext_for_recipient: handed.for_recipient,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Operation, answer::Base64, end_dry_run, recipient::Recipient, wrong_origin};
+use super::{Operation, response::Base64, end_dry_run, recipient::Recipient, wrong_origin};
 use crate::{
     access::Usable,
     error::KmsError,
@@ -29,7 +29,7 @@ request! {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct GenerateDataKeyPairResponse {
     #[serde(skip_serializing_if = "Option::is_none")]
     ciphertext_for_recipient: Option<Base64<Vec<u8>>>,
     key_id: String,
@@ -45,9 +45,9 @@ pub struct Answer {
 impl Operation for GenerateDataKeyPair {
     const NAME: &'static str = "GenerateDataKeyPair";
     const READ_ONLY: bool = true;
-    type Answer = Answer;
+    type Response = GenerateDataKeyPairResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<GenerateDataKeyPairResponse, KmsError> {
         let addressee = self.recipient.attest(cx).await?;
         let context = Arc::new(self.context);
         let facts = Arc::new(RequestFacts {
@@ -62,7 +62,7 @@ impl Operation for GenerateDataKeyPair {
         end_dry_run(self.dry_run)?;
         let (pair, sealed) = cx.generate_pair(&key, self.pair_spec.key_spec(), &context).await?;
         let handed = addressee.hand_over(cx, pair.private_key).await?;
-        Ok(Answer {
+        Ok(GenerateDataKeyPairResponse {
             private_key_ciphertext_blob: Base64(sealed),
             private_key_plaintext: handed.plaintext,
             ciphertext_for_recipient: handed.for_recipient,
@@ -74,7 +74,7 @@ impl Operation for GenerateDataKeyPair {
     }
 }
 
-/// Whether data key pairs can be made under the key: not where its HSM is another's.
+/// Checks that data key pairs can be made under the key, which they cannot in a custom key store.
 ///
 /// # Errors
 /// `UnsupportedOperationException`.

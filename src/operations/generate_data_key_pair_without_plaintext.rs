@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Operation, answer::Base64, end_dry_run, generate_data_key_pair::makes_pairs};
+use super::{Operation, response::Base64, end_dry_run, generate_data_key_pair::makes_pairs};
 use crate::{
     error::KmsError,
     key::{context::EncryptionContext, grant::GrantOperation, material::MaterialId, spec::EncryptionAlgorithm},
@@ -27,7 +27,7 @@ request! {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct GenerateDataKeyPairWithoutPlaintextResponse {
     key_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     key_material_id: Option<MaterialId>,
@@ -39,9 +39,9 @@ pub struct Answer {
 impl Operation for GenerateDataKeyPairWithoutPlaintext {
     const NAME: &'static str = "GenerateDataKeyPairWithoutPlaintext";
     const READ_ONLY: bool = true;
-    type Answer = Answer;
+    type Response = GenerateDataKeyPairWithoutPlaintextResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<GenerateDataKeyPairWithoutPlaintextResponse, KmsError> {
         let context = Arc::new(self.context);
         let facts = Arc::new(RequestFacts {
             data_key_pair_spec: Some(self.pair_spec.key_spec()),
@@ -59,7 +59,7 @@ impl Operation for GenerateDataKeyPairWithoutPlaintext {
         makes_pairs(&key)?;
         end_dry_run(self.dry_run)?;
         let (pair, sealed) = cx.generate_pair(&key, self.pair_spec.key_spec(), &context).await?;
-        Ok(Answer {
+        Ok(GenerateDataKeyPairWithoutPlaintextResponse {
             private_key_ciphertext_blob: Base64(sealed),
             public_key: Base64(pair.public_key),
             key_id: key.arn().to_owned(),

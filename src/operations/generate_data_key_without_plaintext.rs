@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     Operation,
-    answer::Base64,
+    response::Base64,
     end_dry_run,
     generate_data_key::{NumberOfBytes, data_key_length, to_seal_data_keys},
 };
@@ -33,7 +33,7 @@ request! {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct GenerateDataKeyWithoutPlaintextResponse {
     ciphertext_blob: Base64<Vec<u8>>,
     key_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,9 +43,9 @@ pub struct Answer {
 impl Operation for GenerateDataKeyWithoutPlaintext {
     const NAME: &'static str = "GenerateDataKeyWithoutPlaintext";
     const READ_ONLY: bool = true;
-    type Answer = Answer;
+    type Response = GenerateDataKeyWithoutPlaintextResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<GenerateDataKeyWithoutPlaintextResponse, KmsError> {
         let length = data_key_length(self.key_spec, self.number_of_bytes)?;
         let context = Arc::new(self.context);
         let facts = Arc::new(RequestFacts::of_encryption(&context, EncryptionAlgorithm::SymmetricDefault));
@@ -60,7 +60,7 @@ impl Operation for GenerateDataKeyWithoutPlaintext {
         let key = to_seal_data_keys(key, Self::NAME)?;
         end_dry_run(self.dry_run)?;
         let data_key = cx.generate_data_key(&key, &context, length).await?;
-        Ok(Answer {
+        Ok(GenerateDataKeyWithoutPlaintextResponse {
             ciphertext_blob: Base64(data_key.ciphertext_blob),
             key_id: key.arn().to_owned(),
             key_material_id: key.key().current_material_id(),

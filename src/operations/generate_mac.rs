@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Operation, answer::Base64, end_dry_run};
+use super::{Operation, response::Base64, end_dry_run};
 use crate::{
     error::KmsError,
     key::{algorithm::MacAlgorithm, grant::GrantOperation},
@@ -26,7 +26,7 @@ request! {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct GenerateMacResponse {
     key_id: String,
     mac: Base64<Vec<u8>>,
     mac_algorithm: MacAlgorithm,
@@ -35,14 +35,14 @@ pub struct Answer {
 impl Operation for GenerateMac {
     const NAME: &'static str = "GenerateMac";
     const READ_ONLY: bool = true;
-    type Answer = Answer;
+    type Response = GenerateMacResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<GenerateMacResponse, KmsError> {
         let facts = Arc::new(RequestFacts { mac_algorithm: Some(self.algorithm), ..RequestFacts::default() });
         let key = cx.authorize_use(GrantOperation::GenerateMac, &self.key_id.0, &facts, &self.grant_tokens.0).await?;
         let key = key.usable(Self::NAME, self.algorithm)?;
         end_dry_run(self.dry_run)?;
         let mac = cx.mac(&key, self.message.0).await?;
-        Ok(Answer { mac: Base64(mac), mac_algorithm: self.algorithm, key_id: key.arn().to_owned() })
+        Ok(GenerateMacResponse { mac: Base64(mac), mac_algorithm: self.algorithm, key_id: key.arn().to_owned() })
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Operation, answer::Base64, generate_data_key::NumberOfBytes, recipient::Recipient};
+use super::{Operation, response::Base64, generate_data_key::NumberOfBytes, recipient::Recipient};
 use crate::{
     action::Action,
     error::KmsError,
@@ -23,7 +23,7 @@ request! {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct GenerateRandomResponse {
     #[serde(skip_serializing_if = "Option::is_none")]
     ciphertext_for_recipient: Option<Base64<Vec<u8>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,9 +33,9 @@ pub struct Answer {
 impl Operation for GenerateRandom {
     const NAME: &'static str = "GenerateRandom";
     const READ_ONLY: bool = true;
-    type Answer = Answer;
+    type Response = GenerateRandomResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<GenerateRandomResponse, KmsError> {
         let Some(Int(bytes)) = self.number_of_bytes else {
             return Err(KmsError::invalid("NumberOfBytes is required."));
         };
@@ -46,6 +46,6 @@ impl Operation for GenerateRandom {
         let key_store = key_store.as_ref().map(|key_store| &key_store.id);
         let bytes = usize::try_from(bytes).map_err(KmsError::internal)?;
         let handed = addressee.hand_over(cx, cx.random(key_store, bytes).await?).await?;
-        Ok(Answer { plaintext: handed.plaintext, ciphertext_for_recipient: handed.for_recipient })
+        Ok(GenerateRandomResponse { plaintext: handed.plaintext, ciphertext_for_recipient: handed.for_recipient })
     }
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Operation, answer::EpochSeconds};
+use super::{Operation, response::EpochSeconds};
 use crate::{
     action::Action,
     error::KmsError,
@@ -22,7 +22,7 @@ request! {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct GetKeyLastUsageResponse {
     key_creation_date: EpochSeconds,
     key_id: String,
     key_last_usage: LastUsage,
@@ -46,12 +46,12 @@ struct LastUsage {
 impl Operation for GetKeyLastUsage {
     const NAME: &'static str = "GetKeyLastUsage";
     const READ_ONLY: bool = true;
-    type Answer = Answer;
+    type Response = GetKeyLastUsageResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<GetKeyLastUsageResponse, KmsError> {
         let key = cx.authorize_key(Action::GetKeyLastUsage, &self.key_id.0, &RequestFacts::default())?;
         let last = cx.last_use(key.key()).await?;
-        Ok(Answer {
+        Ok(GetKeyLastUsageResponse {
             key_id: key.arn().to_owned(),
             key_last_usage: last.map(LastUsage::of).unwrap_or_default(),
             tracking_start_date: EpochSeconds(cx.tracked_since(key.key()).await?),

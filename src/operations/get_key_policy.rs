@@ -21,7 +21,7 @@ request! {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct GetKeyPolicyResponse {
     policy: String,
     policy_name: String,
 }
@@ -29,14 +29,14 @@ pub struct Answer {
 impl Operation for GetKeyPolicy {
     const NAME: &'static str = "GetKeyPolicy";
     const READ_ONLY: bool = true;
-    type Answer = Answer;
+    type Response = GetKeyPolicyResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<GetKeyPolicyResponse, KmsError> {
         let key = cx.authorize_key(Action::GetKeyPolicy, &self.key_id.0, &RequestFacts::default())?;
         if self.policy_name.0 != "default" {
             return Err(KmsError::new(Code::NotFoundException, "No such policy exists"));
         }
         let text = key.key().policy();
-        Ok(Answer { policy: policy::pretty(text).unwrap_or_else(|| text.to_owned()), policy_name: self.policy_name.0 })
+        Ok(GetKeyPolicyResponse { policy: policy::pretty(text).unwrap_or_else(|| text.to_owned()), policy_name: self.policy_name.0 })
     }
 }

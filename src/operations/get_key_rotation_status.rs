@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Operation, answer::EpochSeconds, enable_key_rotation::made_here};
+use super::{Operation, response::EpochSeconds, enable_key_rotation::made_here};
 use crate::{
     action::Action,
     error::KmsError,
@@ -13,7 +13,7 @@ use crate::{
 };
 
 request! {
-    /// Whether and when a key gets new material by itself.
+    /// Automatic rotation of a key: whether it is on, its period and its next date.
     GetKeyRotationStatus {
         key_id: KeyText = required "KeyId",
     }
@@ -22,7 +22,7 @@ request! {
 /// OnDemandRotationStartDate is never there: such a rotation is over when it is answered.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct GetKeyRotationStatusResponse {
     key_id: String,
     key_rotation_enabled: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,13 +34,13 @@ pub struct Answer {
 impl Operation for GetKeyRotationStatus {
     const NAME: &'static str = "GetKeyRotationStatus";
     const READ_ONLY: bool = true;
-    type Answer = Answer;
+    type Response = GetKeyRotationStatusResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<GetKeyRotationStatusResponse, KmsError> {
         let key = cx.authorize_key(Action::GetKeyRotationStatus, &self.key_id.0, &RequestFacts::default())?;
         made_here(&key)?;
         let schedule = shown(key.key());
-        Ok(Answer {
+        Ok(GetKeyRotationStatusResponse {
             key_rotation_enabled: schedule.is_some(),
             key_id: key.arn().to_owned(),
             rotation_period_in_days: schedule.map(|schedule| schedule.period_days),

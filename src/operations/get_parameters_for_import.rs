@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{
     Operation,
-    answer::{Base64, EpochSeconds},
+    response::{Base64, EpochSeconds},
     wrong_origin,
 };
 use crate::{
@@ -32,7 +32,7 @@ request! {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct GetParametersForImportResponse {
     import_token: Base64<Vec<u8>>,
     key_id: String,
     parameters_valid_to: EpochSeconds,
@@ -42,9 +42,9 @@ pub struct Answer {
 impl Operation for GetParametersForImport {
     const NAME: &'static str = "GetParametersForImport";
     const READ_ONLY: bool = true;
-    type Answer = Answer;
+    type Response = GetParametersForImportResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<GetParametersForImportResponse, KmsError> {
         let facts = RequestFacts {
             wrapping_algorithm: Some(self.algorithm),
             wrapping_key_spec: Some(self.wrapping_spec),
@@ -61,7 +61,7 @@ impl Operation for GetParametersForImport {
             )));
         }
         let parameters = cx.import_parameters(&key, self.algorithm, self.wrapping_spec.key_spec()).await?;
-        Ok(Answer {
+        Ok(GetParametersForImportResponse {
             key_id: key.arn().to_owned(),
             import_token: Base64(parameters.token),
             public_key: Base64(parameters.public_key),
@@ -70,7 +70,7 @@ impl Operation for GetParametersForImport {
     }
 }
 
-/// Whether the key's material is imported.
+/// Checks that the key's material is imported.
 ///
 /// # Errors
 /// `UnsupportedOperationException`.

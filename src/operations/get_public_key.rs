@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Operation, answer::Base64, metadata::Algorithms};
+use super::{Operation, response::Base64, metadata::Algorithms};
 use crate::{
     error::{Code, KmsError},
     key::{
@@ -28,7 +28,7 @@ request! {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct GetPublicKeyResponse {
     customer_master_key_spec: KeySpec,
     #[serde(skip_serializing_if = "Option::is_none")]
     encapsulation_algorithms: Option<&'static [EncapsulationAlgorithm]>,
@@ -47,9 +47,9 @@ pub struct Answer {
 impl Operation for GetPublicKey {
     const NAME: &'static str = "GetPublicKey";
     const READ_ONLY: bool = true;
-    type Answer = Answer;
+    type Response = GetPublicKeyResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<GetPublicKeyResponse, KmsError> {
         let facts = Arc::new(RequestFacts::default());
         let key = cx.authorize_use(GrantOperation::GetPublicKey, &self.key_id.0, &facts, &self.grant_tokens.0).await?;
         key.demand(Demand::Use)?;
@@ -59,7 +59,7 @@ impl Operation for GetPublicKey {
         let public_key = key.key().current_material().and_then(|material| material.public_key.clone());
         let public_key = public_key.ok_or_else(|| KmsError::bare(Code::KeyUnavailableException))?;
         let algorithms = Algorithms::of(key.key(), cx);
-        Ok(Answer {
+        Ok(GetPublicKeyResponse {
             key_id: key.arn().to_owned(),
             public_key: Base64(public_key),
             customer_master_key_spec: key.key().spec(),

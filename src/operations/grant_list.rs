@@ -1,10 +1,10 @@
-//! What ListGrants and ListRetirableGrants answer.
+//! The response of ListGrants and ListRetirableGrants.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::answer::EpochSeconds;
+use super::response::EpochSeconds;
 use crate::{
     arn::Realm,
     key::grant::{Constraints, ContextConstraint, Grant, GrantId, GrantOperation, Party},
@@ -13,8 +13,8 @@ use crate::{
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Grants {
-    grants: Vec<Item>,
+pub struct ListGrantsResponse {
+    grants: Vec<GrantListEntry>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_marker: Option<String>,
     truncated: bool,
@@ -23,9 +23,9 @@ pub struct Grants {
 /// GrantListEntry.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Item {
+struct GrantListEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
-    constraints: Option<Shown>,
+    constraints: Option<ConstraintsResponse>,
     creation_date: EpochSeconds,
     grant_id: GrantId,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,36 +43,36 @@ struct Item {
     retiring_service_principal: Option<String>,
 }
 
-/// GrantConstraints, with the members in use.
+/// GrantConstraints, with the members that are set.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Shown {
+struct ConstraintsResponse {
     #[serde(flatten)]
-    context: Option<ShownContext>,
+    context: Option<ContextResponse>,
     #[serde(skip_serializing_if = "Option::is_none")]
     source_arn: Option<String>,
 }
 
 #[derive(Serialize)]
-enum ShownContext {
+enum ContextResponse {
     #[serde(rename = "EncryptionContextEquals")]
     Equals(BTreeMap<String, String>),
     #[serde(rename = "EncryptionContextSubset")]
     Subset(BTreeMap<String, String>),
 }
 
-impl Grants {
+impl ListGrantsResponse {
     /// One page, whose grants are all of `realm`.
     pub fn of<G: AsRef<Grant>>(page: Page<G>, realm: &Realm) -> Self {
         Self {
-            grants: page.items.iter().map(|grant| Item::of(grant.as_ref(), realm)).collect(),
+            grants: page.items.iter().map(|grant| GrantListEntry::of(grant.as_ref(), realm)).collect(),
             truncated: page.next_marker.is_some(),
             next_marker: page.next_marker,
         }
     }
 }
 
-impl Item {
+impl GrantListEntry {
     fn of(grant: &Grant, realm: &Realm) -> Self {
         let terms = &grant.terms;
         let (grantee_principal, grantee_service_principal) = split(Some(&terms.grantee));
@@ -88,12 +88,12 @@ impl Item {
             retiring_service_principal,
             issuing_account: format!("arn:{}:iam::{}:root", realm.partition, grant.issuer),
             operations: terms.operations.clone(),
-            constraints: (!terms.constraints.is_empty()).then(|| Shown::of(&terms.constraints)),
+            constraints: (!terms.constraints.is_empty()).then(|| ConstraintsResponse::of(&terms.constraints)),
         }
     }
 }
 
-/// The ARN, or the name of the service.
+/// The ARN of a principal, and the name of a service: one of them, or neither without a party.
 fn split(party: Option<&Party>) -> (Option<String>, Option<String>) {
     match party {
         Some(Party::Service(name)) => (None, Some(name.clone())),
@@ -101,11 +101,11 @@ fn split(party: Option<&Party>) -> (Option<String>, Option<String>) {
     }
 }
 
-impl Shown {
+impl ConstraintsResponse {
     fn of(constraints: &Constraints) -> Self {
         let context = constraints.context.as_ref().map(|context| match context {
-            ContextConstraint::Equals(pairs) => ShownContext::Equals(pairs.clone()),
-            ContextConstraint::Subset(pairs) => ShownContext::Subset(pairs.clone()),
+            ContextConstraint::Equals(pairs) => ContextResponse::Equals(pairs.clone()),
+            ContextConstraint::Subset(pairs) => ContextResponse::Subset(pairs.clone()),
         });
         Self { context, source_arn: constraints.source_arn.clone() }
     }

@@ -33,7 +33,7 @@ request! {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct ImportKeyMaterialResponse {
     key_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     key_material_id: Option<MaterialId>,
@@ -42,9 +42,9 @@ pub struct Answer {
 impl Operation for ImportKeyMaterial {
     const NAME: &'static str = "ImportKeyMaterial";
     const READ_ONLY: bool = false;
-    type Answer = Answer;
+    type Response = ImportKeyMaterialResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<ImportKeyMaterialResponse, KmsError> {
         let valid_to = self.expiry(cx.now())?;
         let facts = RequestFacts {
             expiration_model: self.expiration.map(ExpirationModel::as_str),
@@ -72,7 +72,7 @@ impl Operation for ImportKeyMaterial {
         };
         let id = cx.import_material(may, token, material, &options).await?;
         let shown = key.key().spec() == KeySpec::SymmetricDefault;
-        Ok(Answer { key_id: key.arn().to_owned(), key_material_id: shown.then_some(id) })
+        Ok(ImportKeyMaterialResponse { key_id: key.arn().to_owned(), key_material_id: shown.then_some(id) })
     }
 }
 
@@ -97,7 +97,7 @@ impl ImportKeyMaterial {
         }
     }
 
-    /// Whether the import is one that this key can have.
+    /// Checks that this key can have such an import.
     fn fits(&self, key: &Authorized) -> Result<(), KmsError> {
         let is_symmetric = key.key().spec() == KeySpec::SymmetricDefault;
         let says_more = self.import_type.is_some() || self.description.is_some() || self.material_id.is_some();

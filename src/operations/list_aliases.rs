@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Operation, answer::EpochSeconds};
+use super::{Operation, response::EpochSeconds};
 use crate::{
     action::Action,
     arn::Realm,
@@ -24,8 +24,8 @@ request! {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
-    aliases: Vec<Item>,
+pub struct ListAliasesResponse {
+    aliases: Vec<AliasListEntry>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_marker: Option<String>,
     truncated: bool,
@@ -33,7 +33,7 @@ pub struct Answer {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Item {
+struct AliasListEntry {
     alias_arn: String,
     alias_name: String,
     creation_date: EpochSeconds,
@@ -44,9 +44,9 @@ struct Item {
 impl Operation for ListAliases {
     const NAME: &'static str = "ListAliases";
     const READ_ONLY: bool = true;
-    type Answer = Answer;
+    type Response = ListAliasesResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<ListAliasesResponse, KmsError> {
         // Identity policies alone decide, so the key is looked up and nothing of it is read but its id.
         cx.authorize(Action::ListAliases, &RequestFacts::default())?;
         let target =
@@ -57,15 +57,15 @@ impl Operation for ListAliases {
         let after = request.after(&list)?;
         let aliases = cx.aliases_after(target, after.as_deref(), request.limit + 1);
         let page = request.cut(&list, aliases.into_iter(), |alias| alias.name.clone());
-        Ok(Answer {
-            aliases: page.items.iter().map(|alias| Item::of(alias, cx.realm())).collect(),
+        Ok(ListAliasesResponse {
+            aliases: page.items.iter().map(|alias| AliasListEntry::of(alias, cx.realm())).collect(),
             truncated: page.next_marker.is_some(),
             next_marker: page.next_marker,
         })
     }
 }
 
-impl Item {
+impl AliasListEntry {
     fn of(alias: &Alias, realm: &Realm) -> Self {
         Self {
             alias_name: alias.name.clone(),

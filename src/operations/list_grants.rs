@@ -1,6 +1,6 @@
 //! ListGrants: <https://docs.aws.amazon.com/kms/latest/APIReference/API_ListGrants.html>.
 
-use super::{Operation, create_grant::party, grant_list::Grants};
+use super::{Operation, create_grant::party, grant_list::ListGrantsResponse};
 use crate::{
     action::Action,
     error::KmsError,
@@ -26,9 +26,9 @@ request! {
 impl Operation for ListGrants {
     const NAME: &'static str = "ListGrants";
     const READ_ONLY: bool = true;
-    type Answer = Grants;
+    type Response = ListGrantsResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Grants, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<ListGrantsResponse, KmsError> {
         let grantee = party(self.grantee, self.grantee_service)?;
         let wanted = self.grant_id.as_ref().map(GrantIdText::checked).transpose()?;
         let key = cx.authorize_key(Action::ListGrants, &self.key_id.0, &RequestFacts::default())?;
@@ -40,7 +40,7 @@ impl Operation for ListGrants {
             Some(id) => cx.grant_of(&key, id).into_iter().filter(|grant| is_of(grant, grantee.as_ref())).collect(),
         };
         let page = request.cut(&list, grants.into_iter(), |grant| grant.id.to_string());
-        Ok(Grants::of(page, cx.realm()))
+        Ok(ListGrantsResponse::of(page, cx.realm()))
     }
 }
 
@@ -48,7 +48,7 @@ fn is_of(grant: &Grant, grantee: Option<&Party>) -> bool {
     grantee.is_none_or(|party| grant.terms.grantee == *party)
 }
 
-/// What markers are bound to: the key and the filters.
+/// The name of the list to which its markers are bound: the key and the filters.
 fn list_name(arn: &str, grantee: Option<&Party>, wanted: Option<GrantId>) -> String {
     let grantee = grantee.map(Party::as_str).unwrap_or_default();
     let wanted = wanted.map(|id| id.to_string()).unwrap_or_default();

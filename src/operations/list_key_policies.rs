@@ -22,7 +22,7 @@ request! {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct ListKeyPoliciesResponse {
     policy_names: [&'static str; 1],
     truncated: bool,
 }
@@ -30,10 +30,10 @@ pub struct Answer {
 impl Operation for ListKeyPolicies {
     const NAME: &'static str = "ListKeyPolicies";
     const READ_ONLY: bool = true;
-    type Answer = Answer;
+    type Response = ListKeyPoliciesResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<ListKeyPoliciesResponse, KmsError> {
         cx.authorize_key(Action::ListKeyPolicies, &self.key_id.0, &RequestFacts::default())?;
-        Ok(Answer { policy_names: ["default"], truncated: false })
+        Ok(ListKeyPoliciesResponse { policy_names: ["default"], truncated: false })
     }
 }

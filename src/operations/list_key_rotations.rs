@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Operation, answer::EpochSeconds, wrong_origin};
+use super::{Operation, response::EpochSeconds, wrong_origin};
 use crate::{
     access::Authorized,
     action::Action,
@@ -31,16 +31,16 @@ request! {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct ListKeyRotationsResponse {
     #[serde(skip_serializing_if = "Option::is_none")]
     next_marker: Option<String>,
-    rotations: Vec<Item>,
+    rotations: Vec<RotationsListEntry>,
     truncated: bool,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Item {
+struct RotationsListEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     expiration_model: Option<ExpirationModel>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,9 +61,9 @@ struct Item {
 impl Operation for ListKeyRotations {
     const NAME: &'static str = "ListKeyRotations";
     const READ_ONLY: bool = true;
-    type Answer = Answer;
+    type Response = ListKeyRotationsResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<ListKeyRotationsResponse, KmsError> {
         let authorized = cx.authorize_key(Action::ListKeyRotations, &self.key_id.0, &RequestFacts::default())?;
         rotatable(&authorized)?;
         let key = authorized.key();
@@ -79,15 +79,15 @@ impl Operation for ListKeyRotations {
             listed.by_ref().find(|generation| generation.id == after).ok_or_else(invalid_marker)?;
         }
         let page = request.cut(&list, listed, |generation| generation.id.to_string());
-        Ok(Answer {
-            rotations: page.items.iter().map(|generation| Item::of(generation, key, cx)).collect(),
+        Ok(ListKeyRotationsResponse {
+            rotations: page.items.iter().map(|generation| RotationsListEntry::of(generation, key, cx)).collect(),
             truncated: page.next_marker.is_some(),
             next_marker: page.next_marker,
         })
     }
 }
 
-impl Item {
+impl RotationsListEntry {
     fn of(generation: &Generation, key: &Key, cx: &Cx<'_>) -> Self {
         let is_there = key.has(generation.id);
         let imported = (key.origin() == Origin::External).then_some(generation);
@@ -108,7 +108,7 @@ impl Item {
     }
 }
 
-/// Whether the key is one whose material can be rotated.
+/// Checks that the key's material can be rotated.
 ///
 /// # Errors
 /// `UnsupportedOperationException`.

@@ -23,8 +23,8 @@ request! {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
-    keys: Vec<Item>,
+pub struct ListKeysResponse {
+    keys: Vec<KeyListEntry>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_marker: Option<String>,
     truncated: bool,
@@ -32,7 +32,7 @@ pub struct Answer {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Item {
+struct KeyListEntry {
     key_arn: String,
     key_id: String,
 }
@@ -40,17 +40,17 @@ struct Item {
 impl Operation for ListKeys {
     const NAME: &'static str = "ListKeys";
     const READ_ONLY: bool = true;
-    type Answer = Answer;
+    type Response = ListKeysResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<ListKeysResponse, KmsError> {
         cx.authorize(Action::ListKeys, &RequestFacts::default())?;
         let request = page_request(self.limit.unwrap_or(Int(100)), self.marker);
         let list = format!("keys {}", cx.realm().region);
         let after = request.after(&list)?.map(|text| KeyId::parse(&text).ok_or_else(invalid_marker)).transpose()?;
         let keys = cx.keys_after(after, request.limit + 1);
         let page = request.cut(&list, keys.into_iter(), |entry| entry.key.id().to_string());
-        let item = |key: &crate::key::Key| Item { key_id: key.id().to_string(), key_arn: key.arn(cx.realm()) };
-        Ok(Answer {
+        let item = |key: &crate::key::Key| KeyListEntry { key_id: key.id().to_string(), key_arn: key.arn(cx.realm()) };
+        Ok(ListKeysResponse {
             keys: page.items.iter().map(|entry| item(&entry.key)).collect(),
             truncated: page.next_marker.is_some(),
             next_marker: page.next_marker,

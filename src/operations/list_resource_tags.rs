@@ -24,7 +24,7 @@ request! {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct ListResourceTagsResponse {
     #[serde(skip_serializing_if = "Option::is_none")]
     next_marker: Option<String>,
     tags: Vec<Tag>,
@@ -34,9 +34,9 @@ pub struct Answer {
 impl Operation for ListResourceTags {
     const NAME: &'static str = "ListResourceTags";
     const READ_ONLY: bool = true;
-    type Answer = Answer;
+    type Response = ListResourceTagsResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<ListResourceTagsResponse, KmsError> {
         let key = cx.authorize_key(Action::ListResourceTags, &self.key_id.0, &RequestFacts::default())?;
         let request = page_request(self.limit.unwrap_or(Int(50)), self.marker);
         let list = format!("tags {}", key.arn());
@@ -46,6 +46,6 @@ impl Operation for ListResourceTags {
             Some(after) => 1 + tags.iter().position(|tag| tag.tag_key == after).ok_or_else(invalid_marker)?,
         };
         let page = request.cut(&list, tags.iter().skip(begin).cloned(), |tag| tag.tag_key.clone());
-        Ok(Answer { tags: page.items, truncated: page.next_marker.is_some(), next_marker: page.next_marker })
+        Ok(ListResourceTagsResponse { tags: page.items, truncated: page.next_marker.is_some(), next_marker: page.next_marker })
     }
 }

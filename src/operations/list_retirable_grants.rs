@@ -1,6 +1,6 @@
 //! ListRetirableGrants: <https://docs.aws.amazon.com/kms/latest/APIReference/API_ListRetirableGrants.html>.
 
-use super::{Operation, create_grant::party, grant_list::Grants};
+use super::{Operation, create_grant::party, grant_list::ListGrantsResponse};
 use crate::{
     action::Action,
     error::KmsError,
@@ -27,9 +27,9 @@ request! {
 impl Operation for ListRetirableGrants {
     const NAME: &'static str = "ListRetirableGrants";
     const READ_ONLY: bool = true;
-    type Answer = Grants;
+    type Response = ListGrantsResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Grants, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<ListGrantsResponse, KmsError> {
         let retiring = party(self.retiring, self.retiring_service)?;
         let retiring = retiring.ok_or_else(|| KmsError::invalid(missing::<PrincipalText>("retiringPrincipal")))?;
         match &retiring {
@@ -45,7 +45,7 @@ impl Operation for ListRetirableGrants {
         let after = request.after(&list)?.map(|text| read(&text).ok_or_else(invalid_marker)).transpose()?;
         let grants = cx.retirable_grants_after(&retiring, after, request.limit + 1);
         let page = request.cut(&list, grants.into_iter(), |grant| format!("{}/{}", grant.key, grant.id));
-        Ok(Grants::of(page, cx.realm()))
+        Ok(ListGrantsResponse::of(page, cx.realm()))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::answer::EpochSeconds;
+use super::response::EpochSeconds;
 use crate::{
     arn::Realm,
     key::{
@@ -160,7 +160,7 @@ impl MultiRegionConfiguration {
     }
 }
 
-/// What a key is used with: one list, that of its usage. There is nothing in it that the key's HSM cannot do.
+/// The algorithms of a key: one list, that of its usage, without algorithms that the key's HSM cannot do.
 #[derive(Default)]
 pub struct Algorithms {
     pub encapsulation: Option<&'static [EncapsulationAlgorithm]>,

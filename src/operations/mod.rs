@@ -3,7 +3,6 @@
 //! An operation is its request: it is read already valid ([`request`](crate::request)), and its `run` goes resolve → authorize → state,
 //! usage and size → dry run → HSM or store → answer. A new one is a file and a line in [`TABLE`].
 
-mod answer;
 mod body;
 mod ciphertext;
 mod exceptions;
@@ -11,6 +10,7 @@ mod grant_list;
 mod metadata;
 mod policy_text;
 mod recipient;
+mod response;
 
 use std::pin::Pin;
 
@@ -27,27 +27,27 @@ pub use body::Body;
 
 /// An operation of the API; the type that implements it is its request.
 pub trait Operation: Request + Send + 'static {
-    /// Its name in `X-Amz-Target`.
+    /// The name in `X-Amz-Target`.
     const NAME: &'static str;
-    /// Whether it changes nothing, as the audit record says.
+    /// True if the operation changes nothing: CloudTrail's `readOnly`.
     const READ_ONLY: bool;
-    /// What it answers; a unit struct for an empty body.
-    type Answer: Serialize + Send;
+    /// The response; a unit struct for an empty body.
+    type Response: Serialize + Send;
 
-    /// Does it.
-    fn run(self, cx: &Cx<'_>) -> impl Future<Output = Result<Self::Answer, KmsError>> + Send;
+    /// Performs the operation.
+    fn run(self, cx: &Cx<'_>) -> impl Future<Output = Result<Self::Response, KmsError>> + Send;
 }
 
-/// A request that was read, to be done: it answers a `T`.
-pub type Prepared<T> = Box<dyn for<'a> FnOnce(&'a Cx<'a>) -> Running<'a, T> + Send>;
+/// A request that was read, ready to be performed once. The result is a `T`.
+pub type Prepared<T> = Box<dyn for<'a> FnOnce(&'a Cx<'a>) -> RunningOperation<'a, T> + Send>;
 
-type Running<'a, T> = Pin<Box<dyn Future<Output = Result<T, KmsError>> + Send + 'a>>;
+type RunningOperation<'a, T> = Pin<Box<dyn Future<Output = Result<T, KmsError>> + Send + 'a>>;
 
 /// A line of the table.
 pub struct Entry {
     /// The operation's name.
     pub name: &'static str,
-    /// Whether it changes nothing.
+    /// True if the operation changes nothing.
     pub read_only: bool,
     /// The names of its members on the wire.
     pub members: &'static [&'static str],
@@ -55,8 +55,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Reads the request from `body`, of which nothing is needed any more then. What could be read is in `shown`, also of
-    /// a request that is refused.
+    /// Reads the request from `body`, which is not needed any more then. The members that could be read are added to `shown`, also
+    /// if the request is refused.
     ///
     /// # Errors
     /// `SerializationException`, `ValidationException`.
@@ -152,16 +152,16 @@ fn read<O: Operation>(body: &[u8], shown: &mut RequestParameters) -> Result<Prep
     Ok(Box::new(move |cx| Box::pin(async move { body::write(&request.run(cx).await?) })))
 }
 
-/// The refusal of a key because of where its material comes from.
+/// The error for a key whose origin does not allow the operation.
 fn wrong_origin(arn: &str, origin: Origin) -> KmsError {
     let text = format!("{arn} origin is {origin} which is not valid for this operation.");
     KmsError::new(Code::UnsupportedOperationException, text)
 }
 
-/// Ends a dry run: everything but the HSM has been asked.
+/// Ends a dry run, once all checks have passed and before the HSM is called.
 ///
 /// # Errors
-/// `DryRunOperationException` when it is one.
+/// `DryRunOperationException` if `dry_run`.
 fn end_dry_run(dry_run: bool) -> Result<(), KmsError> {
     if !dry_run {
         return Ok(());

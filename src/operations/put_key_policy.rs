@@ -1,6 +1,6 @@
 //! PutKeyPolicy: <https://docs.aws.amazon.com/kms/latest/APIReference/API_PutKeyPolicy.html>.
 
-use super::{Operation, answer::Nothing, policy_text};
+use super::{Operation, response::NoResponse, policy_text};
 use crate::{
     action::Action,
     error::{Code, KmsError},
@@ -23,9 +23,9 @@ request! {
 impl Operation for PutKeyPolicy {
     const NAME: &'static str = "PutKeyPolicy";
     const READ_ONLY: bool = false;
-    type Answer = Nothing;
+    type Response = NoResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<NoResponse, KmsError> {
         check_name(&self.policy_name.0)?;
         let facts =
             RequestFacts { bypass_policy_lockout_safety_check: self.bypass_lockout_check, ..RequestFacts::default() };
@@ -39,7 +39,7 @@ impl Operation for PutKeyPolicy {
             Ok(())
         })
         .await?;
-        Ok(Nothing)
+        Ok(NoResponse)
     }
 }
 

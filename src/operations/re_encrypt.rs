@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{
     Operation,
-    answer::Base64,
+    response::Base64,
     ciphertext::{Source, refuse_context},
     end_dry_run,
 };
@@ -38,7 +38,7 @@ request! {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct ReEncryptResponse {
     ciphertext_blob: Base64<Vec<u8>>,
     destination_encryption_algorithm: EncryptionAlgorithm,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,9 +53,9 @@ pub struct Answer {
 impl Operation for ReEncrypt {
     const NAME: &'static str = "ReEncrypt";
     const READ_ONLY: bool = true;
-    type Answer = Answer;
+    type Response = ReEncryptResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<ReEncryptResponse, KmsError> {
         let symmetric = EncryptionAlgorithm::SymmetricDefault;
         let to = self.destination_algorithm.unwrap_or(symmetric);
         let from = self.source_algorithm.unwrap_or(symmetric);
@@ -76,7 +76,7 @@ impl Operation for ReEncrypt {
         let (source, opened) = openable.open(cx).await?;
         destination.fits(opened.plaintext.len())?;
         let ciphertext = cx.encrypt(&destination, &context, opened.plaintext).await?;
-        Ok(Answer {
+        Ok(ReEncryptResponse {
             ciphertext_blob: Base64(ciphertext),
             source_key_id: source.arn().to_owned(),
             key_id: destination.arn().to_owned(),

@@ -1,11 +1,11 @@
-//! Recipient: who gets a plaintext in place of the caller. The one road of all operations that answer a plaintext.
+//! Recipient: the attested enclave that gets a plaintext in place of the caller. All operations that answer a plaintext go this way.
 //!
 //! Recipient (read) → [`Recipient::attest`], before the caller is authorized, since policies may ask for its measurements →
-//! [`Addressee::hand_over`]. A Recipient that is there is never ignored: what it does not attest is not answered at all.
+//! [`Addressee::hand_over`]. A Recipient is never ignored: if its document is not valid, the call fails.
 
 use serde_json::Value;
 
-use super::answer::Base64;
+use super::response::Base64;
 use crate::{
     attestation::{Attested, Measurements},
     error::KmsError,
@@ -35,7 +35,7 @@ impl Member for Recipient {
 }
 
 impl Recipient {
-    /// Who is to get the plaintext: whom the document attests or, without one, the caller.
+    /// The addressee of the plaintext: the enclave that the document attests or, without a document, the caller.
     ///
     /// # Errors
     /// `ValidationException` if the document attests nobody.
@@ -47,7 +47,7 @@ impl Recipient {
     }
 }
 
-/// Who gets a plaintext.
+/// The addressee of a plaintext.
 pub enum Addressee {
     /// The caller, in clear.
     Caller,
@@ -86,7 +86,7 @@ impl Addressee {
         }
     }
 
-    /// What only an answer in clear has: KeyMaterialId.
+    /// A member that only a response with a plaintext in clear has: KeyMaterialId.
     pub fn in_clear<T>(&self, member: Option<T>) -> Option<T> {
         member.filter(|_| matches!(self, Self::Caller))
     }

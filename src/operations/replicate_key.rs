@@ -33,7 +33,7 @@ request! {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct ReplicateKeyResponse {
     replica_key_metadata: KeyMetadata,
     replica_policy: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -43,9 +43,9 @@ pub struct Answer {
 impl Operation for ReplicateKey {
     const NAME: &'static str = "ReplicateKey";
     const READ_ONLY: bool = false;
-    type Answer = Answer;
+    type Response = ReplicateKeyResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<ReplicateKeyResponse, KmsError> {
         let primary = self.primary(cx)?;
         let there = cx.realm_in(&self.replica_region.0)?;
         let own = self.own_part(cx, primary.key(), &there)?;
@@ -56,7 +56,7 @@ impl Operation for ReplicateKey {
             Ok(primary)
         };
         let replica = cx.add_replica(may, &own).await?;
-        Ok(Answer {
+        Ok(ReplicateKeyResponse {
             replica_policy: replica.policy().to_owned(),
             replica_tags: replica.tags().as_slice().to_vec(),
             replica_key_metadata: KeyMetadata::of_new_replica(&replica, cx, &there),
@@ -92,7 +92,7 @@ impl ReplicateKey {
         }
     }
 
-    /// What the replica does not have in common with its primary key.
+    /// The replica's own properties, which it does not share with its primary key.
     fn own_part(&self, cx: &Cx<'_>, primary: &Key, there: &Realm) -> Result<Key, KmsError> {
         let kind = (primary.spec(), primary.usage());
         let tags = Tags::default().with(&self.tags.0)?;

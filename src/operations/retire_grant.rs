@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Operation, answer::Nothing, end_dry_run};
+use super::{Operation, response::NoResponse, end_dry_run};
 use crate::{
     access::Resolved,
     action::Action,
@@ -25,9 +25,9 @@ request! {
 impl Operation for RetireGrant {
     const NAME: &'static str = "RetireGrant";
     const READ_ONLY: bool = false;
-    type Answer = Nothing;
+    type Response = NoResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<NoResponse, KmsError> {
         let (key, grant) = self.named(cx).await?;
         cx.authorize_retirement(key, &grant)?;
         end_dry_run(self.dry_run)?;
@@ -36,7 +36,7 @@ impl Operation for RetireGrant {
             cx.authorize_retirement(key, &grant)
         };
         cx.delete_grant(may, &grant).await?;
-        Ok(Nothing)
+        Ok(NoResponse)
     }
 }
 

@@ -1,6 +1,6 @@
 //! RevokeGrant: <https://docs.aws.amazon.com/kms/latest/APIReference/API_RevokeGrant.html>.
 
-use super::{Operation, answer::Nothing, end_dry_run};
+use super::{Operation, response::NoResponse, end_dry_run};
 use crate::{
     action::Action,
     error::KmsError,
@@ -21,13 +21,13 @@ request! {
 impl Operation for RevokeGrant {
     const NAME: &'static str = "RevokeGrant";
     const READ_ONLY: bool = false;
-    type Answer = Nothing;
+    type Response = NoResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<NoResponse, KmsError> {
         let may = |cx: &Cx<'_>| cx.authorize_key(Action::RevokeGrant, &self.key_id.0, &RequestFacts::default());
         let grant = cx.grant(may(cx)?.id(), self.grant_id.checked()?).await?;
         end_dry_run(self.dry_run)?;
         cx.delete_grant(may, &grant).await?;
-        Ok(Nothing)
+        Ok(NoResponse)
     }
 }

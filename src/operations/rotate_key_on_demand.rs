@@ -21,16 +21,16 @@ request! {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct RotateKeyOnDemandResponse {
     key_id: String,
 }
 
 impl Operation for RotateKeyOnDemand {
     const NAME: &'static str = "RotateKeyOnDemand";
     const READ_ONLY: bool = false;
-    type Answer = Answer;
+    type Response = RotateKeyOnDemandResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<RotateKeyOnDemandResponse, KmsError> {
         let may = |cx: &Cx<'_>| {
             let key = cx.authorize_key(Action::RotateKeyOnDemand, &self.key_id.0, &RequestFacts::default())?;
             key.demand(Demand::Rotate)?;
@@ -40,6 +40,6 @@ impl Operation for RotateKeyOnDemand {
         };
         let key_id = may(cx)?.arn().to_owned();
         cx.rotate_on_demand(may).await?;
-        Ok(Answer { key_id })
+        Ok(RotateKeyOnDemandResponse { key_id })
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Operation, answer::EpochSeconds};
+use super::{Operation, response::EpochSeconds};
 use crate::{
     action::Action,
     error::KmsError,
@@ -25,7 +25,7 @@ const DEFAULT_WINDOW_DAYS: i64 = 30;
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct ScheduleKeyDeletionResponse {
     #[serde(skip_serializing_if = "Option::is_none")]
     deletion_date: Option<EpochSeconds>,
     key_id: String,
@@ -36,9 +36,9 @@ pub struct Answer {
 impl Operation for ScheduleKeyDeletion {
     const NAME: &'static str = "ScheduleKeyDeletion";
     const READ_ONLY: bool = false;
-    type Answer = Answer;
+    type Response = ScheduleKeyDeletionResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<ScheduleKeyDeletionResponse, KmsError> {
         let Int(window_days) = self.window_days.unwrap_or(Int(DEFAULT_WINDOW_DAYS));
         let window_days = u16::try_from(window_days).map_err(KmsError::internal)?;
         let facts = RequestFacts { pending_window_days: Some(window_days), ..RequestFacts::default() };
@@ -50,7 +50,7 @@ impl Operation for ScheduleKeyDeletion {
                 Ok(())
             })
             .await?;
-        Ok(Answer {
+        Ok(ScheduleKeyDeletionResponse {
             key_id: changed.arn(cx.realm()),
             deletion_date: changed.deletion_date().map(EpochSeconds),
             key_state: changed.state(),

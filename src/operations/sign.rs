@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Operation, answer::Base64, end_dry_run};
+use super::{Operation, response::Base64, end_dry_run};
 use crate::{
     access::Usable,
     error::KmsError,
@@ -33,7 +33,7 @@ request! {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct SignResponse {
     key_id: String,
     signature: Base64<Vec<u8>>,
     signing_algorithm: SigningAlgorithm,
@@ -42,9 +42,9 @@ pub struct Answer {
 impl Operation for Sign {
     const NAME: &'static str = "Sign";
     const READ_ONLY: bool = true;
-    type Answer = Answer;
+    type Response = SignResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<SignResponse, KmsError> {
         let facts = Arc::new(RequestFacts {
             signing_algorithm: Some(self.algorithm),
             message_type: Some(self.message_type.unwrap_or(MessageType::Raw)),
@@ -56,11 +56,11 @@ impl Operation for Sign {
         cx.demand_signing(&key)?;
         end_dry_run(self.dry_run)?;
         let signature = cx.sign(&key, input).await?;
-        Ok(Answer { key_id: key.arn().to_owned(), signature: Base64(signature), signing_algorithm: self.algorithm })
+        Ok(SignResponse { key_id: key.arn().to_owned(), signature: Base64(signature), signing_algorithm: self.algorithm })
     }
 }
 
-/// What is signed of a message.
+/// The digest or the message that is signed.
 ///
 /// # Errors
 /// `ValidationException` if the message is not of its type, or the algorithm takes none of that type; and for a μ, for which

@@ -1,6 +1,6 @@
 //! TagResource: <https://docs.aws.amazon.com/kms/latest/APIReference/API_TagResource.html>.
 
-use super::{Operation, answer::Nothing};
+use super::{Operation, response::NoResponse};
 use crate::{
     action::Action,
     error::KmsError,
@@ -21,12 +21,12 @@ request! {
 impl Operation for TagResource {
     const NAME: &'static str = "TagResource";
     const READ_ONLY: bool = false;
-    type Answer = Nothing;
+    type Response = NoResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<NoResponse, KmsError> {
         let facts = RequestFacts { tags: self.tags.0.clone(), ..RequestFacts::default() };
         let may = |cx: &Cx<'_>| cx.authorize_key(Action::TagResource, &self.key_id.0, &facts);
         cx.change(may, Demand::Change, |key| key.tag(&self.tags.0)).await?;
-        Ok(Nothing)
+        Ok(NoResponse)
     }
 }

@@ -1,6 +1,6 @@
 //! UntagResource: <https://docs.aws.amazon.com/kms/latest/APIReference/API_UntagResource.html>.
 
-use super::{Operation, answer::Nothing};
+use super::{Operation, response::NoResponse};
 use crate::{
     action::Action,
     error::KmsError,
@@ -21,12 +21,12 @@ request! {
 impl Operation for UntagResource {
     const NAME: &'static str = "UntagResource";
     const READ_ONLY: bool = false;
-    type Answer = Nothing;
+    type Response = NoResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<NoResponse, KmsError> {
         let facts = RequestFacts { tag_keys: self.tag_keys.0.clone(), ..RequestFacts::default() };
         let may = |cx: &Cx<'_>| cx.authorize_key(Action::UntagResource, &self.key_id.0, &facts);
         cx.change(may, Demand::Change, |key| key.untag(&self.tag_keys.0)).await?;
-        Ok(Nothing)
+        Ok(NoResponse)
     }
 }

@@ -1,6 +1,6 @@
 //! UpdateAlias: <https://docs.aws.amazon.com/kms/latest/APIReference/API_UpdateAlias.html>.
 
-use super::{Operation, answer::Nothing};
+use super::{Operation, response::NoResponse};
 use crate::{
     access::Authorized,
     action::Action,
@@ -22,9 +22,9 @@ request! {
 impl Operation for UpdateAlias {
     const NAME: &'static str = "UpdateAlias";
     const READ_ONLY: bool = false;
-    type Answer = Nothing;
+    type Response = NoResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<NoResponse, KmsError> {
         let name = self.name.checked()?;
         let facts = RequestFacts::default();
         let may = |cx: &Cx<'_>| {
@@ -37,7 +37,7 @@ impl Operation for UpdateAlias {
             Ok(new)
         };
         cx.move_alias(may, &name).await?;
-        Ok(Nothing)
+        Ok(NoResponse)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Operation,
-    answer::Empty,
+    response::EmptyResponse,
     create_custom_key_store::{KeyStoreName, refuse_external},
 };
 use crate::{
@@ -35,9 +35,9 @@ request! {
 impl Operation for UpdateCustomKeyStore {
     const NAME: &'static str = "UpdateCustomKeyStore";
     const READ_ONLY: bool = false;
-    type Answer = Empty;
+    type Response = EmptyResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Empty, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<EmptyResponse, KmsError> {
         let may = |cx: &Cx<'_>| cx.authorize(Action::UpdateCustomKeyStore, &RequestFacts::default());
         may(cx)?;
         cx.key_store(&self.id.0)?;
@@ -55,6 +55,6 @@ impl Operation for UpdateCustomKeyStore {
             cluster: self.cluster.map(|ClusterId(cluster)| cluster),
         };
         cx.update_key_store(may, &self.id.0, update).await?;
-        Ok(Empty {})
+        Ok(EmptyResponse {})
     }
 }

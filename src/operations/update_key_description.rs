@@ -1,6 +1,6 @@
 //! UpdateKeyDescription: <https://docs.aws.amazon.com/kms/latest/APIReference/API_UpdateKeyDescription.html>.
 
-use super::{Operation, answer::Nothing};
+use super::{Operation, response::NoResponse};
 use crate::{
     action::Action,
     error::KmsError,
@@ -21,9 +21,9 @@ request! {
 impl Operation for UpdateKeyDescription {
     const NAME: &'static str = "UpdateKeyDescription";
     const READ_ONLY: bool = false;
-    type Answer = Nothing;
+    type Response = NoResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<NoResponse, KmsError> {
         let may =
             |cx: &Cx<'_>| cx.authorize_key(Action::UpdateKeyDescription, &self.key_id.0, &RequestFacts::default());
         cx.change(may, Demand::Change, |key| {
@@ -31,6 +31,6 @@ impl Operation for UpdateKeyDescription {
             Ok(())
         })
         .await?;
-        Ok(Nothing)
+        Ok(NoResponse)
     }
 }

@@ -1,6 +1,6 @@
 //! UpdatePrimaryRegion: <https://docs.aws.amazon.com/kms/latest/APIReference/API_UpdatePrimaryRegion.html>.
 
-use super::{Operation, answer::Nothing};
+use super::{Operation, response::NoResponse};
 use crate::{
     action::Action,
     error::KmsError,
@@ -21,9 +21,9 @@ request! {
 impl Operation for UpdatePrimaryRegion {
     const NAME: &'static str = "UpdatePrimaryRegion";
     const READ_ONLY: bool = false;
-    type Answer = Nothing;
+    type Response = NoResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Nothing, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<NoResponse, KmsError> {
         let RegionText(region) = &self.primary_region;
         let facts = RequestFacts { primary_region: Some(region.clone()), ..RequestFacts::default() };
         let may = |cx: &Cx<'_>| {
@@ -37,6 +37,6 @@ impl Operation for UpdatePrimaryRegion {
             Ok(primary)
         };
         cx.promote(may, region).await?;
-        Ok(Nothing)
+        Ok(NoResponse)
     }
 }

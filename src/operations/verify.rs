@@ -31,7 +31,7 @@ request! {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct VerifyResponse {
     key_id: String,
     /// Never false: that is an exception.
     signature_valid: bool,
@@ -41,9 +41,9 @@ pub struct Answer {
 impl Operation for Verify {
     const NAME: &'static str = "Verify";
     const READ_ONLY: bool = true;
-    type Answer = Answer;
+    type Response = VerifyResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<VerifyResponse, KmsError> {
         let facts = Arc::new(RequestFacts {
             signing_algorithm: Some(self.algorithm),
             message_type: Some(self.message_type.unwrap_or(MessageType::Raw)),
@@ -55,6 +55,6 @@ impl Operation for Verify {
         cx.demand_signing(&key)?;
         end_dry_run(self.dry_run)?;
         cx.verify(&key, input, self.signature.0.expose().to_vec()).await?;
-        Ok(Answer { key_id: key.arn().to_owned(), signature_valid: true, signing_algorithm: self.algorithm })
+        Ok(VerifyResponse { key_id: key.arn().to_owned(), signature_valid: true, signing_algorithm: self.algorithm })
     }
 }

@@ -27,7 +27,7 @@ request! {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct VerifyMacResponse {
     key_id: String,
     mac_algorithm: MacAlgorithm,
     /// Never false: that is an exception.
@@ -37,14 +37,14 @@ pub struct Answer {
 impl Operation for VerifyMac {
     const NAME: &'static str = "VerifyMac";
     const READ_ONLY: bool = true;
-    type Answer = Answer;
+    type Response = VerifyMacResponse;
 
-    async fn run(self, cx: &Cx<'_>) -> Result<Answer, KmsError> {
+    async fn run(self, cx: &Cx<'_>) -> Result<VerifyMacResponse, KmsError> {
         let facts = Arc::new(RequestFacts { mac_algorithm: Some(self.algorithm), ..RequestFacts::default() });
         let key = cx.authorize_use(GrantOperation::VerifyMac, &self.key_id.0, &facts, &self.grant_tokens.0).await?;
         let key = key.usable(Self::NAME, self.algorithm)?;
         end_dry_run(self.dry_run)?;
         cx.verify_mac(&key, self.message.0, self.mac.0.expose().to_vec()).await?;
-        Ok(Answer { key_id: key.arn().to_owned(), mac_valid: true, mac_algorithm: self.algorithm })
+        Ok(VerifyMacResponse { key_id: key.arn().to_owned(), mac_valid: true, mac_algorithm: self.algorithm })
     }
 }

@@ -1,4 +1,4 @@
-//! What is wrong with a request, in AWS's words.
+//! The faults of a request, in AWS's words.
 
 use std::{borrow::Cow, collections::BTreeSet, fmt};
 
@@ -42,7 +42,7 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// What is wrong with a request, gathered while it is read.
+/// The faults of a request, collected while it is read.
 ///
 /// A wrong type is a `SerializationException` about the first one met. A broken constraint is noted, and all of them
 /// together are one `ValidationException`: `2 validation errors detected: …; …`. What has a sentence of its own is told

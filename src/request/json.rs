@@ -1,7 +1,7 @@
 //! A request body as JSON, borrowed from the bytes received: secrets in it are not copied, and AWS's type errors can be
 //! told from a value, which typed deserialisation could not.
 //!
-//! What the operation does not know is checked for its syntax and not kept, so it costs no memory.
+//! Members that the operation does not know are checked for their syntax and not kept, so they cost no memory.
 
 use std::{
     borrow::Cow,

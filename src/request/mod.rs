@@ -84,13 +84,13 @@ pub(crate) use request;
 
 /// A type that a member can have.
 pub trait Member: Sized {
-    /// Whether the model says that it is sensitive. Messages show nothing of such a member, not even that it is null.
+    /// True if the model marks the member as sensitive. Messages show nothing of such a member, not even that it is null.
     const IS_SENSITIVE: bool = false;
 
     /// Reads `json`, which is `null` only in a list or map; `None` after noting in `faults` why not.
     fn read(json: &Json<'_>, path: &Path<'_>, faults: &mut Faults) -> Option<Self>;
 
-    /// What the audit record shows of it; `None` for what nobody may see: plaintexts, blobs, tokens, passwords.
+    /// The value for the audit record; `None` for a secret or a blob: plaintexts, ciphertexts, tokens, passwords.
     fn shown(&self) -> Option<Value>;
 }
 

@@ -4,11 +4,11 @@
 use crate::secret::SecretText;
 
 use super::Hsm;
+use super::engine::setup::{CarryOut, FindToken};
 use super::error::HsmError;
-use super::link::Launch;
 use super::pin::HeldPin;
+use super::process::{Launch, carry_out};
 use super::settings::Settings;
-use super::steps::{self, Step};
 
 /// One HSM that waits for its PIN.
 #[derive(Debug, Clone)]
@@ -60,13 +60,12 @@ impl Clusters {
     /// Why it is not there.
     pub async fn look(&self, cluster: &Cluster) -> Result<bool, HsmError> {
         let settings = cluster.settings.clone();
-        let done = match &self.launch {
-            Some(launch) => steps::step(launch, &settings, Step::See).await?,
+        match &self.launch {
+            Some(launch) => carry_out(launch, &settings, FindToken).await,
             None => {
-                let seen = tokio::task::spawn_blocking(move || steps::perform(settings, Step::See)).await;
-                seen.map_err(|error| HsmError::misconfigured("look", error.to_string()))??
+                let found = tokio::task::spawn_blocking(move || FindToken.run(&settings)).await;
+                found.map_err(|error| HsmError::misconfigured("look", error.to_string()))?
             }
-        };
-        done.seen()
+        }
     }
 }

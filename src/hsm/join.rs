@@ -7,18 +7,18 @@
 //!   to     Accept    the key, if it opens the proof; the pair is gone
 //! ```
 //!
-//! The steps and what passes between them are in `engine/joining.rs`. Nothing that is interrupted leaves more behind than
+//! The jobs and what passes between them are in `engine/setup/joining.rs`. Nothing that is interrupted leaves more behind than
 //! the pair, which the next join clears away.
 
 use sha2::{Digest, Sha256};
 
-use super::engine::Leaves;
-use super::engine::joining::{Invitation, Proof, Released};
+use super::engine::setup::{
+    Accept, Discard, Invitation, Invite, Leaves, OneShot, Prove, Release, Released, WrappingKeyProof,
+};
 use super::error::HsmError;
-use super::link::Launch;
 use super::pin::PinSource;
+use super::process::{Launch, carry_out};
 use super::settings::Settings;
-use super::steps::{Step, StepDone, of_another_step, step};
 
 /// What a join came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,23 +42,20 @@ pub async fn join(
     show: impl FnOnce(&str),
 ) -> Result<Joined, HsmError> {
     let proof = prove(launch, from).await?;
-    let invitation = match on(launch, to, Step::Invite(proof.clone())).await? {
-        StepDone::Invited(invited) => invited.waits(),
-        _ => return Err(of_another_step()),
-    };
-    let Some(invitation) = invitation else { return Ok(Joined::Already) };
+    let invited = on(launch, to, Invite { proof: proof.clone() }).await?;
+    let Some(invitation) = invited.waits() else { return Ok(Joined::Already) };
     show(&fingerprint(&invitation.public_key));
     let brought = bring(launch, from, to, so_pin, proof, &invitation).await;
     if brought.is_err()
-        && let Err(error) = on(launch, to, Step::Discard(invitation)).await
+        && let Err(error) = on(launch, to, Discard { invitation }).await
     {
         tracing::warn!(%error, "the pair of keys for the join was not destroyed; the next join does it");
     }
     brought.map(|()| Joined::Now)
 }
 
-async fn prove(launch: &Launch, from: &Settings) -> Result<Proof, HsmError> {
-    let StepDone::Proved(proof) = on(launch, from, Step::Prove).await? else { return Err(of_another_step()) };
+async fn prove(launch: &Launch, from: &Settings) -> Result<WrappingKeyProof, HsmError> {
+    let proof = on(launch, from, Prove).await?;
     match proof.leaves {
         Leaves::Never => Err(HsmError::misconfigured(
             "join",
@@ -76,29 +73,26 @@ async fn bring(
     from: &Settings,
     to: &Settings,
     so_pin: PinSource,
-    proof: Proof,
+    proof: WrappingKeyProof,
     invitation: &Invitation,
 ) -> Result<(), HsmError> {
     let released = release(launch, from, so_pin, proof.clone(), invitation.clone()).await?;
-    on(launch, to, Step::Accept { proof, invitation: invitation.clone(), released }).await.map(|_| ())
+    on(launch, to, Accept { proof, invitation: invitation.clone(), released }).await
 }
 
 async fn release(
     launch: &Launch,
     from: &Settings,
     so_pin: PinSource,
-    proof: Proof,
+    proof: WrappingKeyProof,
     invitation: Invitation,
 ) -> Result<Released, HsmError> {
-    match on(launch, from, Step::Release { so_pin, proof, invitation }).await? {
-        StepDone::Released(released) => Ok(released),
-        _ => Err(of_another_step()),
-    }
+    on(launch, from, Release { so_pin, proof, invitation }).await
 }
 
-/// One step, and in its error the name of the HSM that it was of.
-async fn on(launch: &Launch, settings: &Settings, order: Step) -> Result<StepDone, HsmError> {
-    step(launch, settings, order).await.map_err(|error| error.of(&settings.name))
+/// Has a job done; its error names the HSM.
+async fn on<O: OneShot>(launch: &Launch, settings: &Settings, job: O) -> Result<O::Answer, HsmError> {
+    carry_out(launch, settings, job).await.map_err(|error| error.of(&settings.name))
 }
 
 /// SHA-256 of the SubjectPublicKeyInfo, as other programs show it.

@@ -12,21 +12,16 @@
 //! A key store has one or several members: HSMs that hold the same wrapping key, so that each can serve every wrapped key.
 
 mod cluster;
-mod counted;
 mod engine;
 mod error;
 mod join;
-mod keeper;
 mod ledger;
-mod link;
-mod member;
+mod members;
 mod pin;
 mod process;
-mod recovery;
-mod serving;
 mod settings;
-mod steps;
-mod wire;
+mod token_selector;
+mod token_uri;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,23 +32,20 @@ use crate::key::material::{Keeping, Material};
 use crate::key::spec::{EncryptionAlgorithm, KeySpec, KeyUsage};
 
 use command::{Command, Destroy};
-use link::Link;
-use member::Member;
+use members::{Link, Member};
 
 pub use cluster::{Cluster, Clusters};
-pub use engine::command;
-pub use engine::{
-    Engine, ErrorCount, Feature, Gauges, IvMaker, Leaves, OaepRoad, Outcome, Profile, TokenFacts, TokenSelector,
-    WrappingKeyReport, end_process, init_token, init_wrapping_key, probe,
-};
+pub use engine::profile::features::{Feature, Outcome};
+pub use engine::profile::{IvMaker, OaepRoad, Profile, TokenFacts};
+pub use engine::setup::{Leaves, WrappingKeyReport, init_token, init_wrapping_key};
+pub use engine::{Engine, ErrorCount, Gauges, command, end_process, probe, setup};
 pub use error::{HsmError, Kind, LoginRefusal};
 pub use join::{Joined, join};
-pub use link::{Isolation, Launch};
-pub use member::Standing;
+pub use members::{Isolation, Standing};
 pub use pin::{HeldPin, PinSource};
-pub use serving::serve_as_worker;
+pub use process::{Launch, carry_out, serve_as_worker};
 pub use settings::Settings;
-pub use steps::{Step, StepDone, step};
+pub use token_selector::TokenSelector;
 
 /// Forgets the PINs that the HSM called `member` has refused, the user's and the security officer's, so that they are tried
 /// again; whether there were any.
@@ -278,5 +270,5 @@ impl Hsm {
 
 /// Whether what failed so may succeed on another HSM.
 fn may_work_elsewhere(kind: Kind) -> bool {
-    recovery::is_strike(kind) || matches!(kind, Kind::NoWrappingKey | Kind::Busy)
+    members::is_strike(kind) || matches!(kind, Kind::NoWrappingKey | Kind::Busy)
 }

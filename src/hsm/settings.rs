@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::engine::TokenSelector;
 use super::pin::{HeldPin, PinSource};
+use super::token_selector::TokenSelector;
 
 /// One HSM of a key store, and how it is used.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -17,9 +17,10 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
 use strongroom::hsm::command::{Command, Decrypt, Encrypt, Generate, Open, Place, Seal, Sealed};
+use strongroom::hsm::setup::{Accept, Invite, MakeWrappingKey, OneShot, Prove, Release};
 use strongroom::hsm::{
-    Engine as Hsm, HsmError, Joined, Kind, Launch, Leaves, PinSource, Settings, Step, StepDone, init_wrapping_key,
-    join, retry_pin, step,
+    Engine as Hsm, HsmError, Joined, Kind, Launch, Leaves, PinSource, Settings, carry_out, init_wrapping_key, join,
+    retry_pin,
 };
 use strongroom::key::material::{Material, MaterialId};
 use strongroom::key::spec::{EncryptionAlgorithm, KeySpec, KeyUsage};
@@ -54,8 +55,8 @@ async fn joined(from: &Settings, to: &Settings, pin: &str) -> Result<Joined, Hsm
     join(&launch(), from, to, so_pin(from, pin), |_| {}).await
 }
 
-async fn done(settings: &Settings, order: Step) -> StepDone {
-    step(&launch(), settings, order).await.unwrap()
+async fn done<J: OneShot>(settings: &Settings, job: J) -> J::Answer {
+    carry_out(&launch(), settings, job).await.unwrap()
 }
 
 /// A session that is logged in, past the engine.
@@ -142,8 +143,8 @@ async fn a_join_leaves_one_key_on_each_and_nothing_else() {
     let _turn = turn().await;
     let (a, b) = two(token());
     // As a join that was killed: a pair to which no key comes.
-    let StepDone::Proved(proof) = done(&a, Step::Prove).await else { panic!("no proof") };
-    assert!(matches!(done(&b, Step::Invite(proof)).await, StepDone::Invited(_)));
+    let proof = done(&a, Prove).await;
+    done(&b, Invite { proof }).await;
     assert_eq!(count(&logged_in(&b)), 1);
     assert_eq!(joined(&a, &b, SO_PIN).await, Ok(Joined::Now));
     for settings in [&a, &b] {
@@ -212,7 +213,7 @@ async fn a_wrapping_key_leaves_under_nothing_that_a_user_can_make() {
 async fn a_sole_wrapping_key_stays_where_it_is() {
     let _turn = turn().await;
     let (a, b) = two(bare_token());
-    let made = done(&a, Step::Init { sole: true }).await.found().unwrap().unwrap();
+    let made = done(&a, MakeWrappingKey { sole: true }).await;
     assert!(made.created && made.leaves == Leaves::Never);
     assert!(made.to_string().contains("cannot leave"), "{made}");
     let error = joined(&a, &b, SO_PIN).await.unwrap_err();
@@ -247,13 +248,12 @@ async fn a_key_that_does_not_open_the_proof_is_not_kept() {
         Attribute::Unwrap(true),
     ];
     logged_in(&impostor).generate_key(&Mechanism::AesKeyGen, &template).unwrap();
-    let StepDone::Proved(proof) = done(&a, Step::Prove).await else { panic!("no proof") };
-    let StepDone::Invited(invited) = done(&b, Step::Invite(proof.clone())).await else { panic!("no invitation") };
+    let proof = done(&a, Prove).await;
+    let invited = done(&b, Invite { proof: proof.clone() }).await;
     let invitation = invited.waits().unwrap();
-    let order =
-        Step::Release { so_pin: so_pin(&impostor, SO_PIN), proof: proof.clone(), invitation: invitation.clone() };
-    let StepDone::Released(released) = done(&impostor, order).await else { panic!("no key") };
-    let error = step(&launch(), &b, Step::Accept { proof, invitation, released }).await.err().unwrap();
+    let order = Release { so_pin: so_pin(&impostor, SO_PIN), proof: proof.clone(), invitation: invitation.clone() };
+    let released = done(&impostor, order).await;
+    let error = carry_out(&launch(), &b, Accept { proof, invitation, released }).await.err().unwrap();
     assert!(error.code.contains("does not read"), "{error}");
     assert_eq!(count(&logged_in(&b)), 0);
 }

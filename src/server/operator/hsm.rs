@@ -10,7 +10,10 @@ use crate::{
     authn::Vault,
     clock::{Clock, SystemClock},
     config::Config,
-    hsm::{self, Hsm, Joined, Launch, PinSource, Profile, Settings, Step, StepDone, WrappingKeyReport},
+    hsm::{
+        self, Hsm, Joined, Launch, PinSource, Profile, Settings, WrappingKeyReport,
+        setup::{FindWrappingKey, InitToken, MakeWrappingKey, OneShot, Probe},
+    },
     key::material::Keeping,
     kms::admin::{Admin, Credentials, found},
 };
@@ -21,7 +24,7 @@ use crate::{
 /// If there is one already, or no place for one.
 pub async fn init_token(config: &Config, launch: &Launch, so_pin: PinSource) -> Result<(), ExitError> {
     let all = members(config)?;
-    step_on(launch, &all, named(&all, None)?, Step::InitToken { so_pin }).await.map(|_| ())
+    job_on(launch, &all, named(&all, None)?, InitToken { so_pin }).await
 }
 
 /// Makes the wrapping key of an HSM, unless it is there. It is made only if no other HSM has one, for two HSMs with different
@@ -39,14 +42,14 @@ pub async fn init(
     let all = members(config)?;
     let member = named(&all, name)?;
     let needed = needed_wrapping_key(config).await?;
-    if let Some(there) = step_on(launch, &all, member, Step::Look).await?.found()? {
+    if let Some(there) = job_on(launch, &all, member, FindWrappingKey).await? {
         return match needed.filter(|needed| *needed != there.cka_id) {
             Some(needed) => Err(lacks(config, member, &needed)),
             None => Ok(there),
         };
     }
     for other in all.iter().filter(|other| other.name != member.name) {
-        if step_on(launch, &all, other, Step::Look).await?.found()?.is_some() {
+        if job_on(launch, &all, other, FindWrappingKey).await?.is_some() {
             let text = format!(
                 "`{other}` has a wrapping key: bring it to `{member}` with `strongroom hsm join`",
                 other = other.name,
@@ -59,8 +62,7 @@ pub async fn init(
         return Err(lacks(config, member, &needed));
     }
     let verb = RecordedVerb::begin(config, "InitHsm", json!({"hsm": member.name, "sole": sole})).await?;
-    let made = step_on(launch, &all, member, Step::Init { sole }).await.and_then(|done| Ok(done.found()?));
-    verb.end(made).await?.ok_or_else(|| ExitError::new("the wrapping key was not made"))
+    verb.end(job_on(launch, &all, member, MakeWrappingKey { sole }).await).await
 }
 
 /// CKA_ID of the wrapping key under which the keys in the store are wrapped; `None` if there is no store, or it is empty.
@@ -93,7 +95,7 @@ fn lacks(config: &Config, member: &Settings, needed: &[u8]) -> ExitError {
 /// If it cannot be opened.
 pub async fn probe(config: &Config, launch: &Launch, name: Option<&str>) -> Result<Profile, ExitError> {
     let all = members(config)?;
-    Ok(step_on(launch, &all, named(&all, name)?, Step::Probe).await?.probed()?)
+    job_on(launch, &all, named(&all, name)?, Probe).await
 }
 
 /// Brings the wrapping key to the HSM called `to`. `say` prints the progress.
@@ -213,8 +215,13 @@ fn named<'a>(all: &'a [Settings], name: Option<&str>) -> Result<&'a Settings, Ex
     })
 }
 
-/// Has an HSM do one step. The error names the HSM if there are several.
-async fn step_on(launch: &Launch, all: &[Settings], member: &Settings, step: Step) -> Result<StepDone, ExitError> {
-    let done = hsm::step(launch, member, step).await;
+/// Has an HSM do one job. The error names the HSM if there are several.
+async fn job_on<J: OneShot>(
+    launch: &Launch,
+    all: &[Settings],
+    member: &Settings,
+    job: J,
+) -> Result<J::Answer, ExitError> {
+    let done = hsm::carry_out(launch, member, job).await;
     Ok(done.map_err(|error| if all.len() > 1 { error.of(&member.name) } else { error })?)
 }

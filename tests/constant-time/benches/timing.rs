@@ -10,7 +10,7 @@
 #[path = "../src/cases.rs"]
 mod cases;
 #[allow(dead_code, reason = "part of it is for the program alone")]
-#[path = "../../../src/hsm/engine/oaep.rs"]
+#[path = "../../../src/hsm/engine/calls/oaep.rs"]
 mod oaep;
 #[allow(dead_code, reason = "part of it is for the program alone")]
 #[path = "../../../src/secret.rs"]

@@ -9,8 +9,8 @@ use crate::key::bytes;
 use crate::key::material::Material;
 use crate::secret::SecretBytes;
 
-use super::super::public_key::point_of;
 use super::{Attempt, Needs, Perform};
+use crate::hsm::engine::calls::public_key::point_of;
 
 /// Agrees on a secret by ECDH without a key derivation function. The error is `Rejected` if the other key is no point of the
 /// curve.

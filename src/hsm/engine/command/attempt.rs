@@ -8,19 +8,21 @@ use crate::key::material::MaterialId;
 use crate::key::spec::EncryptionAlgorithm;
 use crate::secret::SecretBytes;
 
-use super::super::core::Core;
-use super::super::crypto::{Line, Oaep, Sealed};
-use super::super::generating::Means;
-use super::super::handles::Lease;
-use super::super::mechanism::OaepHash;
-use super::super::proof;
+use crate::hsm::engine::calls::crypto::{Line, Oaep, Sealed};
+use crate::hsm::engine::calls::generating::Means;
+use crate::hsm::engine::calls::mechanism::OaepHash;
+use crate::hsm::engine::calls::proof;
+use crate::hsm::engine::handles::cache::Handles;
+use crate::hsm::engine::handles::lease::Lease;
+use crate::hsm::engine::state::EngineState;
 
 /// The name of material that is given one later, or needs none.
 pub(super) const UNNAMED: MaterialId = MaterialId([0; 32]);
 
 /// What a command is done with.
 pub struct Attempt<'a> {
-    pub(in crate::hsm) core: &'a Core,
+    pub(in crate::hsm) state: &'a EngineState,
+    pub(in crate::hsm) handles: &'a Handles,
     pub(in crate::hsm) line: Line<'a>,
     /// The handle that the command needs.
     pub(in crate::hsm) lease: Option<&'a Lease>,
@@ -58,11 +60,11 @@ impl Attempt<'_> {
             EncryptionAlgorithm::RsaesOaepSha256 => OaepHash::Sha256,
             other => return Err(HsmError::new(Kind::Unsupported, "oaep", format!("{other} is not RSAES-OAEP"))),
         };
-        Ok(Oaep { hash, sha256: self.core.profile.oaep_sha256 })
+        Ok(Oaep { hash, sha256: self.state.profile.oaep_sha256 })
     }
 
     pub(super) fn means(&self) -> Result<Means<'_>, HsmError> {
-        Ok(Means { profile: &self.core.profile, wrapping: self.core.wrapping_key(self.line.session)? })
+        Ok(Means { profile: &self.state.profile, wrapping: self.state.wrapping_key(self.line.session)? })
     }
 }
 

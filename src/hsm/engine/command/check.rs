@@ -18,6 +18,6 @@ impl Perform for Check {
     }
 
     fn run(&self, attempt: &Attempt<'_>) -> Result<(), HsmError> {
-        attempt.core.check(attempt.line)
+        attempt.state.check(attempt.line)
     }
 }

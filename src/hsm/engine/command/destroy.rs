@@ -34,11 +34,11 @@ impl Perform for Destroy {
         if let Keeping::Token { cka_id, .. } = &self.material.keeping {
             attempt.line.destroy_stored(&self.material, cka_id)?;
             let fresh = (attempt.open)()?;
-            let fresh = attempt.core.line(&fresh);
+            let fresh = attempt.state.line(&fresh);
             fresh.see_gone(&self.material, cka_id)?;
             fresh.is_logged_in()?;
         }
-        attempt.core.handles.forget(self.material.id);
+        attempt.handles.forget(self.material.id);
         Ok(())
     }
 }

@@ -9,8 +9,8 @@ use crate::key::material::Material;
 use crate::key::spec::EncryptionAlgorithm;
 use crate::secret::SecretBytes;
 
-use super::super::objects::rsa_public_key;
 use super::{Attempt, Needs, Perform};
+use crate::hsm::engine::calls::objects::rsa_public_key;
 
 /// Encrypts by RSAES-OAEP with the public half.
 #[derive(Clone, Serialize, Deserialize)]

@@ -7,8 +7,8 @@ use crate::key::bytes;
 use crate::key::spec::EncryptionAlgorithm;
 use crate::secret::SecretBytes;
 
-use super::super::public_key::RsaPublicKey;
 use super::{Attempt, Perform};
+use crate::hsm::engine::calls::public_key::RsaPublicKey;
 
 /// Encrypts by RSAES-OAEP with SHA-256 under a public key that is nobody's here.
 #[derive(Clone, Serialize, Deserialize)]

@@ -6,8 +6,8 @@ use crate::hsm::error::{HsmError, Kind};
 use crate::key::material::{Material, MaterialId};
 use crate::key::spec::{KeySpec, KeyUsage};
 
-use super::super::generating::Order;
 use super::{Attempt, Lane, Perform, Place};
+use crate::hsm::engine::calls::generating::Order;
 
 /// Makes new key material, and answers only after it has been seen to work.
 #[derive(Clone, Serialize, Deserialize)]
@@ -41,7 +41,7 @@ impl Perform for Generate {
         let Self { id, spec, usage, place } = *self;
         let made = attempt.line.generate(Order { id, spec, usage, place }, &attempt.means()?);
         if made.as_ref().is_err_and(|error| error.kind == Kind::NoWrappingKey) {
-            attempt.core.forget_wrapping_key();
+            attempt.state.forget_wrapping_key();
         }
         made
     }

@@ -6,9 +6,9 @@ use crate::hsm::error::HsmError;
 use crate::key::material::Material;
 use crate::key::spec::{KeySpec, KeyUsage};
 
-use super::super::generating::Order;
 use super::attempt::UNNAMED;
 use super::{Attempt, Lane, Perform, Place};
+use crate::hsm::engine::calls::generating::Order;
 
 /// Makes the RSA key pair under whose public half material comes that is to be imported. Wrapped as it is, anybody may keep it.
 #[derive(Clone, Serialize, Deserialize)]

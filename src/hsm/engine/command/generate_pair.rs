@@ -25,6 +25,6 @@ impl Perform for GeneratePair {
     }
 
     fn run(&self, attempt: &Attempt<'_>) -> Result<DataKeyPair, HsmError> {
-        attempt.line.generate_pair(self.spec, &attempt.core.profile)
+        attempt.line.generate_pair(self.spec, &attempt.state.profile)
     }
 }

@@ -10,10 +10,10 @@ use crate::key::bytes;
 use crate::key::material::Material;
 use crate::key::spec::{KeySpec, KeyUsage};
 
-use super::super::generating::Order;
-use super::super::importing::Parcel;
 use super::attempt::UNNAMED;
 use super::{Attempt, Imported, Lane, Perform, Place};
+use crate::hsm::engine::calls::generating::Order;
+use crate::hsm::engine::calls::importing::Parcel;
 
 /// Takes in material that others have made. The error is `Rejected` if it does not unwrap, `Unfit` if it is not of the spec.
 #[derive(Clone, Serialize, Deserialize)]

@@ -16,14 +16,14 @@ use crate::hsm::error::HsmError;
 use crate::key::bytes;
 use crate::key::material::Material;
 
-use super::handles::{Half, HandleId};
+use crate::hsm::engine::handles::lease::{Half, HandleId};
 use attempt::another;
 
-pub use super::agreement::Encapsulated;
-pub use super::crypto::Sealed;
-pub use super::generating::Place;
-pub use super::importing::Imported;
-pub use super::pairs::DataKeyPair;
+pub use crate::hsm::engine::calls::agreement::Encapsulated;
+pub use crate::hsm::engine::calls::crypto::Sealed;
+pub use crate::hsm::engine::calls::data_key_pairs::DataKeyPair;
+pub use crate::hsm::engine::calls::generating::Place;
+pub use crate::hsm::engine::calls::importing::Imported;
 pub(in crate::hsm) use attempt::Attempt;
 pub use seal_random::SealedRandom;
 pub(in crate::hsm) use task::{Task, task};

@@ -9,9 +9,9 @@ use crate::key::algorithm::SigningAlgorithm;
 use crate::key::bytes;
 use crate::key::material::Material;
 
-use super::super::handles::Lease;
-use super::super::proof;
 use super::{Attempt, Needs, Perform};
+use crate::hsm::engine::calls::proof;
+use crate::hsm::engine::handles::lease::Lease;
 
 /// Signs; the signature is encoded as AWS does.
 #[derive(Clone, Serialize, Deserialize)]
@@ -35,7 +35,7 @@ impl Perform for Sign {
     fn run(&self, attempt: &Attempt<'_>) -> Result<Vec<u8>, HsmError> {
         let Lease { handle, believed, .. } = attempt.lease()?;
         let (line, spec, algorithm) = (attempt.line, self.material.spec, self.algorithm);
-        if !attempt.core.profile.signs(algorithm) {
+        if !attempt.state.profile.signs(algorithm) {
             let text = format!("this HSM does not do {algorithm}");
             return Err(HsmError::new(Kind::Unsupported, "sign", text));
         }

@@ -1,0 +1,73 @@
+//! Bad data or a bad HSM? Modules answer both with the same codes (SoftHSM2: CKR_GENERAL_ERROR to a wrong tag).
+//!
+//! The data is blamed only when it was refused, the HSM was then known to be well, the data was refused again in another
+//! session, and the HSM is still known to be well: because something that started later has succeeded, or because it
+//! decrypts a known answer. So an outage that begins or ends between two attempts blames nobody's data. In any other case the
+//! HSM is to blame, and the caller may try again.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+
+use super::Inner;
+use super::job::Failure;
+use crate::hsm::engine::command::{Check, task};
+use crate::hsm::error::{HsmError, Kind};
+use crate::identity::Asker;
+
+/// How long an HSM that did not give the known answer is not asked again.
+const ILL_FOR: Duration = Duration::from_millis(250);
+
+/// The last check. Locked while one is made: single flight, and all who wait are served by the next.
+#[derive(Default)]
+pub(in crate::hsm) struct LastCheck(Mutex<Option<Checked>>);
+
+struct Checked {
+    /// In the engine's ticks.
+    started: u64,
+    ended: Instant,
+    well: bool,
+}
+
+impl Inner {
+    /// What an ambiguous failure was.
+    pub(in crate::hsm) async fn verdict(&self, failure: &Failure, deadline: Instant) -> Kind {
+        let needs_handle = failure.task.needs().handle().is_some();
+        let blames_data = failure.task.judges_data() && (failure.lease.is_some() || !needs_handle);
+        // Without a lease it was the key's handle that could not be made: then the key is to blame, if the HSM is not.
+        let blames_key = needs_handle && failure.lease.is_none();
+        if !blames_data && !blames_key {
+            return Kind::DeviceLost;
+        }
+        match self.is_well(failure.started, deadline).await {
+            Ok(true) if blames_data => Kind::Rejected,
+            Ok(true) => Kind::KeyMissing,
+            Ok(false) => Kind::DeviceLost,
+            Err(unasked) => unasked.kind,
+        }
+    }
+
+    /// Whether the HSM has been seen well by something that started after `since`.
+    ///
+    /// # Errors
+    /// If it has too much to do to be asked in time, which says nothing against it.
+    pub(in crate::hsm) async fn is_well(&self, since: u64, deadline: Instant) -> Result<bool, HsmError> {
+        if self.core.state.has_succeeded_since(since) {
+            return Ok(true);
+        }
+        let mut last = self.last_check.0.lock().await;
+        match &*last {
+            Some(check) if check.well && check.started > since => return Ok(true),
+            Some(check) if !check.well && check.ended.elapsed() < ILL_FOR => return Ok(false),
+            _ => {}
+        }
+        let started = self.core.state.ticks(Instant::now());
+        let check = task(Check, |_| ());
+        let well = match self.attempt(Asker::SERVICE, check, deadline).await {
+            Err(failure) if failure.error.kind == Kind::Busy => return Err(failure.error),
+            checked => checked.is_ok(),
+        };
+        *last = Some(Checked { started, ended: Instant::now(), well });
+        Ok(well)
+    }
+}

@@ -1,0 +1,157 @@
+//! What all threads of an engine share: the token, the login and its epoch, the counts.
+
+pub(in crate::hsm) mod counts;
+mod login_objects;
+pub(in crate::hsm) mod login_session;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use cryptoki::session::Session;
+use cryptoki::slot::Slot;
+use parking_lot::RwLock;
+
+use crate::hsm::error::{HsmError, Kind};
+use crate::hsm::settings::Settings;
+
+use super::calls::crypto::Line;
+use super::calls::wrapping::{self, WrappingKey};
+use super::profile::Profile;
+use super::token::login::{self, Admission};
+use super::token::module::Module;
+use counts::Counts;
+use login_objects::{Canary, KNOWN_ANSWER};
+use login_session::{Door, Home};
+
+pub(in crate::hsm) use login_objects::Standing;
+
+/// The epoch of the login that an engine starts with.
+pub(in crate::hsm) const FIRST_EPOCH: u64 = 0;
+
+pub(in crate::hsm) struct EngineState {
+    pub(in crate::hsm) settings: Settings,
+    pub(in crate::hsm) module: Module,
+    pub(in crate::hsm) slot: Slot,
+    pub(in crate::hsm) profile: Arc<Profile>,
+    pub(in crate::hsm) counts: Counts,
+    /// Whether the token has refused a session and none was had since.
+    is_short: AtomicBool,
+    pub(in crate::hsm) stopping: AtomicBool,
+    start: Instant,
+    /// Grows with each login: see `Door`.
+    epoch: AtomicU64,
+    standing: RwLock<Standing>,
+    /// The latest start of an operation that then succeeded: see `doubt`.
+    latest_success: AtomicU64,
+}
+
+impl EngineState {
+    pub(in crate::hsm) fn new(
+        settings: Settings,
+        module: Module,
+        slot: Slot,
+        profile: Profile,
+        standing: Standing,
+    ) -> Self {
+        Self {
+            is_short: AtomicBool::new(false),
+            settings,
+            module,
+            slot,
+            profile: Arc::new(profile),
+            counts: Counts::default(),
+            stopping: AtomicBool::new(false),
+            start: Instant::now(),
+            epoch: AtomicU64::new(FIRST_EPOCH),
+            standing: RwLock::new(standing),
+            latest_success: AtomicU64::new(0),
+        }
+    }
+
+    pub(in crate::hsm) fn line<'a>(&'a self, session: &'a Session) -> Line<'a> {
+        Line { calls: &self.module.calls, session }
+    }
+
+    /// Opens a session beside those that the engine has.
+    pub(in crate::hsm) fn open_session(&self) -> Result<Session, HsmError> {
+        let opened = self.module.open_another(self.slot);
+        match &opened {
+            Ok(_) => self.is_short.store(false, Ordering::Relaxed),
+            Err(error) if error.kind == Kind::Busy && !self.is_short.swap(true, Ordering::Relaxed) => {
+                let wanted = self.settings.sessions;
+                tracing::warn!(%error, wanted, "the HSM has no session left; fewer workers do the work");
+            }
+            Err(_) => {}
+        }
+        opened
+    }
+
+    /// Nanoseconds since the engine started, never 0.
+    pub(in crate::hsm) fn ticks(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.start).as_nanos()).unwrap_or(u64::MAX).max(1)
+    }
+
+    pub(in crate::hsm) fn note_success(&self, started: u64) {
+        self.latest_success.fetch_max(started, Ordering::Relaxed);
+    }
+
+    /// Whether an operation that started after `ticks` has succeeded.
+    pub(in crate::hsm) fn has_succeeded_since(&self, ticks: u64) -> bool {
+        self.latest_success.load(Ordering::Relaxed) > ticks
+    }
+
+    pub(in crate::hsm) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// The way to the objects of the last login.
+    pub(in crate::hsm) fn door(&self) -> Arc<Door> {
+        self.standing().canary.door
+    }
+
+    fn standing(&self) -> Standing {
+        self.standing.read().clone()
+    }
+
+    /// Ends an epoch: every handle made so far is refused from now on.
+    pub(in crate::hsm) fn end_epoch(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Logs in with the session of `home` and makes what comes with a login. The epoch that it ends must have been ended
+    /// before.
+    pub(in crate::hsm) fn enter(&self, home: &Home, mut admission: Admission) -> Result<(), HsmError> {
+        login::log_in(&self.module, self.slot, &home.session, &self.settings, &mut admission)?;
+        drop(admission);
+        let entered = Standing::take(home, &self.module, &self.settings, self.profile.allowed);
+        *self.standing.write() = entered?;
+        Ok(())
+    }
+
+    /// The wrapping key, looked for again if it was not there: the operator may have made it since.
+    pub(in crate::hsm) fn wrapping_key(&self, session: &Session) -> Result<Option<WrappingKey>, HsmError> {
+        if let Some(key) = self.standing().wrapping {
+            return Ok(Some(key));
+        }
+        let found = wrapping::find(self.line(session), &self.settings.wrapping_key_label)?;
+        self.standing.write().wrapping.clone_from(&found);
+        Ok(found)
+    }
+
+    pub(in crate::hsm) fn has_wrapping_key(&self) -> bool {
+        self.standing.read().wrapping.is_some()
+    }
+
+    /// Handles of wrapping keys are kept too; this one did not work.
+    pub(in crate::hsm) fn forget_wrapping_key(&self) {
+        self.standing.write().wrapping = None;
+    }
+
+    /// Decrypts the known answer.
+    pub(in crate::hsm) fn check(&self, line: Line<'_>) -> Result<(), HsmError> {
+        let Canary { door, key, iv, ciphertext } = self.standing().canary;
+        let _guest = door.enter(|| self.epoch())?;
+        Line::is_same(KNOWN_ANSWER, &line.open(key, iv, b"", &ciphertext)?)
+    }
+}

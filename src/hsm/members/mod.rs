@@ -1,0 +1,14 @@
+//! The members of a key store: each HSM, whether calls may go to it, and what brings it back.
+
+mod backend;
+mod member;
+mod past_counts;
+mod recovery;
+mod supervisor;
+
+pub use backend::Isolation;
+pub use member::Standing;
+
+pub(super) use backend::Link;
+pub(super) use member::Member;
+pub(super) use recovery::is_strike;

@@ -1,0 +1,369 @@
+//! What becomes of a member of the key store when something happens to it: a pure function from state and event to state
+//! and act. Who acts, and when it is called, is `member`'s business.
+//!
+//! ```text
+//!                 started                 strikes                    the known answer fails twice
+//!   Starting ───────────────▶ Well ─────────────────▶ Sick ⇄ Probing ───────────────────────────▶ Starting (anew)
+//!      ▲  │ start failed       │ ended                 ▲ answered                                       ▲
+//!      │  ├─────────▶ Down ◀───┘                       └──▶ Well                                        │
+//!      │  │             └──────────────── in its time ──────────────────────────────────────────────────┘
+//!      │  └ PIN refused ──▶ Refused ── in its time: starts, and looks whether there is another PIN ──▶ Starting
+//! ```
+//!
+//! Sessions that are lost, logins that are forgotten and handles that are stale are mended inside the engine (`road`),
+//! call by call. Here is what is left when that does not help.
+
+use std::time::{Duration, Instant};
+
+use crate::hsm::error::Kind;
+
+/// Failures in a row, with no success in between, that open the breaker.
+const STRIKES: u64 = 3;
+
+/// The first pause before a sick or ended member is tried again, and the longest.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_millis(800);
+
+/// A member that was well for so long begins anew with short pauses.
+const SETTLED: Duration = Duration::from_secs(3);
+
+/// How often a member that waits for its operator looks whether there is another PIN, or a wrapping key now.
+const NEW_PIN: Duration = Duration::from_millis(1500);
+
+/// How a member stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::hsm) enum State {
+    /// Its engine is being started.
+    Starting { failures: u32 },
+    /// Calls go to it.
+    Well { since: Instant, strikes: u64, failures: u32 },
+    /// The breaker is open: calls go elsewhere or fail at once. A known answer is asked for at this time.
+    Sick { until: Instant, failures: u32 },
+    /// The known answer is being asked for.
+    Probing { failures: u32 },
+    /// Its engine does not run; it is started at this time.
+    Down { until: Instant, failures: u32 },
+    /// It refused the PIN, or has no wrapping key. At this time it is seen whether an operator has mended that.
+    Refused { until: Instant },
+}
+
+/// What happens to a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::hsm) enum Event {
+    /// Its engine runs.
+    Started,
+    /// Its engine does not start.
+    NotStarted(Kind),
+    /// A call succeeded, or failed in a way that shows the HSM well.
+    Answered,
+    /// A call failed in this way.
+    Failed(Kind),
+    /// So many more calls have not returned when they should have.
+    Hung(u64),
+    /// The known answer came, or did not.
+    Probed(bool),
+    /// The engine's process has ended.
+    Ended,
+    /// The engine's process does not speak any more.
+    Mute,
+    /// The wrapping key is not on the token any more.
+    Keyless,
+    /// The time that the state waits for has come.
+    Due,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::hsm) enum Act {
+    Nothing,
+    /// Ask for the known answer.
+    Probe,
+    /// Start an engine; one that still runs is ended first.
+    Start,
+}
+
+impl State {
+    /// The time at which [`Event::Due`] is to come, if there is one.
+    pub(in crate::hsm) fn due(&self) -> Option<Instant> {
+        match self {
+            Self::Sick { until, .. } | Self::Down { until, .. } | Self::Refused { until } => Some(*until),
+            Self::Starting { .. } | Self::Well { .. } | Self::Probing { .. } => None,
+        }
+    }
+
+    /// Whether calls go to it.
+    pub(in crate::hsm) fn is_well(&self) -> bool {
+        matches!(self, Self::Well { .. })
+    }
+
+    fn failures(&self, now: Instant) -> u32 {
+        match self {
+            Self::Well { since, .. } if now.saturating_duration_since(*since) >= SETTLED => 0,
+            Self::Starting { failures } | Self::Well { failures, .. } | Self::Sick { failures, .. } => *failures,
+            Self::Probing { failures } | Self::Down { failures, .. } => *failures,
+            Self::Refused { .. } => 0,
+        }
+    }
+}
+
+/// Whether an error speaks against the HSM, as opposed to the caller, the key, or our own queue.
+pub(in crate::hsm) fn is_strike(kind: Kind) -> bool {
+    use Kind::*;
+    matches!(kind, SessionLost | LoggedOut | DeviceLost | PinRefused | Ambiguous | Misconfigured)
+}
+
+/// What the end of a call tells of the HSM: nothing, if it may never have been asked.
+pub(in crate::hsm) fn news_of(failure: Option<Kind>) -> Option<Event> {
+    match failure {
+        Some(Kind::Timeout | Kind::Busy) => None,
+        Some(kind) if is_strike(kind) => Some(Event::Failed(kind)),
+        Some(_) | None => Some(Event::Answered),
+    }
+}
+
+fn strikes_of(event: Event) -> u64 {
+    match event {
+        Event::Hung(calls) => calls,
+        Event::Failed(kind) => is_strike(kind).into(),
+        _ => 0,
+    }
+}
+
+/// What becomes of `state` at `now`; `jitter` is from 0 to 1.
+pub(in crate::hsm) fn next(state: State, event: Event, now: Instant, jitter: f64) -> (State, Act) {
+    let failures = state.failures(now);
+    let until = now + pause(failures, jitter);
+    let sick = |failures| (State::Sick { until, failures }, Act::Nothing);
+    let down = (State::Down { until, failures: failures + 1 }, Act::Nothing);
+    match (state, event) {
+        (State::Starting { .. }, Event::Started) => (well(now, failures), Act::Nothing),
+        (State::Starting { .. }, Event::NotStarted(Kind::PinRefused | Kind::NoWrappingKey)) => {
+            (State::Refused { until: now + NEW_PIN }, Act::Nothing)
+        }
+        (State::Starting { .. }, Event::NotStarted(_) | Event::Ended | Event::Mute) => down,
+
+        (State::Well { .. }, Event::Failed(Kind::PinRefused) | Event::Keyless) => start(failures),
+        (State::Well { since, strikes, failures: before }, Event::Failed(_) | Event::Hung(_)) => {
+            match strikes + strikes_of(event) {
+                STRIKES.. => sick(failures),
+                strikes => (State::Well { since, strikes, failures: before }, Act::Nothing),
+            }
+        }
+        (State::Well { since, failures, .. }, Event::Answered) => {
+            (State::Well { since, strikes: 0, failures }, Act::Nothing)
+        }
+
+        (State::Sick { .. }, Event::Due) => (State::Probing { failures }, Act::Probe),
+        (State::Probing { .. }, Event::Probed(true)) => (well(now, failures), Act::Nothing),
+        // The first time it may still be the same disturbance; after that a new login, session, process is tried.
+        (State::Probing { .. }, Event::Probed(false)) if failures == 0 => sick(failures + 1),
+        (State::Probing { .. }, Event::Probed(false)) => start(failures + 1),
+
+        (State::Down { .. } | State::Refused { .. }, Event::Due) => start(failures),
+
+        // One that was well for long is started at once.
+        (_, Event::Ended) if failures == 0 && state.due().is_none() => start(1),
+        (State::Well { .. } | State::Sick { .. } | State::Probing { .. }, Event::Ended) => down,
+        (State::Well { .. } | State::Sick { .. } | State::Probing { .. }, Event::Mute) => start(failures + 1),
+
+        (state, _) => (state, Act::Nothing),
+    }
+}
+
+fn well(since: Instant, failures: u32) -> State {
+    State::Well { since, strikes: 0, failures }
+}
+
+fn start(failures: u32) -> (State, Act) {
+    (State::Starting { failures }, Act::Start)
+}
+
+/// Twice as long each time, up to a bound, and never the same for two who began together.
+fn pause(failures: u32, jitter: f64) -> Duration {
+    let doubled = SHORTEST_PAUSE.saturating_mul(1 << failures.min(10)).min(LONGEST_PAUSE);
+    doubled.mul_f64(0.75 + 0.5 * jitter.clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A member, driven by hand.
+    struct Driven {
+        state: State,
+        now: Instant,
+    }
+
+    impl Driven {
+        fn well() -> Self {
+            let mut driven = Self { state: State::Starting { failures: 0 }, now: Instant::now() };
+            assert_eq!(driven.on(Event::Started), Act::Nothing);
+            driven
+        }
+
+        fn on(&mut self, event: Event) -> Act {
+            let (state, act) = next(self.state, event, self.now, 0.5);
+            self.state = state;
+            act
+        }
+
+        /// Lets the time come that the state waits for; how long that was.
+        fn wait(&mut self) -> Duration {
+            let due = self.state.due().expect("a state that waits");
+            let waited = due - self.now;
+            self.now = due;
+            waited
+        }
+
+        fn sicken(&mut self) {
+            (0..STRIKES).for_each(|_| assert_eq!(self.on(Event::Failed(Kind::DeviceLost)), Act::Nothing));
+            assert!(!self.state.is_well());
+        }
+    }
+
+    #[test]
+    fn the_breaker_opens_after_failures_in_a_row_and_no_others() {
+        let mut member = Driven::well();
+        for _ in 0..10 {
+            member.on(Event::Failed(Kind::SessionLost));
+            member.on(Event::Hung(1));
+            member.on(Event::Answered);
+        }
+        assert!(member.state.is_well());
+        for harmless in [Kind::Rejected, Kind::Unsupported, Kind::Busy, Kind::KeyMissing, Kind::Full, Kind::Bug] {
+            (0..10).for_each(|_| assert_eq!(member.on(Event::Failed(harmless)), Act::Nothing));
+        }
+        assert!(member.state.is_well());
+        member.sicken();
+    }
+
+    #[test]
+    fn late_in_the_queue_is_neither_for_the_hsm_nor_against_it() {
+        assert_eq!([Kind::Timeout, Kind::Busy].map(|kind| news_of(Some(kind))), [None, None]);
+        assert_eq!(news_of(Some(Kind::DeviceLost)), Some(Event::Failed(Kind::DeviceLost)));
+        assert_eq!([None, Some(Kind::Rejected)].map(news_of), [Some(Event::Answered); 2]);
+    }
+
+    #[test]
+    fn calls_that_do_not_return_open_the_breaker_one_by_one_or_at_once() {
+        for hung in [[1, 1, 1], [2, 0, 1], [0, 0, 8]] {
+            let mut member = Driven::well();
+            for calls in hung {
+                assert!(member.state.is_well(), "{hung:?}");
+                assert_eq!(member.on(Event::Hung(calls)), Act::Nothing);
+            }
+            assert!(!member.state.is_well(), "{hung:?}");
+        }
+    }
+
+    #[test]
+    fn a_sick_member_is_asked_a_known_answer_and_comes_back() {
+        let mut member = Driven::well();
+        member.sicken();
+        assert!(member.wait() < Duration::from_millis(200));
+        assert_eq!(member.on(Event::Due), Act::Probe);
+        assert_eq!(member.on(Event::Probed(true)), Act::Nothing);
+        assert!(member.state.is_well());
+    }
+
+    #[test]
+    fn a_member_that_stays_sick_is_started_anew_again_and_again_never_more_than_two_seconds_apart() {
+        let mut member = Driven::well();
+        member.sicken();
+        member.wait();
+        assert_eq!(member.on(Event::Due), Act::Probe);
+        assert_eq!(member.on(Event::Probed(false)), Act::Nothing);
+        member.wait();
+        assert_eq!(member.on(Event::Due), Act::Probe);
+        assert_eq!(member.on(Event::Probed(false)), Act::Start);
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            assert_eq!(member.on(Event::NotStarted(Kind::DeviceLost)), Act::Nothing);
+            pauses.push(member.wait());
+            assert_eq!(member.on(Event::Due), Act::Start);
+        }
+        assert!(pauses.is_sorted() && pauses.iter().all(|pause| *pause <= Duration::from_secs(2)), "{pauses:?}");
+        assert_eq!(member.on(Event::Started), Act::Nothing);
+        assert!(member.state.is_well());
+    }
+
+    #[test]
+    fn a_worker_that_ends_is_started_at_once_and_one_that_keeps_ending_with_pauses() {
+        let mut member = Driven::well();
+        member.now += SETTLED;
+        assert_eq!(member.on(Event::Ended), Act::Start);
+        for _ in 0..5 {
+            assert_eq!(member.on(Event::Started), Act::Nothing);
+            assert_eq!(member.on(Event::Ended), Act::Nothing);
+            assert!(member.wait() >= SHORTEST_PAUSE);
+            assert_eq!(member.on(Event::Due), Act::Start);
+        }
+        member.on(Event::Started);
+        member.now += SETTLED;
+        assert_eq!(member.on(Event::Ended), Act::Start, "it was well for long");
+    }
+
+    #[test]
+    fn a_mute_worker_is_started_anew_in_any_state_in_which_it_runs() {
+        for sick in [false, true] {
+            let mut member = Driven::well();
+            if sick {
+                member.sicken();
+            }
+            assert_eq!(member.on(Event::Mute), Act::Start);
+        }
+    }
+
+    #[test]
+    fn a_refused_pin_waits_for_another_one() {
+        let mut member = Driven::well();
+        assert_eq!(member.on(Event::Failed(Kind::PinRefused)), Act::Start);
+        assert_eq!(member.on(Event::NotStarted(Kind::PinRefused)), Act::Nothing);
+        assert_eq!(member.wait(), NEW_PIN);
+        assert_eq!(member.on(Event::Due), Act::Start);
+        assert_eq!(member.on(Event::Started), Act::Nothing);
+        assert!(member.state.is_well());
+    }
+
+    #[test]
+    fn nothing_that_comes_late_disturbs() {
+        let mut member = Driven::well();
+        for late in [Event::Started, Event::NotStarted(Kind::Timeout), Event::Probed(false), Event::Due] {
+            assert_eq!(member.on(late), Act::Nothing);
+            assert!(member.state.is_well());
+        }
+        member.sicken();
+        for late in [Event::Answered, Event::Hung(1), Event::Probed(true), Event::Started] {
+            assert_eq!(member.on(late), Act::Nothing);
+            assert!(matches!(member.state, State::Sick { .. }));
+        }
+    }
+
+    #[test]
+    fn pauses_differ_by_jitter_and_stay_within_bounds() {
+        for failures in 0..40 {
+            let (low, high) = (pause(failures, 0.0), pause(failures, 1.0));
+            assert!(low < high && low >= SHORTEST_PAUSE / 2 && high <= Duration::from_secs(2), "{low:?} {high:?}");
+        }
+        let quarter = SHORTEST_PAUSE / 4;
+        assert_eq!([pause(0, 0.0), pause(0, 1.0)], [SHORTEST_PAUSE - quarter, SHORTEST_PAUSE + quarter]);
+    }
+
+    #[test]
+    fn every_failure_is_counted() {
+        let now = Instant::now();
+        for failures in [0, 1, 5] {
+            let after = |state, event| next(state, event, now, 0.5).0.failures(now);
+            let started = State::Well { since: now, strikes: 0, failures };
+            for (state, event) in [
+                (State::Starting { failures }, Event::NotStarted(Kind::DeviceLost)),
+                (State::Probing { failures }, Event::Probed(false)),
+                (State::Probing { failures }, Event::Mute),
+                (started, Event::Mute),
+                (started, Event::Ended),
+            ] {
+                assert_eq!(after(state, event), failures + 1, "{state:?} {event:?}");
+            }
+        }
+    }
+}

@@ -21,7 +21,7 @@ use crate::{
     kms::{
         Kms,
         cx::Cx,
-        record::{Claimed, Named, Record},
+        record::{Claimed, NamedOperation, Record},
     },
     operations::{Entry, Prepared},
 };
@@ -127,7 +127,7 @@ impl Calls {
         R: FnOnce(&mut RequestParameters) -> Result<Prepared<T>, KmsError>,
     {
         let began = Instant::now();
-        let named = Named { operation: operation.map(|entry| (entry.name, entry.read_only)), target };
+        let named = NamedOperation { operation: operation.map(|entry| (entry.name, entry.read_only)), target };
         let mut record = Record::new(self.kms.now(), named, client);
         // The exceptions that clients know of this operation.
         let declared = |error| match operation {

@@ -1,7 +1,7 @@
-//! What an operator does beside the API: found the deployment, make principals and access keys and take them away.
+//! The operator's verbs: they found the deployment, and make and delete principals and access keys.
 //!
-//! The command line does it on the store directly, also while the service runs: the change feed tells the service. What changes
-//! something leaves a record, stored with the change, which the service brings to the audit trail.
+//! The command line changes the store directly, also while the service runs, which follows the change feed. Each change has an audit
+//! record, stored with it, which the service brings to the audit trail.
 
 mod access_keys;
 mod act;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 pub use self::{
     access_keys::{AccessKeySummary, Credentials},
-    act::{Act, Operator},
+    act::{Operator, OperatorChange},
     principals::{PolicyText, PrincipalSummary},
 };
 use crate::{
@@ -53,7 +53,7 @@ pub struct Admin {
     now: Timestamp,
 }
 
-/// Gives `vault` what the deployment in `store` has for it; whether there is a deployment.
+/// Gives `vault` the service's own materials, if `store` has a deployment. Answers true if it has.
 ///
 /// # Errors
 /// If the store is of another account; else as the store answers.
@@ -67,7 +67,7 @@ pub async fn furnish(store: &Store, vault: &Vault, account: &AccountId) -> Resul
     Ok(true)
 }
 
-/// Founds the deployment in `store` if there is none, and gives `vault` what it has for it.
+/// Founds the deployment in `store` if there is none, and gives `vault` the service's own materials.
 ///
 /// # Errors
 /// As [`furnish`], and as the HSM answers.
@@ -114,7 +114,7 @@ impl Admin {
         }
     }
 
-    /// What is remembered of the keys that were deleted, by region and key id.
+    /// The tombstones of deleted keys, by region and key id.
     ///
     /// # Errors
     /// As the store answers.
@@ -142,7 +142,7 @@ impl Admin {
     /// # Errors
     /// As the store answers.
     pub async fn confirm_clock(&self) -> Result<Option<Jump>, KmsError> {
-        let act = self.act("ConfirmClock", serde_json::Value::Null).await?;
-        self.store.confirm_clock(&act).await.map_err(failure::store)
+        let change = self.change("ConfirmClock", serde_json::Value::Null).await?;
+        self.store.confirm_clock(&change).await.map_err(failure::store)
     }
 }

@@ -1,9 +1,10 @@
-//! The HSMs of custom key stores that are connected.
+//! The connections to the HSMs of custom key stores.
 //!
-//! The store says what is wanted; [`Kms::tend_key_stores`], called again and again, brings it about and stores what came of it.
-//! So a key store that was connected is connected again after a start, and every process that serves opens its HSM.
+//! The store has the wanted state of each key store. [`Kms::tend_key_stores`], called again and again, connects and disconnects HSMs
+//! to match it, and stores the outcome. So a key store that was connected is connected again after a start, and every process that
+//! serves opens its HSM.
 //!
-//! [`Kms::hsm_of`] is the one place that says which HSM a key is in.
+//! [`Kms::hsm_of`] is the one place that knows which HSM a key is in.
 
 use std::{
     collections::HashMap,
@@ -26,73 +27,74 @@ use crate::{
     store::{ChangeError, Unrecorded},
 };
 
-/// What came of a connection: nothing yet, or that it is there, or why it failed for good.
-type Outcome = Option<Result<(), ConnectionError>>;
+/// The outcome of connecting: `None` as long as it goes on, else success, or why it has failed for good.
+type ConnectOutcome = Option<Result<(), ConnectionError>>;
 
 /// The HSMs of custom key stores.
 pub(super) struct Connections {
     pub(super) clusters: Clusters,
-    /// One round at a time; whether there are to be no more.
+    /// Held during a round, so that there is one at a time. True once there are to be no more.
     round: tokio::sync::Mutex<bool>,
-    links: RwLock<Links>,
+    open: RwLock<OpenHsms>,
 }
 
 #[derive(Default)]
-struct Links {
-    /// Those that are open or being opened.
-    open: HashMap<KeyStoreId, Link>,
-    /// Those that have been told to stop.
-    leaving: Vec<(KeyStoreId, Hsm)>,
+struct OpenHsms {
+    /// HSMs that are open or being opened.
+    connected: HashMap<KeyStoreId, Connected>,
+    /// HSMs that have been told to stop.
+    stopping: Vec<(KeyStoreId, Hsm)>,
 }
 
 /// An HSM that was opened for the connection of this number.
 #[derive(Clone)]
-struct Link {
+struct Connected {
     hsm: Hsm,
     connection: u64,
 }
 
 impl Connections {
     pub(super) fn new(clusters: Clusters) -> Self {
-        Self { clusters, round: tokio::sync::Mutex::default(), links: RwLock::default() }
+        Self { clusters, round: tokio::sync::Mutex::default(), open: RwLock::default() }
     }
 
-    fn link(&self, id: &KeyStoreId) -> Option<Link> {
-        self.links.read().open.get(id).cloned()
+    fn connected(&self, id: &KeyStoreId) -> Option<Connected> {
+        self.open.read().connected.get(id).cloned()
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut Links) -> T) -> T {
-        change(&mut self.links.write())
+    fn change<T>(&self, change: impl FnOnce(&mut OpenHsms) -> T) -> T {
+        change(&mut self.open.write())
     }
 
-    /// How the HSMs of key stores stand.
+    /// The states of the HSMs of key stores.
     pub(super) fn standing(&self) -> Vec<Standing> {
-        let links = self.links.read();
-        links.open.values().flat_map(|link| link.hsm.standing()).collect()
+        let open = self.open.read();
+        open.connected.values().flat_map(|connected| connected.hsm.standing()).collect()
     }
 
-    /// Takes HSMs out of service that are open for a connection which is not `wanted` any more.
-    fn let_go(&self, wanted: impl Fn(&KeyStoreId, u64) -> bool) {
-        self.change(|links| {
-            let gone: Vec<_> = links.open.extract_if(|id, link| !wanted(id, link.connection)).collect();
-            for (id, link) in gone {
-                link.hsm.stop();
-                links.leaving.push((id, link.hsm));
+    /// Stops HSMs that are open for a connection which is not `wanted` any more.
+    fn stop_unwanted(&self, wanted: impl Fn(&KeyStoreId, u64) -> bool) {
+        self.change(|open| {
+            let unwanted: Vec<_> =
+                open.connected.extract_if(|id, connected| !wanted(id, connected.connection)).collect();
+            for (id, connected) in unwanted {
+                connected.hsm.stop();
+                open.stopping.push((id, connected.hsm));
             }
         });
     }
 
-    /// Forgets HSMs that have stopped; which ones have not.
-    async fn see_off(&self) -> Vec<KeyStoreId> {
-        let leaving = self.change(|links| std::mem::take(&mut links.leaving));
-        let mut here = Vec::new();
-        for (id, hsm) in leaving {
+    /// Forgets HSMs that have stopped; answers the key stores of those that have not yet.
+    async fn forget_stopped(&self) -> Vec<KeyStoreId> {
+        let stopping = self.change(|open| std::mem::take(&mut open.stopping));
+        let mut running = Vec::new();
+        for (id, hsm) in stopping {
             if !hsm.stopped(Duration::ZERO).await {
-                here.push((id, hsm));
+                running.push((id, hsm));
             }
         }
-        let ids = here.iter().map(|(id, _)| id.clone()).collect();
-        self.change(|links| links.leaving.append(&mut here));
+        let ids = running.iter().map(|(id, _)| id.clone()).collect();
+        self.change(|open| open.stopping.append(&mut running));
         ids
     }
 }
@@ -115,18 +117,18 @@ impl Kms {
             None => Ok(self.hsm.clone()),
             Some(id) => self
                 .connections
-                .link(id)
-                .map(|link| link.hsm)
+                .connected(id)
+                .map(|connected| connected.hsm)
                 .ok_or_else(|| failure::not_open("the HSM of the custom key store is not open")),
         }
     }
 
-    /// Whether what is in a custom key store, or in none, can be got at now. What cannot waits.
+    /// True if the HSM of a custom key store is open now; always true for the service's own HSMs.
     pub(super) fn reaches(&self, key_store: Option<&KeyStoreId>) -> bool {
-        key_store.is_none_or(|id| self.connections.link(id).is_some_and(|link| link.hsm.is_open()))
+        key_store.is_none_or(|id| self.connections.connected(id).is_some_and(|connected| connected.hsm.is_open()))
     }
 
-    /// One step towards what the key stores are wanted to be; answers how many have changed.
+    /// One step of every key store towards its wanted state; answers how many have another state now.
     ///
     /// # Errors
     /// As the store answers, or the HSM that seals passwords; the next round goes on.
@@ -138,11 +140,12 @@ impl Kms {
         let all = self.store.view().key_stores();
         let wanted: HashMap<_, _> =
             all.iter().filter(|store| store.is_wanted()).map(|store| (&store.id, store.connection)).collect();
-        self.connections.let_go(|id, connection| wanted.get(id) == Some(&connection));
-        let leaving = self.connections.see_off().await;
-        let (mut changed, mut failed) = (0, None);
+        self.connections.stop_unwanted(|id, connection| wanted.get(id) == Some(&connection));
+        let stopping = self.connections.forget_stopped().await;
+        let mut changed = 0;
+        let mut failed = None;
         for key_store in &all {
-            match self.tend(key_store, &leaving).await {
+            match self.tend(key_store, &stopping).await {
                 Ok(has_changed) => changed += usize::from(has_changed),
                 Err(error) => failed = Some(error),
             }
@@ -150,9 +153,9 @@ impl Kms {
         failed.map_or(Ok(changed), Err)
     }
 
-    async fn tend(&self, key_store: &CustomKeyStore, leaving: &[KeyStoreId]) -> Result<bool, KmsError> {
+    async fn tend(&self, key_store: &CustomKeyStore, stopping: &[KeyStoreId]) -> Result<bool, KmsError> {
         let outcome = match key_store.state {
-            ConnectionState::Disconnecting if !leaving.contains(&key_store.id) => {
+            ConnectionState::Disconnecting if !stopping.contains(&key_store.id) => {
                 self.put(key_store, |stored| stored.part()).await?;
                 return Ok(true);
             }
@@ -186,16 +189,15 @@ impl Kms {
         }
     }
 
-    /// What came of a connection, which is begun if it is not.
-    ///
-    /// An HSM that was open once and is away for a while is no failure of the connection, as with AWS.
-    async fn connection(&self, key_store: &CustomKeyStore) -> Result<Outcome, KmsError> {
-        let Some(link) = self.connections.link(&key_store.id) else { return self.begin(key_store).await };
-        if link.hsm.is_open() {
+    /// The outcome of connecting, which is begun if it is not. An HSM that was open once and is away for a while is no failure, as
+    /// with AWS.
+    async fn connection(&self, key_store: &CustomKeyStore) -> Result<ConnectOutcome, KmsError> {
+        let Some(connected) = self.connections.connected(&key_store.id) else { return self.begin(key_store).await };
+        if connected.hsm.is_open() {
             return Ok(Some(Ok(())));
         }
         let was_open = key_store.is_connected();
-        let refusal = link.hsm.refusal().filter(|error| !was_open || error.kind == Kind::PinRefused);
+        let refusal = connected.hsm.refusal().filter(|error| !was_open || error.kind == Kind::PinRefused);
         Ok(refusal.map(|error| {
             tracing::warn!(key_store = %key_store.id, %error, "the HSM of a custom key store cannot be opened");
             Err(failure::connection(&error))
@@ -203,7 +205,7 @@ impl Kms {
     }
 
     /// Opens the HSM; that it is open is seen in a later round.
-    async fn begin(&self, key_store: &CustomKeyStore) -> Result<Outcome, KmsError> {
+    async fn begin(&self, key_store: &CustomKeyStore) -> Result<ConnectOutcome, KmsError> {
         let Some(cluster) = self.connections.clusters.get(&key_store.cluster) else {
             return Ok(Some(Err(ConnectionError::ClusterNotFound)));
         };
@@ -214,41 +216,43 @@ impl Kms {
                 tracing::error!(key_store = %key_store.id, error = error.with_causes(), "the password cannot be opened");
                 return Ok(Some(Err(ConnectionError::InternalError)));
             }
-            // Said elsewhere: it is the service's own HSM that is away.
+            // The service's own HSM is away, which is logged elsewhere.
             Err(_) => return Ok(None),
             Ok(password) => password,
         };
         let hsm = self.connections.clusters.open(cluster, password, self.password_of(key_store));
-        let link = Link { hsm, connection: key_store.connection };
-        self.connections.change(|links| links.open.insert(key_store.id.clone(), link));
+        let connected = Connected { hsm, connection: key_store.connection };
+        self.connections.change(|open| open.connected.insert(key_store.id.clone(), connected));
         Ok(None)
     }
 
-    /// What opens the sealed password again, whenever somebody is to log in.
+    /// Opens the sealed password again, for each login.
     fn password_of(
         &self,
         key_store: &CustomKeyStore,
     ) -> impl Fn() -> Pin<Box<dyn Future<Output = Result<SecretText, String>> + Send>> + Send + Sync + use<> {
-        let (vault, patience) = (self.vault.clone(), self.settings.deadline);
-        let (id, sealed) = (key_store.id.to_string(), key_store.sealed_password.clone());
+        let vault = self.vault.clone();
+        let time_limit = self.settings.deadline;
+        let id = key_store.id.to_string();
+        let sealed = key_store.sealed_password.clone();
         move || {
             let (vault, id, sealed) = (vault.clone(), id.clone(), sealed.clone());
             Box::pin(async move {
-                let opened = vault.open_password(&id, &sealed, Instant::now() + patience).await;
+                let opened = vault.open_password(&id, &sealed, Instant::now() + time_limit).await;
                 opened.map_err(|error| format!("the password cannot be opened: {}", error.with_causes()))
             })
         }
     }
 
-    /// Takes the HSMs of all key stores out of service for good, and waits until that has come about; false if it has not by
-    /// then. What is stored stays, so that they are opened again at the next start.
-    pub async fn close_key_stores(&self, patience: Duration) -> bool {
+    /// Stops the HSMs of all key stores for good, and waits for that. Answers false if some have not stopped within `time_limit`. The
+    /// wanted states stay in the store, so that the HSMs are opened again at the next start.
+    pub async fn close_key_stores(&self, time_limit: Duration) -> bool {
         *self.connections.round.lock().await = true;
-        self.connections.let_go(|_, _| false);
-        let leaving = self.connections.change(|links| std::mem::take(&mut links.leaving));
-        let until = Instant::now() + patience;
+        self.connections.stop_unwanted(|_, _| false);
+        let stopping = self.connections.change(|open| std::mem::take(&mut open.stopping));
+        let until = Instant::now() + time_limit;
         let mut stopped = true;
-        for (_, hsm) in leaving {
+        for (_, hsm) in stopping {
             stopped &= hsm.stopped(until.saturating_duration_since(Instant::now())).await;
         }
         stopped

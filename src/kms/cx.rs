@@ -1,4 +1,4 @@
-//! One request's view of the service. Operations reach store and HSM through it and by no other way.
+//! The context of one request. Operations reach store and HSM through it and by no other way.
 
 use std::{
     sync::Arc,
@@ -30,7 +30,7 @@ use crate::{
     principal::Principal,
 };
 
-/// One authenticated request.
+/// The context of one authenticated request.
 pub struct Cx<'a> {
     pub(super) kms: &'a Kms,
     record: &'a Record,
@@ -40,23 +40,23 @@ pub struct Cx<'a> {
     realm: Realm,
     deadline: Instant,
     notes: Mutex<Notes>,
-    /// What the view was when the first thing was decided.
+    /// The version of the view when the request came.
     version: u64,
-    uses: Mutex<Vec<Allowed>>,
+    uses: Mutex<Vec<AllowedUse>>,
 }
 
 /// A use of a key that was allowed.
 #[derive(Clone)]
-pub(super) struct Allowed {
+pub(super) struct AllowedUse {
     pub(super) key: KeyId,
     pub(super) operation: GrantOperation,
     pub(super) facts: Arc<RequestFacts>,
-    /// The grant that did, if policies did not.
+    /// The grant that allowed it, if policies did not.
     pub(super) grant: Option<GrantId>,
 }
 
 impl<'a> Cx<'a> {
-    /// The view of a request that `proved` made. Only the `call` layer begins with one.
+    /// The context of a request that `proved` made. Only the `call` layer makes one.
     pub fn new(kms: &'a Kms, record: &'a Record, proved: Proved, deadline: Instant) -> Self {
         let (identity, policies, region) = proved.into_parts();
         let realm = Realm { partition: kms.settings.partition.clone(), account: kms.settings.account.clone(), region };
@@ -78,22 +78,23 @@ impl<'a> Cx<'a> {
         Self { kms, record, identity, caller, asker, realm, deadline, notes, version, uses }
     }
 
-    /// The same request, as if it came now: its caller is whom the access key belongs to now, with the policies that they have now.
+    /// The context of the same request if it came now: the access key's principal, with the policies that it has now.
     ///
     /// # Errors
     /// `UnrecognizedClientException` if the access key may not sign any more.
     pub(super) fn anew(&self) -> Result<Self, KmsError> {
         let policies = self.kms.authn.policies_of(&self.identity)?;
-        let (identity, realm) = (self.identity.clone(), self.realm.clone());
+        let identity = self.identity.clone();
+        let realm = self.realm.clone();
         Ok(Self::of(self.kms, self.record, identity, policies, realm, self.deadline))
     }
 
-    /// When the request came; the same through all of it.
+    /// The time of the request, which stays the same while it is served.
     pub fn now(&self) -> Timestamp {
         self.record.time
     }
 
-    /// When the request came, and how long the deployment had run then.
+    /// The time of the request, as date and running time.
     ///
     /// # Errors
     /// As the store answers.
@@ -101,7 +102,7 @@ impl<'a> Cx<'a> {
         Ok(Moment { now: self.now(), running: self.kms.running().await? })
     }
 
-    /// When it is `date`, if nobody sets the clock.
+    /// The moment at `date`, if nobody sets the clock.
     ///
     /// # Errors
     /// As the store answers.
@@ -111,7 +112,7 @@ impl<'a> Cx<'a> {
         Ok(Moment { now: date, running })
     }
 
-    /// By when the HSM must have answered.
+    /// The time by which the HSM must have answered.
     pub fn deadline(&self) -> Instant {
         self.deadline
     }
@@ -121,12 +122,12 @@ impl<'a> Cx<'a> {
         &self.realm
     }
 
-    /// Who asks.
+    /// The caller, with its policies.
     pub fn caller(&self) -> &Caller {
         &self.caller
     }
 
-    /// Who asks, as far as the HSM's queue needs to know.
+    /// The caller, as fair queues know it.
     pub(super) fn asker(&self) -> Asker {
         self.asker
     }
@@ -168,7 +169,7 @@ impl<'a> Cx<'a> {
         self.find(action, KeyRef::parse(text, &self.realm)?.without_alias()?)
     }
 
-    /// This request, as decisions see it.
+    /// The facts of this request, for decisions.
     pub(super) fn asking<'b>(&'b self, request: &'b RequestFacts) -> Asking<'b> {
         Asking { caller: &self.caller, request, client: &self.record.client, time: self.now() }
     }
@@ -180,7 +181,8 @@ impl<'a> Cx<'a> {
 
     /// Finds the key that a ciphertext blob names.
     pub fn resolve_named(&self, id: KeyId) -> Option<Resolved> {
-        let (view, region) = (self.kms.store.view(), &self.realm.region);
+        let view = self.kms.store.view();
+        let region = &self.realm.region;
         let entry = view.key(region, id)?.at(self.now());
         let key_store = entry.key.custom_key_store().and_then(|id| view.key_store(region, id.as_str()));
         Some(self.touch(Resolved::new(entry, key_store, &self.realm)))
@@ -211,12 +213,12 @@ impl<'a> Cx<'a> {
         found.map(|key| key.by_alias(name)).ok_or_else(|| self.no_such_alias(name))
     }
 
-    /// The answer where an alias is named that is not there.
+    /// The error for an alias that does not exist.
     pub fn no_such_alias(&self, name: &str) -> KmsError {
         KmsError::new(Code::NotFoundException, format!("Alias {} is not found.", self.realm.arn(name)))
     }
 
-    /// Keys of other accounts are not here: whether they exist at all is not for us to tell.
+    /// Refuses keys of other accounts, without telling whether they exist.
     fn own_account(&self, action: Action, account: &str) -> Result<(), KmsError> {
         if account == self.realm.account.as_str() {
             return Ok(());
@@ -240,26 +242,26 @@ impl<'a> Cx<'a> {
         self.notes().resources.push(arn);
     }
 
-    /// Shows this in the audit record of this request, beside what was asked for.
+    /// Adds a member to `additionalEventData` in the audit record of this request.
     pub(super) fn note_more(&self, name: &str, value: Value) {
         self.notes().additional.insert(name.to_owned(), value);
     }
 
-    /// What the request was about.
+    /// The notes for the audit record.
     pub fn into_notes(self) -> Notes {
         self.notes.into_inner()
     }
 
     /// Notes a use of a key that was allowed.
-    pub(super) fn note_use(&self, allowed: Allowed) {
+    pub(super) fn note_use(&self, allowed: AllowedUse) {
         self.uses.lock().push(allowed);
     }
 
-    /// Sees that the uses of keys that were allowed still are, now that the HSM has done its part, which may have taken a while:
-    /// who may not any more gets nothing. A change was decided when it was made.
+    /// Checks that the uses of keys that were allowed still are, now that the HSM has answered, which may have taken a while. A
+    /// caller who is not allowed any more gets nothing. Changes need no such check: they are authorized in their transaction.
     ///
     /// # Errors
-    /// As it is refused now.
+    /// Those of an authorization now.
     pub fn confirm_uses(&self) -> Result<(), KmsError> {
         let view = self.kms.store.view();
         if view.version() == self.version || self.notes().is_recorded {
@@ -267,7 +269,7 @@ impl<'a> Cx<'a> {
         }
         let cx = self.anew()?;
         let uses = self.uses.lock().clone();
-        for Allowed { key, operation, facts, grant } in uses {
+        for AllowedUse { key, operation, facts, grant } in uses {
             let resolved = cx.find_key(key)?;
             let grant = grant.and_then(|grant| view.grant(&self.realm.region, key, grant));
             let authorized = resolved.confirm_use(&cx.asking(&facts), operation, grant.as_deref())?;
@@ -278,12 +280,12 @@ impl<'a> Cx<'a> {
         Ok(())
     }
 
-    /// What the audit record is known by.
+    /// The id of the audit record.
     pub(super) fn event_id(&self) -> Uuid {
         self.record.event_id
     }
 
-    /// The record of this request as one that succeeded, where `decided` is what the decision was about.
+    /// The record of this request as one that succeeded, with the notes of the last decision.
     ///
     /// # Errors
     /// If it cannot be written as JSON.
@@ -292,7 +294,7 @@ impl<'a> Cx<'a> {
         self.record.line(&self.kms.settings.account, &notes)
     }
 
-    /// A change is made, or needed none: the request was about what `decided` was.
+    /// Ends a change that was made, or was none: the notes are those of the last decision.
     pub(super) fn conclude(&self, decided: Option<Notes>, is_recorded: bool) {
         let mut notes = self.notes();
         *notes = Notes { is_recorded: notes.is_recorded || is_recorded, ..notes.decided(decided) };

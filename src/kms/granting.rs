@@ -1,8 +1,8 @@
-//! Grants: who is allowed by one, how they come and go, and their tokens.
+//! Grants: authorization by them, their creation and deletion, and their tokens.
 //!
-//! A grant token is a sealed parcel that names a grant. It gives nothing by itself, since the caller must still be whom
-//! the grant is for, and the store has the last word: a token of a grant that is gone is not valid. Where a grant was
-//! made by another process a moment ago, its token has the view read the feed first; so it is good at once everywhere.
+//! A grant token is a sealed text that names a grant. It permits nothing by itself, since the caller must still be the grantee,
+//! and the grant must be in the store: a token of a deleted grant is not valid. If the view does not have the grant, it reads the
+//! feed first; so the token of a grant that another process has just made is valid at once.
 
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ use crate::{
         reference::KeyId,
     },
     kms::{
-        act::Act,
-        cx::{Allowed, Cx},
+        act::CallChange,
+        cx::{AllowedUse, Cx},
         keys::{gone, random},
     },
     policy::RequestFacts,
@@ -30,14 +30,14 @@ use crate::{
 /// Grants that one key can have (AWS KMS: "Resource quotas").
 const MAX_GRANTS_PER_KEY: usize = 50_000;
 
-/// What is in a grant token. A grant's id is random, so it is of one region only.
+/// The content of a grant token. A grant's id is random, so it is of one region only.
 #[derive(Serialize, Deserialize)]
 struct GrantToken {
     key: KeyId,
     grant: GrantId,
 }
 
-/// What CreateGrant gives.
+/// The result of CreateGrant.
 pub struct NewGrant {
     /// The grant.
     pub id: GrantId,
@@ -89,7 +89,7 @@ impl Cx<'_> {
         Ok(grants)
     }
 
-    /// Whether a grant that was found before is still there.
+    /// Checks that a grant that was found before is still there.
     ///
     /// # Errors
     /// `InvalidGrantTokenException`.
@@ -110,12 +110,14 @@ impl Cx<'_> {
         key: Resolved,
         facts: &Arc<RequestFacts>,
     ) -> Result<Authorized, KmsError> {
-        let (view, region, id) = (self.kms.store.view(), &self.realm().region, key.id());
+        let view = self.kms.store.view();
+        let region = &self.realm().region;
+        let id = key.id();
         let caller = &self.caller().principal;
         let request = (operation, facts.of_constraints());
         let find = |wanted: &dyn Fn(&Grant) -> bool| view.grant_for(region, id, caller, request, wanted);
         let key = key.authorize_use(&self.asking(facts), operation, find)?;
-        self.note_use(Allowed { key: id, operation, facts: Arc::clone(facts), grant: key.grant() });
+        self.note_use(AllowedUse { key: id, operation, facts: Arc::clone(facts), grant: key.grant() });
         if let Some(grant) = key.grant() {
             let of_destination = operation == GrantOperation::ReEncryptTo;
             let name = if of_destination { "destinationAuthorizingGrantId" } else { "authorizingGrantId" };
@@ -137,18 +139,20 @@ impl Cx<'_> {
     /// Makes a grant of the key that `may` authorizes; where the key has one of these terms and this name, that one is meant.
     ///
     /// # Errors
-    /// What `may` refuses; `LimitExceededException`, `NotFoundException` if the key is gone; else as HSM and store answer.
+    /// Those of `may`; `LimitExceededException`, `NotFoundException` if the key is gone; else as HSM and store answer.
     pub async fn create_grant(
         &self,
         may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,
         key: &Authorized,
         terms: Terms,
     ) -> Result<NewGrant, KmsError> {
-        let (region, issuer) = (self.realm().region.clone(), self.caller().principal.account().clone());
+        let region = self.realm().region.clone();
+        let issuer = self.caller().principal.account().clone();
         let id = GrantId(random()?);
         let grant = Grant { id, key: key.id(), region, terms, created: self.now(), issuer };
         // Sealed first: a grant is not left behind without an answer because the HSM is away.
-        let (token, act) = (self.seal_grant_token(grant.key, id).await?, Act::of(self));
+        let token = self.seal_grant_token(grant.key, id).await?;
+        let act = CallChange::of(self);
         let judge = || {
             act.decide(|cx| {
                 cx.note_grant(id);
@@ -177,13 +181,13 @@ impl Cx<'_> {
     /// Deletes a grant of the key that `may` authorizes.
     ///
     /// # Errors
-    /// What `may` refuses; `NotFoundException` if the grant is gone; else as the store answers.
+    /// Those of `may`; `NotFoundException` if the grant is gone; else as the store answers.
     pub async fn delete_grant(
         &self,
         may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,
         grant: &Grant,
     ) -> Result<(), KmsError> {
-        let act = Act::of(self);
+        let act = CallChange::of(self);
         let judge = || {
             act.decide(|cx| {
                 cx.note_grant(grant.id);
@@ -218,14 +222,16 @@ impl Cx<'_> {
     pub async fn open_grant_token(&self, token: &str) -> Result<Arc<Grant>, KmsError> {
         let invalid = || KmsError::bare(Code::InvalidGrantTokenException);
         let sealed = STANDARD.decode(token).map_err(|_| invalid())?;
-        let (vault, asker) = (&self.kms.vault, self.asker());
+        let vault = &self.kms.vault;
+        let asker = self.asker();
         let token: Option<GrantToken> = vault.open_token(TokenKind::Grant, &sealed, asker, self.deadline()).await?;
         let token = token.ok_or_else(invalid)?;
         self.look_for_grant(token.key, token.grant).await?.ok_or_else(invalid)
     }
 
     async fn look_for_grant(&self, key: KeyId, id: GrantId) -> Result<Option<Arc<Grant>>, KmsError> {
-        let (store, region) = (&self.kms.store, &self.realm().region);
+        let store = &self.kms.store;
+        let region = &self.realm().region;
         if let Some(grant) = store.view().grant(region, key, id) {
             return Ok(Some(grant));
         }
@@ -266,7 +272,7 @@ impl Cx<'_> {
         self.kms.store.view().retirable_grants_after(&self.realm().region, retiring, after, n)
     }
 
-    /// Shows in the audit record which grant a call was about.
+    /// Notes in the audit record the grant that a call is about.
     fn note_grant(&self, id: GrantId) {
         self.note_more("grantId", id.to_string().into());
     }

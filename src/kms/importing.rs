@@ -1,5 +1,5 @@
-//! Key material that comes from elsewhere. An import token is a sealed parcel that holds all there is to know of one import: the
-//! key it is for, and the private key that opens what comes, wrapped. So nothing is stored until material has come.
+//! Import of key material. An import token is a sealed text with all that is needed for one import: the id of the KMS key, and the
+//! wrapped private key that decrypts the material. So nothing is stored until material is imported.
 
 use std::{
     sync::Arc,
@@ -25,16 +25,16 @@ use crate::{
         spec::KeySpec,
         state::Demand,
     },
-    kms::{Kms, act::Act, cx::Cx},
+    kms::{Kms, act::CallChange, cx::Cx},
     store::{Actor, ChangeError, Intent},
 };
 
 /// How long a token and its wrapping key can be used (AWS KMS: GetParametersForImport).
 const TOKEN_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What GetParametersForImport gives.
-pub struct Parameters {
-    /// What the caller hands back with the material.
+/// The result of GetParametersForImport.
+pub struct ImportParameters {
+    /// The import token, which the caller sends back with the material.
     pub token: Vec<u8>,
     /// The key to encrypt the material under, as DER SubjectPublicKeyInfo.
     pub public_key: Vec<u8>,
@@ -42,7 +42,7 @@ pub struct Parameters {
     pub valid_to: Timestamp,
 }
 
-/// What is in an import token.
+/// The content of an import token.
 #[derive(Serialize, Deserialize)]
 pub struct ImportToken {
     key: KeyId,
@@ -62,7 +62,7 @@ impl Cx<'_> {
         key: &Authorized,
         algorithm: WrappingAlgorithm,
         spec: KeySpec,
-    ) -> Result<Parameters, KmsError> {
+    ) -> Result<ImportParameters, KmsError> {
         let deadline = Instant::now() + self.kms.settings.generation_deadline;
         let carrier = self.kms.hsm.call_for(self.asker(), GenerateCarrier { spec }, deadline).await;
         let carrier = carrier.map_err(failure::hsm_about_making)?;
@@ -71,7 +71,7 @@ impl Cx<'_> {
         let token =
             ImportToken { key: key.key().id(), region: key.key().region().to_owned(), algorithm, valid_to, carrier };
         let token = self.kms.vault.seal_token(TokenKind::Import, &token, self.asker(), deadline).await?;
-        Ok(Parameters { token, public_key, valid_to })
+        Ok(ImportParameters { token, public_key, valid_to })
     }
 
     /// Opens an import token for `key`.
@@ -79,7 +79,8 @@ impl Cx<'_> {
     /// # Errors
     /// `InvalidImportTokenException` if it is none, or another key's; `ExpiredImportTokenException`.
     pub async fn open_import_token(&self, key: &Authorized, token: &[u8]) -> Result<ImportToken, KmsError> {
-        let (vault, asker) = (&self.kms.vault, self.asker());
+        let vault = &self.kms.vault;
+        let asker = self.asker();
         let token: Option<ImportToken> = vault.open_token(TokenKind::Import, token, asker, self.deadline()).await?;
         let token = token.filter(|token| token.key == key.key().id() && token.region == key.key().region());
         let token = token.ok_or_else(|| KmsError::bare(Code::InvalidImportTokenException))?;
@@ -92,7 +93,7 @@ impl Cx<'_> {
     /// Takes material into the key that `may` authorizes; answers its name.
     ///
     /// # Errors
-    /// What `may` refuses; `InvalidCiphertextException` if it does not unwrap, `IncorrectKeyMaterialException` if it is not of the key spec, not
+    /// Those of `may`; `InvalidCiphertextException` if it does not unwrap, `IncorrectKeyMaterialException` if it is not of the key spec, not
     /// what was imported before or not as new as it should be; `KMSInvalidStateException` if other new material waits already;
     /// `ThrottlingException` for a caller who fails too often; else as HSM and store answer.
     pub async fn import_material(
@@ -129,13 +130,13 @@ impl Cx<'_> {
     /// Takes the current material, or the one of that name, out of the key that `may` authorizes and destroys it; answers its name.
     ///
     /// # Errors
-    /// What `may` refuses; `NotFoundException` if the key never had that material; else as HSM and store answer.
+    /// Those of `may`; `NotFoundException` if the key never had that material; else as HSM and store answer.
     pub async fn delete_material(
         &self,
         may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,
         name: Option<MaterialId>,
     ) -> Result<Option<MaterialId>, KmsError> {
-        let (key, act) = (may(self)?, Act::of(self));
+        let (key, act) = (may(self)?, CallChange::of(self));
         // Material whose time is over may still be there, to be destroyed.
         let stored = self.kms.store.view().key(&self.realm().region, key.id());
         let stored = stored.as_ref().map_or(key.key(), |entry| &entry.key);
@@ -152,7 +153,7 @@ impl Kms {
     /// HSM has of it; whether it was. That it is meant is stored first, so that a crash leaves no object without its key.
     ///
     /// # Errors
-    /// What `must` refuses; as HSM and store answer.
+    /// Those of `must`; as HSM and store answer.
     pub async fn remove_material(
         &self,
         actor: &impl Actor,

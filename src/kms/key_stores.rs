@@ -1,5 +1,4 @@
-//! What operations do with custom key stores: make, change, list and delete them, and say what is wanted of them. What is wanted
-//! is brought about in `connections`.
+//! Custom key stores: operations make, change, list and delete them, and set their wanted state, which `connections` realizes.
 
 use std::sync::Arc;
 
@@ -8,7 +7,7 @@ use crate::{
     failure,
     hsm::Cluster,
     key::custom_store::{ConnectionState, CustomKeyStore, KeyStoreId},
-    kms::{act::Act, cx::Cx},
+    kms::{act::CallChange, cx::Cx},
     secret::SecretText,
     store::Around,
 };
@@ -16,7 +15,7 @@ use crate::{
 /// Custom key stores of one region (AWS KMS: "Resource quotas").
 const MAX_KEY_STORES: usize = 10;
 
-/// What UpdateCustomKeyStore changes.
+/// The changes of UpdateCustomKeyStore.
 #[derive(Default)]
 pub struct KeyStoreUpdate {
     /// Another name.
@@ -51,10 +50,10 @@ impl Cx<'_> {
         self.kms.store.view().key_stores_after(&self.realm().region, after, n)
     }
 
-    /// Makes a custom key store, which is not connected, if `may` lets the caller.
+    /// Makes a custom key store, which is not connected, if `may` allows it.
     ///
     /// # Errors
-    /// What `may` refuses; `CustomKeyStoreNameInUseException`, `LimitExceededException`, and of the cluster; else as HSM and
+    /// Those of `may`; `CustomKeyStoreNameInUseException`, `LimitExceededException`, and of the cluster; else as HSM and
     /// store answer.
     pub async fn create_key_store(
         &self,
@@ -79,12 +78,12 @@ impl Cx<'_> {
             connection: 0,
             created: self.now(),
         };
-        let act = Act::of(self);
+        let act = CallChange::of(self);
         let judge = |around: &Around| {
             act.decide(may)?;
             name_is_free(&key_store.region, &key_store.name, around)?;
             cluster_is_free(&key_store.cluster, around)?;
-            there_is_room(&key_store.region, around)
+            below_quota(&key_store.region, around)
         };
         let made = self.kms.store.insert_key_store(&act, &key_store, judge).await;
         made.map_err(|error| failure::change(error, not_found))?;
@@ -92,10 +91,10 @@ impl Cx<'_> {
         Ok(id)
     }
 
-    /// Asks for the connection of a custom key store, if `may` lets the caller; it comes about later.
+    /// Asks for the connection of a custom key store, if `may` allows it. It is connected later.
     ///
     /// # Errors
-    /// What `may` refuses; `CustomKeyStoreInvalidStateException`, and of the cluster; else as the store answers.
+    /// Those of `may`; `CustomKeyStoreInvalidStateException`, and of the cluster; else as the store answers.
     pub async fn connect_key_store(
         &self,
         may: impl Fn(&Cx<'_>) -> Result<(), KmsError>,
@@ -109,10 +108,10 @@ impl Cx<'_> {
         self.change_key_store(may, id, |key_store, _| key_store.connect()).await
     }
 
-    /// Asks for the end of a connection, if `may` lets the caller; it comes about later, but from now on no key of it is used.
+    /// Asks for the end of a connection, if `may` allows it. It is disconnected later, but from now on no key of it is used.
     ///
     /// # Errors
-    /// What `may` refuses; `CustomKeyStoreInvalidStateException`; else as the store answers.
+    /// Those of `may`; `CustomKeyStoreInvalidStateException`; else as the store answers.
     pub async fn disconnect_key_store(
         &self,
         may: impl Fn(&Cx<'_>) -> Result<(), KmsError>,
@@ -121,10 +120,10 @@ impl Cx<'_> {
         self.change_key_store(may, id, |key_store, _| key_store.disconnect()).await
     }
 
-    /// Changes a custom key store, if `may` lets the caller. All but the name can be changed only while it is not connected.
+    /// Changes a custom key store, if `may` allows it. All but the name can be changed only while it is not connected.
     ///
     /// # Errors
-    /// What `may` refuses; `CustomKeyStoreInvalidStateException`, `CustomKeyStoreNameInUseException`, and of the cluster and
+    /// Those of `may`; `CustomKeyStoreInvalidStateException`, `CustomKeyStoreNameInUseException`, and of the cluster and
     /// `CloudHsmClusterNotRelatedException`; else as HSM and store answer.
     pub async fn update_key_store(
         &self,
@@ -134,8 +133,8 @@ impl Cx<'_> {
     ) -> Result<(), KmsError> {
         let KeyStoreUpdate { name, password, cluster } = update;
         let key_store = self.key_store(id)?;
-        let needs_rest = password.is_some() || cluster.is_some();
-        if needs_rest {
+        let must_be_disconnected = password.is_some() || cluster.is_some();
+        if must_be_disconnected {
             key_store.demand(ConnectionState::Disconnected)?;
         }
         if let Some(other) = cluster.as_deref().filter(|other| *other != key_store.cluster) {
@@ -147,7 +146,7 @@ impl Cx<'_> {
             None => None,
         };
         self.change_key_store(may, id, |key_store, around| {
-            if needs_rest {
+            if must_be_disconnected {
                 key_store.demand(ConnectionState::Disconnected)?;
             }
             if let Some(name) = name {
@@ -166,16 +165,16 @@ impl Cx<'_> {
         .await
     }
 
-    /// Deletes a custom key store, if `may` lets the caller.
+    /// Deletes a custom key store, if `may` allows it.
     ///
     /// # Errors
-    /// What `may` refuses; `CustomKeyStoreInvalidStateException`, `CustomKeyStoreHasCMKsException`; else as the store answers.
+    /// Those of `may`; `CustomKeyStoreInvalidStateException`, `CustomKeyStoreHasCMKsException`; else as the store answers.
     pub async fn delete_key_store(
         &self,
         may: impl Fn(&Cx<'_>) -> Result<(), KmsError>,
         id: &str,
     ) -> Result<(), KmsError> {
-        let act = Act::of(self);
+        let act = CallChange::of(self);
         let judge = |key_store: &CustomKeyStore, around: &Around| {
             act.decide(may)?;
             key_store.demand(ConnectionState::Disconnected)?;
@@ -196,7 +195,7 @@ impl Cx<'_> {
         id: &str,
         change: impl FnOnce(&mut CustomKeyStore, &Around) -> Result<(), KmsError>,
     ) -> Result<(), KmsError> {
-        let act = Act::of(self);
+        let act = CallChange::of(self);
         let decided = |key_store: &mut CustomKeyStore, around: &Around| {
             act.decide(may)?;
             change(key_store, around)
@@ -207,7 +206,7 @@ impl Cx<'_> {
         Ok(())
     }
 
-    /// Sees that the configuration knows the cluster, that it is there, and that it can hold keys.
+    /// Checks that the configuration has the cluster, that it is there, and that it can hold keys.
     ///
     /// # Errors
     /// `CloudHsmClusterNotFoundException`, `CloudHsmClusterNotActiveException`, `CloudHsmClusterInvalidConfigurationException`.
@@ -232,7 +231,7 @@ impl Cx<'_> {
             .ok_or_else(|| KmsError::new(Code::CloudHsmClusterNotFoundException, format!("There is no cluster {id}.")))
     }
 
-    /// Whether the keys of one cluster are in the other, too. Of a cluster that is not configured any more nobody knows.
+    /// Checks that two clusters have the same keys. A cluster that is not configured any more is taken to have others.
     fn related(&self, id: &str, other: &str) -> Result<(), KmsError> {
         let other = self.known_cluster(other)?;
         match self.kms.connections.clusters.get(id).is_some_and(|cluster| cluster.is_related_to(other)) {
@@ -245,7 +244,7 @@ impl Cx<'_> {
     }
 }
 
-/// A cluster that was known when the key store was made, and is not any more, is not active: so ConnectCustomKeyStore has it.
+/// The error of ConnectCustomKeyStore for a cluster that was configured when the key store was made, and is not any more.
 fn not_active(error: KmsError) -> KmsError {
     match error.code {
         Code::CloudHsmClusterNotFoundException => error.named(Code::CloudHsmClusterNotActiveException),
@@ -253,7 +252,7 @@ fn not_active(error: KmsError) -> KmsError {
     }
 }
 
-/// Whether there is no other key store of this name in the region.
+/// Checks that there is no other key store of this name in the region.
 fn name_is_free(region: &str, name: &str, around: &Around) -> Result<(), KmsError> {
     if !around.others.iter().any(|other| other.region == region && other.name == name) {
         return Ok(());
@@ -262,7 +261,7 @@ fn name_is_free(region: &str, name: &str, around: &Around) -> Result<(), KmsErro
     Err(KmsError::new(Code::CustomKeyStoreNameInUseException, text))
 }
 
-/// Whether no other key store, of any region, has this cluster.
+/// Checks that no other key store, of any region, has this cluster.
 fn cluster_is_free(cluster: &str, around: &Around) -> Result<(), KmsError> {
     if !around.others.iter().any(|other| other.cluster == cluster) {
         return Ok(());
@@ -271,8 +270,8 @@ fn cluster_is_free(cluster: &str, around: &Around) -> Result<(), KmsError> {
     Err(KmsError::new(Code::CloudHsmClusterInUseException, text))
 }
 
-/// Whether the region may have one more.
-fn there_is_room(region: &str, around: &Around) -> Result<(), KmsError> {
+/// Checks that the region may have one more key store.
+fn below_quota(region: &str, around: &Around) -> Result<(), KmsError> {
     if around.others.iter().filter(|other| other.region == region).count() < MAX_KEY_STORES {
         return Ok(());
     }

@@ -21,7 +21,7 @@ use crate::{
         spec::{KeySpec, KeyUsage},
         state::Demand,
     },
-    kms::{KeyStoreKind, Kms, act::Act, cx::Cx},
+    kms::{KeyStoreKind, Kms, act::CallChange, cx::Cx},
     store::{Actor, AliasInsert, AliasMove, AliasName, ChangeError, Intent},
 };
 
@@ -32,7 +32,7 @@ impl Kms {
     /// Makes material for `key` in its HSM, on behalf of `actor`, and stores the key with it, if `judge` still lets it.
     ///
     /// # Errors
-    /// What `judge` refuses; `UnsupportedOperationException` if the HSM cannot do what the key spec needs; else as HSM and
+    /// Those of `judge`; `UnsupportedOperationException` if the HSM cannot do what the key spec needs; else as HSM and
     /// store answer.
     pub(super) async fn make_key(
         &self,
@@ -111,10 +111,10 @@ impl Cx<'_> {
     /// Makes a key, if `may` lets the caller.
     ///
     /// # Errors
-    /// What `may` refuses; `UnsupportedOperationException` if the HSM cannot do what the key spec needs; else as HSM and
+    /// Those of `may`; `UnsupportedOperationException` if the HSM cannot do what the key spec needs; else as HSM and
     /// store answer.
     pub async fn create_key(&self, may: impl Fn(&Cx<'_>) -> Result<(), KmsError>, key: Key) -> Result<Key, KmsError> {
-        let (act, arn) = (Act::of(self), key.arn(self.realm()));
+        let (act, arn) = (CallChange::of(self), key.arn(self.realm()));
         let judge = || {
             act.decide(|cx| {
                 cx.note(arn);
@@ -129,14 +129,14 @@ impl Cx<'_> {
     /// Changes a key as `change` says, if `may` lets the caller and its state meets `demand`; answers what it is then.
     ///
     /// # Errors
-    /// What `may` and `change` refuse, and the state table; `NotFoundException` if the key is gone; else as the store answers.
+    /// Those of `may`, of `change` and of the state table; `NotFoundException` if the key is gone; else as the store answers.
     pub async fn change(
         &self,
         may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,
         demand: Demand,
         change: impl FnOnce(&mut Key) -> Result<(), KmsError>,
     ) -> Result<Key, KmsError> {
-        let (key, act) = (may(self)?, Act::of(self));
+        let (key, act) = (may(self)?, CallChange::of(self));
         let guarded = |stored: &mut Key| {
             let key = act.decide(&may)?;
             stored.at(self.now()).state().check(demand, key.arn())?;
@@ -159,7 +159,7 @@ impl Cx<'_> {
         demand: Demand,
         change: impl FnOnce(&mut Key, &mut Family) -> Result<(), KmsError>,
     ) -> Result<Family, KmsError> {
-        let (key, act, region) = (may(self)?, Act::of(self), &self.realm().region);
+        let (key, act, region) = (may(self)?, CallChange::of(self), &self.realm().region);
         let guarded = |own: &mut Key, relatives: &mut Family| {
             let key = act.decide(&may)?;
             own.at(self.now()).state().check(demand, key.arn())?;
@@ -174,13 +174,13 @@ impl Cx<'_> {
     /// Gives the key that `may` authorizes the alias `name`.
     ///
     /// # Errors
-    /// What `may` refuses; `AlreadyExistsException`, `LimitExceededException`; else as the store answers.
+    /// Those of `may`; `AlreadyExistsException`, `LimitExceededException`; else as the store answers.
     pub async fn create_alias(
         &self,
         may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,
         name: String,
     ) -> Result<(), KmsError> {
-        let (key, act, region) = (may(self)?, Act::of(self), self.realm().region.clone());
+        let (key, act, region) = (may(self)?, CallChange::of(self), self.realm().region.clone());
         let alias = Alias { name, region, target: key.id(), created: self.now(), updated: self.now() };
         let judge = || act.decide(&may).map(drop);
         let made = self.kms.store.insert_alias(&act, &alias, MAX_ALIASES_PER_KEY, judge).await;
@@ -201,13 +201,13 @@ impl Cx<'_> {
     /// Points the alias `name` at the key that `may` authorizes.
     ///
     /// # Errors
-    /// What `may` refuses; `NotFoundException`, `LimitExceededException`; else as the store answers.
+    /// Those of `may`; `NotFoundException`, `LimitExceededException`; else as the store answers.
     pub async fn move_alias(
         &self,
         may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,
         name: &str,
     ) -> Result<(), KmsError> {
-        let (key, act, region) = (may(self)?, Act::of(self), &self.realm().region);
+        let (key, act, region) = (may(self)?, CallChange::of(self), &self.realm().region);
         let (alias, target) = (AliasName { region, name }, (key.id(), self.now()));
         let judge = || act.decide(&may).map(drop);
         let moved = self.kms.store.move_alias(&act, alias, target, MAX_ALIASES_PER_KEY, judge).await;
@@ -225,13 +225,13 @@ impl Cx<'_> {
     /// Takes the alias `name` from the key it names, which `may` authorizes.
     ///
     /// # Errors
-    /// What `may` refuses; `NotFoundException` if it is gone; else as the store answers.
+    /// Those of `may`; `NotFoundException` if it is gone; else as the store answers.
     pub async fn delete_alias(
         &self,
         may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,
         name: &str,
     ) -> Result<(), KmsError> {
-        let (key, act, region) = (may(self)?, Act::of(self), &self.realm().region);
+        let (key, act, region) = (may(self)?, CallChange::of(self), &self.realm().region);
         let judge = || act.decide(&may).map(drop);
         let deleted = self.kms.store.delete_alias(&act, AliasName { region, name }, judge).await;
         match deleted.map_err(|error| failure::change(error, || gone(&key)))? {

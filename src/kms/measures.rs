@@ -1,4 +1,4 @@
-//! What `/metrics` answers: each owner is asked for its numbers when somebody scrapes.
+//! The metrics: counts of calls, and the sample that is collected from the owners of other values at each scrape.
 
 use std::time::Duration;
 
@@ -14,17 +14,17 @@ impl Kms {
         self.metrics.observe_call(operation, result, took.as_secs_f64());
     }
 
-    /// Counts a connection that came to nothing, for a reason that a door knows.
+    /// Counts a lost connection, by its reason.
     pub fn observe_lost_connection(&self, reason: &'static str) {
         self.metrics.observe_lost_connection(reason);
     }
 
-    /// Counts a connection among those that are open, or no longer.
+    /// Counts a connection that was opened, or closed.
     pub fn observe_connection(&self, is_open: bool) {
         self.metrics.observe_connection(is_open);
     }
 
-    /// Notes whether calls can work, as [`Self::readiness`] says.
+    /// Sets the gauge of readiness, as [`Self::readiness`] answers.
     pub fn observe_readiness(&self, is_ready: bool) {
         self.metrics.observe_readiness(is_ready);
     }

@@ -40,7 +40,7 @@ impl Cx<'_> {
     /// Puts a replica of the key that `may` authorizes beside it; `own` is what it does not have in common with its relatives.
     ///
     /// # Errors
-    /// What `may` refuses; `AlreadyExistsException`; as the state table says; else as the store answers.
+    /// Those of `may`; `AlreadyExistsException`; as the state table says; else as the store answers.
     pub async fn add_replica(
         &self,
         may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,
@@ -57,7 +57,7 @@ impl Cx<'_> {
     /// Makes the replica in `region` of the key that `may` authorizes the primary key.
     ///
     /// # Errors
-    /// What `may` refuses; `NotFoundException` if there is none; as the state table says; else as the store answers.
+    /// Those of `may`; `NotFoundException` if there is none; as the state table says; else as the store answers.
     pub async fn promote(
         &self,
         may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,

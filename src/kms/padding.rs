@@ -1,8 +1,8 @@
 //! Failed RSA decryptions, those of imports among them, are limited per caller and key. An attack on the padding asks thousands of times (Manger's
 //! on RSAES-OAEP one to two thousand), an honest client hardly ever fails.
 //!
-//! A place is taken before the HSM is asked, and given back when what was decrypted was good. So however many ask at once, no
-//! more are judged than may fail; the others wait for a place.
+//! A place is taken before the HSM is called, and given back when the decryption succeeds. So however many callers decrypt at once,
+//! no more decryptions run than may fail; the others wait for a place.
 
 use std::{
     collections::HashMap,
@@ -36,7 +36,7 @@ const MAX_WINDOWS: usize = 10_000;
 type Id = (String, KeyId);
 type Windows = HashMap<Id, Arc<Window>>;
 
-/// The failures of the last minute. What has not failed and is not under way is not kept.
+/// The failures of the last minute. Windows without failures and decryptions under way are not kept.
 #[derive(Default)]
 pub struct PaddingFailures(Mutex<Windows>);
 
@@ -48,8 +48,8 @@ struct Window {
     failures: AtomicU32,
 }
 
-/// One decryption that is under way. It counts as a failure unless it is known to be none.
-pub struct Attempt<'a> {
+/// A decryption that is under way. It counts as a failure unless it ends as none.
+pub struct DecryptionAttempt<'a> {
     all: &'a PaddingFailures,
     id: Id,
     window: Arc<Window>,
@@ -67,14 +67,14 @@ impl PaddingFailures {
         key: KeyId,
         now: Timestamp,
         deadline: Instant,
-    ) -> Result<Attempt<'_>, KmsError> {
+    ) -> Result<DecryptionAttempt<'_>, KmsError> {
         let id = (caller.arn().to_owned(), key);
         let window = self.window(&id, now);
         match timeout_at(deadline.into(), window.places.acquire()).await {
             Ok(Ok(place)) => place.forget(),
             Ok(Err(_)) | Err(_) => return Err(failure::throttled()),
         }
-        Ok(Attempt { all: self, id, window, has_passed: false })
+        Ok(DecryptionAttempt { all: self, id, window, has_passed: false })
     }
 
     fn window(&self, id: &Id, now: Timestamp) -> Arc<Window> {
@@ -100,20 +100,20 @@ impl Cx<'_> {
     ///
     /// # Errors
     /// As [`PaddingFailures::begin`].
-    pub(super) async fn attempt(&self, key: KeyId, deadline: Instant) -> Result<Attempt<'_>, KmsError> {
+    pub(super) async fn attempt(&self, key: KeyId, deadline: Instant) -> Result<DecryptionAttempt<'_>, KmsError> {
         self.kms.padding_failures.begin(&self.caller().principal, key, self.now(), deadline).await
     }
 }
 
-impl Attempt<'_> {
-    /// Notes what came of it. Who was not told that the data is wrong has learnt nothing.
+impl DecryptionAttempt<'_> {
+    /// Notes the result. Only an answer that the data is wrong counts as a failure, for no other teaches an attacker anything.
     pub fn conclude<T>(mut self, result: Result<T, KmsError>) -> Result<T, KmsError> {
         self.has_passed = !matches!(&result, Err(error) if error.code == Code::InvalidCiphertextException);
         result
     }
 }
 
-impl Drop for Attempt<'_> {
+impl Drop for DecryptionAttempt<'_> {
     fn drop(&mut self) {
         match self.has_passed {
             true => self.window.places.add_permits(1),
@@ -133,7 +133,7 @@ impl Window {
         Self { ends: now.plus(WINDOW), places, failures: AtomicU32::new(0) }
     }
 
-    /// Raises the alarm at the last failure allowed, and turns away who waits for a place.
+    /// Counts a failure. At the last one allowed, it logs an alarm and refuses those that wait for a place.
     fn count_failure(&self, (caller, key): &Id) {
         if self.failures.fetch_add(1, Ordering::AcqRel) + 1 == MAX_FAILURES {
             self.places.close();
@@ -141,7 +141,7 @@ impl Window {
         }
     }
 
-    /// Whether nothing has failed, and nothing can, with so many holders.
+    /// True if nothing has failed, and nothing can with so many holders of the window.
     fn is_spotless(self: &Arc<Self>, holders: usize) -> bool {
         self.failures.load(Ordering::Acquire) == 0 && Arc::strong_count(self) <= holders
     }
@@ -167,7 +167,12 @@ mod tests {
         Principal::try_from(format!("arn:aws:iam::000000000000:user/{name}")).expect("an ARN")
     }
 
-    async fn begin<'a>(all: &'a PaddingFailures, name: &str, key: KeyId, now: Timestamp) -> Result<Attempt<'a>, Code> {
+    async fn begin<'a>(
+        all: &'a PaddingFailures,
+        name: &str,
+        key: KeyId,
+        now: Timestamp,
+    ) -> Result<DecryptionAttempt<'a>, Code> {
         let deadline = Instant::now() + Duration::from_millis(20);
         all.begin(&caller(name), key, now, deadline).await.map_err(|error| error.code)
     }

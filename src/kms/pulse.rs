@@ -1,4 +1,4 @@
-//! Running time, and whether the clock can be believed. What it is made of: [`heartbeat`](crate::clock::heartbeat).
+//! Running time, and whether the clock has jumped: heartbeats (see [`heartbeat`](crate::clock::heartbeat)) are stored and read here.
 
 use std::time::Duration;
 
@@ -27,12 +27,12 @@ impl Pulse {
         self.last.lock()
     }
 
-    /// The jump that nobody has confirmed, as of the last heartbeat.
+    /// The jump that no operator has confirmed, as of the last heartbeat.
     pub(super) fn jump(&self) -> Option<Jump> {
         self.last().and_then(|(_, heartbeat)| heartbeat.jump)
     }
 
-    /// How long the deployment has run, by the last heartbeat of this process and what has passed since then; nothing before the first.
+    /// How long the deployment has run: by the last heartbeat of this process, and the time since. Zero before the first.
     pub(super) fn running(&self, uptime: Duration) -> Running {
         let since = |reading: Reading| uptime.saturating_sub(reading.uptime);
         self.last().map_or(Running::default(), |(reading, heartbeat)| heartbeat.running.plus(since(reading)))
@@ -40,7 +40,7 @@ impl Pulse {
 }
 
 impl Kms {
-    /// Counts the time that has run since the last heartbeat; answers what is due by, if the clock can be believed.
+    /// Counts the time that has run since the last heartbeat; answers the moment now, or `None` while the clock is in doubt.
     ///
     /// # Errors
     /// As the store answers.
@@ -59,7 +59,7 @@ impl Kms {
         Ok(self.pulse.running(self.clock.uptime()))
     }
 
-    /// Since when running time is counted, and uses of keys are.
+    /// The date since which running time is counted, and uses of keys are noted.
     ///
     /// # Errors
     /// As [`Self::running`].
@@ -88,14 +88,14 @@ impl Kms {
             None => Heartbeat::first(reading.now),
         };
         let heartbeat = self.store.beat(next).await.map_err(failure::store)?;
-        tell(before.and_then(|(_, heartbeat)| heartbeat.jump), heartbeat.jump);
+        log_jump(before.and_then(|(_, heartbeat)| heartbeat.jump), heartbeat.jump);
         *self.pulse.last() = Some((reading, heartbeat));
         Ok((reading, heartbeat))
     }
 }
 
-/// Says once that the clock is not believed, and once that it is again.
-fn tell(before: Option<Jump>, now: Option<Jump>) {
+/// Logs once that the clock has jumped, and once that an operator has confirmed it.
+fn log_jump(before: Option<Jump>, now: Option<Jump>) {
     match (before, now) {
         (None, Some(Jump { from, to })) => tracing::error!(
             %from, %to,

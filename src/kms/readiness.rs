@@ -1,7 +1,7 @@
-//! Whether calls can work: what `/readyz` answers.
+//! Readiness, as `/readyz` answers it.
 //!
-//! Whatever no call works without is looked at, and what is the matter is said in words for a person: no names of Rust's, and
-//! nothing of tokens that are not ours. What only endangers calls is said beside "ready".
+//! Every resource that calls need is checked, and faults are texts for a person: without names of Rust's types, and without
+//! anything about tokens of others. Troubles that calls still survive are told beside "ready".
 
 use std::{
     path::Path,
@@ -21,47 +21,49 @@ use crate::{
     kms::Kms,
 };
 
-/// How long one known answer of the HSM proves it well, and room for the trail that there is some.
-const PROOF: Duration = Duration::from_secs(1);
+/// How long a check of the HSM or of the audit trail is valid.
+const CHECK_VALID: Duration = Duration::from_secs(1);
 
-/// How long a write proves that the store can be written, and how long what failed proves that nothing can.
-const PROOF_OF_WRITING: Duration = Duration::from_secs(5);
-const PROOF_OF_FAILURE: Duration = Duration::from_millis(500);
+/// How long a successful write to the store is valid.
+const WRITE_VALID: Duration = Duration::from_secs(5);
+/// How long a failed check is valid.
+const FAILURE_VALID: Duration = Duration::from_millis(500);
 
-/// The last proofs, and what others have noted.
+/// The last results of the checks, and facts that others have noted.
 pub struct Readiness {
     pub(super) began: Timestamp,
-    hsm: AsyncMutex<OfHsm>,
-    store: AsyncMutex<Option<Proof<()>>>,
-    trail: AsyncMutex<Option<Proof<()>>>,
+    hsm: AsyncMutex<HsmCheck>,
+    store: AsyncMutex<Option<CheckResult<()>>>,
+    trail: AsyncMutex<Option<CheckResult<()>>>,
     certificate: Mutex<Option<Certificate>>,
-    /// Why the audit trail's file, which has lost its name, cannot be opened anew.
+    /// Why the audit trail cannot go on in another file, after its own was renamed or removed.
     lost_trail: Mutex<Option<String>>,
 }
 
-/// The certificate that clients are shown.
+/// The server's certificate.
 #[derive(Clone)]
 pub(super) struct Certificate {
     pub(super) file: String,
     pub(super) validity: Validity,
 }
 
-struct Proof<T> {
+/// The result of a check.
+struct CheckResult<T> {
     at: Instant,
     result: Result<T, String>,
 }
 
-/// What the HSMs have proved last.
+/// The last check of the HSMs.
 #[derive(Default)]
-struct OfHsm {
-    /// What is the matter with some of them, if others do the work.
-    last: Option<Proof<Vec<String>>>,
-    /// Opens what was sealed once in this process.
+struct HsmCheck {
+    /// The result: the faults of some of them, if others do the work.
+    last: Option<CheckResult<Vec<String>>>,
+    /// Opens a text that was sealed once in this process.
     open: Option<command::Open>,
 }
 
 impl Readiness {
-    /// Nothing is proved yet, by a process that began then.
+    /// Nothing is checked yet. The process began at `began`.
     pub(super) fn new(began: Timestamp) -> Self {
         Self {
             began,
@@ -73,7 +75,7 @@ impl Readiness {
         }
     }
 
-    /// Notes, and tells once, that the trail goes on in a file that has lost its name, or does so no more.
+    /// Notes, and logs once, that the trail goes on in a file that was renamed or removed, or does so no more.
     pub(super) fn note_lost_trail(&self, trail: &str, why: Option<String>) {
         let mut lost = self.lost_trail.lock();
         match (&*lost, &why) {
@@ -94,7 +96,7 @@ impl Readiness {
 }
 
 impl Kms {
-    /// Whether calls can work.
+    /// Checks that calls can work.
     ///
     /// # Errors
     /// As [`Self::readiness`].
@@ -102,11 +104,12 @@ impl Kms {
         self.readiness().await.map(drop)
     }
 
-    /// Whether calls can work: the view is up to date, audit trail and store can be written, the certificate is valid, and an
-    /// HSM gives known answers and opens what is the service's own. If so, what an operator should know all the same.
+    /// Checks that calls can work: the view is up to date, audit trail and store can be written, the certificate is valid, and an
+    /// HSM gives known answers and opens a text that was sealed under the service's own material. Answers what an operator should
+    /// know all the same.
     ///
     /// # Errors
-    /// What is wrong, in words for an operator.
+    /// The fault, in words for an operator.
     pub async fn readiness(&self) -> Result<Vec<String>, String> {
         let age = self.store.freshness();
         if age > self.settings.staleness {
@@ -124,7 +127,7 @@ impl Kms {
         Ok(known)
     }
 
-    /// What an operator should know of a service that does its work, as far as nothing has to be asked.
+    /// Troubles that an operator should know of although calls work, as far as they are noted already.
     pub fn warning(&self) -> Option<String> {
         let lost = self.readiness.lost_trail.lock().clone();
         let lost = lost.map(|why| {
@@ -142,13 +145,13 @@ impl Kms {
         (!all.is_empty()).then(|| all.join("; "))
     }
 
-    /// Notes the dates of the certificate that clients are shown, which is in this file.
+    /// Notes the file and the dates of the server's certificate.
     pub fn note_certificate(&self, file: &Path, validity: Validity) {
         let certificate = Certificate { file: file.display().to_string(), validity };
         *self.readiness.certificate.lock() = Some(certificate);
     }
 
-    /// A client that looks at a certificate does not call a server whose own is not valid.
+    /// Checks the server's certificate: clients do not connect if it is not valid.
     fn certificate_is_valid(&self) -> Result<(), String> {
         let Some(Certificate { file, validity }) = self.readiness.certificate() else { return Ok(()) };
         let fault = validity.fault(self.clock.now());
@@ -161,7 +164,7 @@ impl Kms {
         if let Some(trouble) = self.trail.trouble() {
             return Err(cannot(trouble));
         }
-        proved(&self.readiness.trail, PROOF, async {
+        checked(&self.readiness.trail, CHECK_VALID, async {
             let trail = self.trail.clone();
             let asked = tokio::task::spawn_blocking(move || trail.prove_writable()).await;
             asked.map_err(|error| error.to_string()).and_then(|asked| asked.map_err(cannot))
@@ -170,7 +173,7 @@ impl Kms {
     }
 
     async fn store_is_writable(&self) -> Result<(), String> {
-        proved(&self.readiness.store, PROOF_OF_WRITING, async {
+        checked(&self.readiness.store, WRITE_VALID, async {
             let written = self.store.prove_writable().await;
             let place = self.store.path().display();
             written.map_err(|error| format!("the store cannot be written: {place}: {}", error.kind.why()))
@@ -178,21 +181,22 @@ impl Kms {
         .await
     }
 
-    /// One look at a time, each good for [`PROOF`]; what is the matter with some HSMs while others do the work.
+    /// Checks the HSMs, one check at a time, each valid for [`CHECK_VALID`]. Answers the faults of some HSMs while others do the work.
     async fn hsms_answer(&self) -> Result<Vec<String>, String> {
-        let mut of_hsm = self.readiness.hsm.lock().await;
-        if let Some(proof) = of_hsm.last.as_ref().filter(|proof| proof.at.elapsed() < PROOF) {
-            return proof.result.clone();
+        let mut check = self.readiness.hsm.lock().await;
+        if let Some(last) = check.last.as_ref().filter(|last| last.at.elapsed() < CHECK_VALID) {
+            return last.result.clone();
         }
-        let result = self.ask_hsms(&mut of_hsm.open).await;
-        of_hsm.last = Some(Proof { at: Instant::now(), result: result.clone() });
+        let result = self.ask_hsms(&mut check.open).await;
+        check.last = Some(CheckResult { at: Instant::now(), result: result.clone() });
         result
     }
 
     async fn ask_hsms(&self, open: &mut Option<command::Open>) -> Result<Vec<String>, String> {
         let (standing, deadline) = (self.hsm.standing(), Instant::now() + self.settings.deadline);
         let several = standing.len() > 1;
-        let (mut faults, mut well) = (Vec::new(), false);
+        let mut faults = Vec::new();
+        let mut well = false;
         for hsm in &standing {
             if let Some(trouble) = &hsm.trouble {
                 let why = hsm.refusal.as_ref().map_or_else(|| trouble.clone(), |error| self.words(error));
@@ -203,7 +207,7 @@ impl Kms {
             if !self.vault.is_furnished() {
                 return Err("the deployment is about to be founded".to_owned());
             }
-            // An HSM that is well tells that it cannot open; one that is not need not be asked.
+            // All are asked for a known answer before any is asked to open the sealed text.
             for (name, answer) in self.hsm.ask_each(&Check, deadline).await {
                 faults.extend(answer.err().map(|error| about(&name, several, &self.words(&error))));
             }
@@ -221,7 +225,7 @@ impl Kms {
         if well { Ok(faults) } else { Err(faults.join("; ")) }
     }
 
-    /// What opens something that was sealed in this process, which is sealed now if nothing was.
+    /// The command that opens a text which was sealed in this process, and is sealed now if none was.
     async fn opening<'a>(
         &self,
         open: &'a mut Option<command::Open>,
@@ -241,9 +245,10 @@ impl Kms {
         of_hsm.map_or_else(|| "what is the service's own cannot be sealed".to_owned(), |error| self.words(error))
     }
 
-    /// Why an HSM cannot do its work, for a person.
+    /// The fault of an HSM, in words for a person.
     fn words(&self, error: &HsmError) -> String {
-        let (function, code) = (&error.function, &error.code);
+        let function = &error.function;
+        let code = &error.code;
         match (error.kind, error.login_refusal()) {
             (Kind::NoWrappingKey | Kind::KeyMissing, _) if self.vault.is_furnished() => ANOTHER_KEY.to_owned(),
             (Kind::Timeout, _) => "it does not answer in time".to_owned(),
@@ -253,7 +258,7 @@ impl Kms {
             }
             (_, Some(refusal)) if code.starts_with("CKR_") => format!("{} ({code})", refused(refusal)),
             _ if code.starts_with("CKR_") => format!("{function} answered {code}"),
-            // What the engine says itself is for an operator to read.
+            // A text of the engine's own, which is for an operator to read.
             _ => code.to_string(),
         }
     }
@@ -274,24 +279,25 @@ fn about(hsm: &str, is_one_of_several: bool, why: &str) -> String {
     if is_one_of_several { format!("the HSM `{hsm}`: {why}") } else { format!("the HSM: {why}") }
 }
 
-/// What the system says, without its number.
+/// The text of an error of the system, without its number.
 fn without_number(text: &str) -> &str {
     text.split(" (os error").next().unwrap_or(text)
 }
 
-/// One proof at a time, which is good for a while: many who ask do not become a load.
-async fn proved(
-    last: &AsyncMutex<Option<Proof<()>>>,
-    good_for: Duration,
-    prove: impl Future<Output = Result<(), String>>,
+/// The result of a check, made anew unless the last is still valid. There is one check at a time, so that many clients of `/readyz`
+/// cause no load.
+async fn checked(
+    last: &AsyncMutex<Option<CheckResult<()>>>,
+    valid_for: Duration,
+    check: impl Future<Output = Result<(), String>>,
 ) -> Result<(), String> {
     let mut last = last.lock().await;
-    let lasts =
-        |proof: &&Proof<()>| proof.at.elapsed() < if proof.result.is_ok() { good_for } else { PROOF_OF_FAILURE };
-    if let Some(proof) = last.as_ref().filter(lasts) {
-        return proof.result.clone();
+    let is_valid =
+        |last: &&CheckResult<()>| last.at.elapsed() < if last.result.is_ok() { valid_for } else { FAILURE_VALID };
+    if let Some(valid) = last.as_ref().filter(is_valid) {
+        return valid.result.clone();
     }
-    let result = prove.await;
-    *last = Some(Proof { at: Instant::now(), result: result.clone() });
+    let result = check.await;
+    *last = Some(CheckResult { at: Instant::now(), result: result.clone() });
     result
 }

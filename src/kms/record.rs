@@ -1,4 +1,4 @@
-//! What the audit trail says of one call.
+//! The audit record of one call, collected while it is served.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value};
@@ -16,18 +16,18 @@ use crate::{
     key::reference::KeyId,
 };
 
-/// The longest name of an enclave's module that is shown, in bytes; a real one has 50.
+/// The longest module id of an enclave in a record, in bytes; a real one has 50.
 const MAX_MODULE_ID_BYTES: usize = 256;
 
-/// What a call asks for by its name.
-pub struct Named {
-    /// The operation's name, and true if it changes nothing; none if there is no such operation.
+/// The operation that a call names.
+pub struct NamedOperation {
+    /// The operation's name, and true if it changes nothing; `None` if there is no such operation.
     pub operation: Option<(&'static str, bool)>,
-    /// The caller's words.
+    /// The text by which the caller names it.
     pub target: String,
 }
 
-/// Who a call claims to be of, in a form that could be proved.
+/// The caller that a request names, before its signature is verified.
 #[derive(Debug, Clone)]
 pub struct Claimed {
     /// The id of the access key.
@@ -36,13 +36,13 @@ pub struct Claimed {
     pub region: String,
 }
 
-/// The record of one call, gathered while it is served.
+/// The record of one call, collected while it is served.
 pub struct Record {
     /// The request id, which the answer carries.
     pub request_id: Uuid,
     /// The event id, which the audit record carries.
     pub event_id: Uuid,
-    /// When the call came.
+    /// The time of the call.
     pub time: Timestamp,
     /// The client that sent it.
     pub client: Client,
@@ -50,29 +50,29 @@ pub struct Record {
     pub notes: Notes,
     /// The region of the call, once it is known.
     pub region: String,
-    /// Members of the request, once it is known who asks.
+    /// Members of the request, once the caller is authenticated.
     pub parameters: RequestParameters,
     identity: Option<Identity>,
     claimed: Option<String>,
-    named: Named,
+    named: NamedOperation,
 }
 
-/// What a call is about.
+/// The keys and other things that a call is about.
 #[derive(Debug, Clone, Default)]
 pub struct Notes {
     /// Key ARNs.
     pub resources: Vec<String>,
     /// The keys of the caller's realm among them.
     pub keys: Vec<KeyId>,
-    /// Who was attested to get a plaintext instead of the caller, which grant the call was about or allowed by.
+    /// The attested recipient of a plaintext, and the grant that the call was about or allowed by.
     pub additional: Map<String, Value>,
-    /// Whether the record is stored, with what the call has changed.
+    /// True if the record is stored already, with the change that the call has made.
     pub is_recorded: bool,
 }
 
 impl Record {
-    /// A record of a call that nothing is proved of yet.
-    pub fn new(time: Timestamp, named: Named, client: Client) -> Self {
+    /// The record of a call whose caller is not authenticated yet.
+    pub fn new(time: Timestamp, named: NamedOperation, client: Client) -> Self {
         Self {
             request_id: Uuid::new_v4(),
             event_id: Uuid::new_v4(),
@@ -87,25 +87,25 @@ impl Record {
         }
     }
 
-    /// Notes who the call claims to be of.
+    /// Notes the caller that the request names.
     pub fn claim(&mut self, claimed: Option<Claimed>) {
         let Some(Claimed { access_key_id, region }) = claimed else { return };
         self.claimed = Some(access_key_id);
         self.region = region;
     }
 
-    /// Notes who the call is of.
+    /// Notes the authenticated caller.
     pub fn prove(&mut self, proved: &Proved) {
         self.identity = Some(proved.identity().clone());
         proved.region().clone_into(&mut self.region);
     }
 
-    /// True if it is known who calls.
+    /// True if the caller is authenticated.
     pub fn is_proved(&self) -> bool {
         self.identity.is_some()
     }
 
-    /// The operation's name, for metrics; what a caller makes up is not a label.
+    /// The operation's name, for metrics; `Unknown` for a name that the caller made up.
     pub fn operation_name(&self) -> &'static str {
         self.named.operation.map_or("Unknown", |(name, _)| name)
     }
@@ -119,7 +119,7 @@ impl Record {
         trail.record(&self.event(account, &self.notes, &additional, error)).await
     }
 
-    /// The record of the call as one that succeeded, if `notes` is what it was about.
+    /// The record of the call with `notes`, as one that succeeded.
     ///
     /// # Errors
     /// If it cannot be written as JSON.
@@ -148,7 +148,7 @@ impl Record {
             account: account.as_str(),
             read_only: self.named.operation.is_some_and(|(_, read_only)| read_only),
             additional,
-            error: error.map(failure),
+            error: error.map(event_error),
         }
     }
 
@@ -162,14 +162,14 @@ impl Record {
 }
 
 impl Notes {
-    /// The same, where a later decision was about `decided`.
+    /// These notes, replaced by those of a later decision where there was one.
     pub fn decided(&self, decided: Option<Self>) -> Self {
         let Some(mut decided) = decided else { return self.clone() };
         decided.additional.extend(self.additional.clone());
         decided
     }
 
-    /// As `additionalEventData` has it, with the reason why policies denied the call.
+    /// `additionalEventData`, with the reason if policies denied the call.
     fn additional(&self, denial: Option<&'static str>) -> Value {
         let mut additional = self.additional.clone();
         additional.extend(denial.map(|reason| ("denialReason".to_owned(), reason.into())));
@@ -177,8 +177,8 @@ impl Notes {
     }
 }
 
-/// CloudTrail's own word for a denial is shorter than the exception.
-fn failure(error: &KmsError) -> EventError<'_> {
+/// The error as CloudTrail writes it, whose code for a denial is shorter than the exception.
+fn event_error(error: &KmsError) -> EventError<'_> {
     let code = match error.code {
         Code::AccessDeniedException => "AccessDenied",
         code => code.as_str(),

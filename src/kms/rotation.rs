@@ -22,7 +22,7 @@ use crate::{
         rotation::RotationCause,
         state::Demand,
     },
-    kms::{Kms, act::Act, cx::Cx},
+    kms::{Kms, act::CallChange, cx::Cx},
     store::{Actor, ChangeError},
 };
 
@@ -51,7 +51,7 @@ impl Cx<'_> {
     /// Rotates the key that `may` authorizes now: to new material, or to that which was imported for it.
     ///
     /// # Errors
-    /// What `may` refuses; `LimitExceededException`, `ConflictException`, `KMSInvalidStateException` if no imported material waits; else as HSM and
+    /// Those of `may`; `LimitExceededException`, `ConflictException`, `KMSInvalidStateException` if no imported material waits; else as HSM and
     /// store answer.
     pub async fn rotate_on_demand(
         &self,
@@ -63,7 +63,7 @@ impl Cx<'_> {
             let rotate = |own: &mut Key, relatives: &mut Family| own.rotate_to_imported(relatives, now, key.arn());
             return self.change_family(&may, Demand::Rotate, rotate).await.map(drop);
         }
-        let (act, material) = (Act::of(self), self.kms.next_material(self.asker(), key.key()).await?);
+        let (act, material) = (CallChange::of(self), self.kms.next_material(self.asker(), key.key()).await?);
         let check = |stored: &Key| {
             act.decide(may)?;
             stored.state().check(Demand::Rotate, key.arn())?;

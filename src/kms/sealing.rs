@@ -21,7 +21,7 @@ pub struct DataKey {
     pub ciphertext_blob: Vec<u8>,
 }
 
-/// What Decrypt found.
+/// The result of Decrypt.
 pub struct Opened {
     /// The plaintext.
     pub plaintext: SecretBytes,

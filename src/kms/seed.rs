@@ -34,7 +34,7 @@ pub struct Seed {
     /// Keys, made in the HSM when their ids are not there yet.
     #[serde(default)]
     pub keys: Vec<SeedKey>,
-    /// What a seed of another form says that has no meaning here.
+    /// Parts of a seed of another format that are left out.
     #[serde(skip)]
     pub left: Vec<String>,
 }
@@ -45,7 +45,7 @@ pub struct Seed {
 pub struct SeedPrincipal {
     /// User name, or ARN.
     pub name: String,
-    /// Whether it may do everything.
+    /// True if it may do everything.
     #[serde(default)]
     pub administrator: bool,
     /// Identity policies: JSON text by name.
@@ -82,16 +82,16 @@ pub struct SeedKey {
     pub tags: BTreeMap<String, String>,
     /// Material that is not made in the HSM, of seeds of another form only.
     #[serde(skip)]
-    pub material: Option<Material>,
+    pub material: Option<SeedMaterial>,
 }
 
-/// Material that comes from elsewhere. It is in clear in the seed, so it was no secret of this machine's before.
-pub enum Material {
+/// Material that is imported. It is in clear in the seed, so it was no secret of this machine's before.
+pub enum SeedMaterial {
     /// Of a secret key.
     Secret(SecretBytes),
     /// A private key, as PKCS #8.
     PrivateKey(SecretBytes),
-    /// Somebody will import it.
+    /// Material that a caller is to import later.
     ToCome,
 }
 
@@ -99,8 +99,8 @@ impl Kms {
     /// Plants a seed: makes whatever of it is not there.
     ///
     /// # Errors
-    /// What is wrong with it, by the name of the key or principal: nothing is made then. Else what the first thing that could not be
-    /// made answers.
+    /// If the seed is not valid, by the name of the key or principal; nothing is made then. The error of the first thing that could
+    /// not be made.
     pub async fn plant(&self, admin: &Admin, vault: &Vault, seed: Seed, region: &str) -> Result<(), KmsError> {
         let plan = self.plan(admin, seed, region)?;
         for principal in plan.principals {
@@ -119,24 +119,25 @@ impl Kms {
         let (id, region) = (key.id(), key.region().to_owned());
         if self.store.view().key(&region, id).is_none() {
             match material {
-                Some(Material::Secret(bytes)) => self.bring(&mut key, bytes, false).await?,
-                Some(Material::PrivateKey(pkcs8)) => self.bring(&mut key, pkcs8, true).await?,
-                Some(Material::ToCome) | None => {}
+                Some(SeedMaterial::Secret(bytes)) => self.bring(&mut key, bytes, false).await?,
+                Some(SeedMaterial::PrivateKey(pkcs8)) => self.bring(&mut key, pkcs8, true).await?,
+                Some(SeedMaterial::ToCome) | None => {}
             }
-            let act = admin.act("CreateKey", json!({"keyId": key.arn(&self.realm(&region)), "seeded": true})).await?;
-            self.make_key(&act, key, || Ok(())).await?;
+            let change =
+                admin.change("CreateKey", json!({"keyId": key.arn(&self.realm(&region)), "seeded": true})).await?;
+            self.make_key(&change, key, || Ok(())).await?;
         }
         for name in aliases {
             let parameters = json!({"aliasName": name, "targetKeyId": id, "seeded": true});
             let alias = Alias { name, region: region.clone(), target: id, created: self.now(), updated: self.now() };
-            let act = admin.act("CreateAlias", parameters).await?;
-            let planted = self.store.insert_alias(&act, &alias, usize::MAX, || Ok(())).await;
+            let change = admin.change("CreateAlias", parameters).await?;
+            let planted = self.store.insert_alias(&change, &alias, usize::MAX, || Ok(())).await;
             planted.map_err(|error| failure::change(error, || KmsError::internal("a seed's key was not found")))?;
         }
         Ok(())
     }
 
-    /// Gives a new key material that comes from elsewhere, by the road of every import: encrypted under a key of the HSM's.
+    /// Imports material into a new key, as every import does: encrypted under a key of the HSM's.
     async fn bring(&self, key: &mut Key, clear: SecretBytes, is_private: bool) -> Result<(), KmsError> {
         let deadline = Instant::now() + self.settings.generation_deadline;
         let carrier = self.hsm.call(GenerateCarrier { spec: KeySpec::Rsa2048 }, deadline).await;

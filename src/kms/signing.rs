@@ -1,4 +1,4 @@
-//! What keys do in the HSM beside encrypting. Every function takes a [`Usable`]: no permission, no HSM call.
+//! Uses of keys in the HSM other than encryption. Every function takes a [`Usable`]: no permission, no HSM call.
 
 use std::{sync::Arc, time::Instant};
 
@@ -41,7 +41,7 @@ impl Cx<'_> {
         EncryptionAlgorithm::of(key.spec()).iter().copied().filter(encrypts).collect()
     }
 
-    /// Whether the HSM signs so with this key.
+    /// Checks that the HSM can sign so with this key.
     ///
     /// # Errors
     /// `InvalidKeyUsageException`, as for an algorithm of another key spec.
@@ -71,7 +71,8 @@ impl Cx<'_> {
         input: Vec<u8>,
         signature: Vec<u8>,
     ) -> Result<(), KmsError> {
-        let (material, algorithm) = (Arc::clone(key.material()), key.algorithm());
+        let material = Arc::clone(key.material());
+        let algorithm = key.algorithm();
         let command = Verify { material, algorithm, input, signature };
         let blames = |_: HsmError| KmsError::bare(Code::KMSInvalidSignatureException);
         self.judge(key.key(), command, blames).await
@@ -82,7 +83,8 @@ impl Cx<'_> {
     /// # Errors
     /// As the HSM answers.
     pub async fn mac(&self, key: &Usable<MacAlgorithm>, message: SecretBytes) -> Result<Vec<u8>, KmsError> {
-        let (material, algorithm) = (Arc::clone(key.material()), key.algorithm());
+        let material = Arc::clone(key.material());
+        let algorithm = key.algorithm();
         self.call(key.key(), Mac { material, algorithm, input: message }).await
     }
 
@@ -96,7 +98,8 @@ impl Cx<'_> {
         message: SecretBytes,
         mac: Vec<u8>,
     ) -> Result<(), KmsError> {
-        let (material, algorithm) = (Arc::clone(key.material()), key.algorithm());
+        let material = Arc::clone(key.material());
+        let algorithm = key.algorithm();
         let command = VerifyMac { material, algorithm, input: message, mac };
         self.judge(key.key(), command, |_| KmsError::bare(Code::KMSInvalidMacException)).await
     }

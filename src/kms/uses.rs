@@ -1,6 +1,6 @@
-//! The last use of each key: noted in memory by each call, written to the store now and then, and at a stop.
+//! The last use of each key: noted in memory by each call, and written to the store by a task and at a stop.
 //!
-//! What a process has not written when it is killed is lost, so the store may lag behind by the period of the task that writes them.
+//! The store lags behind by the period of the task. When a process is killed, uses that are not written yet are lost.
 
 use std::collections::{HashMap, hash_map::Entry};
 
@@ -18,15 +18,16 @@ use crate::{
     kms::{Kms, cx::Cx, record::Record},
 };
 
-/// Calls with different keys seldom meet at the same one.
+/// Number of shards, each with a lock of its own: calls with different keys seldom wait for each other.
 const SHARDS: usize = 64;
 /// How many uses are written in one transaction.
 const BATCH: usize = 1000;
 
-type Name = (String, KeyId);
+/// A region and a key of it.
+type RegionKey = (String, KeyId);
 
-/// Uses that are not in the store yet, each key's last.
-pub struct Uses([Mutex<HashMap<Name, Use>>; SHARDS]);
+/// The last use of each key, where it is not in the store yet.
+pub struct Uses([Mutex<HashMap<RegionKey, Use>>; SHARDS]);
 
 impl Default for Uses {
     fn default() -> Self {
@@ -49,12 +50,12 @@ impl Uses {
         self.shard(id).get(&(region.to_owned(), id)).copied()
     }
 
-    fn take(&self) -> Vec<(Name, Use)> {
+    fn take(&self) -> Vec<(RegionKey, Use)> {
         self.0.iter().flat_map(|shard| std::mem::take(&mut *shard.lock())).collect()
     }
 
-    /// Puts back what could not be written, unless a later use was noted meanwhile.
-    fn put_back(&self, uses: &[(Name, Use)]) {
+    /// Puts back uses that could not be written, unless a later one was noted meanwhile.
+    fn put_back(&self, uses: &[(RegionKey, Use)]) {
         for (name, last) in uses {
             if let Entry::Vacant(vacant) = self.shard(name.1).entry(name.clone()) {
                 vacant.insert(*last);
@@ -62,8 +63,8 @@ impl Uses {
         }
     }
 
-    /// Ids are random, so any of their bytes will do.
-    fn shard(&self, id: KeyId) -> MutexGuard<'_, HashMap<Name, Use>> {
+    /// The shard of a key. Ids are random, so one of their bytes chooses it.
+    fn shard(&self, id: KeyId) -> MutexGuard<'_, HashMap<RegionKey, Use>> {
         let (_, bytes) = id.to_parts();
         self.0[usize::from(bytes[0]) % SHARDS].lock()
     }
@@ -101,7 +102,7 @@ impl Cx<'_> {
         })
     }
 
-    /// Since when uses of a key are noted.
+    /// The time since which uses of a key are noted.
     ///
     /// # Errors
     /// As the store answers.

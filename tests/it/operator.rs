@@ -31,8 +31,8 @@ async fn every_verb_that_changes_something_leaves_one_record_of_who_did_what() {
     admin.disable_access_key(&id).await.unwrap();
     admin.delete_access_key(&id).await.unwrap();
     admin.delete_principal("app").await.unwrap();
-    admin.order("InitHsm", json!({"hsm": "first"}), None).await.unwrap();
-    admin.order("InitHsm", json!({"hsm": "first"}), Some("it is full")).await.unwrap();
+    admin.record("InitHsm", json!({"hsm": "first"}), None).await.unwrap();
+    admin.record("InitHsm", json!({"hsm": "first"}), Some("it is full")).await.unwrap();
 
     let records = world.operator_records().await.split_off(before);
     let named =

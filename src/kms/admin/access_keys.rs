@@ -35,7 +35,7 @@ pub struct AccessKeySummary {
     pub id: String,
     /// Whose it is.
     pub principal: Principal,
-    /// Whether it may sign.
+    /// True if it may sign.
     pub enabled: bool,
     /// When it was made.
     #[serde(serialize_with = "as_date")]
@@ -74,10 +74,10 @@ impl Admin {
             return Err(KmsError::invalid(format!("`{id}` is no access key id: 1 to 128 letters, digits and _")));
         }
         let sealed_secret = vault.seal(id, secret, Instant::now() + DEADLINE).await?;
-        let act = self.act("CreateAccessKey", json!({"principal": principal, "accessKeyId": id})).await?;
+        let change = self.change("CreateAccessKey", json!({"principal": principal, "accessKeyId": id})).await?;
         let access_key =
             AccessKey { id: id.clone(), principal: principal.clone(), enabled: true, created: self.now, sealed_secret };
-        match self.store.insert_access_key(&act, &access_key).await {
+        match self.store.insert_access_key(&change, &access_key).await {
             Ok(()) => Ok(()),
             Err(ChangeError::NotFound) => Err(no_such_principal(&principal)),
             Err(ChangeError::Refused(AccessKeyTaken)) => {
@@ -87,7 +87,7 @@ impl Admin {
         }
     }
 
-    /// Whether there is an access key of this id.
+    /// True if there is an access key of this id.
     pub fn has_access_key(&self, id: &str) -> bool {
         self.store.view().access_key(id).is_some()
     }
@@ -113,8 +113,8 @@ impl Admin {
     /// # Errors
     /// `NotFoundException`; else as the store answers.
     pub async fn disable_access_key(&self, id: &str) -> Result<(), KmsError> {
-        let act = self.act("DisableAccessKey", json!({"accessKeyId": id})).await?;
-        found(id, self.store.disable_access_key(&act, id).await.map_err(failure::store)?)
+        let change = self.change("DisableAccessKey", json!({"accessKeyId": id})).await?;
+        found(id, self.store.disable_access_key(&change, id).await.map_err(failure::store)?)
     }
 
     /// Deletes an access key.
@@ -122,8 +122,8 @@ impl Admin {
     /// # Errors
     /// `NotFoundException`; else as the store answers.
     pub async fn delete_access_key(&self, id: &str) -> Result<(), KmsError> {
-        let act = self.act("DeleteAccessKey", json!({"accessKeyId": id})).await?;
-        found(id, self.store.delete_access_key(&act, id).await.map_err(failure::store)?)
+        let change = self.change("DeleteAccessKey", json!({"accessKeyId": id})).await?;
+        found(id, self.store.delete_access_key(&change, id).await.map_err(failure::store)?)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is written down of what an operator does.
+//! Audit records of an operator's verbs.
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -13,16 +13,16 @@ use crate::{
     store::{Actor, NewRecord},
 };
 
-/// Whoever gives orders, and where these are written down.
+/// The operator, and the audit trail for their records.
 pub struct Operator {
-    /// Who it is.
+    /// The user who runs the verb.
     pub os_user: OsUser,
     /// The audit trail of the service, which brings the records there.
     pub trail: TrailAddress,
 }
 
-/// Something that an operator is about to do, and what is written down of it.
-pub struct Act<'a> {
+/// A change that an operator is about to make, with its audit record.
+pub struct OperatorChange<'a> {
     admin: &'a Admin,
     event_id: Uuid,
     event_name: &'static str,
@@ -32,31 +32,31 @@ pub struct Act<'a> {
 }
 
 impl Admin {
-    /// An act of the operator, for the change that it is about.
+    /// A change of the operator's, which the store makes together with its record.
     ///
     /// # Errors
     /// As the store answers.
-    pub async fn act(&self, event_name: &'static str, parameters: Value) -> Result<Act<'_>, KmsError> {
+    pub async fn change(&self, event_name: &'static str, parameters: Value) -> Result<OperatorChange<'_>, KmsError> {
         let made = self.heartbeat().await?.map_or_else(Running::default, |last| last.running);
-        Ok(Act { admin: self, event_id: Uuid::new_v4(), event_name, parameters, error: None, made })
+        Ok(OperatorChange { admin: self, event_id: Uuid::new_v4(), event_name, parameters, error: None, made })
     }
 
-    /// Writes down what the operator is about to have done elsewhere than in the store, and afterwards, with why, that it failed.
+    /// Records a verb that changes an HSM and not the store: before it is carried out, and once more with the error if it fails.
     ///
     /// # Errors
-    /// As the store answers; it must not be done then.
-    pub async fn order(
+    /// As the store answers; the verb must not be carried out then.
+    pub async fn record(
         &self,
         event_name: &'static str,
         parameters: Value,
         failed: Option<&str>,
     ) -> Result<(), KmsError> {
-        let act = Act { error: failed, ..self.act(event_name, parameters).await? };
-        self.store.write_down(&act).await.map_err(failure::store)
+        let change = OperatorChange { error: failed, ..self.change(event_name, parameters).await? };
+        self.store.write_down(&change).await.map_err(failure::store)
     }
 }
 
-impl Actor for Act<'_> {
+impl Actor for OperatorChange<'_> {
     fn asker(&self) -> Asker {
         Asker::SERVICE
     }
@@ -73,7 +73,8 @@ impl Actor for Act<'_> {
             error: self.error,
         };
         let trail = &admin.operator.trail;
-        let (line, position) = (event.line()?, trail.position());
+        let line = event.line()?;
+        let position = trail.position();
         Ok(Some(NewRecord { event_id, trail: trail.name(), position, made, line }))
     }
 }

@@ -54,15 +54,15 @@ impl Admin {
         if let Some(taken) = self.namesake(&principal) {
             return Err(KmsError::new(Code::AlreadyExistsException, format!("{taken} already exists")));
         }
-        let act = self.act("CreatePrincipal", json!({"principal": principal, "policies": policies})).await?;
+        let change = self.change("CreatePrincipal", json!({"principal": principal, "policies": policies})).await?;
         let record = PrincipalRecord { principal: principal.clone(), policies, created: self.now };
-        match self.store.insert_principal(&act, &record).await.map_err(failure::store)? {
+        match self.store.insert_principal(&change, &record).await.map_err(failure::store)? {
             true => Ok(principal),
             false => Err(KmsError::new(Code::AlreadyExistsException, format!("{principal} already exists"))),
         }
     }
 
-    /// Whether there can be such a principal with such policies.
+    /// Checks that there can be such a principal with such policies.
     pub(in crate::kms) fn new_principal(
         &self,
         principal: &Principal,
@@ -72,14 +72,14 @@ impl Admin {
         policies.iter().try_for_each(|(name, text)| check_policy(name, text))
     }
 
-    /// Who has that name already: IAM tells users, and roles, apart by their names without paths, and capitals are nothing to it.
+    /// A principal that has that name already: names of users, and of roles, must differ in more than path and case.
     fn namesake(&self, principal: &Principal) -> Option<Principal> {
         let principals = self.store.view().principals();
         let mut others = principals.iter().map(|entry| &entry.record.principal);
         others.find(|other| other.is_namesake_of(principal)).cloned()
     }
 
-    /// Whether there is this principal.
+    /// True if there is this principal.
     pub fn has_principal(&self, principal: &Principal) -> bool {
         self.store.view().principal(principal.arn()).is_some()
     }
@@ -93,8 +93,8 @@ impl Admin {
         let principal = self.principal(name)?;
         check_policy(policy_name, text)?;
         let parameters = json!({"principal": principal, "policyName": policy_name, "policyDocument": text});
-        let act = self.act("AttachPolicy", parameters).await?;
-        let attached = self.store.attach_policy(&act, principal.arn(), policy_name, text).await;
+        let change = self.change("AttachPolicy", parameters).await?;
+        let attached = self.store.attach_policy(&change, principal.arn(), policy_name, text).await;
         attached.map_err(failure::store)?.ok_or_else(|| no_such_principal(&principal))
     }
 
@@ -104,8 +104,8 @@ impl Admin {
     /// `NotFoundException` if there is no such principal or policy; else as the store answers.
     pub async fn detach_policy(&self, name: &str, policy_name: &str) -> Result<(), KmsError> {
         let principal = self.principal(name)?;
-        let act = self.act("DetachPolicy", json!({"principal": principal, "policyName": policy_name})).await?;
-        match self.store.detach_policy(&act, principal.arn(), policy_name).await {
+        let change = self.change("DetachPolicy", json!({"principal": principal, "policyName": policy_name})).await?;
+        match self.store.detach_policy(&change, principal.arn(), policy_name).await {
             Ok(()) => Ok(()),
             Err(ChangeError::NotFound) => Err(no_such_principal(&principal)),
             Err(ChangeError::Refused(NoSuchPolicy)) => {
@@ -122,8 +122,8 @@ impl Admin {
     /// `NotFoundException`; `ConflictException` if it still has access keys; else as the store answers.
     pub async fn delete_principal(&self, name: &str) -> Result<Principal, KmsError> {
         let principal = self.principal(name)?;
-        let act = self.act("DeletePrincipal", json!({"principal": principal})).await?;
-        match self.store.delete_principal(&act, principal.arn()).await {
+        let change = self.change("DeletePrincipal", json!({"principal": principal})).await?;
+        match self.store.delete_principal(&change, principal.arn()).await {
             Ok(()) => Ok(principal),
             Err(ChangeError::NotFound) => Err(no_such_principal(&principal)),
             Err(ChangeError::Refused(HasAccessKeys(ids))) => {

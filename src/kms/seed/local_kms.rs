@@ -1,18 +1,18 @@
 //! Seeds of local-kms (<https://github.com/nsmithuk/local-kms>, "Seeding file format"): keys with their ids and material, and
-//! aliases. What such a seed says that has no meaning here is left, and said to be.
+//! aliases. Parts that Strongroom has no use for are left out, and named to the operator.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{Material, Seed, SeedKey, private_key};
+use super::{Seed, SeedKey, SeedMaterial, private_key};
 use crate::{
     key::spec::{KeySpec, KeyUsage},
     secret::{SecretBytes, SecretText},
 };
 
-/// What is named and not known here.
-type Rest = BTreeMap<String, IgnoredAny>;
+/// Members that are left out.
+type UnknownMembers = BTreeMap<String, IgnoredAny>;
 
 /// The content of a seed file of local-kms.
 #[derive(Deserialize)]
@@ -21,9 +21,9 @@ pub struct LocalKmsSeed {
     #[serde(default)]
     keys: Keys,
     #[serde(default)]
-    aliases: Vec<Alias>,
+    aliases: Vec<LocalAlias>,
     #[serde(flatten)]
-    rest: Rest,
+    rest: UnknownMembers,
 }
 
 #[derive(Default, Deserialize)]
@@ -32,7 +32,7 @@ struct Keys {
     symmetric: Symmetric,
     asymmetric: Asymmetric,
     #[serde(flatten)]
-    rest: Rest,
+    rest: UnknownMembers,
 }
 
 #[derive(Default, Deserialize)]
@@ -40,7 +40,7 @@ struct Keys {
 struct Symmetric {
     aes: Vec<LocalKey>,
     #[serde(flatten)]
-    rest: Rest,
+    rest: UnknownMembers,
 }
 
 #[derive(Default, Deserialize)]
@@ -49,7 +49,7 @@ struct Asymmetric {
     rsa: Vec<LocalKey>,
     ecc: Vec<LocalKey>,
     #[serde(flatten)]
-    rest: Rest,
+    rest: UnknownMembers,
 }
 
 #[derive(Deserialize)]
@@ -60,7 +60,7 @@ struct LocalKey {
     backing_keys: Vec<SecretText>,
     private_key_pem: Option<SecretText>,
     #[serde(flatten)]
-    rest: Rest,
+    rest: UnknownMembers,
 }
 
 #[derive(Deserialize)]
@@ -72,16 +72,16 @@ struct Metadata {
     key_usage: Option<String>,
     origin: Option<String>,
     #[serde(flatten)]
-    rest: Rest,
+    rest: UnknownMembers,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Alias {
+struct LocalAlias {
     alias_name: String,
     target_key_id: String,
     #[serde(flatten)]
-    rest: Rest,
+    rest: UnknownMembers,
 }
 
 impl LocalKmsSeed {
@@ -103,7 +103,7 @@ impl LocalKmsSeed {
         for key in asymmetric.rsa.into_iter().chain(asymmetric.ecc) {
             keys.push(key.into_asymmetric(&mut left)?);
         }
-        for Alias { alias_name, target_key_id, rest } in aliases {
+        for LocalAlias { alias_name, target_key_id, rest } in aliases {
             leave(&mut left, &format!("{alias_name}: "), &rest);
             let target = keys.iter_mut().find(|key| key.id == target_key_id);
             target
@@ -121,8 +121,8 @@ impl LocalKey {
         let id = self.metadata.key_id.clone();
         let external = self.metadata.origin.as_deref() == Some("EXTERNAL");
         let material = match self.backing_keys.pop() {
-            Some(current) => Some(Material::Secret(bytes_of(&current).ok_or_else(|| wrong(&id, "BackingKeys"))?)),
-            None if external => Some(Material::ToCome),
+            Some(current) => Some(SeedMaterial::Secret(bytes_of(&current).ok_or_else(|| wrong(&id, "BackingKeys"))?)),
+            None if external => Some(SeedMaterial::ToCome),
             None => None,
         };
         if !self.backing_keys.is_empty() {
@@ -140,10 +140,10 @@ impl LocalKey {
         let read = pem.as_ref().and_then(|pem| private_key::read(pem.expose()));
         let (spec, pkcs8) = read.ok_or_else(|| wrong(&id, "PrivateKeyPem"))?;
         left.push(format!("{id}: its Origin is EXTERNAL here, for its material is imported"));
-        Ok(self.into_key((spec, KeyUsage::SignVerify), Some(Material::PrivateKey(pkcs8)), left))
+        Ok(self.into_key((spec, KeyUsage::SignVerify), Some(SeedMaterial::PrivateKey(pkcs8)), left))
     }
 
-    fn into_key(self, kind: (KeySpec, KeyUsage), material: Option<Material>, left: &mut Vec<String>) -> SeedKey {
+    fn into_key(self, kind: (KeySpec, KeyUsage), material: Option<SeedMaterial>, left: &mut Vec<String>) -> SeedKey {
         let Metadata { key_id: id, description, key_usage, rest, .. } = self.metadata;
         [rest, self.rest].iter().for_each(|rest| leave(left, &format!("{id}: "), rest));
         SeedKey {
@@ -161,7 +161,7 @@ fn wrong(id: &str, field: &str) -> String {
     format!("key {id}: {field} is not as local-kms has it")
 }
 
-fn leave(left: &mut Vec<String>, place: &str, rest: &Rest) {
+fn leave(left: &mut Vec<String>, place: &str, rest: &UnknownMembers) {
     left.extend(rest.keys().map(|name| format!("{place}{name}")));
 }
 

@@ -1,8 +1,8 @@
-//! A seed, read: all that can be wrong with it has been looked for, and nothing has been made.
+//! A seed that was checked completely, before anything of it is made.
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::{Material, Seed, SeedKey, SeedPrincipal};
+use super::{Seed, SeedKey, SeedMaterial, SeedPrincipal};
 use crate::{
     error::{Code, KmsError},
     failure,
@@ -20,7 +20,7 @@ use crate::{
     principal::{Principal, is_access_key_id},
 };
 
-/// What is to be made where it is not there.
+/// The principals and keys to make, unless they are there already.
 pub(super) struct Plan {
     pub(super) principals: Vec<PlannedPrincipal>,
     pub(super) keys: Vec<PlannedKey>,
@@ -35,7 +35,7 @@ pub(super) struct PlannedPrincipal {
 pub(super) struct PlannedKey {
     pub(super) key: Key,
     pub(super) aliases: Vec<String>,
-    pub(super) material: Option<Material>,
+    pub(super) material: Option<SeedMaterial>,
 }
 
 /// Names that a seed has once.
@@ -123,10 +123,10 @@ fn kind(seed: &SeedKey) -> Result<(KeySpec, KeyUsage), KmsError> {
 }
 
 /// A key whose material comes from the seed, or from elsewhere later, is as one whose material was imported.
-fn with_origin(key: Key, material: Option<&Material>) -> Result<Key, KmsError> {
+fn with_origin(key: Key, material: Option<&SeedMaterial>) -> Result<Key, KmsError> {
     match material {
         None => Ok(key),
-        Some(Material::Secret(bytes))
+        Some(SeedMaterial::Secret(bytes))
             if !key.spec().imported_bytes().is_some_and(|right| right.contains(&bytes.expose().len())) =>
         {
             Err(KmsError::invalid(format!("its material has a length that {} does not have", key.spec())))

@@ -21,7 +21,7 @@ const CURVES: [(ObjectIdentifier, KeySpec); 4] = [
     (ObjectIdentifier::new_unwrap("1.3.132.0.10"), KeySpec::EccSecgP256k1),
 ];
 
-/// What kind of key it is, and the key as PKCS #8; nothing if it is none that an import takes. No error repeats any of it.
+/// The key spec of a private key, and the key as PKCS #8; `None` if it cannot be imported. No error repeats any of it.
 pub(super) fn read(pem: &str) -> Option<(KeySpec, SecretBytes)> {
     let pkcs8 = match PrivateKeyDer::from_pem_slice(pem.as_bytes()).ok()? {
         PrivateKeyDer::Pkcs8(der) => der.secret_pkcs8_der().to_vec(),

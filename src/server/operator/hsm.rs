@@ -194,13 +194,13 @@ struct RecordedVerb {
 impl RecordedVerb {
     async fn begin(config: &Config, name: &'static str, parameters: Value) -> Result<Self, ExitError> {
         let admin = admin(config, open_store(config).await?)?;
-        admin.order(name, parameters.clone(), None).await.map_err(ExitError::new)?;
+        admin.record(name, parameters.clone(), None).await.map_err(ExitError::new)?;
         Ok(Self { admin, name, parameters })
     }
 
     async fn end<T>(self, outcome: Result<T, ExitError>) -> Result<T, ExitError> {
         if let Err(error) = &outcome {
-            self.admin.order(self.name, self.parameters, Some(&error.text)).await.map_err(ExitError::new)?;
+            self.admin.record(self.name, self.parameters, Some(&error.text)).await.map_err(ExitError::new)?;
         }
         outcome
     }

@@ -62,7 +62,7 @@ impl Peer {
     }
 }
 
-/// Nowhere.
+/// The unspecified address, which stands for an unknown peer.
 impl Default for Peer {
     fn default() -> Self {
         Self(Ipv6Addr::UNSPECIFIED.into())
@@ -73,25 +73,27 @@ impl Default for Peer {
 #[derive(Debug, Clone, Copy)]
 pub struct Authenticated;
 
+/// The state of the router.
 #[derive(Clone)]
-struct Door {
+struct ApiState {
     calls: Arc<Calls>,
     limits: BodyLimits,
     budget: Arc<Budget>,
     origins: Arc<[Origin]>,
 }
 
-/// The door: every path, since clients sign and send whatever path their endpoint URL has. Pages of these origins may call.
+/// The router of the API. It serves every path, since clients sign and send the path that their endpoint URL has. Pages of these
+/// origins may call.
 pub fn router(calls: Arc<Calls>, limits: BodyLimits, origins: &[Origin]) -> Router {
     let budget = Arc::new(Budget::new(limits.all_bodies_bytes, limits.body_bytes));
-    Router::new().fallback(enter).with_state(Door { calls, limits, budget, origins: origins.into() })
+    Router::new().fallback(enter).with_state(ApiState { calls, limits, budget, origins: origins.into() })
 }
 
-async fn enter(State(door): State<Door>, request: Request) -> Response {
-    let origin = cors::allowed(&door.origins, request.headers());
+async fn enter(State(state): State<ApiState>, request: Request) -> Response {
+    let origin = cors::allowed(&state.origins, request.headers());
     let mut answer = match origin.as_ref().and_then(|_| cors::preflight(&request)) {
         Some(answer) => answer,
-        None => answer(door, request).await,
+        None => answer(state, request).await,
     };
     if let Some(origin) = origin {
         cors::share(&mut answer, origin);
@@ -99,7 +101,7 @@ async fn enter(State(door): State<Door>, request: Request) -> Response {
     answer
 }
 
-async fn answer(door: Door, request: Request) -> Response {
+async fn answer(state: ApiState, request: Request) -> Response {
     if request.method() != Method::POST {
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "POST")]).into_response();
     }
@@ -107,14 +109,14 @@ async fn answer(door: Door, request: Request) -> Response {
         return foreign_content_type();
     }
     let (head, body) = request.into_parts();
-    let body = body::read(&door, &head, body).await;
+    let body = body::read(&state, &head, body).await;
     let call = call(&head);
-    let kms = Arc::clone(door.calls.kms());
+    let kms = Arc::clone(state.calls.kms());
     let prove = async move {
         let (proved, entry, body) = signature::prove(&kms, &head, body).await?;
         Ok((proved, move |shown: &mut RequestParameters| entry.read(&body, shown)))
     };
-    respond(door.calls.perform(call, prove).await)
+    respond(state.calls.perform(call, prove).await)
 }
 
 /// The call that a head is of.

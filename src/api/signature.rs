@@ -24,7 +24,7 @@ pub(super) fn operation(head: &Parts) -> Option<&'static Entry> {
     operations::find(header(&head.headers, "x-amz-target"))
 }
 
-/// What a head says against its call, whatever the body: asked before a long one is taken in.
+/// The error of a head that cannot be authenticated whatever the body is. Checked before a long body is read.
 ///
 /// # Errors
 /// As such a call is answered, if it names no operation, has no valid authentication, or no access key that is enabled.
@@ -54,7 +54,7 @@ pub(super) async fn prove(
     }
 }
 
-/// Who a request says that it is of, by what it has of a body.
+/// The claim in the head of a request about its caller, to be proved with the body.
 fn claim(kms: &Kms, head: &Parts, body: &[u8]) -> Result<Claim, KmsError> {
     let headers: Vec<(&str, &[u8])> =
         head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();

@@ -34,8 +34,7 @@ impl TrailPosition {
     /// Reads the stored form. `None` for any other text, which stands for the beginning of the file.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut numbers = text.split(' ').map(str::parse);
-        let (device, inode, length) = (numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?);
-        Some(Self { device, inode, length })
+        Some(Self { device: numbers.next()?.ok()?, inode: numbers.next()?.ok()?, length: numbers.next()?.ok()? })
     }
 
     fn is_in(self, metadata: &Metadata) -> bool {

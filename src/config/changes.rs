@@ -18,7 +18,8 @@ impl Config {
 
     /// The fields in which the other configuration differs, as the file names them.
     pub fn differences(&self, other: &Self) -> Vec<String> {
-        let (ours, theirs) = (self.fields(), other.fields());
+        let ours = self.fields();
+        let theirs = other.fields();
         let names = ours.keys().chain(theirs.keys().filter(|name| !ours.contains_key(*name)));
         let mut different: Vec<_> = names.filter(|name| ours.get(*name) != theirs.get(*name)).cloned().collect();
         // The values of this field are not serialized.

@@ -108,8 +108,8 @@ impl Cx<'_> {
         let deadline = Instant::now() + self.kms.settings.generation_deadline;
         let attempt = self.attempt(id, deadline).await?;
         let place = self.kms.place(self.asker(), key.key()).await?;
-        let (carrier, algorithm) = (Arc::new(token.carrier), token.algorithm);
-        let command = Import { carrier, algorithm, blob, spec, usage, place };
+        let carrier = Arc::new(token.carrier);
+        let command = Import { carrier, algorithm: token.algorithm, blob, spec, usage, place };
         let imported = self.kms.hsm.call_for(self.asker(), command, deadline).await;
         let Imported { material, fingerprint } = attempt.conclude(imported.map_err(failure::hsm_about_import))?;
         let name = MaterialId::of_imported(id, &fingerprint);
@@ -136,7 +136,8 @@ impl Cx<'_> {
         may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,
         name: Option<MaterialId>,
     ) -> Result<Option<MaterialId>, KmsError> {
-        let (key, act) = (may(self)?, CallChange::of(self));
+        let key = may(self)?;
+        let act = CallChange::of(self);
         // Material whose time is over may still be there, to be destroyed.
         let stored = self.kms.store.view().key(&self.realm().region, key.id());
         let stored = stored.as_ref().map_or(key.key(), |entry| &entry.key);

@@ -1,4 +1,4 @@
-//! What a key management service does: verbs on keys, aliases, grants and key stores, which know no operation and no protocol.
+//! The key management service: verbs on keys, aliases, grants and key stores, which know no operation and no protocol.
 //!
 //! [`Kms`] owns the machines. What a request does with them it does through its [`Cx`](cx::Cx), which only the `call` layer makes:
 //! every verb of it takes a proof of permission, and what it changes is stored with its audit record.
@@ -67,7 +67,7 @@ pub enum KeyStoreKind {
     Token,
 }
 
-/// How the service is set up.
+/// The settings of the service.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The partition of every ARN.
@@ -80,25 +80,25 @@ pub struct Settings {
     pub deadline: Duration,
     /// How long the generation of a key may take.
     pub generation_deadline: Duration,
-    /// How old the view may be before the service says that it does not know.
+    /// The age of the view from which calls are refused.
     pub staleness: Duration,
     /// Where the material of new keys is kept.
     pub keeping: KeyStoreKind,
-    /// Who may vouch for the recipients of plaintexts.
+    /// The trusted roots of attestation documents, by which recipients of plaintexts are attested.
     pub attestation_roots: Arc<Roots>,
 }
 
 /// The machines that the service runs on.
 pub struct Machines {
-    /// What is known.
+    /// The store.
     pub store: Store,
-    /// What holds the keys.
+    /// The service's own HSMs.
     pub hsm: Hsm,
-    /// What holds the keys of custom key stores.
+    /// The HSMs of custom key stores.
     pub clusters: Clusters,
-    /// What remembers the calls.
+    /// The audit trail.
     pub trail: Trail,
-    /// What tells the time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
 }
 

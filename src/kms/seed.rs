@@ -116,7 +116,8 @@ impl Kms {
 
     async fn plant_key(&self, admin: &Admin, planned: PlannedKey) -> Result<(), KmsError> {
         let PlannedKey { mut key, aliases, material } = planned;
-        let (id, region) = (key.id(), key.region().to_owned());
+        let id = key.id();
+        let region = key.region().to_owned();
         if self.store.view().key(&region, id).is_none() {
             match material {
                 Some(SeedMaterial::Secret(bytes)) => self.bring(&mut key, bytes, false).await?,
@@ -150,8 +151,9 @@ impl Kms {
                 (WrappingAlgorithm::RsaAesKeyWrapSha256, [encrypted, wrapped].concat())
             }
         };
-        let (spec, usage, place) = (key.spec(), key.usage(), self.place(Asker::SERVICE, key).await?);
-        let command = Import { carrier: Arc::new(carrier), algorithm, blob, spec, usage, place };
+        let place = self.place(Asker::SERVICE, key).await?;
+        let carrier = Arc::new(carrier);
+        let command = Import { carrier, algorithm, blob, spec: key.spec(), usage: key.usage(), place };
         let imported = self.hsm.call(command, deadline).await.map_err(failure::hsm_about_import)?;
         let Imported { material, fingerprint } = imported;
         let id = material::MaterialId::of_imported(key.id(), &fingerprint);

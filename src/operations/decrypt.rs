@@ -52,7 +52,8 @@ impl Operation for Decrypt {
         let source = Source { key, blob, context: Arc::new(self.context), algorithm };
         source.check("keyId")?;
         let addressee = self.recipient.attest(cx).await?;
-        let (wanted, recipient) = (GrantOperation::Decrypt, addressee.measurements());
+        let wanted = GrantOperation::Decrypt;
+        let recipient = addressee.measurements();
         let openable = source.openable(cx, Self::NAME, wanted, recipient, &self.grant_tokens.0).await?;
         end_dry_run(self.dry_run)?;
         let (key, opened) = openable.open(cx).await?;

@@ -84,7 +84,8 @@ impl KeyMetadata {
     }
 
     fn in_realm(key: &Key, cx: &Cx<'_>, realm: &Realm) -> Self {
-        let (arn, algorithms) = (key.arn(realm), Algorithms::of(key, cx));
+        let arn = key.arn(realm);
+        let algorithms = Algorithms::of(key, cx);
         Self {
             account: realm.account.to_string(),
             key_id: key.id().to_string(),

@@ -43,7 +43,8 @@ impl Operation for ScheduleKeyDeletion {
         let window_days = u16::try_from(window_days).map_err(KmsError::internal)?;
         let facts = RequestFacts { pending_window_days: Some(window_days), ..RequestFacts::default() };
         let may = |cx: &Cx<'_>| cx.authorize_key(Action::ScheduleKeyDeletion, &self.key_id.0, &facts);
-        let (moment, by) = (cx.moment().await?, cx.caller().principal.arn());
+        let moment = cx.moment().await?;
+        let by = cx.caller().principal.arn();
         let changed = cx
             .change(may, Demand::ScheduleDeletion, |key| {
                 key.schedule_deletion(window_days, moment, by);

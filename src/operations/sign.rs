@@ -70,7 +70,8 @@ pub fn to_sign(
     message_type: Option<MessageType>,
     message: &SecretBytes,
 ) -> Result<Vec<u8>, KmsError> {
-    let (algorithm, spec) = (key.algorithm(), key.key().spec());
+    let algorithm = key.algorithm();
+    let spec = key.key().spec();
     let message_type = message_type.unwrap_or(MessageType::Raw);
     let input = algorithm.input(message_type, message.expose()).map_err(|unsignable| match unsignable {
         Unsignable::Length => format!("Digest is invalid length for algorithm {algorithm}."),

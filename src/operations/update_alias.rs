@@ -54,7 +54,8 @@ pub fn authorize_target(cx: &Cx<'_>, action: Action, text: &str, facts: &Request
 
 /// An alias stays within one class of keys and one usage, so that its users' calls stay meaningful.
 fn check_kind(alias_arn: &str, old: &Authorized, new: &Authorized) -> Result<(), KmsError> {
-    let (old, new) = (old.key(), new.key());
+    let old = old.key();
+    let new = new.key();
     if old.usage() != new.usage() {
         return Err(KmsError::invalid(format!(
             "Alias {alias_arn} cannot be changed from a CMK with key usage {} to a CMK with key usage {}. The key usage \

@@ -57,20 +57,20 @@ impl<'a> Object<'a> {
         let left = Cell::new(MAX_VALUES + 1);
         Self::parse(body, Reader { known, left: &left }).map_err(|refused| match (refused, left.get()) {
             (_, 0) => KmsError::invalid(format!("The request has more than {MAX_VALUES} values.")),
-            (Refused::IsList, _) => {
+            (JsonError::IsList, _) => {
                 KmsError::new(Code::SerializationException, "Start of list found where not expected")
             }
-            (Refused::NotJson, _) => KmsError::bare(Code::SerializationException),
+            (JsonError::NotJson, _) => KmsError::bare(Code::SerializationException),
         })
     }
 
-    fn parse(body: &'a [u8], reader: Reader<'_>) -> Result<Self, Refused> {
+    fn parse(body: &'a [u8], reader: Reader<'_>) -> Result<Self, JsonError> {
         // What is skipped is not looked at closely: that all is UTF-8 is found out here.
-        let text = str::from_utf8(body).map_err(|_| Refused::NotJson)?;
+        let text = str::from_utf8(body).map_err(|_| JsonError::NotJson)?;
         let mut json = serde_json::Deserializer::from_str(text);
-        let read = reader.deserialize(&mut json).map_err(|_| Refused::NotJson)?;
-        json.end().map_err(|_| Refused::NotJson)?;
-        read.ok_or(Refused::IsList)
+        let read = reader.deserialize(&mut json).map_err(|_| JsonError::NotJson)?;
+        json.end().map_err(|_| JsonError::NotJson)?;
+        read.ok_or(JsonError::IsList)
     }
 
     /// The member of that name; absent and `null` are the same.
@@ -80,7 +80,7 @@ impl<'a> Object<'a> {
     }
 }
 
-enum Refused {
+enum JsonError {
     IsList,
     NotJson,
 }
@@ -122,7 +122,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
             if read.iter().any(|(earlier, _)| *earlier == name) {
                 return Err(twice());
             }
-            read.push((name, members.next_value_seed(One(self.left))?));
+            read.push((name, members.next_value_seed(BoundedValue(self.left))?));
         }
         Ok(Some(Object(read)))
     }
@@ -157,9 +157,9 @@ impl Visitor<'_> for OneOf {
 
 /// Reads one value, and counts it and those in it down from what is left.
 #[derive(Clone, Copy)]
-struct One<'c>(&'c Cell<usize>);
+struct BoundedValue<'c>(&'c Cell<usize>);
 
-impl<'de> DeserializeSeed<'de> for One<'_> {
+impl<'de> DeserializeSeed<'de> for BoundedValue<'_> {
     type Value = Json<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json<'de>, D::Error> {
@@ -171,7 +171,7 @@ impl<'de> DeserializeSeed<'de> for One<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for One<'_> {
+impl<'de> Visitor<'de> for BoundedValue<'_> {
     type Value = Json<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -52,7 +52,8 @@ where
 {
     let kms = Arc::clone(kms);
     tokio::spawn(async move {
-        let (mut ticks, mut log) = (interval(period), TaskLog::default());
+        let mut ticks = interval(period);
+        let mut log = TaskLog::default();
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;

@@ -23,7 +23,7 @@ pub struct Header {
 /// A blob, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
-    /// What it names.
+    /// The key and the material that it names.
     pub header: Header,
     /// The 96-bit IV.
     pub iv: [u8; IV_BYTES],

@@ -514,6 +514,29 @@ mod tests {
     }
 
     #[test]
+    fn a_policy_that_shuts_its_author_out_is_told_from_one_that_does_not() {
+        let arn = resolved().arn().to_owned();
+        for (principal, keeps) in
+            [("arn:aws:iam::111122223333:root", true), ("arn:aws:iam::111122223333:user/bob", false)]
+        {
+            let statement =
+                format!(r#"{{"Effect":"Allow","Principal":{{"AWS":"{principal}"}},"Action":"*","Resource":"*"}}"#);
+            let policy = format!(r#"{{"Version":"2012-10-17","Statement":[{statement}]}}"#);
+            let policy = Document::key_policy(&policy).expect("a policy");
+            assert_eq!(asking(ada(Some(ALLOW)), |asking| asking.keeps_control(&policy, &arn, &account())), keeps);
+        }
+    }
+
+    #[test]
+    fn conditions_see_the_alias_that_a_key_was_found_by() {
+        let alias_of = |resolved: Resolved| {
+            asking(ada(None), |asking| resolved.request(asking, Action::Sign).facts.alias.map(str::to_owned))
+        };
+        assert_eq!(alias_of(resolved()), None);
+        assert_eq!(alias_of(resolved().by_alias("alias/a")).as_deref(), Some("alias/a"));
+    }
+
+    #[test]
     fn a_key_is_used_for_its_usage_while_it_is_enabled_with_an_algorithm_of_its_spec() {
         let (usage, other) = (KeyUsage::EncryptDecrypt, KeyUsage::SignVerify);
         let enabled = || encrypting(KeySpec::Rsa2048, |_| ());

@@ -295,7 +295,7 @@ async fn a_key_has_fifty_thousand_grants_at_most() {
     let world = World::new().await;
     let key = world.key().await;
     let (id, _) = granted(&world, &key, json!({"Name": "n"})).await;
-    crate::grants::multiply(&world, &key, 49_998).await;
+    crate::service::grants::multiply(&world, &key, 49_998).await;
     granted(&world, &key, json!({})).await;
     let answer = world.call("CreateGrant", request(&key, json!({}))).await;
     assert_eq!(answer.code(), "LimitExceededException");

@@ -108,7 +108,7 @@ async fn fifty_at_a_time_unless_told_otherwise() {
     let world = World::new().await;
     let key = world.key().await;
     granted(&world, &key, json!({})).await;
-    crate::grants::multiply(&world, &key, 100).await;
+    crate::service::grants::multiply(&world, &key, 100).await;
     for (limit, count) in [(json!({}), 50), (json!({"Limit": 100}), 100), (json!({"Limit": 1}), 1)] {
         assert_eq!(ids(&world.ok("ListGrants", with(limit, json!({"KeyId": key}))).await).len(), count);
     }

@@ -15,7 +15,7 @@ use super::settings::Settings;
 pub struct Cluster {
     /// The HSM, called by the id of the cluster. Its PIN comes from nowhere.
     pub settings: Settings,
-    /// What clusters have in common that were restored from one backup, and so hold the same keys.
+    /// A name that clusters share if they were restored from one backup and so hold the same keys.
     pub backup: Option<String>,
 }
 
@@ -27,7 +27,7 @@ pub struct Clusters {
 }
 
 impl Cluster {
-    /// Whether what is an object on `other` is one here, too.
+    /// True if what is an object on `other` is one here, too.
     pub fn is_related_to(&self, other: &Self) -> bool {
         self.settings.name == other.settings.name || (self.backup.is_some() && self.backup == other.backup)
     }

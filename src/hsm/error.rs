@@ -1,4 +1,4 @@
-//! What can go wrong with an HSM, and the one table that says what each PKCS#11 code means to us.
+//! Errors of HSMs, and the one table that says what each PKCS#11 code means to us.
 //!
 //! A code says what a module felt like saying; a [`Kind`] says whose fault it is and what may be done about it. Nothing
 //! outside this file looks at a code.
@@ -45,7 +45,7 @@ pub enum Kind {
     PinRefused,
     /// The object of this one key is missing, damaged or not what it should be; the HSM is well.
     KeyMissing,
-    /// A code that modules use both for bad data and for a broken HSM. Never leaves the engine: see `doubt`.
+    /// A code that modules use both for bad data and for a broken HSM. Never leaves the engine: see `engine/dispatch/blame.rs`.
     Ambiguous,
     /// The HSM has no room for another object.
     Full,
@@ -102,7 +102,7 @@ impl HsmError {
         })
     }
 
-    /// Whether there is no token as the settings name it.
+    /// True if there is no token as the settings name it.
     pub fn is_of_no_token(&self) -> bool {
         self.function == NO_TOKEN
     }
@@ -159,7 +159,7 @@ impl HsmError {
         Self { function: format!("{} of slot {slot}", self.function).into(), ..self }
     }
 
-    /// Whether the call ended in a way that leaves no operation open, so that its session may be used again: the data was
+    /// True if the call ended in a way that leaves no operation open, so that its session may be used again: the data was
     /// refused, or we refused it ourselves. Of any other code nobody knows whether the HSM had begun something.
     pub(super) fn spares_session(&self) -> bool {
         use Kind::{Ambiguous, KeyMissing, Misconfigured, NoWrappingKey, Rejected, Unfit, Unsupported};
@@ -170,7 +170,7 @@ impl HsmError {
         }
     }
 
-    /// Whether this says that the HSM does not do what it was asked for, and nothing else.
+    /// True if this says that the HSM does not do what it was asked for, and nothing else.
     pub(super) fn is_plain_refusal(&self) -> bool {
         use Kind::{Bug, KeyMissing, Misconfigured, NoWrappingKey, Rejected, Unfit, Unsupported};
         let is_kind =
@@ -183,7 +183,7 @@ impl HsmError {
         Self::new(Kind::DeviceLost, function, WRONG_ANSWER)
     }
 
-    /// Whether an HSM said that all is well and was wrong.
+    /// True if an HSM said that all is well and was wrong.
     pub(super) fn is_wrong_answer(&self) -> bool {
         self.code == WRONG_ANSWER
     }
@@ -193,18 +193,18 @@ impl HsmError {
         Self::new(Kind::SessionLost, function, text)
     }
 
-    /// Whether a handle meant nothing, which says nothing about the key that it was a handle of.
+    /// True if a handle meant nothing, which says nothing about the key that it was a handle of.
     pub(super) fn is_of_a_dead_handle(&self) -> bool {
         self.function == "lease" || matches!(&*self.code, "CKR_OBJECT_HANDLE_INVALID" | "CKR_KEY_HANDLE_INVALID")
     }
 
-    /// Whether a search may have been left open. The other calls that the anchor makes begin and end in one C function, so
+    /// True if a search may have been left open. The other calls that the anchor makes begin and end in one C function, so
     /// that its session is good after any answer that does not speak of the session.
     pub(super) fn is_of_a_search(&self) -> bool {
         self.function.starts_with("C_FindObjects")
     }
 
-    /// Whether a C function answered this, as opposed to the engine itself.
+    /// True if a C function answered this, as opposed to the engine itself.
     pub(super) fn is_answer(&self) -> bool {
         self.code.starts_with("CKR_")
     }
@@ -241,7 +241,7 @@ impl From<Error> for HsmError {
 fn kind_of(rv: RvError) -> Kind {
     use RvError as R;
     match rv {
-        // Said of good data, too, if what is wrong is the key: see `home`.
+        // Said of good data, too, if what is wrong is the key: see `engine/state/login_session.rs`.
         R::EncryptedDataInvalid | R::EncryptedDataLenRange => Kind::Ambiguous,
         R::SignatureInvalid | R::SignatureLenRange => Kind::Ambiguous,
 
@@ -286,12 +286,12 @@ fn kind_of(rv: RvError) -> Kind {
     }
 }
 
-/// What an error is of that says that no token fits.
+/// The function of an error that says that no token fits.
 pub(super) const NO_TOKEN: &str = "find token";
 
 const WRONG_ANSWER: &str = "the HSM gave a wrong answer";
 
-/// What codes mean when this function answers them to who has other sessions open, where that is not what the table says.
+/// The meaning of codes of a function for callers who have other sessions open, where it is not that of the table.
 const BESIDE_OTHER_SESSIONS: &[(&str, &str, Kind)] = &[
     // AWS CloudHSM has no other word for its limit of sessions.
     ("C_OpenSession", "CKR_ARGUMENTS_BAD", Kind::Busy),

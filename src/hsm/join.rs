@@ -20,7 +20,7 @@ use super::pin::PinSource;
 use super::process::{Launch, carry_out};
 use super::settings::Settings;
 
-/// What a join came to.
+/// The result of a join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Joined {
     /// The HSM has the wrapping key now.

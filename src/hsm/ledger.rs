@@ -71,7 +71,7 @@ impl Ledger {
         Some(file)
     }
 
-    /// Whether the HSM called `member` has refused this PIN.
+    /// True if the HSM called `member` has refused this PIN.
     pub(super) fn has_refused(&self, member: &str, pin: &SecretText) -> bool {
         self.refused.contains(&self.line(member, pin))
     }

@@ -32,11 +32,11 @@ use crate::key::material::{Keeping, Material};
 use crate::key::spec::{EncryptionAlgorithm, KeySpec, KeyUsage};
 
 use command::{Command, Destroy};
-use members::{Link, Member};
+use members::{Backend, Member};
 
 pub use cluster::{Cluster, Clusters};
-pub use engine::profile::features::{Feature, Outcome};
-pub use engine::profile::{IvMaker, OaepRoad, Profile, TokenFacts};
+pub use engine::profile::features::{Feature, TrialOutcome};
+pub use engine::profile::{IvMaker, OaepMethod, Profile, TokenFacts};
 pub use engine::setup::{Leaves, WrappingKeyReport, init_token, init_wrapping_key};
 pub use engine::{Engine, ErrorCount, Gauges, command, end_process, probe, setup};
 pub use error::{HsmError, Kind, LoginRefusal};
@@ -98,9 +98,9 @@ impl Hsm {
         Ok(())
     }
 
-    /// Whether calls go to one HSM at least.
+    /// True if calls go to one HSM at least.
     pub fn is_open(&self) -> bool {
-        self.members.iter().any(|member| member.link().is_some())
+        self.members.iter().any(|member| member.backend().is_some())
     }
 
     /// Why the first HSM could not be opened, where none is open and each has failed to.
@@ -125,8 +125,8 @@ impl Hsm {
         command: C,
         deadline: Instant,
     ) -> Result<C::Answer, HsmError> {
-        let (member, link) = self.choose(&command, None).ok_or_else(|| self.away())?;
-        let failed = match member.call(&link, asker, &command, deadline).await {
+        let (member, backend) = self.choose(&command, None).ok_or_else(|| self.away())?;
+        let failed = match member.call(&backend, asker, &command, deadline).await {
             Ok(mut answer) => {
                 C::note_member(&mut answer, member.name());
                 return Ok(answer);
@@ -135,7 +135,7 @@ impl Hsm {
             Err(error) => return Err(error),
         };
         match self.choose(&command, Some(member)).filter(|_| Instant::now() < deadline) {
-            Some((other, link)) => other.call(&link, asker, &command, deadline).await,
+            Some((other, backend)) => other.call(&backend, asker, &command, deadline).await,
             None => Err(failed),
         }
     }
@@ -148,8 +148,8 @@ impl Hsm {
     ) -> Vec<(String, Result<C::Answer, HsmError>)> {
         let mut answers = Vec::new();
         for member in self.members.iter() {
-            if let Some(link) = member.link() {
-                let answer = member.call(&link, Asker::SERVICE, command, deadline).await;
+            if let Some(backend) = member.backend() {
+                let answer = member.call(&backend, Asker::SERVICE, command, deadline).await;
                 answers.push((member.name().to_owned(), answer));
             }
         }
@@ -157,9 +157,9 @@ impl Hsm {
     }
 
     /// The member with the least to do of those that are well and have what the command needs.
-    fn choose(&self, command: &impl Command, not: Option<&Arc<Member>>) -> Option<(&Arc<Member>, Arc<Link>)> {
+    fn choose(&self, command: &impl Command, not: Option<&Arc<Member>>) -> Option<(&Arc<Member>, Arc<Backend>)> {
         let others = self.members.iter().filter(|member| not.is_none_or(|not| !Arc::ptr_eq(member, not)));
-        let well = others.filter_map(|member| Some((member, member.link()?)));
+        let well = others.filter_map(|member| Some((member, member.backend()?)));
         let fit = well.filter(|(member, _)| match command.material() {
             Some(material) if self.members.len() > 1 => member.has(material),
             _ => true,
@@ -172,10 +172,12 @@ impl Hsm {
     pub async fn destroy(&self, material: &Arc<Material>, deadline: Instant) -> Result<(), HsmError> {
         let destroy = Destroy { material: Arc::clone(material) };
         for member in self.concerned(material)? {
-            match (member.link(), &material.keeping) {
-                (Some(link), Keeping::Token { .. }) => member.call(&link, Asker::SERVICE, &destroy, deadline).await?,
+            match (member.backend(), &material.keeping) {
+                (Some(backend), Keeping::Token { .. }) => {
+                    member.call(&backend, Asker::SERVICE, &destroy, deadline).await?
+                }
                 (None, Keeping::Token { .. }) => return Err(self.away()),
-                (Some(link), Keeping::Wrapped { .. }) => link.forget(material.id),
+                (Some(backend), Keeping::Wrapped { .. }) => backend.forget(material.id),
                 (None, Keeping::Wrapped { .. }) => {}
             }
         }
@@ -201,7 +203,7 @@ impl Hsm {
         HsmError::new(Kind::DeviceLost, "choose", troubles.collect::<Vec<_>>().join("; "))
     }
 
-    /// Whether a key of this spec can be made and used for this, by each HSM that is known.
+    /// True if a key of this spec can be made and used for this, by each HSM that is known.
     ///
     /// # Errors
     /// If none was open so far.
@@ -213,23 +215,23 @@ impl Hsm {
         }
     }
 
-    /// Whether each HSM signs so with the keys that it has, as far as that is known.
+    /// True if each HSM signs so with the keys that it has, as far as that is known.
     pub fn signs(&self, algorithm: SigningAlgorithm) -> bool {
         let known = self.profiles();
         algorithm.is_of_every_hsm() || !known.is_empty() && known.iter().all(|profile| profile.signs(algorithm))
     }
 
-    /// Whether each HSM that is known encrypts so with the keys that it has.
+    /// True if each HSM that is known encrypts so with the keys that it has.
     pub fn encrypts(&self, algorithm: EncryptionAlgorithm) -> bool {
         self.profiles().iter().all(|profile| profile.encrypts(algorithm))
     }
 
-    /// Whether each HSM that is known lets such a key out wrapped, and takes it back.
+    /// True if each HSM that is known lets such a key out wrapped, and takes it back.
     pub fn wraps(&self, spec: KeySpec, usage: KeyUsage) -> bool {
         self.members.iter().filter_map(|member| member.profile()).all(|profile| profile.wraps(spec, usage))
     }
 
-    /// What each HSM can do that was open so far.
+    /// The profile of each HSM that was open so far.
     pub fn profiles(&self) -> Vec<Arc<Profile>> {
         self.members.iter().filter_map(|member| member.profile()).collect()
     }
@@ -268,7 +270,7 @@ impl Hsm {
     }
 }
 
-/// Whether what failed so may succeed on another HSM.
+/// True if what failed so may succeed on another HSM.
 fn may_work_elsewhere(kind: Kind) -> bool {
     members::is_strike(kind) || matches!(kind, Kind::NoWrappingKey | Kind::Busy)
 }

@@ -11,17 +11,17 @@ use super::token_selector::TokenSelector;
 /// One HSM of a key store, and how it is used.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Settings {
-    /// What it is called in logs, in metrics and by `hsm join`.
+    /// Its name in logs, in metrics and for `hsm join`.
     pub name: String,
     /// The PKCS#11 module.
     pub module: PathBuf,
-    /// What its C_Initialize gets as pReserved, for modules that are configured so.
+    /// The pReserved argument of its C_Initialize, for modules that are configured so.
     pub init_reserved: Option<String>,
     /// The token in it.
     pub token: TokenSelector,
     /// Where the user PIN comes from.
     pub pin: PinSource,
-    /// What gives the PIN in the place of `pin`, if that is not where it is.
+    /// The holder of the PIN, if it does not come from `pin`.
     #[serde(skip)]
     pub held_pin: Option<HeldPin>,
     /// The file that all who log in to HSMs of this deployment lock while they do, and in which refused PINs are
@@ -40,10 +40,10 @@ pub struct Settings {
     pub queue: usize,
     /// Handles that are kept for the next use.
     pub cached_handles: usize,
-    /// Whether it must hold the wrapping key. One that keeps every key as an object of its own need not.
+    /// True if it must hold the wrapping key. One that keeps every key as an object of its own need not.
     pub holds_wrapping_key: bool,
     /// CKA_LABEL of the wrapping key.
     pub wrapping_key_label: String,
-    /// Whether RSAES_OAEP_SHA_256 may be un-padded on this host if the HSM does not do it.
+    /// True if RSAES_OAEP_SHA_256 may be un-padded on this host if the HSM does not do it.
     pub allow_raw_rsa: bool,
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use strongroom::{
-    hsm::{Hsm, OaepRoad, Settings},
+    hsm::{Hsm, OaepMethod, Settings},
     key::{
         algorithm::{Algorithm, EncapsulationAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, SigningAlgorithm},
         spec::{EncryptionAlgorithm, KeySpec, KeyUsage},
@@ -87,7 +87,7 @@ async fn what_is_listed_works_and_what_is_not_is_refused() {
 #[tokio::test]
 async fn what_the_operator_does_not_allow_any_more_is_not_listed() {
     let strict = Hsm::start(Settings { allow_raw_rsa: false, ..token() }).unwrap();
-    if strict.profiles()[0].oaep_sha256 == OaepRoad::Native {
+    if strict.profiles()[0].oaep_sha256 == OaepMethod::Native {
         return skip("the HSM does RSAES_OAEP_SHA_256 itself");
     }
     let world = World::build().hsm(&strict).open().await;

@@ -2,13 +2,13 @@
 
 use std::io::Write;
 
-use strongroom::hsm::{Outcome, Profile};
+use strongroom::hsm::{Profile, TrialOutcome};
 
 /// Whether the HSM lacks one of these, as its probe found out. The test is to end then.
 pub fn lacks(profile: &Profile, features: &[&str]) -> bool {
-    let missing = features.iter().find(|name| profile.outcome(name) != Some(&Outcome::Ok));
+    let missing = features.iter().find(|name| profile.outcome(name) != Some(&TrialOutcome::Ok));
     if let Some(name) = missing {
-        let why = profile.outcome(name).map_or("not tried".to_owned(), Outcome::to_string);
+        let why = profile.outcome(name).map_or("not tried".to_owned(), TrialOutcome::to_string);
         skip(&format!("{name}: {why}"));
     }
     missing.is_some()

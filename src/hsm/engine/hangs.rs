@@ -3,12 +3,12 @@
 use tokio::sync::watch;
 
 /// Watches for calls that do not return.
-pub(in crate::hsm) struct Hangs {
+pub(in crate::hsm) struct HangWatch {
     all: watch::Receiver<u64>,
     seen: u64,
 }
 
-impl Hangs {
+impl HangWatch {
     pub(in crate::hsm) fn new(all: watch::Receiver<u64>) -> Self {
         Self { all, seen: 0 }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::hsm::engine::command::{Check, Command};
 use crate::hsm::engine::profile::Profile;
-use crate::hsm::engine::{Engine, Hangs};
+use crate::hsm::engine::{Engine, HangWatch};
 use crate::hsm::error::HsmError;
 use crate::hsm::process::{Launch, Report, WorkerProcess};
 use crate::hsm::settings::Settings;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 /// How long the start of an engine may take; the trials of what an HSM can do take seconds on slow ones.
 const START: Duration = Duration::from_secs(60);
 
-/// Whether the module has a process of its own.
+/// The place of the module: a process of its own, or the service's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Isolation {
@@ -28,12 +28,12 @@ pub enum Isolation {
 }
 
 /// An engine that runs.
-pub(in crate::hsm) enum Link {
+pub(in crate::hsm) enum Backend {
     Here(Engine),
     There(Arc<WorkerProcess>),
 }
 
-impl Link {
+impl Backend {
     /// Starts an engine; without a way to launch a process, in this one. `known` is what the HSM could do before. A process
     /// that has not opened its HSM when `stopping` ends is ended.
     pub(in crate::hsm) async fn start(
@@ -94,15 +94,15 @@ impl Link {
         }
     }
 
-    /// What there is to say against the HSM that no call answers.
-    pub(in crate::hsm) fn hangs(&self) -> Hangs {
+    /// A watch over calls that do not return.
+    pub(in crate::hsm) fn hangs(&self) -> HangWatch {
         match self {
             Self::Here(engine) => engine.hangs(),
             Self::There(process) => process.hangs(),
         }
     }
 
-    /// Whether the wrapping key, which was there when the engine started, is there no more.
+    /// True if the wrapping key, which was there when the engine started, is there no more.
     pub(in crate::hsm) fn has_lost_wrapping_key(&self) -> bool {
         match self {
             Self::Here(engine) => engine.lacks_wrapping_key(),
@@ -139,9 +139,9 @@ impl Link {
     }
 }
 
-async fn start_here(settings: Settings, known: Option<Profile>) -> Result<(Link, Profile), HsmError> {
+async fn start_here(settings: Settings, known: Option<Profile>) -> Result<(Backend, Profile), HsmError> {
     let started = tokio::task::spawn_blocking(move || Engine::start_knowing(settings, known)).await;
     let engine = started.map_err(|error| HsmError::misconfigured("start", error.to_string()))??;
     let profile = Profile::clone(&engine.profile());
-    Ok((Link::Here(engine.with_wrapping_key()?), profile))
+    Ok((Backend::Here(engine.with_wrapping_key()?), profile))
 }

@@ -1,6 +1,6 @@
 //! One HSM of a key store: the engine that serves it, whether calls may go to it, and who brings it back.
 //!
-//! Calls tell what became of them; [`recovery`] decides; the [`keeper`](super::supervisor), one task per member, acts.
+//! Calls tell what became of them; [`recovery`] decides; the [`supervisor`](super::supervisor), one task per member, acts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -12,10 +12,10 @@ use tokio::sync::{mpsc, watch};
 use crate::identity::Asker;
 use crate::key::material::{Keeping, Material};
 
-use super::backend::Link;
-use super::past_counts::Counted;
-use super::recovery::{self, Event};
-use super::supervisor::{Keeper, News};
+use super::backend::Backend;
+use super::past_counts::PastCounts;
+use super::recovery::{self, MemberEvent};
+use super::supervisor::{Supervisor, SupervisorMessage};
 use crate::hsm::engine::command::Command;
 use crate::hsm::engine::profile::Profile;
 use crate::hsm::engine::{Engine, Gauges};
@@ -29,15 +29,15 @@ pub(in crate::hsm) struct Member {
     pub(in crate::hsm) settings: Settings,
     pub(in crate::hsm) launch: Option<Launch>,
     /// Where calls go; `None` while they must not.
-    open: RwLock<Option<Arc<Link>>>,
+    open: RwLock<Option<Arc<Backend>>>,
     profile: RwLock<Option<Arc<Profile>>>,
     under_way: AtomicUsize,
-    /// Whether the last thing that was heard of a call was bad, so that the next good one is news.
+    /// True if the last thing that was heard of a call was bad, so that the next good one is news.
     is_suspect: AtomicBool,
     pub(in crate::hsm) restarts: AtomicU64,
-    /// What engines that are gone have counted.
-    past: Mutex<Counted>,
-    events: mpsc::UnboundedSender<News>,
+    /// The counts of engines that are gone.
+    past: Mutex<PastCounts>,
+    events: mpsc::UnboundedSender<SupervisorMessage>,
     /// Why calls do not go to it, in words for an operator.
     trouble: Mutex<String>,
     /// Why the last start of its engine failed.
@@ -65,7 +65,7 @@ impl Member {
     /// A member whose engine is started, watched and started again by a task of its own.
     pub(in crate::hsm) fn kept(settings: Settings, launch: Option<Launch>) -> Arc<Self> {
         let (member, news) = Self::new(settings, launch);
-        tokio::spawn(Keeper::new(Arc::clone(&member)).keep(news));
+        tokio::spawn(Supervisor::new(Arc::clone(&member)).keep(news));
         member
     }
 
@@ -73,11 +73,11 @@ impl Member {
     pub(in crate::hsm) fn unkept(settings: Settings, engine: Engine) -> Arc<Self> {
         let (member, _) = Self::new(settings, None);
         member.put_profile(Profile::clone(&engine.profile()));
-        member.admit(Some(Arc::new(Link::Here(engine))));
+        member.admit(Some(Arc::new(Backend::Here(engine))));
         member
     }
 
-    fn new(settings: Settings, launch: Option<Launch>) -> (Arc<Self>, mpsc::UnboundedReceiver<News>) {
+    fn new(settings: Settings, launch: Option<Launch>) -> (Arc<Self>, mpsc::UnboundedReceiver<SupervisorMessage>) {
         let (events, news) = mpsc::unbounded_channel();
         let member = Self {
             settings,
@@ -102,7 +102,7 @@ impl Member {
     }
 
     /// Where calls go, if they may.
-    pub(in crate::hsm) fn link(&self) -> Option<Arc<Link>> {
+    pub(in crate::hsm) fn backend(&self) -> Option<Arc<Backend>> {
         self.open.read().clone()
     }
 
@@ -111,12 +111,12 @@ impl Member {
         self.under_way.load(Ordering::Relaxed)
     }
 
-    /// What it can do; `None` until it was opened for the first time.
+    /// Its profile; `None` until it was opened for the first time.
     pub(in crate::hsm) fn profile(&self) -> Option<Arc<Profile>> {
         self.profile.read().clone()
     }
 
-    /// Whether it can serve this material: an object on an HSM is on that one only.
+    /// True if it can serve this material: an object on an HSM is on that one only.
     pub(in crate::hsm) fn has(&self, material: &Material) -> bool {
         let is_here = match &material.keeping {
             Keeping::Token { member, .. } => member.as_deref().is_none_or(|member| member == self.name()),
@@ -131,7 +131,7 @@ impl Member {
     }
 
     pub(in crate::hsm) fn standing(&self) -> Standing {
-        let is_away = self.link().is_none();
+        let is_away = self.backend().is_none();
         Standing {
             name: self.name().to_owned(),
             trouble: is_away.then(|| self.trouble()),
@@ -147,26 +147,26 @@ impl Member {
 
     /// Numbers of this moment; counts go on when an engine takes the place of another.
     pub(in crate::hsm) fn report(&self) -> Report {
-        let mut report = self.link().map(|link| link.report()).unwrap_or_default();
+        let mut report = self.backend().map(|backend| backend.report()).unwrap_or_default();
         self.past().add_to(&mut report);
         report
     }
 
-    pub(in crate::hsm) fn past(&self) -> MutexGuard<'_, Counted> {
+    pub(in crate::hsm) fn past(&self) -> MutexGuard<'_, PastCounts> {
         self.past.lock()
     }
 
-    /// Does one command on `link`, which is this member's.
+    /// Does one command on `backend`, which is this member's.
     pub(in crate::hsm) async fn call<C: Command>(
         &self,
-        link: &Link,
+        backend: &Backend,
         asker: Asker,
         command: &C,
         deadline: Instant,
     ) -> Result<C::Answer, HsmError> {
         self.under_way.fetch_add(1, Ordering::Relaxed);
         let _done = Done(&self.under_way);
-        let result = link.call(asker, command, deadline).await;
+        let result = backend.call(asker, command, deadline).await;
         self.hear(result.as_ref().err().map(|error| error.kind));
         result
     }
@@ -174,10 +174,10 @@ impl Member {
     /// Tells the keeper what became of a call, if that is news.
     fn hear(&self, failure: Option<Kind>) {
         match recovery::news_of(failure) {
-            Some(Event::Answered) if !self.is_suspect.load(Ordering::Relaxed) => {}
+            Some(MemberEvent::Answered) if !self.is_suspect.load(Ordering::Relaxed) => {}
             Some(event) => {
-                self.suspect(event != Event::Answered);
-                self.tell(News::Event(event));
+                self.suspect(event != MemberEvent::Answered);
+                self.tell(SupervisorMessage::MemberEvent(event));
             }
             None => {}
         }
@@ -188,7 +188,7 @@ impl Member {
         self.is_suspect.store(is_suspect, Ordering::Relaxed);
     }
 
-    pub(in crate::hsm) fn tell(&self, news: News) {
+    pub(in crate::hsm) fn tell(&self, news: SupervisorMessage) {
         // A keeper that is gone has stopped.
         let _ = self.events.send(news);
     }
@@ -196,21 +196,21 @@ impl Member {
     /// Takes no more calls.
     pub(in crate::hsm) fn stop(&self) {
         self.stopping.send_replace(true);
-        if let Some(Link::Here(engine)) = self.link().as_deref() {
+        if let Some(Backend::Here(engine)) = self.backend().as_deref() {
             engine.stop();
         }
     }
 
-    /// Whether everything of it has ended, after `stop`.
+    /// True if everything of it has ended, after `stop`.
     pub(in crate::hsm) fn has_stopped(&self) -> bool {
-        match self.link().as_deref() {
-            Some(Link::Here(engine)) => engine.wait_until_stopped(Duration::ZERO),
+        match self.backend().as_deref() {
+            Some(Backend::Here(engine)) => engine.wait_until_stopped(Duration::ZERO),
             _ => self.stopped.load(Ordering::Acquire),
         }
     }
 
-    pub(in crate::hsm) fn admit(&self, link: Option<Arc<Link>>) {
-        *self.open.write() = link;
+    pub(in crate::hsm) fn admit(&self, backend: Option<Arc<Backend>>) {
+        *self.open.write() = backend;
     }
 
     pub(in crate::hsm) fn put_profile(&self, profile: Profile) {
@@ -225,9 +225,9 @@ impl Member {
         *self.refusal.lock() = refusal;
     }
 
-    pub(in crate::hsm) async fn start(&self) -> Result<(Link, Profile), HsmError> {
+    pub(in crate::hsm) async fn start(&self) -> Result<(Backend, Profile), HsmError> {
         let known = self.profile();
-        Link::start(&self.settings, self.launch.as_ref(), known.as_deref(), self.stopping()).await
+        Backend::start(&self.settings, self.launch.as_ref(), known.as_deref(), self.stopping()).await
     }
 
     /// Ends when the member is to stop.

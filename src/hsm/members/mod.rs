@@ -9,6 +9,6 @@ mod supervisor;
 pub use backend::Isolation;
 pub use member::Standing;
 
-pub(super) use backend::Link;
+pub(super) use backend::Backend;
 pub(super) use member::Member;
 pub(super) use recovery::is_strike;

@@ -1,4 +1,4 @@
-//! What engines have counted that are gone: counts go on when an engine takes the place of another.
+//! The counts of engines that are gone: they go on when an engine takes the place of another.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,13 @@ use crate::hsm::process::Report;
 
 /// Counts since the start of the service.
 #[derive(Default)]
-pub(in crate::hsm) struct Counted {
+pub(in crate::hsm) struct PastCounts {
     errors: BTreeMap<(String, String), u64>,
     threads_replaced: u64,
     calls_late: u64,
 }
 
-impl Counted {
+impl PastCounts {
     /// Keeps what an engine has counted that is gone now.
     pub(in crate::hsm) fn keep(&mut self, report: &Report) {
         for ErrorCount { function, code, count } in &report.errors {

@@ -1,4 +1,4 @@
-//! What becomes of a member of the key store when something happens to it: a pure function from state and event to state
+//! The recovery of a member of the key store: a pure function from state and event to state
 //! and act. Who acts, and when it is called, is `member`'s business.
 //!
 //! ```text
@@ -32,7 +32,7 @@ const NEW_PIN: Duration = Duration::from_millis(1500);
 
 /// How a member stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::hsm) enum State {
+pub(in crate::hsm) enum MemberState {
     /// Its engine is being started.
     Starting { failures: u32 },
     /// Calls go to it.
@@ -47,9 +47,9 @@ pub(in crate::hsm) enum State {
     Refused { until: Instant },
 }
 
-/// What happens to a member.
+/// An event in the life of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::hsm) enum Event {
+pub(in crate::hsm) enum MemberEvent {
     /// Its engine runs.
     Started,
     /// Its engine does not start.
@@ -72,9 +72,9 @@ pub(in crate::hsm) enum Event {
     Due,
 }
 
-/// What is to be done.
+/// The action that follows from an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::hsm) enum Act {
+pub(in crate::hsm) enum MemberAction {
     Nothing,
     /// Ask for the known answer.
     Probe,
@@ -82,8 +82,8 @@ pub(in crate::hsm) enum Act {
     Start,
 }
 
-impl State {
-    /// The time at which [`Event::Due`] is to come, if there is one.
+impl MemberState {
+    /// The time at which [`MemberEvent::Due`] is to come, if there is one.
     pub(in crate::hsm) fn due(&self) -> Option<Instant> {
         match self {
             Self::Sick { until, .. } | Self::Down { until, .. } | Self::Refused { until } => Some(*until),
@@ -91,7 +91,7 @@ impl State {
         }
     }
 
-    /// Whether calls go to it.
+    /// True if calls go to it.
     pub(in crate::hsm) fn is_well(&self) -> bool {
         matches!(self, Self::Well { .. })
     }
@@ -106,76 +106,83 @@ impl State {
     }
 }
 
-/// Whether an error speaks against the HSM, as opposed to the caller, the key, or our own queue.
+/// True if an error speaks against the HSM, as opposed to the caller, the key, or our own queue.
 pub(in crate::hsm) fn is_strike(kind: Kind) -> bool {
     use Kind::*;
     matches!(kind, SessionLost | LoggedOut | DeviceLost | PinRefused | Ambiguous | Misconfigured)
 }
 
-/// What the end of a call tells of the HSM: nothing, if it may never have been asked.
-pub(in crate::hsm) fn news_of(failure: Option<Kind>) -> Option<Event> {
+/// The event that the end of a call is for the HSM; `None` if it may never have been asked.
+pub(in crate::hsm) fn news_of(failure: Option<Kind>) -> Option<MemberEvent> {
     match failure {
         Some(Kind::Timeout | Kind::Busy) => None,
-        Some(kind) if is_strike(kind) => Some(Event::Failed(kind)),
-        Some(_) | None => Some(Event::Answered),
+        Some(kind) if is_strike(kind) => Some(MemberEvent::Failed(kind)),
+        Some(_) | None => Some(MemberEvent::Answered),
     }
 }
 
-fn strikes_of(event: Event) -> u64 {
+fn strikes_of(event: MemberEvent) -> u64 {
     match event {
-        Event::Hung(calls) => calls,
-        Event::Failed(kind) => is_strike(kind).into(),
+        MemberEvent::Hung(calls) => calls,
+        MemberEvent::Failed(kind) => is_strike(kind).into(),
         _ => 0,
     }
 }
 
-/// What becomes of `state` at `now`; `jitter` is from 0 to 1.
-pub(in crate::hsm) fn next(state: State, event: Event, now: Instant, jitter: f64) -> (State, Act) {
+/// The state that follows on `state` at `now`, and the action; `jitter` is from 0 to 1.
+pub(in crate::hsm) fn next(
+    state: MemberState,
+    event: MemberEvent,
+    now: Instant,
+    jitter: f64,
+) -> (MemberState, MemberAction) {
     let failures = state.failures(now);
     let until = now + pause(failures, jitter);
-    let sick = |failures| (State::Sick { until, failures }, Act::Nothing);
-    let down = (State::Down { until, failures: failures + 1 }, Act::Nothing);
+    let sick = |failures| (MemberState::Sick { until, failures }, MemberAction::Nothing);
+    let down = (MemberState::Down { until, failures: failures + 1 }, MemberAction::Nothing);
     match (state, event) {
-        (State::Starting { .. }, Event::Started) => (well(now, failures), Act::Nothing),
-        (State::Starting { .. }, Event::NotStarted(Kind::PinRefused | Kind::NoWrappingKey)) => {
-            (State::Refused { until: now + NEW_PIN }, Act::Nothing)
+        (MemberState::Starting { .. }, MemberEvent::Started) => (well(now, failures), MemberAction::Nothing),
+        (MemberState::Starting { .. }, MemberEvent::NotStarted(Kind::PinRefused | Kind::NoWrappingKey)) => {
+            (MemberState::Refused { until: now + NEW_PIN }, MemberAction::Nothing)
         }
-        (State::Starting { .. }, Event::NotStarted(_) | Event::Ended | Event::Mute) => down,
+        (MemberState::Starting { .. }, MemberEvent::NotStarted(_) | MemberEvent::Ended | MemberEvent::Mute) => down,
 
-        (State::Well { .. }, Event::Failed(Kind::PinRefused) | Event::Keyless) => start(failures),
-        (State::Well { since, strikes, failures: before }, Event::Failed(_) | Event::Hung(_)) => {
+        (MemberState::Well { .. }, MemberEvent::Failed(Kind::PinRefused) | MemberEvent::Keyless) => start(failures),
+        (MemberState::Well { since, strikes, failures: before }, MemberEvent::Failed(_) | MemberEvent::Hung(_)) => {
             match strikes + strikes_of(event) {
                 STRIKES.. => sick(failures),
-                strikes => (State::Well { since, strikes, failures: before }, Act::Nothing),
+                strikes => (MemberState::Well { since, strikes, failures: before }, MemberAction::Nothing),
             }
         }
-        (State::Well { since, failures, .. }, Event::Answered) => {
-            (State::Well { since, strikes: 0, failures }, Act::Nothing)
+        (MemberState::Well { since, failures, .. }, MemberEvent::Answered) => {
+            (MemberState::Well { since, strikes: 0, failures }, MemberAction::Nothing)
         }
 
-        (State::Sick { .. }, Event::Due) => (State::Probing { failures }, Act::Probe),
-        (State::Probing { .. }, Event::Probed(true)) => (well(now, failures), Act::Nothing),
+        (MemberState::Sick { .. }, MemberEvent::Due) => (MemberState::Probing { failures }, MemberAction::Probe),
+        (MemberState::Probing { .. }, MemberEvent::Probed(true)) => (well(now, failures), MemberAction::Nothing),
         // The first time it may still be the same disturbance; after that a new login, session, process is tried.
-        (State::Probing { .. }, Event::Probed(false)) if failures == 0 => sick(failures + 1),
-        (State::Probing { .. }, Event::Probed(false)) => start(failures + 1),
+        (MemberState::Probing { .. }, MemberEvent::Probed(false)) if failures == 0 => sick(failures + 1),
+        (MemberState::Probing { .. }, MemberEvent::Probed(false)) => start(failures + 1),
 
-        (State::Down { .. } | State::Refused { .. }, Event::Due) => start(failures),
+        (MemberState::Down { .. } | MemberState::Refused { .. }, MemberEvent::Due) => start(failures),
 
         // One that was well for long is started at once.
-        (_, Event::Ended) if failures == 0 && state.due().is_none() => start(1),
-        (State::Well { .. } | State::Sick { .. } | State::Probing { .. }, Event::Ended) => down,
-        (State::Well { .. } | State::Sick { .. } | State::Probing { .. }, Event::Mute) => start(failures + 1),
+        (_, MemberEvent::Ended) if failures == 0 && state.due().is_none() => start(1),
+        (MemberState::Well { .. } | MemberState::Sick { .. } | MemberState::Probing { .. }, MemberEvent::Ended) => down,
+        (MemberState::Well { .. } | MemberState::Sick { .. } | MemberState::Probing { .. }, MemberEvent::Mute) => {
+            start(failures + 1)
+        }
 
-        (state, _) => (state, Act::Nothing),
+        (state, _) => (state, MemberAction::Nothing),
     }
 }
 
-fn well(since: Instant, failures: u32) -> State {
-    State::Well { since, strikes: 0, failures }
+fn well(since: Instant, failures: u32) -> MemberState {
+    MemberState::Well { since, strikes: 0, failures }
 }
 
-fn start(failures: u32) -> (State, Act) {
-    (State::Starting { failures }, Act::Start)
+fn start(failures: u32) -> (MemberState, MemberAction) {
+    (MemberState::Starting { failures }, MemberAction::Start)
 }
 
 /// Twice as long each time, up to a bound, and never the same for two who began together.
@@ -190,21 +197,21 @@ mod tests {
 
     /// A member, driven by hand.
     struct Driven {
-        state: State,
+        state: MemberState,
         now: Instant,
     }
 
     impl Driven {
         fn well() -> Self {
-            let mut driven = Self { state: State::Starting { failures: 0 }, now: Instant::now() };
-            assert_eq!(driven.on(Event::Started), Act::Nothing);
+            let mut driven = Self { state: MemberState::Starting { failures: 0 }, now: Instant::now() };
+            assert_eq!(driven.on(MemberEvent::Started), MemberAction::Nothing);
             driven
         }
 
-        fn on(&mut self, event: Event) -> Act {
-            let (state, act) = next(self.state, event, self.now, 0.5);
+        fn on(&mut self, event: MemberEvent) -> MemberAction {
+            let (state, action) = next(self.state, event, self.now, 0.5);
             self.state = state;
-            act
+            action
         }
 
         /// Lets the time come that the state waits for; how long that was.
@@ -216,7 +223,8 @@ mod tests {
         }
 
         fn sicken(&mut self) {
-            (0..STRIKES).for_each(|_| assert_eq!(self.on(Event::Failed(Kind::DeviceLost)), Act::Nothing));
+            (0..STRIKES)
+                .for_each(|_| assert_eq!(self.on(MemberEvent::Failed(Kind::DeviceLost)), MemberAction::Nothing));
             assert!(!self.state.is_well());
         }
     }
@@ -225,13 +233,13 @@ mod tests {
     fn the_breaker_opens_after_failures_in_a_row_and_no_others() {
         let mut member = Driven::well();
         for _ in 0..10 {
-            member.on(Event::Failed(Kind::SessionLost));
-            member.on(Event::Hung(1));
-            member.on(Event::Answered);
+            member.on(MemberEvent::Failed(Kind::SessionLost));
+            member.on(MemberEvent::Hung(1));
+            member.on(MemberEvent::Answered);
         }
         assert!(member.state.is_well());
         for harmless in [Kind::Rejected, Kind::Unsupported, Kind::Busy, Kind::KeyMissing, Kind::Full, Kind::Bug] {
-            (0..10).for_each(|_| assert_eq!(member.on(Event::Failed(harmless)), Act::Nothing));
+            (0..10).for_each(|_| assert_eq!(member.on(MemberEvent::Failed(harmless)), MemberAction::Nothing));
         }
         assert!(member.state.is_well());
         member.sicken();
@@ -240,8 +248,8 @@ mod tests {
     #[test]
     fn late_in_the_queue_is_neither_for_the_hsm_nor_against_it() {
         assert_eq!([Kind::Timeout, Kind::Busy].map(|kind| news_of(Some(kind))), [None, None]);
-        assert_eq!(news_of(Some(Kind::DeviceLost)), Some(Event::Failed(Kind::DeviceLost)));
-        assert_eq!([None, Some(Kind::Rejected)].map(news_of), [Some(Event::Answered); 2]);
+        assert_eq!(news_of(Some(Kind::DeviceLost)), Some(MemberEvent::Failed(Kind::DeviceLost)));
+        assert_eq!([None, Some(Kind::Rejected)].map(news_of), [Some(MemberEvent::Answered); 2]);
     }
 
     #[test]
@@ -250,7 +258,7 @@ mod tests {
             let mut member = Driven::well();
             for calls in hung {
                 assert!(member.state.is_well(), "{hung:?}");
-                assert_eq!(member.on(Event::Hung(calls)), Act::Nothing);
+                assert_eq!(member.on(MemberEvent::Hung(calls)), MemberAction::Nothing);
             }
             assert!(!member.state.is_well(), "{hung:?}");
         }
@@ -261,8 +269,8 @@ mod tests {
         let mut member = Driven::well();
         member.sicken();
         assert!(member.wait() < Duration::from_millis(200));
-        assert_eq!(member.on(Event::Due), Act::Probe);
-        assert_eq!(member.on(Event::Probed(true)), Act::Nothing);
+        assert_eq!(member.on(MemberEvent::Due), MemberAction::Probe);
+        assert_eq!(member.on(MemberEvent::Probed(true)), MemberAction::Nothing);
         assert!(member.state.is_well());
     }
 
@@ -271,19 +279,19 @@ mod tests {
         let mut member = Driven::well();
         member.sicken();
         member.wait();
-        assert_eq!(member.on(Event::Due), Act::Probe);
-        assert_eq!(member.on(Event::Probed(false)), Act::Nothing);
+        assert_eq!(member.on(MemberEvent::Due), MemberAction::Probe);
+        assert_eq!(member.on(MemberEvent::Probed(false)), MemberAction::Nothing);
         member.wait();
-        assert_eq!(member.on(Event::Due), Act::Probe);
-        assert_eq!(member.on(Event::Probed(false)), Act::Start);
+        assert_eq!(member.on(MemberEvent::Due), MemberAction::Probe);
+        assert_eq!(member.on(MemberEvent::Probed(false)), MemberAction::Start);
         let mut pauses = Vec::new();
         for _ in 0..8 {
-            assert_eq!(member.on(Event::NotStarted(Kind::DeviceLost)), Act::Nothing);
+            assert_eq!(member.on(MemberEvent::NotStarted(Kind::DeviceLost)), MemberAction::Nothing);
             pauses.push(member.wait());
-            assert_eq!(member.on(Event::Due), Act::Start);
+            assert_eq!(member.on(MemberEvent::Due), MemberAction::Start);
         }
         assert!(pauses.is_sorted() && pauses.iter().all(|pause| *pause <= Duration::from_secs(2)), "{pauses:?}");
-        assert_eq!(member.on(Event::Started), Act::Nothing);
+        assert_eq!(member.on(MemberEvent::Started), MemberAction::Nothing);
         assert!(member.state.is_well());
     }
 
@@ -291,16 +299,16 @@ mod tests {
     fn a_worker_that_ends_is_started_at_once_and_one_that_keeps_ending_with_pauses() {
         let mut member = Driven::well();
         member.now += SETTLED;
-        assert_eq!(member.on(Event::Ended), Act::Start);
+        assert_eq!(member.on(MemberEvent::Ended), MemberAction::Start);
         for _ in 0..5 {
-            assert_eq!(member.on(Event::Started), Act::Nothing);
-            assert_eq!(member.on(Event::Ended), Act::Nothing);
+            assert_eq!(member.on(MemberEvent::Started), MemberAction::Nothing);
+            assert_eq!(member.on(MemberEvent::Ended), MemberAction::Nothing);
             assert!(member.wait() >= SHORTEST_PAUSE);
-            assert_eq!(member.on(Event::Due), Act::Start);
+            assert_eq!(member.on(MemberEvent::Due), MemberAction::Start);
         }
-        member.on(Event::Started);
+        member.on(MemberEvent::Started);
         member.now += SETTLED;
-        assert_eq!(member.on(Event::Ended), Act::Start, "it was well for long");
+        assert_eq!(member.on(MemberEvent::Ended), MemberAction::Start, "it was well for long");
     }
 
     #[test]
@@ -310,32 +318,34 @@ mod tests {
             if sick {
                 member.sicken();
             }
-            assert_eq!(member.on(Event::Mute), Act::Start);
+            assert_eq!(member.on(MemberEvent::Mute), MemberAction::Start);
         }
     }
 
     #[test]
     fn a_refused_pin_waits_for_another_one() {
         let mut member = Driven::well();
-        assert_eq!(member.on(Event::Failed(Kind::PinRefused)), Act::Start);
-        assert_eq!(member.on(Event::NotStarted(Kind::PinRefused)), Act::Nothing);
+        assert_eq!(member.on(MemberEvent::Failed(Kind::PinRefused)), MemberAction::Start);
+        assert_eq!(member.on(MemberEvent::NotStarted(Kind::PinRefused)), MemberAction::Nothing);
         assert_eq!(member.wait(), NEW_PIN);
-        assert_eq!(member.on(Event::Due), Act::Start);
-        assert_eq!(member.on(Event::Started), Act::Nothing);
+        assert_eq!(member.on(MemberEvent::Due), MemberAction::Start);
+        assert_eq!(member.on(MemberEvent::Started), MemberAction::Nothing);
         assert!(member.state.is_well());
     }
 
     #[test]
     fn nothing_that_comes_late_disturbs() {
         let mut member = Driven::well();
-        for late in [Event::Started, Event::NotStarted(Kind::Timeout), Event::Probed(false), Event::Due] {
-            assert_eq!(member.on(late), Act::Nothing);
+        for late in
+            [MemberEvent::Started, MemberEvent::NotStarted(Kind::Timeout), MemberEvent::Probed(false), MemberEvent::Due]
+        {
+            assert_eq!(member.on(late), MemberAction::Nothing);
             assert!(member.state.is_well());
         }
         member.sicken();
-        for late in [Event::Answered, Event::Hung(1), Event::Probed(true), Event::Started] {
-            assert_eq!(member.on(late), Act::Nothing);
-            assert!(matches!(member.state, State::Sick { .. }));
+        for late in [MemberEvent::Answered, MemberEvent::Hung(1), MemberEvent::Probed(true), MemberEvent::Started] {
+            assert_eq!(member.on(late), MemberAction::Nothing);
+            assert!(matches!(member.state, MemberState::Sick { .. }));
         }
     }
 
@@ -354,13 +364,13 @@ mod tests {
         let now = Instant::now();
         for failures in [0, 1, 5] {
             let after = |state, event| next(state, event, now, 0.5).0.failures(now);
-            let started = State::Well { since: now, strikes: 0, failures };
+            let started = MemberState::Well { since: now, strikes: 0, failures };
             for (state, event) in [
-                (State::Starting { failures }, Event::NotStarted(Kind::DeviceLost)),
-                (State::Probing { failures }, Event::Probed(false)),
-                (State::Probing { failures }, Event::Mute),
-                (started, Event::Mute),
-                (started, Event::Ended),
+                (MemberState::Starting { failures }, MemberEvent::NotStarted(Kind::DeviceLost)),
+                (MemberState::Probing { failures }, MemberEvent::Probed(false)),
+                (MemberState::Probing { failures }, MemberEvent::Mute),
+                (started, MemberEvent::Mute),
+                (started, MemberEvent::Ended),
             ] {
                 assert_eq!(after(state, event), failures + 1, "{state:?} {event:?}");
             }

@@ -1,4 +1,4 @@
-//! Who looks after a member: one task, which hears what becomes of calls and processes, has `recovery` decide, and acts.
+//! The supervisor of a member: one task, which hears the end of calls and processes, has `recovery` decide, and acts.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
-use super::backend::Link;
+use super::backend::Backend;
 use super::member::Member;
-use super::recovery::{self, Act, Event, State};
-use crate::hsm::engine::Hangs;
+use super::recovery::{self, MemberAction, MemberEvent, MemberState};
+use crate::hsm::engine::HangWatch;
 use crate::hsm::engine::command::Check;
 use crate::hsm::engine::profile::Profile;
 use crate::hsm::error::{HsmError, Kind};
@@ -33,25 +33,25 @@ const DRAIN: Duration = Duration::from_secs(60);
 /// How long it is waited before a replacement that failed is tried again.
 const AGAIN: Duration = Duration::from_secs(30);
 
-/// What the keeper is told.
-pub(in crate::hsm) enum News {
-    Event(Event),
+/// A message to the supervisor.
+pub(in crate::hsm) enum SupervisorMessage {
+    MemberEvent(MemberEvent),
     /// An engine was started, for the first time or anew.
-    Started(Result<(Link, Profile), HsmError>),
+    Started(Result<(Backend, Profile), HsmError>),
     /// An engine to take the place of one that is well.
-    Successor(Result<(Link, Profile), HsmError>),
+    Successor(Result<(Backend, Profile), HsmError>),
 }
 
-/// Who acts for a member.
-pub(in crate::hsm) struct Keeper {
+/// The supervisor of one member.
+pub(in crate::hsm) struct Supervisor {
     member: Arc<Member>,
-    state: State,
+    state: MemberState,
     /// The engine that runs, also while no calls go to it.
-    running: Option<Arc<Link>>,
-    hangs: Option<Hangs>,
+    running: Option<Arc<Backend>>,
+    hangs: Option<HangWatch>,
     /// Memory of its process when it was new; 0 until it is known.
     size_when_new: u64,
-    /// Whether a successor is being started, and until when none is to be.
+    /// The successor that is being started, or the time before which none is to be.
     successor: Successor,
     /// How starts have failed since it was well, as far as the log was told.
     told: HashSet<Kind>,
@@ -67,9 +67,9 @@ enum Successor {
     NotBefore(Instant),
 }
 
-impl Keeper {
+impl Supervisor {
     pub(in crate::hsm) fn new(member: Arc<Member>) -> Self {
-        let state = State::Starting { failures: 0 };
+        let state = MemberState::Starting { failures: 0 };
         Self {
             member,
             state,
@@ -83,7 +83,7 @@ impl Keeper {
         }
     }
 
-    pub(in crate::hsm) async fn keep(mut self, mut news: mpsc::UnboundedReceiver<News>) {
+    pub(in crate::hsm) async fn keep(mut self, mut news: mpsc::UnboundedReceiver<SupervisorMessage>) {
         self.begin_start();
         let mut looks = tokio::time::interval(LOOK_EVERY);
         let mut stopping = std::pin::pin!(self.member.stopping());
@@ -95,91 +95,94 @@ impl Keeper {
                 Some(news) = news.recv() => self.take(news),
                 () = ended(running.as_deref()) => self.lose(),
                 calls = more_hang(self.hangs.as_mut()) => self.doubt(calls),
-                () = until(due) => self.on(Event::Due),
+                () = until(due) => self.on(MemberEvent::Due),
                 _ = looks.tick() => self.look(),
                 () = until(keepalive) => self.begin_keepalive(),
             }
         }
         self.member.admit(None);
         self.member.note_trouble("the service is stopping");
-        if let Some(link) = self.running.take() {
-            link.retire(FAREWELL).await;
+        if let Some(backend) = self.running.take() {
+            backend.retire(FAREWELL).await;
         }
         self.await_those_coming(news).await;
         self.member.stopped.store(true, Ordering::Release);
     }
 
     /// A worker in the middle of its start is not left to itself, nor killed in its login.
-    async fn await_those_coming(&mut self, mut news: mpsc::UnboundedReceiver<News>) {
+    async fn await_those_coming(&mut self, mut news: mpsc::UnboundedReceiver<SupervisorMessage>) {
         while self.coming > 0 {
-            let Some(News::Started(outcome) | News::Successor(outcome)) = news.recv().await else { continue };
+            let Some(SupervisorMessage::Started(outcome) | SupervisorMessage::Successor(outcome)) = news.recv().await
+            else {
+                continue;
+            };
             self.coming -= 1;
-            if let Ok((link, _)) = outcome {
-                link.retire(FAREWELL).await;
+            if let Ok((backend, _)) = outcome {
+                backend.retire(FAREWELL).await;
             }
         }
     }
 
-    fn take(&mut self, news: News) {
-        if matches!(news, News::Started(_) | News::Successor(_)) {
+    fn take(&mut self, news: SupervisorMessage) {
+        if matches!(news, SupervisorMessage::Started(_) | SupervisorMessage::Successor(_)) {
             self.coming -= 1;
         }
         match news {
-            News::Event(event) => self.on(event),
-            News::Started(Ok((link, profile))) => {
+            SupervisorMessage::MemberEvent(event) => self.on(event),
+            SupervisorMessage::Started(Ok((backend, profile))) => {
                 self.member.note_start(None);
-                self.install(link, profile);
-                self.on(Event::Started);
+                self.install(backend, profile);
+                self.on(MemberEvent::Started);
             }
-            News::Started(Err(error)) => {
+            SupervisorMessage::Started(Err(error)) => {
                 self.member.note_trouble(error.to_string());
                 let kind = error.kind;
                 self.member.note_start(Some(error));
-                self.on(Event::NotStarted(kind));
+                self.on(MemberEvent::NotStarted(kind));
             }
-            News::Successor(outcome) => self.succeed(outcome),
+            SupervisorMessage::Successor(outcome) => self.succeed(outcome),
         }
     }
 
     /// Takes the engine that runs out of service.
-    fn take_running(&mut self) -> Option<Arc<Link>> {
-        let link = self.running.take()?;
+    fn take_running(&mut self) -> Option<Arc<Backend>> {
+        let backend = self.running.take()?;
         self.hangs = None;
-        self.member.past().keep(&link.report());
-        Some(link)
+        self.member.past().keep(&backend.report());
+        Some(backend)
     }
 
-    fn install(&mut self, link: Link, profile: Profile) {
+    fn install(&mut self, backend: Backend, profile: Profile) {
         self.member.put_profile(profile);
         self.size_when_new = 0;
-        self.hangs = Some(link.hangs());
-        self.running = Some(Arc::new(link));
+        self.hangs = Some(backend.hangs());
+        self.running = Some(Arc::new(backend));
     }
 
     /// The process of the engine has ended by itself.
     fn lose(&mut self) {
         self.take_running();
         self.member.note_trouble("its worker process has ended");
-        self.on(Event::Ended);
+        self.on(MemberEvent::Ended);
     }
 
     /// So many more calls do not return.
     fn doubt(&mut self, calls: u64) {
         self.member.suspect(true);
-        self.on(Event::Hung(calls));
+        self.on(MemberEvent::Hung(calls));
     }
 
     /// One step of the state machine, and what follows from it.
-    fn on(&mut self, event: Event) {
+    fn on(&mut self, event: MemberEvent) {
         let before = self.state;
-        let (state, act) = recovery::next(before, event, Instant::now(), jitter());
+        let (state, action) = recovery::next(before, event, Instant::now(), jitter());
         self.state = state;
         self.log(before, event);
         self.member.admit(self.running.clone().filter(|_| state.is_well()));
-        match act {
-            Act::Nothing => {}
-            Act::Probe => self.begin_probe(),
-            Act::Start => {
+        match action {
+            MemberAction::Nothing => {}
+            MemberAction::Probe => self.begin_probe(),
+            MemberAction::Start => {
                 self.member.restarts.fetch_add(1, Ordering::Relaxed);
                 self.begin_start();
             }
@@ -187,7 +190,7 @@ impl Keeper {
     }
 
     /// One line for each turn of events, which a person understands.
-    fn log(&mut self, before: State, event: Event) {
+    fn log(&mut self, before: MemberState, event: MemberEvent) {
         let hsm = self.member.name();
         match (before.is_well(), self.state.is_well()) {
             (false, true) => {
@@ -196,14 +199,14 @@ impl Keeper {
             }
             (true, false) => {
                 match event {
-                    Event::Failed(kind) => self.member.note_trouble(format!("calls to it fail: {kind}")),
-                    Event::Hung(_) => self.member.note_trouble("calls to it do not return"),
+                    MemberEvent::Failed(kind) => self.member.note_trouble(format!("calls to it fail: {kind}")),
+                    MemberEvent::Hung(_) => self.member.note_trouble("calls to it do not return"),
                     _ => {}
                 }
                 tracing::warn!(hsm, trouble = self.member.trouble(), "no calls go to the HSM until it is well again");
             }
             (false, false) => {
-                if let Event::NotStarted(kind) = event
+                if let MemberEvent::NotStarted(kind) = event
                     && self.told.insert(kind)
                 {
                     let trouble = self.member.trouble();
@@ -216,11 +219,11 @@ impl Keeper {
 
     fn begin_start(&mut self) {
         self.retire();
-        self.bring(News::Started);
+        self.bring(SupervisorMessage::Started);
     }
 
     /// Starts an engine, and is told of it so.
-    fn bring(&mut self, news: impl FnOnce(Result<(Link, Profile), HsmError>) -> News + Send + 'static) {
+    fn bring(&mut self, news: impl FnOnce(Result<(Backend, Profile), HsmError>) -> SupervisorMessage + Send + 'static) {
         self.coming += 1;
         let member = Arc::clone(&self.member);
         tokio::spawn(async move { member.tell(news(member.start().await)) });
@@ -228,20 +231,20 @@ impl Keeper {
 
     /// Lets the engine that runs come to its end, if there is one.
     fn retire(&mut self) {
-        if let Some(link) = self.take_running() {
-            tokio::spawn(async move { link.retire(FAREWELL).await });
+        if let Some(backend) = self.take_running() {
+            tokio::spawn(async move { backend.retire(FAREWELL).await });
         }
     }
 
     fn begin_probe(&mut self) {
-        let (member, link) = (Arc::clone(&self.member), self.running.clone());
+        let (member, backend) = (Arc::clone(&self.member), self.running.clone());
         tokio::spawn(async move {
-            let answered = match link {
+            let answered = match backend {
                 // It must let us in anew, too.
-                Some(link) => link.check_anew(Instant::now() + PROBE).await.is_ok(),
+                Some(backend) => backend.check_anew(Instant::now() + PROBE).await.is_ok(),
                 None => false,
             };
-            member.tell(News::Event(Event::Probed(answered)));
+            member.tell(SupervisorMessage::MemberEvent(MemberEvent::Probed(answered)));
         });
     }
 
@@ -253,27 +256,27 @@ impl Keeper {
 
     fn begin_keepalive(&mut self) {
         self.kept_alive = Instant::now();
-        let (member, link) = (Arc::clone(&self.member), self.running.clone());
+        let (member, backend) = (Arc::clone(&self.member), self.running.clone());
         tokio::spawn(async move {
-            if let Some(link) = link {
-                let _ = member.call(&link, Asker::SERVICE, &Check, Instant::now() + PROBE).await;
+            if let Some(backend) = backend {
+                let _ = member.call(&backend, Asker::SERVICE, &Check, Instant::now() + PROBE).await;
             }
         });
     }
 
     fn look(&mut self) {
-        let Some(link) = self.running.clone() else { return };
-        if link.silence() > MUTE {
+        let Some(backend) = self.running.clone() else { return };
+        if backend.silence() > MUTE {
             self.member.note_trouble("its worker process does not speak");
-            return self.on(Event::Mute);
+            return self.on(MemberEvent::Mute);
         }
-        let report = link.report();
+        let report = backend.report();
         if self.size_when_new == 0 {
             self.size_when_new = report.resident_bytes;
         }
-        if link.has_lost_wrapping_key() {
+        if backend.has_lost_wrapping_key() {
             self.member.note_trouble("its wrapping key is gone");
-            return self.on(Event::Keyless);
+            return self.on(MemberEvent::Keyless);
         }
         if let Some(reason) = self.reason_to_replace(&report)
             && self.state.is_well()
@@ -281,7 +284,7 @@ impl Keeper {
         {
             tracing::warn!(hsm = self.member.name(), reason, "the worker of the HSM is replaced");
             self.successor = Successor::Coming;
-            self.bring(News::Successor);
+            self.bring(SupervisorMessage::Successor);
         }
     }
 
@@ -304,21 +307,21 @@ impl Keeper {
     }
 
     /// The successor takes over, and the predecessor finishes what it has.
-    fn succeed(&mut self, outcome: Result<(Link, Profile), HsmError>) {
+    fn succeed(&mut self, outcome: Result<(Backend, Profile), HsmError>) {
         match outcome {
-            Ok((link, profile)) if self.state.is_well() => {
+            Ok((backend, profile)) if self.state.is_well() => {
                 let predecessor = self.take_running();
-                self.install(link, profile);
+                self.install(backend, profile);
                 self.successor = Successor::None;
                 self.member.restarts.fetch_add(1, Ordering::Relaxed);
                 self.member.admit(self.running.clone());
-                if let Some(link) = predecessor {
-                    tokio::spawn(async move { link.retire(DRAIN).await });
+                if let Some(backend) = predecessor {
+                    tokio::spawn(async move { backend.retire(DRAIN).await });
                 }
             }
-            Ok((link, _)) => {
+            Ok((backend, _)) => {
                 self.successor = Successor::None;
-                tokio::spawn(async move { link.retire(FAREWELL).await });
+                tokio::spawn(async move { backend.retire(FAREWELL).await });
             }
             Err(error) => {
                 tracing::warn!(hsm = self.member.name(), %error, "the worker of the HSM could not be replaced");
@@ -328,14 +331,14 @@ impl Keeper {
     }
 }
 
-async fn ended(link: Option<&Link>) {
-    match link {
-        Some(link) => link.ended().await,
+async fn ended(backend: Option<&Backend>) {
+    match backend {
+        Some(backend) => backend.ended().await,
         None => std::future::pending().await,
     }
 }
 
-async fn more_hang(hangs: Option<&mut Hangs>) -> u64 {
+async fn more_hang(hangs: Option<&mut HangWatch>) -> u64 {
     match hangs {
         Some(hangs) => hangs.more().await,
         None => std::future::pending().await,

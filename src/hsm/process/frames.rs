@@ -30,12 +30,12 @@ struct Outbox {
     bytes: Buffer,
     /// Takes the place of `bytes` while they are written.
     spare: Buffer,
-    /// Whether somebody is writing, who will also write what is put here now.
+    /// True if somebody is writing, who will also write what is put here now.
     is_being_written: bool,
 }
 
 impl Outbox {
-    /// What is left of a batch goes before what has come meanwhile; one that is done with is the next spare, unless it grew large.
+    /// Puts the rest of a batch before the bytes that have come meanwhile; an empty one is the next spare, unless it grew large.
     fn take_back(&mut self, batch: Buffer) {
         if !batch.is_empty() {
             self.bytes.put_before(batch);
@@ -120,7 +120,7 @@ impl Port {
     }
 }
 
-/// What has been read and not yet understood.
+/// Bytes that have been read and are no whole message yet.
 #[derive(Default)]
 pub(super) struct Inbox {
     bytes: Buffer,

@@ -1,4 +1,4 @@
-//! What passes between the service and a worker process. Both ends are this very program, so the format has no versions.
+//! The messages between the service and a worker process. Both ends are this very program, so the format has no versions.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,11 +13,11 @@ use crate::secret::{SecretBytes, SecretText};
 
 /// From the service to a worker.
 #[derive(Serialize, Deserialize)]
-pub(in crate::hsm) enum Request<'a> {
+pub(in crate::hsm) enum ToWorker<'a> {
     /// The first frame: which HSM, its PIN if the service holds it, and what it could do the last time, as JSON.
     Start { settings: Box<Settings>, pin: Option<SentPin>, known: Option<String> },
     /// Do this.
-    Call(Call<'a>),
+    Call(SentCommand<'a>),
     /// Log in anew and decrypt the known answer, as [`Check`](crate::hsm::engine::command::Check) does.
     CheckAnew { number: u64, patience_us: u64 },
     /// Forget the handles of this material.
@@ -49,8 +49,8 @@ impl From<SentPin> for SecretText {
 
 /// One command on its way.
 #[derive(Serialize, Deserialize)]
-pub(in crate::hsm) struct Call<'a> {
-    /// What the answer will be known by.
+pub(in crate::hsm) struct SentCommand<'a> {
+    /// The number of the answer, too.
     pub(in crate::hsm) number: u64,
     /// How long it may take, in microseconds.
     pub(in crate::hsm) patience_us: u64,
@@ -61,14 +61,14 @@ pub(in crate::hsm) struct Call<'a> {
 
 /// From a worker to the service.
 #[derive(Serialize, Deserialize)]
-pub(in crate::hsm) enum Response {
+pub(in crate::hsm) enum FromWorker {
     /// The first frame: the HSM is open, and this is what it can do, as JSON; or why it is not.
     Started(Result<String, HsmError>),
-    /// What a command came to.
+    /// The answer to a command.
     Answer { number: u64, result: Result<AnyAnswer, HsmError> },
     /// How the worker is, twice a second.
     Report(Report),
-    /// What a job came to.
+    /// The answer to a job.
     CarriedOut(Result<AnyOneShotAnswer, HsmError>),
     /// Somebody is to log in, and the service holds the PIN.
     WantsPin,

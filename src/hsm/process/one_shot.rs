@@ -9,7 +9,7 @@ use crate::hsm::error::HsmError;
 use crate::hsm::settings::Settings;
 
 use super::frames::Inbox;
-use super::messages::{Request, Response};
+use super::messages::{FromWorker, ToWorker};
 use super::worker_process::{held_pin, keep, not_started, reply, spawn};
 use super::{FAREWELL, Launch};
 
@@ -22,21 +22,21 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Why it was not done.
 pub async fn carry_out<O: OneShot>(launch: &Launch, settings: &Settings, job: O) -> Result<O::Answer, HsmError> {
     let pin = held_pin(settings).await?;
-    let first = Request::OneShot { settings: Box::new(settings.clone()), pin, job: Box::new(job.sent()) };
+    let first = ToWorker::OneShot { settings: Box::new(settings.clone()), pin, job: Box::new(job.sent()) };
     let (child, port) = spawn(launch, settings, &first).map_err(not_started)?;
     let (kill, killed) = mpsc::channel(1);
     let (ending, _over) = watch::channel(false);
-    let mut keeper = tokio::spawn(keep(child, settings.clone(), killed, ending));
+    let mut ended = tokio::spawn(keep(child, settings.clone(), killed, ending));
     let mut inbox = Inbox::default();
     let done = reply(&port, &mut inbox, |response| match response {
-        Response::CarriedOut(done) => Some(done),
+        FromWorker::CarriedOut(done) => Some(done),
         _ => None,
     });
     let done = tokio::time::timeout(PATIENCE, done).await.unwrap_or_else(|_| Err(HsmError::timeout()));
     // One that has answered ends by itself, unless the module does not let it.
-    if tokio::time::timeout(FAREWELL, &mut keeper).await.is_err() {
+    if tokio::time::timeout(FAREWELL, &mut ended).await.is_err() {
         let _ = kill.try_send(());
-        let _ = keeper.await;
+        let _ = ended.await;
     }
     done.and_then(O::received)
 }

@@ -24,7 +24,7 @@ use crate::hsm::settings::Settings;
 
 use super::FAREWELL;
 use super::frames::{Inbox, Port};
-use super::messages::{Call, Report, Request, Response, SentPin};
+use super::messages::{FromWorker, Report, SentCommand, SentPin, ToWorker};
 
 /// How often a worker says how it is.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
@@ -32,7 +32,7 @@ const REPORT_EVERY: Duration = Duration::from_millis(500);
 /// How often a worker that is to end looks whether what is under way is done.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// What the worker process does: opens the HSM that the first frame names, and then what it is asked, until nobody asks. Or
+/// The main function of a worker process: it opens the HSM that the first frame names, and does what it is asked until nobody asks. Or
 /// the one job that the first frame gives.
 ///
 /// # Errors
@@ -44,7 +44,7 @@ pub fn serve_as_worker() -> io::Result<()> {
     served.or_else(|error| if is_gone(&error) { Ok(()) } else { Err(error) })
 }
 
-/// Whether the service is gone, which a worker is not to complain of: it may have needed another HSM only.
+/// True if the service is gone, which a worker is not to complain of: it may have needed another HSM only.
 fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
@@ -57,11 +57,13 @@ async fn serve() -> io::Result<()> {
     let (port, mut inbox) = (Arc::new(Port::new(UnixStream::from_std(socket)?)), Inbox::default());
     let unblocking = Arc::clone(&port);
     tokio::spawn(async move { unblocking.unblock().await });
-    let desk = Arc::new(PinDesk { port: Arc::clone(&port), waiting: Mutex::default() });
+    let pin_requests = Arc::new(PinRequests { port: Arc::clone(&port), waiting: Mutex::default() });
     let engine = match first(&port, &mut inbox).await? {
-        Some(Request::Start { settings, pin, known }) => open(&port, desk.settings(*settings, pin), known).await?,
-        Some(Request::OneShot { settings, pin, job }) => {
-            return carry_out(&port, desk.settings(*settings, pin), *job).await;
+        Some(ToWorker::Start { settings, pin, known }) => {
+            open(&port, pin_requests.settings(*settings, pin), known).await?
+        }
+        Some(ToWorker::OneShot { settings, pin, job }) => {
+            return carry_out(&port, pin_requests.settings(*settings, pin), *job).await;
         }
         Some(_) => return Err(io::Error::other("the first frame says neither which HSM nor what for")),
         None => None,
@@ -69,7 +71,7 @@ async fn serve() -> io::Result<()> {
     let Some(engine) = engine else { return Ok(()) };
     let reporting = tokio::spawn(report(engine.clone(), Arc::clone(&port)));
     let under_way = Arc::new(());
-    let ordered = converse(&engine, &port, &desk, inbox, &under_way).await;
+    let ordered = converse(&engine, &port, &pin_requests, inbox, &under_way).await;
     while ordered && Arc::strong_count(&under_way) > 1 {
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -79,8 +81,8 @@ async fn serve() -> io::Result<()> {
     Ok(())
 }
 
-/// What the process is for; `None` if nobody says.
-async fn first(port: &Port, inbox: &mut Inbox) -> io::Result<Option<Request<'static>>> {
+/// The first frame, which says what the process is for; `None` if none comes.
+async fn first(port: &Port, inbox: &mut Inbox) -> io::Result<Option<ToWorker<'static>>> {
     loop {
         match inbox.next()? {
             Some(request) => return Ok(Some(request)),
@@ -91,17 +93,17 @@ async fn first(port: &Port, inbox: &mut Inbox) -> io::Result<Option<Request<'sta
 }
 
 /// Where a worker gets the PIN that the service holds: once with the first frame, and then by asking.
-struct PinDesk {
+struct PinRequests {
     port: Arc<Port>,
     waiting: Mutex<VecDeque<oneshot::Sender<Option<SentPin>>>>,
 }
 
-impl PinDesk {
+impl PinRequests {
     /// These settings, with what gives the PIN if the service has sent it.
     fn settings(self: &Arc<Self>, settings: Settings, pin: Option<SentPin>) -> Settings {
         let ask = |pin: SentPin| {
-            let desk = Arc::clone(self);
-            HeldPin::new(pin.into(), move || Arc::clone(&desk).ask())
+            let pin_requests = Arc::clone(self);
+            HeldPin::new(pin.into(), move || Arc::clone(&pin_requests).ask())
         };
         Settings { held_pin: pin.map(ask), ..settings }
     }
@@ -109,7 +111,7 @@ impl PinDesk {
     async fn ask(self: Arc<Self>) -> Result<SecretText, String> {
         let (promise, answer) = oneshot::channel();
         self.waiting().push_back(promise);
-        self.port.send(&Response::WantsPin).map_err(|error| error.to_string())?;
+        self.port.send(&FromWorker::WantsPin).map_err(|error| error.to_string())?;
         let pin = answer.await.ok().flatten().ok_or("the service does not give it now")?;
         Ok(pin.into())
     }
@@ -132,7 +134,7 @@ impl PinDesk {
 /// Does the one job.
 async fn carry_out(port: &Port, settings: Settings, job: AnyOneShot) -> io::Result<()> {
     let done = tokio::task::spawn_blocking(move || job.run(&settings)).await?;
-    port.send(&Response::CarriedOut(done))
+    port.send(&FromWorker::CarriedOut(done))
 }
 
 /// Opens the HSM, and says so, or why not.
@@ -147,23 +149,29 @@ async fn open(port: &Port, settings: Settings, known: Option<String>) -> io::Res
         }
         Err(error) => (None, Err(error)),
     };
-    port.send(&Response::Started(told))?;
+    port.send(&FromWorker::Started(told))?;
     Ok(engine)
 }
 
 /// Does what is asked until a stop is ordered, or nobody asks any more; whether it was ordered.
-async fn converse(engine: &Engine, port: &Arc<Port>, desk: &PinDesk, mut inbox: Inbox, under_way: &Arc<()>) -> bool {
+async fn converse(
+    engine: &Engine,
+    port: &Arc<Port>,
+    pin_requests: &PinRequests,
+    mut inbox: Inbox,
+    under_way: &Arc<()>,
+) -> bool {
     while let Ok(true) = port.fill(&mut inbox).await {
         while let Ok(Some(request)) = inbox.next() {
             match request {
-                Request::Call(call) => perform(engine, port, call, Arc::clone(under_way)),
-                Request::CheckAnew { number, patience_us } => {
+                ToWorker::Call(call) => perform(engine, port, call, Arc::clone(under_way)),
+                ToWorker::CheckAnew { number, patience_us } => {
                     check_anew(engine, port, number, patience_us, Arc::clone(under_way));
                 }
-                Request::Forget(material) => engine.forget(material),
-                Request::Pin(pin) => desk.hand_out(pin),
-                Request::Stop => return true,
-                Request::Start { .. } | Request::OneShot { .. } => {}
+                ToWorker::Forget(material) => engine.forget(material),
+                ToWorker::Pin(pin) => pin_requests.hand_out(pin),
+                ToWorker::Stop => return true,
+                ToWorker::Start { .. } | ToWorker::OneShot { .. } => {}
             }
         }
     }
@@ -171,10 +179,10 @@ async fn converse(engine: &Engine, port: &Arc<Port>, desk: &PinDesk, mut inbox: 
 }
 
 /// Does a command; `under_way` is held until it is done, or dropped because it is late.
-fn perform(engine: &Engine, port: &Arc<Port>, call: Call<'_>, under_way: Arc<()>) {
-    let Call { number, patience_us, asker, command } = call;
+fn perform(engine: &Engine, port: &Arc<Port>, call: SentCommand<'_>, under_way: Arc<()>) {
+    let SentCommand { number, patience_us, asker, command } = call;
     let port = Arc::clone(port);
-    let task = command.into_task(move |result| {
+    let task = command.into_queued(move |result| {
         answer(&port, number, result);
         drop(under_way);
     });
@@ -200,7 +208,7 @@ fn deadline(patience_us: u64) -> Instant {
 
 fn answer(port: &Port, number: u64, result: Result<AnyAnswer, HsmError>) {
     // A service that is gone needs no answer.
-    let _ = port.send(&Response::Answer { number, result });
+    let _ = port.send(&FromWorker::Answer { number, result });
 }
 
 /// Says how the worker is, by period and whenever a call does not return.
@@ -212,7 +220,7 @@ async fn report(engine: Engine, port: Arc<Port>) {
             _ = hangs.more() => {}
         }
         let report = Report { resident_bytes: resident_bytes(), ..Report::of(&engine) };
-        if port.send(&Response::Report(report)).is_err() {
+        if port.send(&FromWorker::Report(report)).is_err() {
             return;
         }
     }

@@ -1,6 +1,6 @@
 //! A worker process: the engine of one HSM in a process of its own, and the service's end of the conversation with it.
 //!
-//! What a vendor's module does to its process (crash, hang, leak, eat file descriptors) it does to the worker, and a worker
+//! A vendor's module may crash, hang, leak or eat file descriptors: it does so in the worker process, and a worker
 //! is replaced. The PIN is read by the worker, and never is in the service's memory, unless it is one that only the service
 //! can get: then the worker asks for it at each login.
 
@@ -19,7 +19,7 @@ use tokio::net::UnixStream;
 use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::hsm::engine::Hangs;
+use crate::hsm::engine::HangWatch;
 use crate::hsm::engine::command::{AnyAnswer, Check, Command};
 use crate::hsm::engine::profile::Profile;
 use crate::hsm::error::{HsmError, Kind};
@@ -31,7 +31,7 @@ use crate::key::material::MaterialId;
 
 use super::Launch;
 use super::frames::{Inbox, Port};
-use super::messages::{Call, Report, Request, Response, SentPin};
+use super::messages::{FromWorker, Report, SentCommand, SentPin, ToWorker};
 
 /// How long a kill waits for a login to end: SoftHSM2 loses its token if it is killed inside one.
 const LOGIN: Duration = Duration::from_secs(2);
@@ -39,19 +39,19 @@ const LOGIN: Duration = Duration::from_secs(2);
 /// The service's end.
 pub(in crate::hsm) struct WorkerProcess {
     port: Port,
-    pending: Mutex<Pending>,
+    pending: Mutex<Waiting>,
     next: AtomicU64,
     report: Mutex<(Instant, Report)>,
     hangs: watch::Sender<u64>,
     held_pin: Option<HeldPin>,
-    /// Asks the keeper to kill the process.
+    /// Asks the task that waits for the process to kill the process.
     kill: mpsc::Sender<()>,
-    /// Whether the process has ended.
+    /// True if the process has ended.
     over: watch::Receiver<bool>,
 }
 
-/// Who waits for which answer; `None` when no more will come.
-type Pending = Option<HashMap<u64, oneshot::Sender<Result<AnyAnswer, HsmError>>>>;
+/// The callers that wait, by the number of their answer; `None` when no more will come.
+type Waiting = Option<HashMap<u64, oneshot::Sender<Result<AnyAnswer, HsmError>>>>;
 
 impl WorkerProcess {
     /// Starts a worker process and waits until its HSM is open, or until `stopping` ends: then the process has ended, too.
@@ -62,7 +62,7 @@ impl WorkerProcess {
         stopping: impl Future<Output = ()>,
     ) -> Result<(Arc<Self>, Profile), HsmError> {
         let known = known.and_then(|profile| serde_json::to_string(profile).ok());
-        let first = Request::Start { settings: Box::new(settings.clone()), pin: held_pin(settings).await?, known };
+        let first = ToWorker::Start { settings: Box::new(settings.clone()), pin: held_pin(settings).await?, known };
         let (child, port) = spawn(launch, settings, &first).map_err(not_started)?;
         let (kill, killed) = mpsc::channel(1);
         let (ending, mut over) = watch::channel(false);
@@ -70,7 +70,7 @@ impl WorkerProcess {
         tokio::spawn(keep(child, settings.clone(), killed, ending));
         let mut inbox = Inbox::default();
         let started = reply(&port, &mut inbox, |response| match response {
-            Response::Started(started) => Some(started),
+            FromWorker::Started(started) => Some(started),
             _ => None,
         });
         let started = tokio::select! {
@@ -106,7 +106,7 @@ impl WorkerProcess {
         deadline: Instant,
     ) -> Result<C::Answer, HsmError> {
         self.ask(deadline, |number, patience_us| {
-            Request::Call(Call { number, patience_us, asker, command: command.sent() })
+            ToWorker::Call(SentCommand { number, patience_us, asker, command: command.sent() })
         })
         .await
         .and_then(C::received)
@@ -114,13 +114,13 @@ impl WorkerProcess {
 
     /// Has the worker process log in anew and ask for the known answer.
     pub(in crate::hsm) async fn check_anew(&self, deadline: Instant) -> Result<(), HsmError> {
-        let answer = self.ask(deadline, |number, patience_us| Request::CheckAnew { number, patience_us }).await;
+        let answer = self.ask(deadline, |number, patience_us| ToWorker::CheckAnew { number, patience_us }).await;
         answer.and_then(Check::received)
     }
 
     /// Has the worker process forget the handles of this material. One that is gone has none.
     pub(in crate::hsm) fn forget(&self, material: MaterialId) {
-        let _ = self.port.send(&Request::Forget(material));
+        let _ = self.port.send(&ToWorker::Forget(material));
     }
 
     /// Sends what `request` makes of the number by which the answer is known and of the microseconds that there are, and waits
@@ -128,7 +128,7 @@ impl WorkerProcess {
     async fn ask<'a>(
         &self,
         deadline: Instant,
-        request: impl FnOnce(u64, u64) -> Request<'a>,
+        request: impl FnOnce(u64, u64) -> ToWorker<'a>,
     ) -> Result<AnyAnswer, HsmError> {
         let patience = deadline.saturating_duration_since(Instant::now());
         let patience_us = u64::try_from(patience.as_micros()).unwrap_or(u64::MAX);
@@ -153,8 +153,8 @@ impl WorkerProcess {
         Some(self.report()).filter(|report| report.resident_bytes != 0)
     }
 
-    pub(in crate::hsm) fn hangs(&self) -> Hangs {
-        Hangs::new(self.hangs.subscribe())
+    pub(in crate::hsm) fn hangs(&self) -> HangWatch {
+        HangWatch::new(self.hangs.subscribe())
     }
 
     pub(in crate::hsm) fn silence(&self) -> Duration {
@@ -162,13 +162,13 @@ impl WorkerProcess {
     }
 
     pub(in crate::hsm) async fn ended(&self) {
-        // An error means that the keeper is gone, and the process with it.
+        // An error means that the task which waits for the process is gone, and the process with it.
         let _ = self.over.clone().wait_for(|over| *over).await;
     }
 
     /// Lets it finish, and kills it if it does not; whether it ended by itself.
     pub(in crate::hsm) async fn retire(&self, patience: Duration) -> bool {
-        let _ = self.port.send(&Request::Stop);
+        let _ = self.port.send(&ToWorker::Stop);
         if tokio::time::timeout(patience, self.ended()).await.is_ok() {
             return true;
         }
@@ -196,20 +196,20 @@ impl WorkerProcess {
         }
     }
 
-    fn hear(self: &Arc<Self>, response: Response) {
+    fn hear(self: &Arc<Self>, response: FromWorker) {
         match response {
-            Response::Answer { number, result } => {
+            FromWorker::Answer { number, result } => {
                 let promise = self.pending().as_mut().and_then(|pending| pending.remove(&number));
                 if let Some(promise) = promise {
                     let _ = promise.send(result);
                 }
             }
-            Response::Report(report) => {
+            FromWorker::Report(report) => {
                 self.hangs.send_replace(report.gauges.threads_replaced);
                 *self.report.lock() = (Instant::now(), report);
             }
-            Response::WantsPin => drop(tokio::spawn(Arc::clone(self).give_pin())),
-            Response::Started(_) | Response::CarriedOut(_) => {}
+            FromWorker::WantsPin => drop(tokio::spawn(Arc::clone(self).give_pin())),
+            FromWorker::Started(_) | FromWorker::CarriedOut(_) => {}
         }
     }
 
@@ -220,15 +220,15 @@ impl WorkerProcess {
         };
         let pin = pin.inspect_err(|error| tracing::warn!(%error, "the PIN of an HSM cannot be had")).ok();
         // A worker that is gone needs no PIN.
-        let _ = self.port.send(&Request::Pin(pin.map(SentPin::from)));
+        let _ = self.port.send(&ToWorker::Pin(pin.map(SentPin::from)));
     }
 
-    fn pending(&self) -> MutexGuard<'_, Pending> {
+    fn pending(&self) -> MutexGuard<'_, Waiting> {
         self.pending.lock()
     }
 }
 
-/// Who no longer waits is forgotten.
+/// Forgets a caller that no longer waits.
 struct Forget<'a> {
     process: &'a WorkerProcess,
     number: u64,
@@ -259,7 +259,7 @@ pub(super) async fn held_pin(settings: &Settings) -> Result<Option<SentPin>, Hsm
 }
 
 /// A worker process that has been told what it is for.
-pub(super) fn spawn(launch: &Launch, settings: &Settings, first: &Request<'_>) -> io::Result<(Child, Port)> {
+pub(super) fn spawn(launch: &Launch, settings: &Settings, first: &ToWorker<'_>) -> io::Result<(Child, Port)> {
     let (ours, theirs) = StdStream::pair()?;
     let child = process(launch, settings, theirs.into())?;
     ours.set_nonblocking(true)?;
@@ -280,7 +280,7 @@ fn process(launch: &Launch, settings: &Settings, socket: OwnedFd) -> io::Result<
 pub(super) async fn reply<T>(
     port: &Port,
     inbox: &mut Inbox,
-    pick: impl Fn(Response) -> Option<Result<T, HsmError>>,
+    pick: impl Fn(FromWorker) -> Option<Result<T, HsmError>>,
 ) -> Result<T, HsmError> {
     let hear = async {
         loop {

@@ -12,7 +12,7 @@ use crate::key::{
 impl Serialize for Material {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
-            return Document::serialize(self, serializer);
+            return MaterialDocument::serialize(self, serializer);
         }
         let public_key = self.public_key.as_deref().map(Borrowed);
         (self.id, self.spec, self.usage, &self.keeping, public_key).serialize(serializer)
@@ -22,7 +22,7 @@ impl Serialize for Material {
 impl<'de> Deserialize<'de> for Material {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if deserializer.is_human_readable() {
-            return Document::deserialize(deserializer);
+            return MaterialDocument::deserialize(deserializer);
         }
         let (id, spec, usage, keeping, public_key) = Deserialize::deserialize(deserializer)?;
         let public_key: Option<Owned> = public_key;
@@ -56,7 +56,7 @@ struct Owned(#[serde(with = "bytes")] Vec<u8>);
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Material")]
-struct Document {
+struct MaterialDocument {
     id: MaterialId,
     spec: KeySpec,
     usage: KeyUsage,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use cryptoki::object::{Attribute, ObjectClass};
 use strongroom::hsm::command::{Check, Random, SealRandom, Sealed, SealedRandom};
-use strongroom::hsm::{Engine as Hsm, Kind, Outcome};
+use strongroom::hsm::{Engine as Hsm, Kind, TrialOutcome};
 use strongroom::key::material::{Keeping, Material, MaterialId};
 use strongroom::key::spec::{EncryptionAlgorithm, KeySpec, KeyUsage};
 
@@ -80,7 +80,7 @@ async fn what_does_not_open_is_rejected() {
 async fn data_is_not_blamed_while_the_hsm_is_in_doubt() {
     let settings = token();
     let hsm = Hsm::start(settings.clone()).unwrap();
-    let clear = Outcome::Refused { code: "CKR_ENCRYPTED_DATA_INVALID".to_owned() };
+    let clear = TrialOutcome::Refused { code: "CKR_ENCRYPTED_DATA_INVALID".to_owned() };
     if hsm.profile().outcome("AES-256-GCM, bad tag") == Some(&clear) {
         return skip("what the HSM says of a bad tag leaves no doubt");
     }

@@ -6,7 +6,7 @@ use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
-use strongroom::hsm::{Engine as Hsm, OaepRoad};
+use strongroom::hsm::{Engine as Hsm, OaepMethod};
 use strongroom::key::spec::KeySpec;
 
 use super::{OAEP, aes, decrypt, encrypt, intruder, make, seal, stored, wrapped};
@@ -74,7 +74,7 @@ async fn an_rsa_handle_does_what_its_key_is_for_and_nothing_else() {
             panic!("not one private key")
         };
         let raw = intruder.decrypt(&Mechanism::RsaX509, handle, &ciphertext);
-        if profile.oaep_sha256 == OaepRoad::RawWithHostUnpadding {
+        if profile.oaep_sha256 == OaepMethod::RawWithHostUnpadding {
             assert_eq!(allowed(&intruder, handle), [MechanismType::RSA_X_509, MechanismType::RSA_PKCS_OAEP]);
             assert_eq!(raw.unwrap().len(), 256);
         } else {

@@ -8,7 +8,7 @@ use cryptoki::session::UserType;
 use cryptoki_sys::{CKM_AES_GCM, CKR_MECHANISM_INVALID};
 use expect_test::expect_file;
 use strongroom::hsm::command::Generate;
-use strongroom::hsm::{Engine as Hsm, Kind, OaepRoad, Outcome, Profile, Settings, init_wrapping_key, probe};
+use strongroom::hsm::{Engine as Hsm, Kind, OaepMethod, Profile, Settings, TrialOutcome, init_wrapping_key, probe};
 use strongroom::key::material::{MaterialId, WrapMechanism};
 use strongroom::key::spec::{KeySpec, KeyUsage};
 use strongroom_faults::rule::Rule;
@@ -33,7 +33,7 @@ async fn the_probe_tells_the_truth() {
 fn an_hsm_that_the_service_cannot_work_with_is_probed_and_says_what_it_lacks() {
     let (faults, settings) = Faults::before(token());
     let _lacking = faults.rule(Rule::on("C_EncryptInit").mechanism(CKM_AES_GCM).answer(CKR_MECHANISM_INVALID));
-    let refused = Outcome::Refused { code: "CKR_MECHANISM_INVALID".to_owned() };
+    let refused = TrialOutcome::Refused { code: "CKR_MECHANISM_INVALID".to_owned() };
     assert_eq!(probe(&settings).unwrap().outcome("AES-256-GCM with AAD"), Some(&refused));
     let error = Hsm::start(settings).err().expect("an engine without its canary");
     let text = "the service cannot work with this HSM, which lacks what it needs for itself: AES-256-GCM with AAD, refused: \
@@ -55,7 +55,7 @@ fn supported(profile: &Profile) -> String {
 #[tokio::test]
 async fn what_follows_from_the_probe_is_said_in_words_and_in_json() {
     let profile = Hsm::start(token()).unwrap().profile();
-    assert_eq!(profile.outcome("RSAES_OAEP_SHA_1"), Some(&Outcome::Ok));
+    assert_eq!(profile.outcome("RSAES_OAEP_SHA_1"), Some(&TrialOutcome::Ok));
     assert!(profile.supports(KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt));
     assert!(profile.supports(KeySpec::Rsa4096, KeyUsage::EncryptDecrypt));
     let [word, name] = match profile.wrap.unwrap() {
@@ -72,12 +72,12 @@ async fn what_follows_from_the_probe_is_said_in_words_and_in_json() {
 async fn raw_rsa_takes_the_place_of_oaep_only_where_it_is_allowed() {
     let settings = token();
     let profile = Hsm::start(settings.clone()).unwrap().profile();
-    if profile.oaep_sha256 == OaepRoad::Native {
+    if profile.oaep_sha256 == OaepMethod::Native {
         return skip("the HSM does RSAES_OAEP_SHA_256 itself");
     }
-    assert_eq!(profile.oaep_sha256, OaepRoad::RawWithHostUnpadding);
+    assert_eq!(profile.oaep_sha256, OaepMethod::RawWithHostUnpadding);
     let strict = Hsm::start(Settings { allow_raw_rsa: false, ..settings }).unwrap();
-    assert_eq!(strict.profile().oaep_sha256, OaepRoad::Refused);
+    assert_eq!(strict.profile().oaep_sha256, OaepMethod::Refused);
     assert!(!strict.profile().supports(KeySpec::Rsa2048, KeyUsage::EncryptDecrypt));
     let (id, usage) = (MaterialId([0; 32]), KeyUsage::EncryptDecrypt);
     let generate = Generate { id, spec: KeySpec::Rsa2048, usage, place: wrapped() };

@@ -74,7 +74,7 @@ pub fn whole(algorithm: SigningAlgorithm, message: &[u8]) -> Value {
 /// Whether the HSM really does Ed25519ph, which some only say.
 pub fn offered(algorithm: SigningAlgorithm) -> bool {
     let profiles = hsm().profiles();
-    let prehashes = || profiles[0].outcome("ED25519_PH_SHA_512") == Some(&strongroom::hsm::Outcome::Ok);
+    let prehashes = || profiles[0].outcome("ED25519_PH_SHA_512") == Some(&strongroom::hsm::TrialOutcome::Ok);
     let offered = algorithm != SigningAlgorithm::Ed25519PhSha512 || prehashes();
     if !offered {
         skip_in_part(&format!("the HSM does not do {algorithm}"));

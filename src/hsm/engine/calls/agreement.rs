@@ -10,8 +10,8 @@ use crate::key::bytes;
 use crate::key::spec::{Curve, KeySpec};
 use crate::secret::SecretBytes;
 
-use super::crypto::Line;
-use super::objects::Passing;
+use super::objects::TemporaryObject;
+use super::session_calls::SessionCalls;
 use super::templates;
 
 /// Length of the secret that ML-KEM comes to, in bytes (FIPS 203 section 8).
@@ -27,7 +27,7 @@ pub struct Encapsulated {
     pub ciphertext: Vec<u8>,
 }
 
-impl Line<'_> {
+impl SessionCalls<'_> {
     /// The x coordinate that the private key and another's point come to (SP 800-56A section 5.7.1.2; the cofactor is 1).
     pub(in crate::hsm) fn agree(&self, curve: Curve, key: ObjectHandle, point: &[u8]) -> Result<SecretBytes, HsmError> {
         let mechanism = Mechanism::Ecdh1Derive(Ecdh1DeriveParams::new(EcKdf::null(), point));
@@ -63,7 +63,7 @@ impl Line<'_> {
 
     /// The value of a secret that is to be answered; its object is gone when this returns.
     fn read_secret(&self, handle: ObjectHandle, bytes: usize) -> Result<SecretBytes, HsmError> {
-        let passing = Passing::new(self.session, handle);
+        let passing = TemporaryObject::new(self.session, handle);
         let values = self.session.get_attributes(passing.handle, &[AttributeType::Value])?;
         match values.into_iter().next() {
             Some(Attribute::Value(value)) => Some(SecretBytes::from(value)).filter(|secret| secret.len() == bytes),

@@ -27,12 +27,12 @@ use crate::key::material::{Keeping, Material, MaterialId, WrapMechanism};
 use crate::key::spec::{KeySpec, KeyUsage};
 use crate::secret::SecretBytes;
 
-use super::crypto::Line;
-use super::objects::Passing;
+use super::objects::TemporaryObject;
 use super::public_key::PublicKey;
-use super::templates::{self, Life};
+use super::session_calls::SessionCalls;
+use super::templates::{self, Lifetime};
 use crate::hsm::engine::profile::Profile;
-use crate::hsm::engine::profile::bindings::{Allowed, Nature};
+use crate::hsm::engine::profile::bindings::{AllowedMechanisms, Nature};
 
 /// A key pair that is the caller's.
 #[derive(Serialize, Deserialize)]
@@ -44,7 +44,7 @@ pub struct DataKeyPair {
     pub private_key: SecretBytes,
 }
 
-impl Line<'_> {
+impl SessionCalls<'_> {
     /// Makes a pair that leaves the HSM.
     pub(in crate::hsm) fn generate_pair(&self, spec: KeySpec, profile: &Profile) -> Result<DataKeyPair, HsmError> {
         match spec {
@@ -55,16 +55,16 @@ impl Line<'_> {
         let mechanism = profile.wrap.filter(|_| profile.wraps(spec, KeyUsage::SignVerify));
         let mechanism = mechanism.ok_or_else(|| unsupported(spec))?;
         let nature = Nature { spec, usage: KeyUsage::SignVerify };
-        let made = self.generate_key(nature, Life::Passing, Allowed::default())?;
-        let secret = Passing::new(self.session, made.secret);
+        let made = self.generate_key(nature, Lifetime::Temporary, AllowedMechanisms::default())?;
+        let secret = TemporaryObject::new(self.session, made.secret);
         let (public, key) = made.public.ok_or_else(|| unsupported(spec))?;
-        let _public = Passing::new(self.session, public);
+        let _public = TemporaryObject::new(self.session, public);
         self.see_halves_fit(spec, secret.handle, key.to_spki()?)?;
         let private = self.take_out(mechanism, secret.handle)?;
         Ok(DataKeyPair { public_key: key.to_spki()?, private_key: canonical(&private, &key)? })
     }
 
-    /// Whether the private key is that of the public key as it was read: whoever encrypts with another loses what they encrypt.
+    /// An error unless the private key is that of the public key as it was read: whoever encrypts with another loses what they encrypt.
     fn see_halves_fit(&self, spec: KeySpec, private: ObjectHandle, public_key: Vec<u8>) -> Result<(), HsmError> {
         let keeping = Keeping::Token { cka_id: Vec::new(), member: None };
         let (id, usage) = (MaterialId([0; 32]), KeyUsage::SignVerify);
@@ -95,7 +95,7 @@ impl Line<'_> {
     fn take_out(&self, mechanism: WrapMechanism, key: ObjectHandle) -> Result<Zeroizing<Vec<u8>>, HsmError> {
         let value = Zeroizing::new(self.unique::<32>()?);
         let transport = self.session.create_object(&templates::transport_key(value.to_vec()))?;
-        let transport = Passing::new(self.session, transport);
+        let transport = TemporaryObject::new(self.session, transport);
         let blob = self.wrap(mechanism, transport.handle, key)?;
         let mut buffer = Zeroizing::new(vec![0; blob.len()]);
         let opened = KwpAes256::new(&(*value).into()).unwrap_key(&blob, &mut buffer).map_err(|_| unreadable())?.len();

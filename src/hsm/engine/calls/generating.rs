@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 use crate::key::material::{Keeping, Material, MaterialId, WrapMechanism};
 use crate::key::spec::{KeySpec, KeyUsage};
 
-use super::crypto::Line;
 use super::mechanism;
-use super::objects::Passing;
+use super::objects::TemporaryObject;
 use super::public_key::{PublicKey, RsaPublicKey};
-use super::templates::{self, Life};
+use super::session_calls::SessionCalls;
+use super::templates::{self, Lifetime};
 use super::wrapping::WrappingKey;
 use crate::hsm::engine::profile::Profile;
-use crate::hsm::engine::profile::bindings::{Allowed, Nature};
+use crate::hsm::engine::profile::bindings::{AllowedMechanisms, Nature};
 use crate::hsm::error::{HsmError, Kind};
 
 /// Where new material is to be kept.
@@ -44,16 +44,16 @@ impl Generated {
     }
 }
 
-/// What new material is to be.
+/// The description of new material.
 #[derive(Clone, Copy)]
-pub(in crate::hsm) struct Order {
+pub(in crate::hsm) struct NewMaterial {
     pub(in crate::hsm) id: MaterialId,
     pub(in crate::hsm) spec: KeySpec,
     pub(in crate::hsm) usage: KeyUsage,
     pub(in crate::hsm) place: Place,
 }
 
-impl Order {
+impl NewMaterial {
     pub(in crate::hsm) fn nature(self) -> Nature {
         Nature { spec: self.spec, usage: self.usage }
     }
@@ -64,13 +64,13 @@ impl Order {
     }
 }
 
-/// What generation needs to know about this HSM.
-pub(in crate::hsm) struct Means<'a> {
+/// The HSM's profile and wrapping key, which generation needs.
+pub(in crate::hsm) struct WrapContext<'a> {
     pub(in crate::hsm) profile: &'a Profile,
     pub(in crate::hsm) wrapping: Option<WrappingKey>,
 }
 
-impl Means<'_> {
+impl WrapContext<'_> {
     pub(in crate::hsm) fn wrapping(&self) -> Result<&WrappingKey, HsmError> {
         self.wrapping.as_ref().ok_or_else(super::wrapping::missing)
     }
@@ -81,9 +81,9 @@ impl Means<'_> {
     }
 }
 
-impl Line<'_> {
+impl SessionCalls<'_> {
     /// Makes new material and sees it work before it says so.
-    pub(in crate::hsm) fn generate(&self, order: Order, means: &Means<'_>) -> Result<Material, HsmError> {
+    pub(in crate::hsm) fn generate(&self, order: NewMaterial, means: &WrapContext<'_>) -> Result<Material, HsmError> {
         if !means.profile.supports(order.spec, order.usage) {
             let text = format!("this HSM does not do {} for {}", order.spec, order.usage);
             return Err(HsmError::new(Kind::Unsupported, "generate", text));
@@ -94,32 +94,32 @@ impl Line<'_> {
         }
     }
 
-    fn generate_wrapped(&self, order: Order, means: &Means<'_>) -> Result<Material, HsmError> {
+    fn generate_wrapped(&self, order: NewMaterial, means: &WrapContext<'_>) -> Result<Material, HsmError> {
         let (wrapping, mechanism) = (means.wrapping()?, means.mechanism()?);
         let allowed = means.profile.allowed;
-        let made = self.generate_key(order.nature(), Life::Passing, allowed)?;
-        let _secret = Passing::new(self.session, made.secret);
-        let _public = made.public.as_ref().map(|(handle, _)| Passing::new(self.session, *handle));
+        let made = self.generate_key(order.nature(), Lifetime::Temporary, allowed)?;
+        let _secret = TemporaryObject::new(self.session, made.secret);
+        let _public = made.public.as_ref().map(|(handle, _)| TemporaryObject::new(self.session, *handle));
 
         let blob = self.wrap(mechanism, wrapping.handle, made.secret)?;
         let back = self.unwrap(mechanism, wrapping.handle, &blob, &templates::to_unwrap(order.nature(), allowed))?;
-        let back = Passing::new(self.session, back);
+        let back = TemporaryObject::new(self.session, back);
         let keeping = Keeping::Wrapped { blob, mechanism, wrapping_key: wrapping.cka_id.clone() };
         let material = order.material(keeping, made.public.as_ref().map(|(_, key)| key))?;
         self.pairwise_test(&material, made.secret, back.handle, means.profile)?;
         Ok(material)
     }
 
-    fn generate_stored(&self, order: Order, profile: &Profile, cka_id: [u8; 16]) -> Result<Material, HsmError> {
+    fn generate_stored(&self, order: NewMaterial, profile: &Profile, cka_id: [u8; 16]) -> Result<Material, HsmError> {
         // The id is random, so whatever has it is the rest of an earlier attempt, which only its recorder may destroy.
         if !self.find_all(order.spec, &cka_id)?.is_empty() {
             let text = "an earlier attempt left an object with this CKA_ID";
             return Err(HsmError::new(Kind::SessionLost, "generate", text));
         }
         let label = format!("strongroom {}", order.id);
-        let life = Life::Token { cka_id: &cka_id, label: &label };
+        let life = Lifetime::Token { cka_id: &cka_id, label: &label };
         let made = self.generate_key(order.nature(), life, profile.allowed)?;
-        let _public = made.public.as_ref().map(|(handle, _)| Passing::new(self.session, *handle));
+        let _public = made.public.as_ref().map(|(handle, _)| TemporaryObject::new(self.session, *handle));
         let keeping = Keeping::Token { cka_id: cka_id.to_vec(), member: None };
         let checked = order.material(keeping, made.public.as_ref().map(|(_, key)| key)).and_then(|material| {
             // Through the handle that a later find gives, because that is how it will be used.
@@ -127,7 +127,7 @@ impl Line<'_> {
             self.pairwise_test(&material, made.secret, found, profile).map(|()| material)
         });
         if checked.is_err() {
-            drop(Passing::new(self.session, made.secret));
+            drop(TemporaryObject::new(self.session, made.secret));
         }
         checked
     }
@@ -136,8 +136,8 @@ impl Line<'_> {
     pub(in crate::hsm) fn generate_key(
         &self,
         nature: Nature,
-        life: Life<'_>,
-        allowed: Allowed,
+        life: Lifetime<'_>,
+        allowed: AllowedMechanisms,
     ) -> Result<Generated, HsmError> {
         let (mechanism, template) = (mechanism::generation(nature.spec), templates::to_generate(nature, life, allowed));
         if !nature.spec.is_asymmetric() {
@@ -147,12 +147,12 @@ impl Line<'_> {
         let public_template = templates::public_to_generate(nature);
         let (public, secret) = self.session.generate_key_pair(&mechanism, &public_template, &template)?;
         let key = self.read_public_key(nature.spec, public).inspect_err(|_| {
-            [secret, public].into_iter().for_each(|half| drop(Passing::new(self.session, half)));
+            [secret, public].into_iter().for_each(|half| drop(TemporaryObject::new(self.session, half)));
         })?;
         Ok(Generated { secret, public: Some((public, key)) })
     }
 
-    /// What is public of a public key object.
+    /// Reads the public key out of a public key object.
     fn read_public_key(&self, spec: KeySpec, handle: ObjectHandle) -> Result<PublicKey, HsmError> {
         if spec.modulus_bits().is_some() {
             return self.read_public(handle).map(PublicKey::Rsa);
@@ -167,7 +167,7 @@ impl Line<'_> {
     }
 
     /// A session object of the public half of `material`, as it is kept here.
-    pub(in crate::hsm) fn put_public(&self, material: &Material) -> Result<Passing<'_>, HsmError> {
-        Ok(Passing::new(self.session, self.load_public(material)?.handle))
+    pub(in crate::hsm) fn put_public(&self, material: &Material) -> Result<TemporaryObject<'_>, HsmError> {
+        Ok(TemporaryObject::new(self.session, self.load_public(material)?.handle))
     }
 }

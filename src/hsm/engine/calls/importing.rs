@@ -27,20 +27,20 @@ use crate::key::material::{Keeping, Material, WrapMechanism};
 use crate::key::spec::{Curve, KeySpec, KeyUsage};
 use crate::secret::SecretBytes;
 
-use super::crypto::{Line, Oaep};
-use super::generating::{Means, Order, Place};
+use super::generating::{NewMaterial, Place, WrapContext};
 use super::mechanism::OaepHash;
-use super::objects::{Passing, rsa_public_key};
+use super::objects::{TemporaryObject, rsa_public_key};
 use super::public_key::{PublicKey, base_point, ec_params, points_at};
-use super::templates::{self, Life};
+use super::session_calls::{Oaep, SessionCalls};
+use super::templates::{self, Lifetime};
 use super::wrapping;
-use crate::hsm::engine::profile::bindings::{self, Allowed, Nature};
-use crate::hsm::engine::profile::{OaepRoad, Profile};
+use crate::hsm::engine::profile::bindings::{self, AllowedMechanisms, Nature};
+use crate::hsm::engine::profile::{OaepMethod, Profile};
 
-/// What fingerprints of secret keys are made of: the key's own answer to this.
+/// The message for fingerprints of secret keys: the fingerprint is made of the key's own answer to it.
 const FINGERPRINT: &[u8; 32] = b"strongroom material fingerprint\0";
 
-/// What AES key wrap adds (RFC 3394 section 2.2.1), in bytes.
+/// Bytes that AES key wrap adds (RFC 3394 section 2.2.1).
 const WRAP_BYTES: usize = 8;
 
 /// Material that has come in.
@@ -52,8 +52,8 @@ pub struct Imported {
     pub fingerprint: [u8; 32],
 }
 
-/// What an import needs beside the order.
-pub(in crate::hsm) struct Parcel<'a> {
+/// The encrypted material of an import, and the key pair that opens it.
+pub(in crate::hsm) struct EncryptedMaterial<'a> {
     pub(in crate::hsm) carrier: &'a Material,
     pub(in crate::hsm) algorithm: WrappingAlgorithm,
     pub(in crate::hsm) blob: &'a [u8],
@@ -66,18 +66,22 @@ enum Unpadding {
     OnThisHost,
 }
 
-impl Line<'_> {
+impl SessionCalls<'_> {
     /// Makes a pair under whose public half material can come.
-    pub(in crate::hsm) fn generate_carrier(&self, order: Order, means: &Means<'_>) -> Result<Material, HsmError> {
+    pub(in crate::hsm) fn generate_carrier(
+        &self,
+        order: NewMaterial,
+        means: &WrapContext<'_>,
+    ) -> Result<Material, HsmError> {
         let (wrapping, mechanism) = (means.wrapping()?, means.mechanism()?);
-        let decrypts = means.profile.oaep_sha256 == OaepRoad::RawWithHostUnpadding;
+        let decrypts = means.profile.oaep_sha256 == OaepMethod::RawWithHostUnpadding;
         let nature = Nature { spec: order.spec, usage: KeyUsage::EncryptDecrypt };
         let (public, secret) = self.session.generate_key_pair(
             &super::mechanism::generation(order.spec),
             &templates::public_to_generate(nature),
             &templates::carrier_to_generate(decrypts),
         )?;
-        let [secret, public] = [secret, public].map(|half| Passing::new(self.session, half));
+        let [secret, public] = [secret, public].map(|half| TemporaryObject::new(self.session, half));
         let key = self.read_public(public.handle)?;
         let blob = self.wrap(mechanism, wrapping.handle, secret.handle)?;
         let keeping = Keeping::Wrapped { blob, mechanism, wrapping_key: wrapping.cka_id.clone() };
@@ -88,31 +92,32 @@ impl Line<'_> {
         let blob = self.oaep_encrypt(oaep, public.handle, &rsa_public_key(&carrier)?, &known)?;
         let back = self.load_carrier(&carrier, means)?;
         let template = templates::newcomer(Nature { spec: KeySpec::Hmac256, usage: KeyUsage::GenerateVerifyMac });
-        let came = self.calls.unwrap_by(self.session, &OaepHash::Sha1.mechanism(), back.handle, &blob, &template)?;
-        drop(Passing::new(self.session, came));
+        let came =
+            self.functions.unwrap_by(self.session, &OaepHash::Sha1.mechanism(), back.handle, &blob, &template)?;
+        drop(TemporaryObject::new(self.session, came));
         Ok(carrier)
     }
 
     /// Takes material in and keeps it as `order` says.
     pub(in crate::hsm) fn import(
         &self,
-        order: Order,
-        parcel: &Parcel<'_>,
-        means: &Means<'_>,
+        order: NewMaterial,
+        parcel: &EncryptedMaterial<'_>,
+        means: &WrapContext<'_>,
     ) -> Result<Imported, HsmError> {
         if !means.profile.wraps(order.spec, order.usage) {
             return Err(unsupported());
         }
         let carrier = self.load_carrier(parcel.carrier, means)?;
         let newcomer = self.unpack(order.nature(), parcel, carrier.handle, means.profile).map_err(blame)?;
-        let newcomer = Passing::new(self.session, newcomer);
+        let newcomer = TemporaryObject::new(self.session, newcomer);
         let public = self.measure(order.spec, newcomer.handle, means.mechanism()?).map_err(blame_newcomer)?;
         let fingerprint = self.fingerprint(order.spec, newcomer.handle, public.as_ref()).map_err(blame_newcomer)?;
         let material = self.keep(order, newcomer.handle, public.as_ref(), means)?;
         Ok(Imported { material, fingerprint })
     }
 
-    fn load_carrier(&self, carrier: &Material, means: &Means<'_>) -> Result<Passing<'_>, HsmError> {
+    fn load_carrier(&self, carrier: &Material, means: &WrapContext<'_>) -> Result<TemporaryObject<'_>, HsmError> {
         let Keeping::Wrapped { blob, mechanism, wrapping_key } = &carrier.keeping else {
             return Err(HsmError::new(Kind::Bug, "import", "a carrier is always wrapped"));
         };
@@ -120,16 +125,16 @@ impl Line<'_> {
             Some(key) if key.cka_id == *wrapping_key => key.handle,
             _ => wrapping::find_by_id(*self, wrapping_key)?,
         };
-        let decrypts = means.profile.oaep_sha256 == OaepRoad::RawWithHostUnpadding;
+        let decrypts = means.profile.oaep_sha256 == OaepMethod::RawWithHostUnpadding;
         let handle = self.unwrap(*mechanism, wrapping, blob, &templates::carrier_to_unwrap(decrypts))?;
-        Ok(Passing::new(self.session, handle))
+        Ok(TemporaryObject::new(self.session, handle))
     }
 
     /// The material as an object of this session.
     fn unpack(
         &self,
         nature: Nature,
-        parcel: &Parcel<'_>,
+        parcel: &EncryptedMaterial<'_>,
         carrier: ObjectHandle,
         profile: &Profile,
     ) -> Result<ObjectHandle, HsmError> {
@@ -140,21 +145,21 @@ impl Line<'_> {
             RsaesPkcs1V15 | Sm2pke => return Err(unsupported()),
         };
         let unpadding = unpadding(hash, profile.oaep_sha256)?;
-        let rsa = RsaParcel { hash, unpadding, carrier, key: parcel.carrier };
+        let rsa = RsaEncrypted { hash, unpadding, carrier, key: parcel.carrier };
         if matches!(parcel.algorithm, RsaesOaepSha1 | RsaesOaepSha256) {
             return self.unwrap_rsa(&rsa, parcel.blob, nature, &templates::newcomer(nature));
         }
         let k = rsa_public_key(parcel.carrier)?.k();
         let (key, material) = parcel.blob.split_at_checked(k).ok_or_else(rejected)?;
         let kek = self.unwrap_rsa(&rsa, key, bindings::AES, &templates::key_encryption_key())?;
-        let kek = Passing::new(self.session, kek);
+        let kek = TemporaryObject::new(self.session, kek);
         let mechanism = profile.wrap.ok_or_else(unsupported)?;
         self.unwrap(mechanism, kek.handle, material, &templates::newcomer(nature)).map_err(blame_newcomer)
     }
 
     fn unwrap_rsa(
         &self,
-        rsa: &RsaParcel<'_>,
+        rsa: &RsaEncrypted<'_>,
         blob: &[u8],
         nature: Nature,
         template: &[Attribute],
@@ -164,16 +169,16 @@ impl Line<'_> {
             return Err(rejected());
         }
         if rsa.unpadding == Unpadding::InTheHsm {
-            return self.calls.unwrap_by(self.session, &rsa.hash.mechanism(), rsa.carrier, blob, template);
+            return self.functions.unwrap_by(self.session, &rsa.hash.mechanism(), rsa.carrier, blob, template);
         }
-        let oaep = Oaep { hash: rsa.hash, sha256: OaepRoad::RawWithHostUnpadding };
+        let oaep = Oaep { hash: rsa.hash, sha256: OaepMethod::RawWithHostUnpadding };
         let opened = self.oaep_decrypt(oaep, rsa.carrier, &public, blob)?;
         let mut template = template.to_vec();
         template.extend(value_of(nature, &opened)?);
         Ok(self.session.create_object(&template)?)
     }
 
-    /// Whether the newcomer is of the spec; its public half, if it has one.
+    /// Checks that the newcomer is of the spec, and gives its public half, if it has one.
     fn measure(
         &self,
         spec: KeySpec,
@@ -215,9 +220,9 @@ impl Line<'_> {
             let length = usize::try_from(u64::from(length)).map_err(|_| rejected())?;
             return Ok(length..=length);
         }
-        let template = templates::wrapping_key(Life::Leased, Allowed::default());
+        let template = templates::wrapping_key(Lifetime::Leased, AllowedMechanisms::default());
         let wrapping = self.session.generate_key(&Mechanism::AesKeyGen, &template)?;
-        let wrapping = Passing::new(self.session, wrapping);
+        let wrapping = TemporaryObject::new(self.session, wrapping);
         let most = self.wrap(mechanism, wrapping.handle, secret)?.len().saturating_sub(WRAP_BYTES);
         Ok(most.saturating_sub(7)..=most)
     }
@@ -233,7 +238,7 @@ impl Line<'_> {
         for point in points_at(curve, x.expose()) {
             let candidate = PublicKey::Point(curve, point);
             let public = self.session.create_object(&templates::public_to_create(nature, &candidate))?;
-            let public = Passing::new(self.session, public);
+            let public = TemporaryObject::new(self.session, public);
             if self.verify(spec, algorithm, public.handle, &digest, &signature).is_ok() {
                 return Ok(candidate);
             }
@@ -254,10 +259,10 @@ impl Line<'_> {
 
     fn keep(
         &self,
-        order: Order,
+        order: NewMaterial,
         newcomer: ObjectHandle,
         public: Option<&PublicKey>,
-        means: &Means<'_>,
+        means: &WrapContext<'_>,
     ) -> Result<Material, HsmError> {
         let (nature, allowed) = (order.nature(), means.profile.allowed);
         let (wrapping, mechanism) = (means.wrapping()?, means.mechanism()?);
@@ -267,41 +272,41 @@ impl Line<'_> {
             self.unwrap(mechanism, wrapping.handle, &blob, &template)
         };
         let Place::Token { cka_id } = order.place else {
-            let back = Passing::new(self.session, unwrap(Life::Leased)?);
+            let back = TemporaryObject::new(self.session, unwrap(Lifetime::Leased)?);
             let keeping = Keeping::Wrapped { blob: blob.clone(), mechanism, wrapping_key: wrapping.cka_id.clone() };
             let material = order.material(keeping, public)?;
             return self.pairwise_test(&material, back.handle, back.handle, means.profile).map(|()| material);
         };
         let label = format!("strongroom {}", order.id);
-        let stored = unwrap(Life::Token { cka_id: &cka_id, label: &label })?;
+        let stored = unwrap(Lifetime::Token { cka_id: &cka_id, label: &label })?;
         let material = order.material(Keeping::Token { cka_id: cka_id.to_vec(), member: None }, public)?;
         let checked = self
             .find_stored(&material, &cka_id)
             .and_then(|found| self.pairwise_test(&material, stored, found, means.profile));
         if checked.is_err() {
-            drop(Passing::new(self.session, stored));
+            drop(TemporaryObject::new(self.session, stored));
         }
         checked.map(|()| material)
     }
 }
 
-/// What is carried by RSA, and how it is opened.
-struct RsaParcel<'a> {
+/// A key that is encrypted by RSA, and how it is opened.
+struct RsaEncrypted<'a> {
     hash: OaepHash,
     unpadding: Unpadding,
     carrier: ObjectHandle,
     key: &'a Material,
 }
 
-fn unpadding(hash: OaepHash, sha256: OaepRoad) -> Result<Unpadding, HsmError> {
+fn unpadding(hash: OaepHash, sha256: OaepMethod) -> Result<Unpadding, HsmError> {
     match (hash, sha256) {
-        (OaepHash::Sha1, _) | (OaepHash::Sha256, OaepRoad::Native) => Ok(Unpadding::InTheHsm),
-        (OaepHash::Sha256, OaepRoad::RawWithHostUnpadding) => Ok(Unpadding::OnThisHost),
-        (OaepHash::Sha256, OaepRoad::Refused) => Err(unsupported()),
+        (OaepHash::Sha1, _) | (OaepHash::Sha256, OaepMethod::Native) => Ok(Unpadding::InTheHsm),
+        (OaepHash::Sha256, OaepMethod::RawWithHostUnpadding) => Ok(Unpadding::OnThisHost),
+        (OaepHash::Sha256, OaepMethod::Refused) => Err(unsupported()),
     }
 }
 
-/// What an object is made of whose material this host has seen.
+/// The attributes of an object whose material this host has seen.
 fn value_of(nature: Nature, material: &SecretBytes) -> Result<Vec<Attribute>, HsmError> {
     let Some(curve) = nature.spec.curve() else {
         return Ok(vec![Attribute::Value(material.expose().to_vec())]);

@@ -48,7 +48,7 @@ pub(in crate::hsm) fn gcm<'a>(iv: &'a mut [u8; 12], aad: &'a [u8]) -> Result<Mec
     Ok(Mechanism::AesGcm(GcmParams::new(iv, aad, tag_bits)?))
 }
 
-/// What generates a key of this spec: a secret key, or a pair.
+/// The mechanism that generates a key of this spec: a secret key, or a pair.
 pub(in crate::hsm) fn generation(spec: KeySpec) -> Mechanism<'static> {
     use KeySpec::*;
     match spec {

@@ -59,9 +59,9 @@ pub(super) fn unpad(encoded: &[u8], k: usize) -> Option<SecretBytes> {
     decode(encoded, k)?.tell()
 }
 
-/// What un-padding came to, before anyone is told.
+/// The result of un-padding, before anyone is told.
 pub(super) struct Decoded {
-    /// Whether all of it was as it must be.
+    /// True if all of it was as it must be.
     pub(super) valid: Choice,
     /// How many zeros stood before the message, which says how long it is; means something only if valid.
     pub(super) zeros: u32,
@@ -97,7 +97,7 @@ impl Decoded {
     }
 }
 
-/// Whether `padded` is zeros and then a one, and how many zeros. Looks at every byte, whatever it has seen.
+/// True if `padded` is zeros and then a one; and the number of zeros. Looks at every byte, whatever it has seen.
 fn find_separator(padded: &[u8]) -> (Choice, u32) {
     let mut only_zeros = Choice::from(1);
     let mut found = Choice::from(0);

@@ -6,25 +6,25 @@ use cryptoki::session::{Session, SessionState};
 use crate::key::material::{Keeping, Material};
 use crate::key::spec::KeySpec;
 
-use super::crypto::{Line, Oaep};
 use super::public_key::{PublicKey, RsaPublicKey, without_leading_zeros};
+use super::session_calls::{Oaep, SessionCalls};
 use super::templates::{self, class};
-use crate::hsm::engine::profile::bindings::{self, Allowed, Nature};
+use crate::hsm::engine::profile::bindings::{self, AllowedMechanisms, Nature};
 use crate::hsm::error::{HsmError, Kind};
 
 /// A session object that is destroyed when it goes out of scope, whatever happened.
-pub(in crate::hsm) struct Passing<'a> {
+pub(in crate::hsm) struct TemporaryObject<'a> {
     session: &'a Session,
     pub(in crate::hsm) handle: ObjectHandle,
 }
 
-impl<'a> Passing<'a> {
+impl<'a> TemporaryObject<'a> {
     pub(in crate::hsm) fn new(session: &'a Session, handle: ObjectHandle) -> Self {
         Self { session, handle }
     }
 }
 
-impl Drop for Passing<'_> {
+impl Drop for TemporaryObject<'_> {
     fn drop(&mut self) {
         let destroy = || self.session.destroy_object(self.handle);
         // Once more: its session may live for long, and a key that can be wrapped would live with it.
@@ -34,7 +34,7 @@ impl Drop for Passing<'_> {
     }
 }
 
-impl Line<'_> {
+impl SessionCalls<'_> {
     /// The public half of an RSA key object; its private half has the same two attributes.
     pub(in crate::hsm) fn read_public(&self, handle: ObjectHandle) -> Result<RsaPublicKey, HsmError> {
         let wanted = [AttributeType::Modulus, AttributeType::PublicExponent];
@@ -78,10 +78,10 @@ impl Line<'_> {
 
     /// Every object that this session sees and that has these attributes.
     pub(in crate::hsm) fn find(&self, template: &[Attribute]) -> Result<Vec<ObjectHandle>, HsmError> {
-        self.calls.find(self.session, template)
+        self.functions.find(self.session, template)
     }
 
-    /// What two handles of one object have in common, and two objects have not.
+    /// Attributes that two handles of one object have in common, and two objects have not.
     fn likeness(&self, handle: ObjectHandle) -> Result<Vec<Attribute>, HsmError> {
         let telling = [AttributeType::Label, AttributeType::CheckValue, AttributeType::Modulus];
         Ok(self.session.get_attributes(handle, &telling)?)
@@ -91,7 +91,7 @@ impl Line<'_> {
     pub(in crate::hsm) fn load_secret(
         &self,
         material: &Material,
-        allowed: Allowed,
+        allowed: AllowedMechanisms,
         wrapping: impl Fn(&[u8]) -> Result<ObjectHandle, HsmError>,
     ) -> Result<Loaded, HsmError> {
         match &material.keeping {
@@ -119,7 +119,7 @@ impl Line<'_> {
         input: &[u8],
     ) -> Result<Vec<u8>, HsmError> {
         let template = templates::public_to_create(bindings::RSA, &PublicKey::Rsa(key.clone()));
-        let public = Passing::new(self.session, self.session.create_object(&template)?);
+        let public = TemporaryObject::new(self.session, self.session.create_object(&template)?);
         self.oaep_encrypt(oaep, public.handle, &key, input)
     }
 
@@ -149,7 +149,7 @@ impl Line<'_> {
         Ok(())
     }
 
-    /// Whether this session sees private objects: to one who is not logged in they are not there.
+    /// An error unless this session sees private objects: to one who is not logged in they are not there.
     pub(in crate::hsm) fn is_logged_in(&self) -> Result<(), HsmError> {
         match self.session.get_session_info()?.session_state() {
             SessionState::RwUser | SessionState::RoUser => Ok(()),
@@ -167,7 +167,7 @@ impl Line<'_> {
         }
     }
 
-    /// Whether no object has the CKA_ID of `material` any more.
+    /// An error unless no object has the CKA_ID of `material` any more.
     pub(in crate::hsm) fn see_gone(&self, material: &Material, cka_id: &[u8]) -> Result<(), HsmError> {
         match self.find_all(material.spec, cka_id)?.is_empty() {
             true => Ok(()),
@@ -182,7 +182,7 @@ pub(in crate::hsm) struct Loaded {
     pub(in crate::hsm) ours: bool,
 }
 
-/// What the objects of material are for.
+/// The key spec and usage of the objects of material.
 pub(in crate::hsm) fn nature(material: &Material) -> Nature {
     Nature { spec: material.spec, usage: material.usage }
 }

@@ -1,4 +1,4 @@
-//! Whether a key works: what one half does, or the key as it was made, the other undoes. New keys are seen to pass before they
+//! Pairwise tests: a key works if what one half does, or the key as it was made, the other undoes. New keys are seen to pass before they
 //! are acknowledged; the probe tries key specs by it.
 
 use cryptoki::object::ObjectHandle;
@@ -9,16 +9,16 @@ use crate::key::algorithm::{Algorithm, MacAlgorithm, SigningAlgorithm};
 use crate::key::material::Material;
 use crate::key::spec::{Curve, KeySpec, KeyUsage};
 
-use super::crypto::{Line, Oaep};
 use super::mechanism::OaepHash;
-use super::objects::{Passing, nature, public_key, rsa_public_key};
+use super::objects::{TemporaryObject, nature, public_key, rsa_public_key};
 use super::public_key::PublicKey;
-use super::templates::Life;
-use crate::hsm::engine::profile::bindings::Allowed;
-use crate::hsm::engine::profile::{OaepRoad, Profile};
+use super::session_calls::{Oaep, SessionCalls};
+use super::templates::Lifetime;
+use crate::hsm::engine::profile::bindings::AllowedMechanisms;
+use crate::hsm::engine::profile::{OaepMethod, Profile};
 
-impl Line<'_> {
-    /// Whether what the key as it was `made`, or its public half as we keep it, does, `kept` undoes: the secret half as it
+impl SessionCalls<'_> {
+    /// An error unless what the key as it was `made`, or its public half as we keep it, does, `kept` undoes: the secret half as it
     /// will be used.
     pub(in crate::hsm) fn pairwise_test(
         &self,
@@ -44,17 +44,17 @@ impl Line<'_> {
         material: &Material,
         made: ObjectHandle,
         kept: ObjectHandle,
-        sha256: OaepRoad,
+        sha256: OaepMethod,
     ) -> Result<(), HsmError> {
         let known = self.unique::<32>()?;
         if material.public_key.is_none() {
             let sealed = self.seal(made, b"pairwise", &known)?;
-            return Line::is_same(&known, &self.open(kept, sealed.iv, b"pairwise", &sealed.ciphertext)?);
+            return SessionCalls::is_same(&known, &self.open(kept, sealed.iv, b"pairwise", &sealed.ciphertext)?);
         }
         let (public, key) = (self.put_public(material)?, rsa_public_key(material)?);
         let oaep = Oaep { hash: OaepHash::Sha1, sha256 };
         let ciphertext = self.oaep_encrypt(oaep, public.handle, &key, &known)?;
-        Line::is_same(&known, &self.oaep_decrypt(oaep, kept, &key, &ciphertext)?)
+        SessionCalls::is_same(&known, &self.oaep_decrypt(oaep, kept, &key, &ciphertext)?)
     }
 
     /// One signature, verified here where that is possible, and by the HSM where it is not.
@@ -100,19 +100,19 @@ impl Line<'_> {
     /// Both sides of an agreement with a pair that is made for it come to the same.
     pub(in crate::hsm) fn test_agreement(&self, material: &Material, kept: ObjectHandle) -> Result<(), HsmError> {
         let (curve, ours) = point(&public_key(material)?)?;
-        let other = self.generate_key(nature(material), Life::Passing, Allowed::default())?;
-        let other_secret = Passing::new(self.session, other.secret);
+        let other = self.generate_key(nature(material), Lifetime::Temporary, AllowedMechanisms::default())?;
+        let other_secret = TemporaryObject::new(self.session, other.secret);
         let (other_public, key) = other.public.ok_or_else(|| HsmError::wrong_answer("self-test"))?;
-        let _other_public = Passing::new(self.session, other_public);
+        let _other_public = TemporaryObject::new(self.session, other_public);
         let (_, theirs) = point(&key)?;
         let one = self.agree(curve, kept, &theirs)?;
-        Line::is_same(one.expose(), &self.agree(curve, other_secret.handle, &ours)?)
+        SessionCalls::is_same(one.expose(), &self.agree(curve, other_secret.handle, &ours)?)
     }
 
     pub(in crate::hsm) fn test_encapsulation(&self, material: &Material, kept: ObjectHandle) -> Result<(), HsmError> {
         let public = self.put_public(material)?;
         let made = self.encapsulate(material.spec, public.handle)?;
-        Line::is_same(made.secret.expose(), &self.decapsulate(material.spec, kept, &made.ciphertext)?)
+        SessionCalls::is_same(made.secret.expose(), &self.decapsulate(material.spec, kept, &made.ciphertext)?)
     }
 }
 
@@ -125,7 +125,7 @@ fn point(key: &PublicKey) -> Result<(Curve, Vec<u8>), HsmError> {
 
 type Verifier = &'static dyn independent::VerificationAlgorithm;
 
-/// Who else can verify a signature of this algorithm, and the public key as they want it: an HSM whose signing and verifying
+/// Another implementation that verifies signatures of this algorithm, and the public key in its form: an HSM whose signing and verifying
 /// are wrong in the same way agrees with itself and with nobody else.
 fn independently(algorithm: SigningAlgorithm, material: &Material) -> Result<Option<(Verifier, Vec<u8>)>, HsmError> {
     use SigningAlgorithm::*;

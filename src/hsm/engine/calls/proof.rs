@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use cryptoki::object::ObjectHandle;
 use subtle::ConstantTimeEq;
 
-use super::crypto::{Line, Sealed};
+use super::session_calls::{Sealed, SessionCalls};
 use crate::hsm::error::{HsmError, Kind};
 use crate::secret::SecretBytes;
 
@@ -20,9 +20,9 @@ pub(in crate::hsm) const PROVED: u32 = 64;
 
 /// How many answers under a handle were believed since the last one that was proved.
 #[derive(Default)]
-pub(in crate::hsm) struct Believed(AtomicU32);
+pub(in crate::hsm) struct ProofSchedule(AtomicU32);
 
-impl Believed {
+impl ProofSchedule {
     /// Has an answer proved if it is this one's turn. If that fails, it is the next one's turn, too.
     pub(in crate::hsm) fn or_prove(&self, proof: impl FnOnce() -> Result<(), HsmError>) -> Result<(), HsmError> {
         if self.0.load(Ordering::Relaxed).is_multiple_of(PROVED) {
@@ -33,8 +33,8 @@ impl Believed {
     }
 }
 
-impl Line<'_> {
-    /// Whether `sealed` is what `input` became.
+impl SessionCalls<'_> {
+    /// An error unless `sealed` is what `input` became.
     pub(in crate::hsm) fn prove_sealed(
         &self,
         key: ObjectHandle,
@@ -46,7 +46,7 @@ impl Line<'_> {
     }
 }
 
-/// Whether the HSM gives `answer` again.
+/// An error unless the HSM gives `answer` again.
 pub(in crate::hsm) fn prove(answer: &[u8], again: Result<SecretBytes, HsmError>) -> Result<(), HsmError> {
     match again {
         Ok(again) if bool::from(answer.ct_eq(again.expose())) => Ok(()),
@@ -55,7 +55,7 @@ pub(in crate::hsm) fn prove(answer: &[u8], again: Result<SecretBytes, HsmError>)
     }
 }
 
-/// Whether the HSM accepts what it has made. A refusal is a wrong answer, for nobody else's data is in it. The error has the call
+/// An error unless the HSM accepts what it has made. A refusal is a wrong answer, for nobody else's data is in it. The error has the call
 /// repeated in another session, whose answer is proved as well; a second one speaks against the HSM.
 pub(in crate::hsm) fn accepted(result: Result<(), HsmError>) -> Result<(), HsmError> {
     result.map_err(|error| match error.kind {
@@ -73,7 +73,7 @@ fn wrong() -> HsmError {
 mod tests {
     use super::*;
 
-    fn proofs(believed: &Believed, answers: u32) -> usize {
+    fn proofs(believed: &ProofSchedule, answers: u32) -> usize {
         let mut proofs = 0;
         for _ in 0..answers {
             let prove = || {
@@ -87,12 +87,12 @@ mod tests {
 
     #[test]
     fn the_first_answer_and_one_in_so_many_is_proved() {
-        assert_eq!(proofs(&Believed::default(), 2 * PROVED + 1), 3);
+        assert_eq!(proofs(&ProofSchedule::default(), 2 * PROVED + 1), 3);
     }
 
     #[test]
     fn after_a_wrong_answer_the_next_one_is_proved() {
-        let believed = Believed::default();
+        let believed = ProofSchedule::default();
         assert_eq!(proofs(&believed, PROVED), 1);
         assert!(believed.or_prove(|| Err(HsmError::nonsense("proof", "wrong"))).is_err());
         assert_eq!(proofs(&believed, 1), 1);

@@ -133,7 +133,7 @@ pub(in crate::hsm) fn ec_params(spec: KeySpec) -> Option<Vec<u8>> {
     oid.and_then(|oid| oid.to_der().ok())
 }
 
-/// What a key is called whose bytes are the whole key (RFC 8410, RFC 9881, RFC 9935).
+/// The object identifier of a key whose bytes are the whole key (RFC 8410, RFC 9881, RFC 9935).
 fn bytes_oid(spec: KeySpec) -> Option<ObjectIdentifier> {
     let oid = |text| Some(ObjectIdentifier::new_unwrap(text));
     match spec {
@@ -221,7 +221,7 @@ impl RsaPublicKey {
         self.modulus.len()
     }
 
-    /// Whether `ciphertext` is k bytes that, as a number, are less than the modulus. Both are public, so this may be seen.
+    /// True if `ciphertext` is k bytes that, as a number, are less than the modulus. Both are public, so this may be seen.
     pub(in crate::hsm) fn admits(&self, ciphertext: &[u8]) -> bool {
         ciphertext.len() == self.k() && ciphertext < self.modulus.as_slice()
     }

@@ -61,7 +61,7 @@ pub(in crate::hsm) fn initialize(pkcs11: &Pkcs11, reserved: Option<&CStr>) -> Re
 
 /// The function list of a loaded module.
 #[derive(Clone)]
-pub(in crate::hsm) struct Calls {
+pub(in crate::hsm) struct Functions {
     list: CK_FUNCTION_LIST,
     /// The functions live as long as the library is loaded.
     _library: Arc<cryptoki_sys::Pkcs11>,
@@ -70,7 +70,7 @@ pub(in crate::hsm) struct Calls {
     random_state: RandomState,
 }
 
-impl Calls {
+impl Functions {
     /// Takes the function list out of the module at `path`, which `cryptoki` has loaded already.
     pub(in crate::hsm) fn load(path: &Path) -> Result<Self, HsmError> {
         let refused = |text: &'static str| HsmError::misconfigured("C_GetFunctionList", text);
@@ -120,7 +120,7 @@ impl Calls {
         check("C_GetTokenInfo", unsafe { call(slot.id(), &mut info) }).map(|()| info)
     }
 
-    /// Whether these random bytes are those that came last, which of 16 or more never happens by chance: a generator that
+    /// True if these random bytes are those that came last, which of 16 or more never happens by chance: a generator that
     /// repeats itself is broken (as the continuous test of FIPS 140-2, section 4.9.2). Keyed, so it says nothing of them.
     pub(in crate::hsm) fn has_just_come(&self, bytes: &[u8]) -> bool {
         let hash = self.random_state.hash_one(bytes);
@@ -174,7 +174,7 @@ impl Calls {
         Ok(output)
     }
 
-    /// C_VerifyInit and one C_Verify; a signature that is another's is `Ambiguous`, until it is refused twice (`doubt`).
+    /// C_VerifyInit and one C_Verify; a signature that is another's is `Ambiguous`, until it is refused twice (`dispatch/blame.rs`).
     pub(in crate::hsm) fn verify_once(
         &self,
         session: &Session,

@@ -13,11 +13,11 @@ use crate::key::algorithm::{Hash, MacAlgorithm, SigningAlgorithm};
 use crate::key::spec::{Curve, KeySpec};
 use crate::secret::SecretBytes;
 
-use super::crypto::Line;
 use super::mechanism;
 use super::proof;
+use super::session_calls::SessionCalls;
 
-impl Line<'_> {
+impl SessionCalls<'_> {
     /// Signs what [`SigningAlgorithm::input`] gave, and encodes the signature as AWS does.
     pub(in crate::hsm) fn sign(
         &self,
@@ -27,7 +27,7 @@ impl Line<'_> {
         input: &[u8],
     ) -> Result<Vec<u8>, HsmError> {
         let input = framed(algorithm, input);
-        let signature = self.calls.sign_once(self.session, &signing(algorithm)?, key, &input)?;
+        let signature = self.functions.sign_once(self.session, &signing(algorithm)?, key, &input)?;
         match spec.curve() {
             Some(curve) => ecdsa_to_der(curve, &signature),
             None if Some(signature.len()) == signature_bytes(spec) => Ok(signature),
@@ -35,7 +35,7 @@ impl Line<'_> {
         }
     }
 
-    /// Whether `signature` is of `input`, by the public key whose handle is `key`. The error is `Rejected` if it
+    /// An error unless `signature` is of `input`, by the public key whose handle is `key`. The error is `Rejected` if it
     /// cannot be, `Ambiguous` if the HSM says that it is not.
     pub(in crate::hsm) fn verify(
         &self,
@@ -52,7 +52,7 @@ impl Line<'_> {
         if signature_bytes(spec) != Some(bare.len()) {
             return Err(not_a_signature());
         }
-        self.calls.verify_once(self.session, &signing(algorithm)?, key, &framed(algorithm, input), &bare)
+        self.functions.verify_once(self.session, &signing(algorithm)?, key, &framed(algorithm, input), &bare)
     }
 
     /// An HMAC, whole.
@@ -62,14 +62,14 @@ impl Line<'_> {
         key: ObjectHandle,
         input: &[u8],
     ) -> Result<Vec<u8>, HsmError> {
-        let mac = self.calls.sign_once(self.session, &mechanism::mac(algorithm), key, input)?;
+        let mac = self.functions.sign_once(self.session, &mechanism::mac(algorithm), key, input)?;
         match mac.len() == mac_bytes(algorithm) {
             true => Ok(mac),
             false => Err(HsmError::nonsense("C_Sign", "the length of the MAC is wrong")),
         }
     }
 
-    /// Whether `mac` is the HMAC of `input`, in a time that does not depend on where it differs. Before another's MAC is said to
+    /// An error unless `mac` is the HMAC of `input`, in a time that does not depend on where it differs. Before another's MAC is said to
     /// be wrong, ours is made again: that two are wrong in the same way is not to be expected.
     pub(in crate::hsm) fn verify_mac(
         &self,

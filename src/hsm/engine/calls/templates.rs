@@ -8,7 +8,7 @@ use cryptoki_sys::CK_MECHANISM_TYPE;
 
 use crate::key::spec::{KeySpec, KeyUsage};
 
-use crate::hsm::engine::profile::bindings::{Allowed, Nature};
+use crate::hsm::engine::profile::bindings::{AllowedMechanisms, Nature};
 
 use super::public_key::{PublicKey, RsaPublicKey, ec_params};
 
@@ -17,9 +17,9 @@ const AES_BYTES: u64 = 32;
 
 /// Why an object with a secret in it exists, which decides whether it is stored and whether it may leave.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::hsm) enum Life<'a> {
+pub(in crate::hsm) enum Lifetime<'a> {
     /// Made a moment ago, to be wrapped at once and destroyed: the only objects of ours that may be extracted.
-    Passing,
+    Temporary,
     /// Unwrapped to be used; may not be extracted again.
     Leased,
     /// Stays on the token; may not be extracted.
@@ -28,14 +28,14 @@ pub(in crate::hsm) enum Life<'a> {
     Shared { cka_id: &'a [u8], label: &'a str },
 }
 
-impl Life<'_> {
+impl Lifetime<'_> {
     fn attributes(self) -> Vec<Attribute> {
         let stored = matches!(self, Self::Token { .. } | Self::Shared { .. });
         let mut attributes = vec![
             Attribute::Token(stored),
             Attribute::Private(true),
             Attribute::Sensitive(true),
-            Attribute::Extractable(matches!(self, Self::Passing | Self::Shared { .. })),
+            Attribute::Extractable(matches!(self, Self::Temporary | Self::Shared { .. })),
         ];
         if let Self::Shared { .. } = self {
             attributes.push(Attribute::WrapWithTrusted(true));
@@ -75,7 +75,7 @@ fn key_type(spec: KeySpec) -> KeyType {
     }
 }
 
-/// What the secret half may do. A raw decryption is also a raw signature, so every other use is refused by name.
+/// The uses of the secret half. A raw decryption is also a raw signature, so every other use is refused by name.
 fn secret_uses(Nature { spec, usage }: Nature) -> Vec<Attribute> {
     let all = if spec.is_asymmetric() { PRIVATE_USES } else { SECRET_USES };
     match usage {
@@ -99,7 +99,7 @@ fn public_uses(usage: KeyUsage) -> Vec<Attribute> {
 }
 
 /// A secret key, or the private half of a pair, to be generated.
-pub(in crate::hsm) fn to_generate(nature: Nature, life: Life<'_>, allowed: Allowed) -> Vec<Attribute> {
+pub(in crate::hsm) fn to_generate(nature: Nature, life: Lifetime<'_>, allowed: AllowedMechanisms) -> Vec<Attribute> {
     let mut attributes = life.attributes();
     attributes.extend(allowed_mechanisms(allowed.of(nature)));
     let length = match nature.spec.mac_bytes() {
@@ -112,8 +112,8 @@ pub(in crate::hsm) fn to_generate(nature: Nature, life: Life<'_>, allowed: Allow
 }
 
 /// The same, to be unwrapped. No CKA_VALUE_LEN: SoftHSM2 refuses it here (CKR_ATTRIBUTE_READ_ONLY).
-pub(in crate::hsm) fn to_unwrap(nature: Nature, allowed: Allowed) -> Vec<Attribute> {
-    to_unwrap_as(nature, Life::Leased, allowed)
+pub(in crate::hsm) fn to_unwrap(nature: Nature, allowed: AllowedMechanisms) -> Vec<Attribute> {
+    to_unwrap_as(nature, Lifetime::Leased, allowed)
 }
 
 /// The public half of a pair to be generated: always a session object, because we keep it ourselves.
@@ -167,14 +167,14 @@ fn parameter_set(spec: KeySpec) -> Option<ParameterSetType> {
 
 /// An HMAC key of the probe, which is known here.
 pub(in crate::hsm) fn known_mac_key(nature: Nature, value: Vec<u8>) -> Vec<Attribute> {
-    let mut attributes = to_unwrap(nature, Allowed::default());
+    let mut attributes = to_unwrap(nature, AllowedMechanisms::default());
     attributes.push(Attribute::Value(value));
     attributes
 }
 
 /// The private half of the pair under which material comes. It unwraps; where the host takes the padding off, it decrypts.
 pub(in crate::hsm) fn carrier_to_generate(decrypts: bool) -> Vec<Attribute> {
-    let mut attributes = Life::Passing.attributes();
+    let mut attributes = Lifetime::Temporary.attributes();
     attributes.extend(carrier_uses(decrypts));
     attributes
 }
@@ -182,7 +182,7 @@ pub(in crate::hsm) fn carrier_to_generate(decrypts: bool) -> Vec<Attribute> {
 /// The same, to be unwrapped.
 pub(in crate::hsm) fn carrier_to_unwrap(decrypts: bool) -> Vec<Attribute> {
     let mut attributes = vec![Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::KeyType(KeyType::RSA)];
-    attributes.extend(Life::Leased.attributes());
+    attributes.extend(Lifetime::Leased.attributes());
     attributes.extend(carrier_uses(decrypts));
     attributes
 }
@@ -194,7 +194,7 @@ fn carrier_uses(decrypts: bool) -> Vec<Attribute> {
 /// The AES key that comes along with material that is too long for RSA.
 pub(in crate::hsm) fn key_encryption_key() -> Vec<Attribute> {
     let mut attributes = vec![Attribute::Class(ObjectClass::SECRET_KEY), Attribute::KeyType(KeyType::AES)];
-    attributes.extend(Life::Leased.attributes());
+    attributes.extend(Lifetime::Leased.attributes());
     attributes.extend(only([Attribute::Unwrap(true)], SECRET_USES));
     attributes
 }
@@ -203,7 +203,7 @@ pub(in crate::hsm) fn key_encryption_key() -> Vec<Attribute> {
 /// does, so it may sign and agree for that moment.
 pub(in crate::hsm) fn newcomer(nature: Nature) -> Vec<Attribute> {
     let mut attributes = vec![Attribute::Class(class(nature.spec)), Attribute::KeyType(key_type(nature.spec))];
-    attributes.extend(Life::Passing.attributes());
+    attributes.extend(Lifetime::Temporary.attributes());
     attributes.extend(match nature.spec.curve() {
         Some(_) => only([Attribute::Sign(true), Attribute::Derive(true)], PRIVATE_USES),
         None => secret_uses(nature),
@@ -212,7 +212,7 @@ pub(in crate::hsm) fn newcomer(nature: Nature) -> Vec<Attribute> {
 }
 
 /// The same, to be unwrapped to a life of its own.
-pub(in crate::hsm) fn to_unwrap_as(nature: Nature, life: Life<'_>, allowed: Allowed) -> Vec<Attribute> {
+pub(in crate::hsm) fn to_unwrap_as(nature: Nature, life: Lifetime<'_>, allowed: AllowedMechanisms) -> Vec<Attribute> {
     let mut attributes = vec![Attribute::Class(class(nature.spec)), Attribute::KeyType(key_type(nature.spec))];
     attributes.extend(life.attributes());
     attributes.extend(allowed_mechanisms(allowed.of(nature)));
@@ -237,7 +237,7 @@ pub(in crate::hsm) fn agreed_secret(bytes: usize) -> Vec<Attribute> {
 /// An AES-256 key that is known here, under which a private key of a data key pair comes out.
 pub(in crate::hsm) fn transport_key(value: Vec<u8>) -> Vec<Attribute> {
     let mut attributes = vec![Attribute::Class(ObjectClass::SECRET_KEY), Attribute::KeyType(KeyType::AES)];
-    attributes.extend(Life::Leased.attributes());
+    attributes.extend(Lifetime::Leased.attributes());
     attributes.push(Attribute::Value(value));
     attributes.extend(only([Attribute::Wrap(true)], SECRET_USES));
     attributes
@@ -245,7 +245,7 @@ pub(in crate::hsm) fn transport_key(value: Vec<u8>) -> Vec<Attribute> {
 
 /// An AES-256 key that wraps and unwraps and does nothing else: a key that could also decrypt would turn a wrapped key
 /// into a plaintext.
-pub(in crate::hsm) fn wrapping_key(life: Life<'_>, allowed: Allowed) -> Vec<Attribute> {
+pub(in crate::hsm) fn wrapping_key(life: Lifetime<'_>, allowed: AllowedMechanisms) -> Vec<Attribute> {
     let mut attributes = life.attributes();
     attributes.extend(allowed_mechanisms(allowed.wrapping));
     attributes.push(Attribute::ValueLen(Ulong::from(AES_BYTES)));
@@ -254,7 +254,7 @@ pub(in crate::hsm) fn wrapping_key(life: Life<'_>, allowed: Allowed) -> Vec<Attr
 }
 
 /// The same, to be unwrapped. No CKA_VALUE_LEN, as for [`to_unwrap`].
-pub(in crate::hsm) fn wrapping_key_to_unwrap(life: Life<'_>, allowed: Allowed) -> Vec<Attribute> {
+pub(in crate::hsm) fn wrapping_key_to_unwrap(life: Lifetime<'_>, allowed: AllowedMechanisms) -> Vec<Attribute> {
     let mut attributes = vec![Attribute::Class(ObjectClass::SECRET_KEY), Attribute::KeyType(KeyType::AES)];
     attributes.extend(life.attributes());
     attributes.extend(allowed_mechanisms(allowed.wrapping));
@@ -264,7 +264,7 @@ pub(in crate::hsm) fn wrapping_key_to_unwrap(life: Life<'_>, allowed: Allowed) -
 
 /// The private half of the pair under which a wrapping key comes to this HSM: unwraps, and does nothing else.
 pub(in crate::hsm) fn joining_private_to_generate(cka_id: &[u8]) -> Vec<Attribute> {
-    let mut attributes = Life::Token { cka_id, label: JOIN_LABEL }.attributes();
+    let mut attributes = Lifetime::Token { cka_id, label: JOIN_LABEL }.attributes();
     attributes.extend(only([Attribute::Unwrap(true)], PRIVATE_USES));
     attributes
 }
@@ -296,7 +296,7 @@ pub(in crate::hsm) fn joining_public_to_create(key: &RsaPublicKey) -> Vec<Attrib
     attributes
 }
 
-/// What finds the private halves of such pairs.
+/// The template that finds the private halves of such pairs.
 pub(in crate::hsm) fn joining_private() -> Vec<Attribute> {
     vec![
         Attribute::Class(ObjectClass::PRIVATE_KEY),
@@ -306,12 +306,12 @@ pub(in crate::hsm) fn joining_private() -> Vec<Attribute> {
     ]
 }
 
-/// What finds a secret or private key on the token by its id.
+/// The template that finds a secret or private key on the token by its id.
 pub(in crate::hsm) fn token_object(class: ObjectClass, cka_id: &[u8]) -> Vec<Attribute> {
     vec![Attribute::Class(class), Attribute::Token(true), Attribute::Id(cka_id.to_vec())]
 }
 
-/// What finds the token objects that a probe was killed over: its label, and AES keys that encrypt and decrypt and do
+/// The template that finds the token objects of a probe that was killed: its label, and AES keys that encrypt and decrypt and do
 /// nothing else. A wrapping key is none of them, whatever its label.
 pub(in crate::hsm) fn left_by_a_probe() -> Vec<Attribute> {
     let mut attributes = vec![
@@ -371,20 +371,23 @@ mod tests {
 
     #[test]
     fn a_wrapping_key_can_do_nothing_else_and_an_rsa_key_cannot_sign() {
-        let wrapping = wrapping_key(Life::Token { cka_id: &[1], label: "w" }, Allowed::default());
+        let wrapping = wrapping_key(Lifetime::Token { cka_id: &[1], label: "w" }, AllowedMechanisms::default());
         assert!(wrapping.contains(&Attribute::Decrypt(false)) && wrapping.contains(&Attribute::Encrypt(false)));
         assert!(wrapping.contains(&Attribute::Extractable(false)) && wrapping.contains(&Attribute::Unwrap(true)));
-        let shared = wrapping_key_to_unwrap(Life::Shared { cka_id: &[1], label: "w" }, Allowed::default());
+        let shared =
+            wrapping_key_to_unwrap(Lifetime::Shared { cka_id: &[1], label: "w" }, AllowedMechanisms::default());
         assert!(shared.contains(&Attribute::WrapWithTrusted(true)) && shared.contains(&Attribute::Decrypt(false)));
-        assert!(to_unwrap(RSA, Allowed::default()).contains(&Attribute::Sign(false)));
-        assert!(to_unwrap(SIGNING, Allowed::default()).contains(&Attribute::Decrypt(false)));
-        assert!(to_unwrap(RSA, Allowed::default()).contains(&Attribute::Extractable(false)));
+        assert!(to_unwrap(RSA, AllowedMechanisms::default()).contains(&Attribute::Sign(false)));
+        assert!(to_unwrap(SIGNING, AllowedMechanisms::default()).contains(&Attribute::Decrypt(false)));
+        assert!(to_unwrap(RSA, AllowedMechanisms::default()).contains(&Attribute::Extractable(false)));
     }
 
     #[test]
     fn only_what_is_to_be_wrapped_may_leave() {
-        assert!(to_generate(AES, Life::Passing, Allowed::default()).contains(&Attribute::Extractable(true)));
-        assert!(to_unwrap(AES, Allowed::default()).contains(&Attribute::Extractable(false)));
+        assert!(
+            to_generate(AES, Lifetime::Temporary, AllowedMechanisms::default()).contains(&Attribute::Extractable(true))
+        );
+        assert!(to_unwrap(AES, AllowedMechanisms::default()).contains(&Attribute::Extractable(false)));
     }
 
     #[test]
@@ -400,13 +403,13 @@ mod tests {
             named.map(words).unwrap_or_else(Vec::new)
         };
         let others = Binding::Bound;
-        let allowed = Allowed { aes: FOR_AES, rsa: FOR_RAW_RSA, wrapping: FOR_WRAPPING, others };
+        let allowed = AllowedMechanisms { aes: FOR_AES, rsa: FOR_RAW_RSA, wrapping: FOR_WRAPPING, others };
         assert_eq!(named(to_unwrap(AES, allowed)), FOR_AES);
-        assert_eq!(named(to_generate(AES, Life::Passing, allowed)), FOR_AES);
+        assert_eq!(named(to_generate(AES, Lifetime::Temporary, allowed)), FOR_AES);
         assert_eq!(named(to_unwrap(RSA, allowed)), FOR_RAW_RSA);
-        assert_eq!(named(to_generate(RSA, Life::Leased, allowed)), FOR_RAW_RSA);
-        assert_eq!(named(wrapping_key(Life::Leased, allowed)), FOR_WRAPPING);
+        assert_eq!(named(to_generate(RSA, Lifetime::Leased, allowed)), FOR_RAW_RSA);
+        assert_eq!(named(wrapping_key(Lifetime::Leased, allowed)), FOR_WRAPPING);
         assert_eq!(named(to_unwrap(SIGNING, allowed)), [CKM_RSA_PKCS, CKM_RSA_PKCS_PSS]);
-        assert!(named(to_unwrap(RSA, Allowed::default())).is_empty());
+        assert!(named(to_unwrap(RSA, AllowedMechanisms::default())).is_empty());
     }
 }

@@ -5,7 +5,7 @@ use cryptoki::session::Session;
 
 use crate::key::material::WrapMechanism;
 
-use super::crypto::Line;
+use super::session_calls::SessionCalls;
 use super::templates;
 use crate::hsm::error::{HsmError, Kind};
 
@@ -17,15 +17,15 @@ pub(in crate::hsm) struct WrappingKey {
 }
 
 /// The wrapping key with this label, if the token has one; several are an error, because nothing says which is meant.
-pub(in crate::hsm) fn find(line: Line<'_>, label: &str) -> Result<Option<WrappingKey>, HsmError> {
+pub(in crate::hsm) fn find(calls: SessionCalls<'_>, label: &str) -> Result<Option<WrappingKey>, HsmError> {
     let wanted = [
         Attribute::Class(ObjectClass::SECRET_KEY),
         Attribute::Token(true),
         Attribute::Label(label.as_bytes().to_vec()),
     ];
     let mut found = Vec::new();
-    for handle in line.find(&wanted)? {
-        let key = WrappingKey { handle, cka_id: cka_id(line.session, handle)? };
+    for handle in calls.find(&wanted)? {
+        let key = WrappingKey { handle, cka_id: cka_id(calls.session, handle)? };
         // One object may be found twice under two handles; another key has another id.
         if !found.iter().any(|other: &WrappingKey| other.cka_id == key.cka_id) {
             found.push(key);
@@ -38,9 +38,9 @@ pub(in crate::hsm) fn find(line: Line<'_>, label: &str) -> Result<Option<Wrappin
 }
 
 /// The wrapping key with this CKA_ID: material remembers its own, so that a new wrapping key does not orphan it.
-pub(in crate::hsm) fn find_by_id(line: Line<'_>, id: &[u8]) -> Result<ObjectHandle, HsmError> {
+pub(in crate::hsm) fn find_by_id(calls: SessionCalls<'_>, id: &[u8]) -> Result<ObjectHandle, HsmError> {
     let wanted = templates::token_object(ObjectClass::SECRET_KEY, id);
-    line.find(&wanted)?.first().copied().ok_or_else(missing)
+    calls.find(&wanted)?.first().copied().ok_or_else(missing)
 }
 
 fn cka_id(session: &Session, handle: ObjectHandle) -> Result<Vec<u8>, HsmError> {
@@ -63,7 +63,7 @@ pub(in crate::hsm) fn no_key(label: &str) -> HsmError {
     HsmError::new(Kind::NoWrappingKey, "find wrapping key", text)
 }
 
-impl Line<'_> {
+impl SessionCalls<'_> {
     /// The bytes of `key` wrapped under `wrapping`.
     pub(in crate::hsm) fn wrap(
         &self,
@@ -71,7 +71,7 @@ impl Line<'_> {
         wrapping: ObjectHandle,
         key: ObjectHandle,
     ) -> Result<Vec<u8>, HsmError> {
-        self.calls.wrap(self.session, mechanism, wrapping, key)
+        self.functions.wrap(self.session, mechanism, wrapping, key)
     }
 
     /// A new session object from wrapped bytes, as `template` says.
@@ -82,6 +82,6 @@ impl Line<'_> {
         blob: &[u8],
         template: &[Attribute],
     ) -> Result<ObjectHandle, HsmError> {
-        self.calls.unwrap(self.session, mechanism, wrapping, blob, template)
+        self.functions.unwrap(self.session, mechanism, wrapping, blob, template)
     }
 }

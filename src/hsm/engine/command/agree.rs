@@ -9,7 +9,7 @@ use crate::key::bytes;
 use crate::key::material::Material;
 use crate::secret::SecretBytes;
 
-use super::{Attempt, Needs, Perform};
+use super::{Needs, Perform, RunContext};
 use crate::hsm::engine::calls::public_key::point_of;
 
 /// Agrees on a secret by ECDH without a key derivation function. The error is `Rejected` if the other key is no point of the
@@ -32,10 +32,10 @@ impl Perform for Agree {
         Needs::SecretHalf(&self.material)
     }
 
-    fn run(&self, attempt: &Attempt<'_>) -> Result<SecretBytes, HsmError> {
+    fn run(&self, context: &RunContext<'_>) -> Result<SecretBytes, HsmError> {
         let not_on_it = || HsmError::new(Kind::Rejected, "agree", "it is no public key of the curve");
         let curve = self.material.spec.curve().ok_or_else(not_on_it)?;
         let point = point_of(curve, &self.public_key).ok_or_else(not_on_it)?;
-        attempt.twice(|| attempt.line.agree(curve, attempt.key()?, &point))
+        context.twice(|| context.calls.agree(curve, context.key()?, &point))
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hsm::error::HsmError;
 
-use super::{Attempt, Needs, Perform};
+use super::{Needs, Perform, RunContext};
 
 /// Decrypts a known answer under a key of this process: is the HSM well?
 #[derive(Clone, Serialize, Deserialize)]
@@ -17,7 +17,7 @@ impl Perform for Check {
         Needs::KnownAnswer
     }
 
-    fn run(&self, attempt: &Attempt<'_>) -> Result<(), HsmError> {
-        attempt.state.check(attempt.line)
+    fn run(&self, context: &RunContext<'_>) -> Result<(), HsmError> {
+        context.state.check(context.calls)
     }
 }

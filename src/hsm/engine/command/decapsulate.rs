@@ -9,7 +9,7 @@ use crate::key::bytes;
 use crate::key::material::Material;
 use crate::secret::SecretBytes;
 
-use super::{Attempt, Needs, Perform};
+use super::{Needs, Perform, RunContext};
 
 /// Comes to the secret that [`Encapsulate`](super::Encapsulate) made. The error is `Rejected` if the length is wrong.
 #[derive(Clone, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ impl Perform for Decapsulate {
         Needs::SecretHalf(&self.material)
     }
 
-    fn run(&self, attempt: &Attempt<'_>) -> Result<SecretBytes, HsmError> {
-        attempt.line.decapsulate(self.material.spec, attempt.key()?, &self.ciphertext)
+    fn run(&self, context: &RunContext<'_>) -> Result<SecretBytes, HsmError> {
+        context.calls.decapsulate(self.material.spec, context.key()?, &self.ciphertext)
     }
 }

@@ -10,7 +10,7 @@ use crate::key::material::Material;
 use crate::key::spec::EncryptionAlgorithm;
 use crate::secret::SecretBytes;
 
-use super::{Attempt, Needs, Perform};
+use super::{Needs, Perform, RunContext};
 use crate::hsm::engine::calls::objects::rsa_public_key;
 
 /// Decrypts by RSAES-OAEP with the private half.
@@ -34,9 +34,9 @@ impl Perform for Decrypt {
         Needs::SecretHalf(&self.material)
     }
 
-    fn run(&self, attempt: &Attempt<'_>) -> Result<SecretBytes, HsmError> {
+    fn run(&self, context: &RunContext<'_>) -> Result<SecretBytes, HsmError> {
         let public = rsa_public_key(&self.material)?;
-        let oaep = attempt.oaep(self.algorithm)?;
-        attempt.twice(|| attempt.line.oaep_decrypt(oaep, attempt.key()?, &public, &self.ciphertext))
+        let oaep = context.oaep(self.algorithm)?;
+        context.twice(|| context.calls.oaep_decrypt(oaep, context.key()?, &public, &self.ciphertext))
     }
 }

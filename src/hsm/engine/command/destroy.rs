@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::hsm::error::HsmError;
 use crate::key::material::{Keeping, Material};
 
-use super::{Attempt, Lane, Perform};
+use super::{Lane, Perform, RunContext};
 
 /// Destroys a token object and sees that it is gone; also when there was nothing left to destroy, it is done. Of wrapped
 /// material the HSM keeps nothing. It is for `Hsm::destroy` to make, which knows the members that may have the object.
@@ -30,15 +30,15 @@ impl Perform for Destroy {
 
     /// Destroyed only when a session that was opened afterwards, and is logged in, does not see it: there are modules that
     /// say CKR_OK and bring the object back.
-    fn run(&self, attempt: &Attempt<'_>) -> Result<(), HsmError> {
+    fn run(&self, context: &RunContext<'_>) -> Result<(), HsmError> {
         if let Keeping::Token { cka_id, .. } = &self.material.keeping {
-            attempt.line.destroy_stored(&self.material, cka_id)?;
-            let fresh = (attempt.open)()?;
-            let fresh = attempt.state.line(&fresh);
+            context.calls.destroy_stored(&self.material, cka_id)?;
+            let fresh = (context.open)()?;
+            let fresh = context.state.calls(&fresh);
             fresh.see_gone(&self.material, cka_id)?;
             fresh.is_logged_in()?;
         }
-        attempt.handles.forget(self.material.id);
+        context.handles.forget(self.material.id);
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::hsm::error::HsmError;
 use crate::key::material::Material;
 
-use super::{Attempt, Encapsulated, Needs, Perform};
+use super::{Encapsulated, Needs, Perform, RunContext};
 
 /// Makes a secret for the holder of the private half, by ML-KEM.
 #[derive(Clone, Serialize, Deserialize)]
@@ -23,7 +23,7 @@ impl Perform for Encapsulate {
         Needs::PublicHalf(&self.material)
     }
 
-    fn run(&self, attempt: &Attempt<'_>) -> Result<Encapsulated, HsmError> {
-        attempt.line.encapsulate(self.material.spec, attempt.key()?)
+    fn run(&self, context: &RunContext<'_>) -> Result<Encapsulated, HsmError> {
+        context.calls.encapsulate(self.material.spec, context.key()?)
     }
 }

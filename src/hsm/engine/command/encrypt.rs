@@ -9,7 +9,7 @@ use crate::key::material::Material;
 use crate::key::spec::EncryptionAlgorithm;
 use crate::secret::SecretBytes;
 
-use super::{Attempt, Needs, Perform};
+use super::{Needs, Perform, RunContext};
 use crate::hsm::engine::calls::objects::rsa_public_key;
 
 /// Encrypts by RSAES-OAEP with the public half.
@@ -30,9 +30,9 @@ impl Perform for Encrypt {
         Needs::PublicHalf(&self.material)
     }
 
-    fn run(&self, attempt: &Attempt<'_>) -> Result<Vec<u8>, HsmError> {
+    fn run(&self, context: &RunContext<'_>) -> Result<Vec<u8>, HsmError> {
         let public = rsa_public_key(&self.material)?;
-        let oaep = attempt.oaep(self.algorithm)?;
-        attempt.line.oaep_encrypt(oaep, attempt.key()?, &public, self.input.expose())
+        let oaep = context.oaep(self.algorithm)?;
+        context.calls.oaep_encrypt(oaep, context.key()?, &public, self.input.expose())
     }
 }

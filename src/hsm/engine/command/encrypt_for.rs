@@ -7,7 +7,7 @@ use crate::key::bytes;
 use crate::key::spec::EncryptionAlgorithm;
 use crate::secret::SecretBytes;
 
-use super::{Attempt, Perform};
+use super::{Perform, RunContext};
 use crate::hsm::engine::calls::public_key::RsaPublicKey;
 
 /// Encrypts by RSAES-OAEP with SHA-256 under a public key that is nobody's here.
@@ -23,8 +23,8 @@ pub struct EncryptFor {
 impl Perform for EncryptFor {
     type Answer = Vec<u8>;
 
-    fn run(&self, attempt: &Attempt<'_>) -> Result<Vec<u8>, HsmError> {
-        let oaep = attempt.oaep(EncryptionAlgorithm::RsaesOaepSha256)?;
-        attempt.line.oaep_encrypt_for(oaep, RsaPublicKey::from_spki(&self.public_key)?, self.input.expose())
+    fn run(&self, context: &RunContext<'_>) -> Result<Vec<u8>, HsmError> {
+        let oaep = context.oaep(EncryptionAlgorithm::RsaesOaepSha256)?;
+        context.calls.oaep_encrypt_for(oaep, RsaPublicKey::from_spki(&self.public_key)?, self.input.expose())
     }
 }

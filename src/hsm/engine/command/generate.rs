@@ -6,17 +6,17 @@ use crate::hsm::error::{HsmError, Kind};
 use crate::key::material::{Material, MaterialId};
 use crate::key::spec::{KeySpec, KeyUsage};
 
-use super::{Attempt, Lane, Perform, Place};
-use crate::hsm::engine::calls::generating::Order;
+use super::{Lane, Perform, Place, RunContext};
+use crate::hsm::engine::calls::generating::NewMaterial;
 
 /// Makes new key material, and answers only after it has been seen to work.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Generate {
     /// The name the material is to have.
     pub id: MaterialId,
-    /// What kind of key.
+    /// The key spec.
     pub spec: KeySpec,
-    /// What it is for.
+    /// The key usage.
     pub usage: KeyUsage,
     /// Where it is to be kept.
     pub place: Place,
@@ -37,11 +37,11 @@ impl Perform for Generate {
         self.place == Place::Wrapped
     }
 
-    fn run(&self, attempt: &Attempt<'_>) -> Result<Material, HsmError> {
+    fn run(&self, context: &RunContext<'_>) -> Result<Material, HsmError> {
         let Self { id, spec, usage, place } = *self;
-        let made = attempt.line.generate(Order { id, spec, usage, place }, &attempt.means()?);
+        let made = context.calls.generate(NewMaterial { id, spec, usage, place }, &context.means()?);
         if made.as_ref().is_err_and(|error| error.kind == Kind::NoWrappingKey) {
-            attempt.state.forget_wrapping_key();
+            context.state.forget_wrapping_key();
         }
         made
     }

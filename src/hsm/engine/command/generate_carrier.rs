@@ -6,9 +6,9 @@ use crate::hsm::error::HsmError;
 use crate::key::material::Material;
 use crate::key::spec::{KeySpec, KeyUsage};
 
-use super::attempt::UNNAMED;
-use super::{Attempt, Lane, Perform, Place};
-use crate::hsm::engine::calls::generating::Order;
+use super::run_context::UNNAMED;
+use super::{Lane, Perform, Place, RunContext};
+use crate::hsm::engine::calls::generating::NewMaterial;
 
 /// Makes the RSA key pair under whose public half material comes that is to be imported. Wrapped as it is, anybody may keep it.
 #[derive(Clone, Serialize, Deserialize)]
@@ -24,8 +24,9 @@ impl Perform for GenerateCarrier {
         Lane::Slow
     }
 
-    fn run(&self, attempt: &Attempt<'_>) -> Result<Material, HsmError> {
-        let order = Order { id: UNNAMED, spec: self.spec, usage: KeyUsage::EncryptDecrypt, place: Place::Wrapped };
-        attempt.line.generate_carrier(order, &attempt.means()?)
+    fn run(&self, context: &RunContext<'_>) -> Result<Material, HsmError> {
+        let order =
+            NewMaterial { id: UNNAMED, spec: self.spec, usage: KeyUsage::EncryptDecrypt, place: Place::Wrapped };
+        context.calls.generate_carrier(order, &context.means()?)
     }
 }

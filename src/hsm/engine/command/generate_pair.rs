@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 use crate::hsm::error::HsmError;
 use crate::key::spec::KeySpec;
 
-use super::{Attempt, DataKeyPair, Lane, Perform};
+use super::{DataKeyPair, Lane, Perform, RunContext};
 
 /// Makes a key pair that is for the caller, not for the HSM.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct GeneratePair {
-    /// What kind of pair.
+    /// The key spec.
     pub spec: KeySpec,
 }
 
@@ -24,7 +24,7 @@ impl Perform for GeneratePair {
         }
     }
 
-    fn run(&self, attempt: &Attempt<'_>) -> Result<DataKeyPair, HsmError> {
-        attempt.line.generate_pair(self.spec, &attempt.state.profile)
+    fn run(&self, context: &RunContext<'_>) -> Result<DataKeyPair, HsmError> {
+        context.calls.generate_pair(self.spec, &context.state.profile)
     }
 }

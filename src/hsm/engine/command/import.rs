@@ -10,10 +10,10 @@ use crate::key::bytes;
 use crate::key::material::Material;
 use crate::key::spec::{KeySpec, KeyUsage};
 
-use super::attempt::UNNAMED;
-use super::{Attempt, Imported, Lane, Perform, Place};
-use crate::hsm::engine::calls::generating::Order;
-use crate::hsm::engine::calls::importing::Parcel;
+use super::run_context::UNNAMED;
+use super::{Imported, Lane, Perform, Place, RunContext};
+use crate::hsm::engine::calls::generating::NewMaterial;
+use crate::hsm::engine::calls::importing::EncryptedMaterial;
 
 /// Takes in material that others have made. The error is `Rejected` if it does not unwrap, `Unfit` if it is not of the spec.
 #[derive(Clone, Serialize, Deserialize)]
@@ -25,9 +25,9 @@ pub struct Import {
     /// The encrypted material.
     #[serde(with = "bytes")]
     pub blob: Vec<u8>,
-    /// What kind of key it is to be.
+    /// The key spec it is to have.
     pub spec: KeySpec,
-    /// What it is for.
+    /// The key usage.
     pub usage: KeyUsage,
     /// Where it is to be kept.
     pub place: Place,
@@ -53,10 +53,10 @@ impl Perform for Import {
         self.place == Place::Wrapped
     }
 
-    fn run(&self, attempt: &Attempt<'_>) -> Result<Imported, HsmError> {
-        let order = Order { id: UNNAMED, spec: self.spec, usage: self.usage, place: self.place };
-        let parcel = Parcel { carrier: &self.carrier, algorithm: self.algorithm, blob: &self.blob };
-        attempt.line.import(order, &parcel, &attempt.means()?)
+    fn run(&self, context: &RunContext<'_>) -> Result<Imported, HsmError> {
+        let order = NewMaterial { id: UNNAMED, spec: self.spec, usage: self.usage, place: self.place };
+        let parcel = EncryptedMaterial { carrier: &self.carrier, algorithm: self.algorithm, blob: &self.blob };
+        context.calls.import(order, &parcel, &context.means()?)
     }
 
     fn note_member(imported: &mut Imported, member: &str) {

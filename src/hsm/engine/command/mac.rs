@@ -9,7 +9,7 @@ use crate::key::algorithm::MacAlgorithm;
 use crate::key::material::Material;
 use crate::secret::SecretBytes;
 
-use super::{Attempt, Needs, Perform};
+use super::{Needs, Perform, RunContext};
 
 /// Makes the HMAC of a message.
 #[derive(Clone, Serialize, Deserialize)]
@@ -29,8 +29,8 @@ impl Perform for Mac {
         Needs::SecretHalf(&self.material)
     }
 
-    fn run(&self, attempt: &Attempt<'_>) -> Result<Vec<u8>, HsmError> {
-        let mac = || attempt.line.mac(self.algorithm, attempt.key()?, self.input.expose()).map(SecretBytes::from);
-        Ok(attempt.twice(mac)?.expose().to_vec())
+    fn run(&self, context: &RunContext<'_>) -> Result<Vec<u8>, HsmError> {
+        let mac = || context.calls.mac(self.algorithm, context.key()?, self.input.expose()).map(SecretBytes::from);
+        Ok(context.twice(mac)?.expose().to_vec())
     }
 }

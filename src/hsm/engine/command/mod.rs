@@ -1,10 +1,10 @@
-//! What can be asked of the HSM: a file for each command, and its line in the table.
+//! The commands that the HSM can be asked to do: a file for each, and its line in the table.
 //!
 //! A command is plain data, no handles, no closures: it may be queued, dropped, repeated on another session or another HSM,
 //! or sent to another process.
 
-mod attempt;
-mod task;
+mod queued;
+mod run_context;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -17,16 +17,16 @@ use crate::key::bytes;
 use crate::key::material::Material;
 
 use crate::hsm::engine::handles::lease::{Half, HandleId};
-use attempt::another;
+use run_context::another;
 
 pub use crate::hsm::engine::calls::agreement::Encapsulated;
-pub use crate::hsm::engine::calls::crypto::Sealed;
 pub use crate::hsm::engine::calls::data_key_pairs::DataKeyPair;
 pub use crate::hsm::engine::calls::generating::Place;
 pub use crate::hsm::engine::calls::importing::Imported;
-pub(in crate::hsm) use attempt::Attempt;
+pub use crate::hsm::engine::calls::session_calls::Sealed;
+pub(in crate::hsm) use queued::{QueuedCommand, queued};
+pub(in crate::hsm) use run_context::RunContext;
 pub use seal_random::SealedRandom;
-pub(in crate::hsm) use task::{Task, task};
 
 /// One thing to do in the HSM: what is in the table.
 pub trait Command: Perform {
@@ -42,7 +42,7 @@ pub trait Command: Perform {
 
 /// How a command is done. Everything that the engine has to know of it is said here, in its own file.
 pub trait Perform: Clone + Send + Sync + 'static {
-    /// What it answers.
+    /// The type of its answer.
     type Answer: Send + Sync + 'static;
 
     /// How long it may be expected to take: give or take some random bytes, a command that is AES is one call.
@@ -51,7 +51,7 @@ pub trait Perform: Clone + Send + Sync + 'static {
     /// True if the HSM judges the caller's data, so that a refusal may be the data's fault.
     const JUDGES_DATA: bool = false;
 
-    /// What must be in the HSM before it can be done.
+    /// The object that must be in the HSM before it can be done.
     fn needs(&self) -> Needs<'_> {
         Needs::Nothing
     }
@@ -75,13 +75,13 @@ pub trait Perform: Clone + Send + Sync + 'static {
     }
 
     /// Does it: the calls to the HSM, on one session.
-    fn run(&self, attempt: &Attempt<'_>) -> Result<Self::Answer, HsmError>;
+    fn run(&self, context: &RunContext<'_>) -> Result<Self::Answer, HsmError>;
 
     /// Notes in the answer which HSM made it: an object on it is to be found again.
     fn note_member(_answer: &mut Self::Answer, _member: &str) {}
 }
 
-/// What must be in the HSM before a command can be done.
+/// The object that must be in the HSM before a command can be done.
 #[derive(Clone, Copy)]
 pub enum Needs<'a> {
     /// Nothing.
@@ -139,13 +139,13 @@ macro_rules! commands {
 
         impl AnyCommand<'_> {
             /// The command, to be done for whoever is told of its answer by `done`.
-            pub(in crate::hsm) fn into_task(
+            pub(in crate::hsm) fn into_queued(
                 self,
                 done: impl FnOnce(Result<AnyAnswer, HsmError>) + Send + Sync + 'static,
-            ) -> Box<dyn Task> {
+            ) -> Box<dyn QueuedCommand> {
                 match self {
                     $(Self::$command(command) => {
-                        task(command.into_owned(), |answer| done(answer.map(AnyAnswer::$command)))
+                        queued(command.into_owned(), |answer| done(answer.map(AnyAnswer::$command)))
                     })+
                 }
             }

@@ -10,14 +10,14 @@ use crate::key::bytes;
 use crate::key::material::Material;
 use crate::secret::SecretBytes;
 
-use super::{Attempt, Needs, Perform};
+use super::{Needs, Perform, RunContext};
 
 /// Decrypts what [`Seal`](super::Seal) made.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Open {
     /// The AES key.
     pub material: Arc<Material>,
-    /// What was authenticated beside the plaintext.
+    /// The additional data that was authenticated beside the plaintext.
     #[serde(with = "bytes")]
     pub aad: Vec<u8>,
     /// The IV of the ciphertext.
@@ -38,7 +38,7 @@ impl Perform for Open {
         Needs::SecretHalf(&self.material)
     }
 
-    fn run(&self, attempt: &Attempt<'_>) -> Result<SecretBytes, HsmError> {
-        attempt.twice(|| attempt.line.open(attempt.key()?, self.iv, &self.aad, &self.ciphertext))
+    fn run(&self, context: &RunContext<'_>) -> Result<SecretBytes, HsmError> {
+        context.twice(|| context.calls.open(context.key()?, self.iv, &self.aad, &self.ciphertext))
     }
 }

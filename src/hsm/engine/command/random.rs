@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::hsm::error::HsmError;
 use crate::secret::SecretBytes;
 
-use super::{Attempt, Perform};
+use super::{Perform, RunContext};
 
 /// Makes random bytes with the HSM's generator.
 #[derive(Clone, Serialize, Deserialize)]
@@ -17,7 +17,7 @@ pub struct Random {
 impl Perform for Random {
     type Answer = SecretBytes;
 
-    fn run(&self, attempt: &Attempt<'_>) -> Result<SecretBytes, HsmError> {
-        attempt.line.random(self.len)
+    fn run(&self, context: &RunContext<'_>) -> Result<SecretBytes, HsmError> {
+        context.calls.random(self.len)
     }
 }

@@ -10,14 +10,14 @@ use crate::key::bytes;
 use crate::key::material::Material;
 use crate::secret::SecretBytes;
 
-use super::{Attempt, Needs, Perform, Sealed};
+use super::{Needs, Perform, RunContext, Sealed};
 
 /// Encrypts under AES-256-GCM with a fresh 96-bit IV.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Seal {
     /// The AES key.
     pub material: Arc<Material>,
-    /// What is authenticated beside the plaintext.
+    /// The additional data that is authenticated beside the plaintext.
     #[serde(with = "bytes")]
     pub aad: Vec<u8>,
     /// The plaintext.
@@ -33,7 +33,7 @@ impl Perform for Seal {
         Needs::SecretHalf(&self.material)
     }
 
-    fn run(&self, attempt: &Attempt<'_>) -> Result<Sealed, HsmError> {
-        attempt.seal(&self.aad, &self.input)
+    fn run(&self, context: &RunContext<'_>) -> Result<Sealed, HsmError> {
+        context.seal(&self.aad, &self.input)
     }
 }

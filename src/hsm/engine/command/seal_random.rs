@@ -10,14 +10,14 @@ use crate::key::bytes;
 use crate::key::material::Material;
 use crate::secret::SecretBytes;
 
-use super::{Attempt, Needs, Perform, Sealed};
+use super::{Needs, Perform, RunContext, Sealed};
 
 /// Makes random bytes in the HSM and encrypts them as [`Seal`](super::Seal) does.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct SealRandom {
     /// The AES key.
     pub material: Arc<Material>,
-    /// What is authenticated beside the plaintext.
+    /// The additional data that is authenticated beside the plaintext.
     #[serde(with = "bytes")]
     pub aad: Vec<u8>,
     /// Number of random bytes.
@@ -42,9 +42,9 @@ impl Perform for SealRandom {
         Needs::SecretHalf(&self.material)
     }
 
-    fn run(&self, attempt: &Attempt<'_>) -> Result<SealedRandom, HsmError> {
-        let plaintext = attempt.line.random(self.len)?;
-        let sealed = attempt.seal(&self.aad, &plaintext)?;
+    fn run(&self, context: &RunContext<'_>) -> Result<SealedRandom, HsmError> {
+        let plaintext = context.calls.random(self.len)?;
+        let sealed = context.seal(&self.aad, &plaintext)?;
         Ok(SealedRandom { plaintext, sealed })
     }
 }

@@ -9,7 +9,7 @@ use crate::key::algorithm::SigningAlgorithm;
 use crate::key::bytes;
 use crate::key::material::Material;
 
-use super::{Attempt, Needs, Perform};
+use super::{Needs, Perform, RunContext};
 use crate::hsm::engine::calls::proof;
 use crate::hsm::engine::handles::lease::Lease;
 
@@ -20,7 +20,7 @@ pub struct Sign {
     pub material: Arc<Material>,
     /// How.
     pub algorithm: SigningAlgorithm,
-    /// What [`SigningAlgorithm::input`] gives of the message.
+    /// The message, as [`SigningAlgorithm::input`] prepares it.
     #[serde(with = "bytes")]
     pub input: Vec<u8>,
 }
@@ -32,17 +32,17 @@ impl Perform for Sign {
         Needs::SecretHalf(&self.material)
     }
 
-    fn run(&self, attempt: &Attempt<'_>) -> Result<Vec<u8>, HsmError> {
-        let Lease { handle, believed, .. } = attempt.lease()?;
-        let (line, spec, algorithm) = (attempt.line, self.material.spec, self.algorithm);
-        if !attempt.state.profile.signs(algorithm) {
+    fn run(&self, context: &RunContext<'_>) -> Result<Vec<u8>, HsmError> {
+        let Lease { handle, believed, .. } = context.lease()?;
+        let (calls, spec, algorithm) = (context.calls, self.material.spec, self.algorithm);
+        if !context.state.profile.signs(algorithm) {
             let text = format!("this HSM does not do {algorithm}");
             return Err(HsmError::new(Kind::Unsupported, "sign", text));
         }
-        let signature = line.sign(spec, algorithm, *handle, &self.input)?;
+        let signature = calls.sign(spec, algorithm, *handle, &self.input)?;
         believed.or_prove(|| {
-            let public = line.put_public(&self.material)?;
-            proof::accepted(line.verify(spec, algorithm, public.handle, &self.input, &signature))
+            let public = calls.put_public(&self.material)?;
+            proof::accepted(calls.verify(spec, algorithm, public.handle, &self.input, &signature))
         })?;
         Ok(signature)
     }

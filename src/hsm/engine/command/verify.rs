@@ -9,7 +9,7 @@ use crate::key::algorithm::SigningAlgorithm;
 use crate::key::bytes;
 use crate::key::material::Material;
 
-use super::{Attempt, Needs, Perform};
+use super::{Needs, Perform, RunContext};
 
 /// Verifies what [`Sign`](super::Sign) made, with the public half. The error is `Rejected` if it is not right.
 #[derive(Clone, Serialize, Deserialize)]
@@ -18,7 +18,7 @@ pub struct Verify {
     pub material: Arc<Material>,
     /// How it was signed.
     pub algorithm: SigningAlgorithm,
-    /// What [`SigningAlgorithm::input`] gives of the message.
+    /// The message, as [`SigningAlgorithm::input`] prepares it.
     #[serde(with = "bytes")]
     pub input: Vec<u8>,
     /// The signature.
@@ -35,8 +35,8 @@ impl Perform for Verify {
         Needs::PublicHalf(&self.material)
     }
 
-    fn run(&self, attempt: &Attempt<'_>) -> Result<(), HsmError> {
+    fn run(&self, context: &RunContext<'_>) -> Result<(), HsmError> {
         let spec = self.material.spec;
-        attempt.line.verify(spec, self.algorithm, attempt.key()?, &self.input, &self.signature)
+        context.calls.verify(spec, self.algorithm, context.key()?, &self.input, &self.signature)
     }
 }

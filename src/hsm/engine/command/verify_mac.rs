@@ -10,7 +10,7 @@ use crate::key::bytes;
 use crate::key::material::Material;
 use crate::secret::SecretBytes;
 
-use super::{Attempt, Needs, Perform};
+use super::{Needs, Perform, RunContext};
 
 /// Compares with the HMAC that [`Mac`](super::Mac) makes. The error is `Rejected` if it is another.
 #[derive(Clone, Serialize, Deserialize)]
@@ -33,7 +33,7 @@ impl Perform for VerifyMac {
         Needs::SecretHalf(&self.material)
     }
 
-    fn run(&self, attempt: &Attempt<'_>) -> Result<(), HsmError> {
-        attempt.line.verify_mac(self.algorithm, attempt.key()?, self.input.expose(), &self.mac)
+    fn run(&self, context: &RunContext<'_>) -> Result<(), HsmError> {
+        context.calls.verify_mac(self.algorithm, context.key()?, self.input.expose(), &self.mac)
     }
 }

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
-use super::Inner;
-use super::job::Failure;
-use crate::hsm::engine::command::{Check, task};
+use super::Dispatcher;
+use super::job::FailedAttempt;
+use crate::hsm::engine::command::{Check, queued};
 use crate::hsm::error::{HsmError, Kind};
 use crate::identity::Asker;
 
@@ -29,11 +29,11 @@ struct Checked {
     well: bool,
 }
 
-impl Inner {
-    /// What an ambiguous failure was.
-    pub(in crate::hsm) async fn verdict(&self, failure: &Failure, deadline: Instant) -> Kind {
-        let needs_handle = failure.task.needs().handle().is_some();
-        let blames_data = failure.task.judges_data() && (failure.lease.is_some() || !needs_handle);
+impl Dispatcher {
+    /// Decides who is to blame for an ambiguous failure.
+    pub(in crate::hsm) async fn verdict(&self, failure: &FailedAttempt, deadline: Instant) -> Kind {
+        let needs_handle = failure.command.needs().handle().is_some();
+        let blames_data = failure.command.judges_data() && (failure.lease.is_some() || !needs_handle);
         // Without a lease it was the key's handle that could not be made: then the key is to blame, if the HSM is not.
         let blames_key = needs_handle && failure.lease.is_none();
         if !blames_data && !blames_key {
@@ -47,7 +47,7 @@ impl Inner {
         }
     }
 
-    /// Whether the HSM has been seen well by something that started after `since`.
+    /// True if the HSM has been seen well by something that started after `since`.
     ///
     /// # Errors
     /// If it has too much to do to be asked in time, which says nothing against it.
@@ -62,7 +62,7 @@ impl Inner {
             _ => {}
         }
         let started = self.core.state.ticks(Instant::now());
-        let check = task(Check, |_| ());
+        let check = queued(Check, |_| ());
         let well = match self.attempt(Asker::SERVICE, check, deadline).await {
             Err(failure) if failure.error.kind == Kind::Busy => return Err(failure.error),
             checked => checked.is_ok(),

@@ -1,4 +1,4 @@
-//! What the threads of an engine share: its state, the cached handles, the queue of the workers.
+//! The data that the threads of an engine share: its state, the cached handles, the queue of the workers.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 use cryptoki::session::Session;
 
+use crate::hsm::engine::handles::anchor_request::AnchorRequest;
 use crate::hsm::engine::handles::cache::Handles;
-use crate::hsm::engine::handles::errand::Errand;
 use crate::hsm::engine::state::EngineState;
 use crate::hsm::error::{HsmError, Kind};
 
@@ -22,7 +22,7 @@ const SESSION_PAUSE: Duration = Duration::from_millis(20);
 /// slow calls.
 pub(super) const OTHER_SESSIONS: usize = 4;
 
-/// What the threads of an engine share.
+/// The data that the threads of an engine share.
 pub(in crate::hsm) struct Core {
     pub(super) state: EngineState,
     pub(super) handles: Handles,
@@ -31,7 +31,7 @@ pub(in crate::hsm) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(state: EngineState, anchor: Sender<Errand>) -> Self {
+    pub(super) fn new(state: EngineState, anchor: Sender<AnchorRequest>) -> Self {
         let handles = Handles::new(state.settings.cached_handles, anchor);
         let work = Arc::new(Queue::new(state.settings.queue.max(1), workers(&state)));
         Self { state, handles, work }

@@ -5,7 +5,7 @@ mod blame;
 mod core;
 mod fast_path;
 mod job;
-mod lanes;
+mod lane_threads;
 mod queue;
 mod retry;
 mod worker;
@@ -24,13 +24,13 @@ use crate::hsm::error::HsmError;
 use crate::identity::Asker;
 use crate::key::material::MaterialId;
 
-use super::command::Task;
-use super::handles::errand::Errand;
+use super::command::QueuedCommand;
+use super::handles::anchor_request::AnchorRequest;
 use super::state::EngineState;
 use super::state::counts::Gauges;
 use blame::LastCheck;
 use core::{Core, OTHER_SESSIONS};
-use lanes::{Crew, Duty, Lane, LastOut};
+use lane_threads::{AnchorStop, LaneThread, LaneWork, Lifelines};
 use queue::Queue;
 
 /// The most that may wait for a lane of one thread, whose commands take up to seconds: more would not have their turn.
@@ -40,74 +40,75 @@ const WAITING_FOR_ONE: usize = 128;
 const FAREWELL: Duration = Duration::from_millis(500);
 
 /// An engine that runs: its threads, and the queues in front of them.
-pub(in crate::hsm) struct Inner {
+pub(in crate::hsm) struct Dispatcher {
     core: Arc<Core>,
-    lanes: Vec<Arc<Lane>>,
+    lanes: Vec<Arc<LaneThread>>,
     /// `None` once stopped; the workers end when they have done what was queued.
-    doors: RwLock<Option<Doors>>,
+    queues: RwLock<Option<Queues>>,
     waiting: Arc<Queue>,
-    anchor: Sender<Errand>,
+    anchor: Sender<AnchorRequest>,
     watch: Thread,
     ended: Receiver<Infallible>,
     last_check: LastCheck,
 }
 
 /// The queues into which work is put. When this is dropped, they are closed.
-struct Doors {
+struct Queues {
     work: Arc<Queue>,
     slow: Arc<Queue>,
     writer: Arc<Queue>,
-    _last_out: Arc<LastOut>,
+    _anchor_stop: Arc<AnchorStop>,
 }
 
-impl Drop for Doors {
+impl Drop for Queues {
     fn drop(&mut self) {
         [&self.work, &self.slow, &self.writer].into_iter().for_each(|queue| queue.close());
     }
 }
 
-impl Inner {
+impl Dispatcher {
     /// Starts the threads; the anchor's has `anchor_session`, which is logged in.
     pub(in crate::hsm) fn start(state: EngineState, anchor_session: Session) -> Result<Self, HsmError> {
-        let (anchor, errands) = unbounded();
+        let (anchor, requests) = unbounded();
         let core = Arc::new(Core::new(state, anchor.clone()));
         let sessions = open_sessions(&core)?;
         let limit = core.state.settings.queue.max(1);
         let alone = || Arc::new(Queue::new(limit.min(WAITING_FOR_ONE), 1));
         let (work, slow, writer) = (Arc::clone(&core.work), alone(), alone());
-        let last_out = Arc::new(LastOut(anchor.clone()));
-        let (waiting, queues) = (Arc::clone(&work), [Arc::clone(&slow), Arc::clone(&writer)]);
-        let doors = Doors { work, slow, writer, _last_out: Arc::clone(&last_out) };
+        let anchor_stop = Arc::new(AnchorStop(anchor.clone()));
+        let waiting = Arc::clone(&work);
+        let single = [("hsm-slow", Arc::clone(&slow)), ("hsm-writer", Arc::clone(&writer))];
+        let queues = Queues { work, slow, writer, _anchor_stop: Arc::clone(&anchor_stop) };
         let (alive, ended) = bounded(0);
-        let crew = Crew { last_out, alive };
+        let lifelines = Lifelines { anchor_stop, alive };
 
-        let mut lanes = vec![Lane::new("hsm-anchor", Duty::Anchor(errands))];
-        lanes[0].spawn(&core, &crew, Some(anchor_session))?;
-        for (name, jobs) in ["hsm-slow", "hsm-writer"].into_iter().zip(queues) {
-            let lane = Lane::new(name, Duty::Alone(jobs));
-            lane.spawn(&core, &crew, None)?;
+        let mut lanes = vec![LaneThread::new("hsm-anchor", LaneWork::Anchor(requests))];
+        lanes[0].spawn(&core, &lifelines, Some(anchor_session))?;
+        for (name, jobs) in single {
+            let lane = LaneThread::new(name, LaneWork::Alone(jobs));
+            lane.spawn(&core, &lifelines, None)?;
             lanes.push(lane);
         }
         for (number, session) in sessions.into_iter().enumerate() {
-            let lane = Lane::new(format!("hsm-{number}"), Duty::Work(Arc::clone(&waiting), number));
+            let lane = LaneThread::new(format!("hsm-{number}"), LaneWork::Work(Arc::clone(&waiting), number));
             if session.is_none() {
                 waiting.retire(number);
                 lane.note_session(false);
             }
-            lane.spawn(&core, &crew, session)?;
+            lane.spawn(&core, &lifelines, session)?;
             lanes.push(lane);
         }
-        let watch = lanes::watch(Arc::clone(&core), crew, lanes.clone())?;
-        let doors = RwLock::new(Some(doors));
-        Ok(Self { core, lanes, doors, waiting, anchor, watch, ended, last_check: LastCheck::default() })
+        let watch = lane_threads::watch(Arc::clone(&core), lifelines, lanes.clone())?;
+        let queues = RwLock::new(Some(queues));
+        Ok(Self { core, lanes, queues, waiting, anchor, watch, ended, last_check: LastCheck::default() })
     }
 
     /// Brings a command to its end by the deadline; what has not ended then comes to nothing.
-    pub(in crate::hsm) async fn perform(&self, asker: Asker, task: Box<dyn Task>, deadline: Instant) {
+    pub(in crate::hsm) async fn perform(&self, asker: Asker, command: Box<dyn QueuedCommand>, deadline: Instant) {
         if let Err(refusal) = self.admit(deadline) {
-            return task.end(Err(refusal));
+            return command.end(Err(refusal));
         }
-        if tokio::time::timeout_at(deadline.into(), self.attempts(asker, task, deadline)).await.is_err() {
+        if tokio::time::timeout_at(deadline.into(), self.attempts(asker, command, deadline)).await.is_err() {
             // If a call is stuck, its thread is replaced now rather than at the next look.
             self.watch.unpark();
         }
@@ -162,7 +163,7 @@ impl Inner {
         self.core.state.stopping.store(true, Ordering::Relaxed);
         self.watch.unpark();
         self.core.handles.reset();
-        drop(self.doors.write().take());
+        drop(self.queues.write().take());
     }
 
     pub(in crate::hsm) fn wait(&self, timeout: Duration) -> bool {
@@ -171,7 +172,7 @@ impl Inner {
 }
 
 /// Gives the threads a moment to leave the module, because what comes next is often the end of the process.
-impl Drop for Inner {
+impl Drop for Dispatcher {
     fn drop(&mut self) {
         self.stop();
         self.wait(FAREWELL);
@@ -181,7 +182,7 @@ impl Drop for Inner {
 /// A session for each worker, as far as the token has them. When it refuses the next one, some are closed again: the other
 /// lanes need theirs, too.
 fn open_sessions(core: &Core) -> Result<Vec<Option<Session>>, HsmError> {
-    let workers = core.work.seats();
+    let workers = core.work.workers();
     let mut sessions = Vec::new();
     while sessions.len() < workers {
         match core.state.open_session() {

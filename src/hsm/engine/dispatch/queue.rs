@@ -30,23 +30,23 @@ const REST: Duration = Duration::from_secs(30);
 /// Commands on their way to the workers of one kind.
 pub(in crate::hsm) struct Queue {
     limit: usize,
-    state: Mutex<State>,
-    /// One for each seat.
+    state: Mutex<QueueState>,
+    /// One for each worker.
     bells: Vec<Condvar>,
     usual: ServiceTimes,
 }
 
-struct State {
+struct QueueState {
     waiting: FairQueue<Job>,
-    seats: Vec<Seat>,
-    /// Whether a worker is to give up its session, because a lane of another kind gets none.
+    workers: Vec<WorkerState>,
+    /// True if a worker is to give up its session, because a lane of another kind gets none.
     to_spare: bool,
     open: bool,
 }
 
-/// What the worker of a seat is doing.
+/// The state of one worker.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Seat {
+enum WorkerState {
     /// It has not come yet.
     Empty,
     /// It waits to be woken.
@@ -59,7 +59,7 @@ enum Seat {
     Resting,
 }
 
-/// What a worker is to do next.
+/// The next thing for a worker to do.
 pub(in crate::hsm) enum Next {
     Do(Job),
     /// Close its session and [`rest`](Queue::rest).
@@ -70,7 +70,7 @@ pub(in crate::hsm) enum Next {
 
 /// Why a command was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::hsm) enum Refused {
+pub(in crate::hsm) enum QueueRefusal {
     Full,
     /// It would not have had its turn before its deadline.
     TooLate,
@@ -78,16 +78,20 @@ pub(in crate::hsm) enum Refused {
 }
 
 impl Queue {
-    /// A queue in which `limit` commands may wait, for `seats` workers.
-    pub(in crate::hsm) fn new(limit: usize, seats: usize) -> Self {
-        let state =
-            State { waiting: FairQueue::default(), seats: vec![Seat::Empty; seats], to_spare: false, open: true };
-        let bells = (0..seats).map(|_| Condvar::new()).collect();
+    /// A queue in which `limit` commands may wait, for so many `workers`.
+    pub(in crate::hsm) fn new(limit: usize, workers: usize) -> Self {
+        let state = QueueState {
+            waiting: FairQueue::default(),
+            workers: vec![WorkerState::Empty; workers],
+            to_spare: false,
+            open: true,
+        };
+        let bells = (0..workers).map(|_| Condvar::new()).collect();
         Self { limit, state: Mutex::new(state), bells, usual: ServiceTimes::default() }
     }
 
     /// Puts a command into the queue, or gives it back. Another may have to go for it, which is then the caller's to answer.
-    pub(in crate::hsm) fn send(&self, job: Job) -> Result<Option<Box<Job>>, (Refused, Box<Job>)> {
+    pub(in crate::hsm) fn send(&self, job: Job) -> Result<Option<Box<Job>>, (QueueRefusal, Box<Job>)> {
         let mut state = self.state();
         if let Some(refused) = self.refusal(&state, &job) {
             return Err((refused, Box::new(job)));
@@ -95,60 +99,60 @@ impl Queue {
         let is_full = state.waiting.len() >= self.limit;
         let pushed_out = if is_full { state.waiting.shed().map(Box::new) } else { None };
         state.waiting.push(job);
-        let soon = state.seats.iter().filter(|seat| **seat == Seat::BackSoon).count();
+        let soon = state.workers.iter().filter(|worker| **worker == WorkerState::BackSoon).count();
         if state.waiting.len() > soon * PER_BUSY_WORKER {
             self.wake_one(state);
         }
         Ok(pushed_out)
     }
 
-    fn refusal(&self, state: &State, job: &Job) -> Option<Refused> {
+    fn refusal(&self, state: &QueueState, job: &Job) -> Option<QueueRefusal> {
         if !state.open {
-            return Some(Refused::Closed);
+            return Some(QueueRefusal::Closed);
         }
         if state.waiting.is_empty() {
             return None;
         }
         if state.waiting.len() >= self.limit && !state.waiting.has_less_than_its_share(job.asker, self.limit) {
-            return Some(Refused::Full);
+            return Some(QueueRefusal::Full);
         }
         let wait = self.usual.wait(state.waiting.ahead_of(job.asker), state.in_service());
-        (wait > job.deadline.saturating_duration_since(Instant::now())).then_some(Refused::TooLate)
+        (wait > job.deadline.saturating_duration_since(Instant::now())).then_some(QueueRefusal::TooLate)
     }
 
-    /// What the worker of `seat` is to do next; waits for it.
-    pub(in crate::hsm) fn take(&self, seat: usize) -> Next {
+    /// Waits for the next thing that this worker is to do.
+    pub(in crate::hsm) fn take(&self, worker: usize) -> Next {
         let mut state = self.state();
         loop {
-            if state.is_to_rest(seat) {
+            if state.is_to_rest(worker) {
                 return Next::Rest;
             }
             if let Some(job) = state.waiting.pop() {
-                state.put(seat, if self.is_short(&job) { Seat::BackSoon } else { Seat::Away });
+                state.put(worker, if self.is_short(&job) { WorkerState::BackSoon } else { WorkerState::Away });
                 return Next::Do(job);
             }
-            let Some(bell) = self.bells.get(seat).filter(|_| state.open) else { return Next::End };
-            state.put(seat, Seat::Asleep);
-            bell.wait_while(&mut state, |state| state.open && state.is(seat, Seat::Asleep));
+            let Some(bell) = self.bells.get(worker).filter(|_| state.open) else { return Next::End };
+            state.put(worker, WorkerState::Asleep);
+            bell.wait_while(&mut state, |state| state.open && state.is(worker, WorkerState::Asleep));
         }
     }
 
-    /// The worker of `seat` gets no session for `job`. It is to rest, and another does the job; if there is no other, the
+    /// This worker gets no session for `job`. It is to rest, and another does the job; if there is no other, the
     /// job is given back.
-    pub(in crate::hsm) fn hand_over(&self, seat: usize, job: Job) -> Option<Box<Job>> {
+    pub(in crate::hsm) fn hand_over(&self, worker: usize, job: Job) -> Option<Box<Job>> {
         let mut state = self.state();
-        if !state.is_another_in_service(seat) {
+        if !state.is_another_in_service(worker) {
             return Some(Box::new(job));
         }
-        state.put(seat, Seat::Resting);
+        state.put(worker, WorkerState::Resting);
         state.waiting.push_front(job);
         self.wake_one(state);
         None
     }
 
-    /// The worker of `seat` has no session and is not to ask for one now.
-    pub(in crate::hsm) fn retire(&self, seat: usize) {
-        self.state().put(seat, Seat::Resting);
+    /// This worker has no session and is not to ask for one now.
+    pub(in crate::hsm) fn retire(&self, worker: usize) {
+        self.state().put(worker, WorkerState::Resting);
     }
 
     /// A lane of another kind gets no session: a worker gives up its own, unless it is the only one.
@@ -161,21 +165,22 @@ impl Queue {
     }
 
     /// Waits until it may be worth trying again.
-    pub(in crate::hsm) fn rest(&self, seat: usize) {
-        let Some(bell) = self.bells.get(seat) else { return };
-        let is_resting = |state: &mut State| state.open && state.is(seat, Seat::Resting);
+    pub(in crate::hsm) fn rest(&self, worker: usize) {
+        let Some(bell) = self.bells.get(worker) else { return };
+        let is_resting = |state: &mut QueueState| state.open && state.is(worker, WorkerState::Resting);
         let mut state = self.state();
         bell.wait_while_for(&mut state, is_resting, REST);
-        state.put(seat, Seat::BackSoon);
+        state.put(worker, WorkerState::BackSoon);
     }
 
     /// A session has been closed that somebody may have missed.
     pub(in crate::hsm) fn recall(&self) {
         let mut state = self.state();
-        let resting: Vec<_> = (0..state.seats.len()).filter(|seat| state.is(*seat, Seat::Resting)).collect();
-        resting.iter().for_each(|seat| state.put(*seat, Seat::BackSoon));
+        let resting: Vec<_> =
+            (0..state.workers.len()).filter(|worker| state.is(*worker, WorkerState::Resting)).collect();
+        resting.iter().for_each(|worker| state.put(*worker, WorkerState::BackSoon));
         drop(state);
-        for bell in resting.iter().filter_map(|seat| self.bells.get(*seat)) {
+        for bell in resting.iter().filter_map(|worker| self.bells.get(*worker)) {
             bell.notify_one();
         }
     }
@@ -188,7 +193,7 @@ impl Queue {
         }
     }
 
-    /// What is in the queue is still done; no more is taken.
+    /// Takes no more commands; those in the queue are still done.
     pub(in crate::hsm) fn close(&self) {
         self.state().open = false;
         for bell in &self.bells {
@@ -197,7 +202,7 @@ impl Queue {
     }
 
     /// For how many workers it is.
-    pub(in crate::hsm) fn seats(&self) -> usize {
+    pub(in crate::hsm) fn workers(&self) -> usize {
         self.bells.len()
     }
 
@@ -212,49 +217,49 @@ impl Queue {
     }
 
     fn is_short(&self, job: &Job) -> bool {
-        job.task.class() == CostClass::Aes && self.usual.time(CostClass::Aes).is_some_and(|time| time <= SHORT)
+        job.command.class() == CostClass::Aes && self.usual.time(CostClass::Aes).is_some_and(|time| time <= SHORT)
     }
 
     /// The first that sleeps: so under little load it is always the same, whose caches are warm.
-    fn wake_one(&self, mut state: MutexGuard<'_, State>) {
-        let Some(seat) = state.seats.iter().position(|seat| *seat == Seat::Asleep) else { return };
-        state.put(seat, Seat::BackSoon);
+    fn wake_one(&self, mut state: MutexGuard<'_, QueueState>) {
+        let Some(worker) = state.workers.iter().position(|worker| *worker == WorkerState::Asleep) else { return };
+        state.put(worker, WorkerState::BackSoon);
         drop(state);
-        if let Some(bell) = self.bells.get(seat) {
+        if let Some(bell) = self.bells.get(worker) {
             bell.notify_one();
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock()
     }
 }
 
-impl State {
-    fn put(&mut self, seat: usize, now: Seat) {
-        if let Some(seat) = self.seats.get_mut(seat) {
-            *seat = now;
+impl QueueState {
+    fn put(&mut self, worker: usize, now: WorkerState) {
+        if let Some(worker) = self.workers.get_mut(worker) {
+            *worker = now;
         }
     }
 
-    fn is(&self, seat: usize, what: Seat) -> bool {
-        self.seats.get(seat) == Some(&what)
+    fn is(&self, worker: usize, what: WorkerState) -> bool {
+        self.workers.get(worker) == Some(&what)
     }
 
     fn in_service(&self) -> usize {
-        self.seats.iter().filter(|seat| **seat != Seat::Resting).count()
+        self.workers.iter().filter(|worker| **worker != WorkerState::Resting).count()
     }
 
-    fn is_another_in_service(&self, seat: usize) -> bool {
-        self.in_service() > usize::from(!self.is(seat, Seat::Resting))
+    fn is_another_in_service(&self, worker: usize) -> bool {
+        self.in_service() > usize::from(!self.is(worker, WorkerState::Resting))
     }
 
-    /// Whether the worker of `seat` rests, or now begins to, so that there is a session for another kind of lane.
-    fn is_to_rest(&mut self, seat: usize) -> bool {
-        if std::mem::take(&mut self.to_spare) && self.is_another_in_service(seat) {
-            self.put(seat, Seat::Resting);
+    /// True if this worker rests, or now begins to, so that there is a session for another kind of lane.
+    fn is_to_rest(&mut self, worker: usize) -> bool {
+        if std::mem::take(&mut self.to_spare) && self.is_another_in_service(worker) {
+            self.put(worker, WorkerState::Resting);
         }
-        self.is(seat, Seat::Resting)
+        self.is(worker, WorkerState::Resting)
     }
 }
 
@@ -265,9 +270,9 @@ mod tests {
 
     use tokio::sync::oneshot;
 
-    use super::super::job::Reply;
+    use super::super::job::Completion;
     use super::*;
-    use crate::hsm::engine::command::{Check, Command, Seal, task};
+    use crate::hsm::engine::command::{Check, Command, Seal, queued};
     use crate::identity::Asker;
     use crate::key::material::{Keeping, Material, MaterialId};
     use crate::key::spec::{KeySpec, KeyUsage};
@@ -276,8 +281,14 @@ mod tests {
     const A_MINUTE: Duration = Duration::from_secs(60);
 
     fn job(command: impl Command) -> Job {
-        let (deadline, task) = (Instant::now() + A_MINUTE, task(command, |_| ()));
-        Job { asker: Asker::SERVICE, task, lease: None, deadline, reply: Reply::Waiting(oneshot::channel().0) }
+        let (deadline, command) = (Instant::now() + A_MINUTE, queued(command, |_| ()));
+        Job {
+            asker: Asker::SERVICE,
+            command,
+            lease: None,
+            deadline,
+            completion: Completion::Waiting(oneshot::channel().0),
+        }
     }
 
     fn long() -> Job {
@@ -291,8 +302,8 @@ mod tests {
         job(Seal { material, aad: Vec::new(), input: SecretBytes::from(vec![1]) })
     }
 
-    fn taken(queue: &Queue, seat: usize) -> Option<Job> {
-        match queue.take(seat) {
+    fn taken(queue: &Queue, worker: usize) -> Option<Job> {
+        match queue.take(worker) {
             Next::Do(job) => Some(job),
             Next::Rest | Next::End => None,
         }
@@ -305,14 +316,14 @@ mod tests {
         assert!(queue.send(job).is_ok() && taken(&queue, 0).is_some());
         let other = Arc::clone(&queue);
         let second = thread::spawn(move || taken(&other, 1));
-        while queue.state().seats[1] != Seat::Asleep {
+        while queue.state().workers[1] != WorkerState::Asleep {
             thread::yield_now();
         }
         (queue, second)
     }
 
-    fn sleeps(queue: &Queue, seat: usize) -> bool {
-        queue.state().seats[seat] == Seat::Asleep
+    fn sleeps(queue: &Queue, worker: usize) -> bool {
+        queue.state().workers[worker] == WorkerState::Asleep
     }
 
     #[test]
@@ -351,15 +362,15 @@ mod tests {
         assert!(queue.send(aes()).is_ok());
         queue.close();
         assert!(second.join().unwrap().is_some() && matches!(queue.take(1), Next::End));
-        assert!(queue.send(aes()).is_err_and(|(refused, _)| refused == Refused::Closed));
+        assert!(queue.send(aes()).is_err_and(|(refused, _)| refused == QueueRefusal::Closed));
     }
 
     fn aes_of(asker: &str) -> Job {
         Job { asker: Asker::named(asker), ..aes() }
     }
 
-    /// What becomes of those that are sent: the asker of the one that had to go, if one had.
-    fn sent(queue: &Queue, job: Job) -> Result<Option<Asker>, Refused> {
+    /// The result of sending a command: the asker of the one that had to go, if one had.
+    fn sent(queue: &Queue, job: Job) -> Result<Option<Asker>, QueueRefusal> {
         let sent = queue.send(job).map_err(|(refused, _)| refused);
         sent.map(|pushed_out| pushed_out.map(|job| job.asker))
     }
@@ -370,11 +381,11 @@ mod tests {
         for _ in 0..4 {
             assert_eq!(sent(&queue, aes_of("greedy")), Ok(None));
         }
-        assert_eq!(sent(&queue, aes_of("greedy")), Err(Refused::Full));
+        assert_eq!(sent(&queue, aes_of("greedy")), Err(QueueRefusal::Full));
         for _ in 0..2 {
             assert_eq!(sent(&queue, aes_of("modest")), Ok(Some(Asker::named("greedy"))));
         }
-        assert_eq!(sent(&queue, aes_of("modest")), Err(Refused::Full));
+        assert_eq!(sent(&queue, aes_of("modest")), Err(QueueRefusal::Full));
         assert_eq!(queue.len(), 4);
         let order = [(); 4].map(|()| taken(&queue, 0).unwrap().asker);
         assert_eq!(order, ["greedy", "modest", "greedy", "modest"].map(Asker::named));
@@ -388,7 +399,7 @@ mod tests {
             assert_eq!(sent(&queue, due_in("greedy", 1)), Ok(None), "nothing was measured yet");
         }
         queue.note(CostClass::Aes, Duration::from_millis(100));
-        assert_eq!(sent(&queue, due_in("greedy", 900)), Err(Refused::TooLate), "20 of 100 ms for two workers");
+        assert_eq!(sent(&queue, due_in("greedy", 900)), Err(QueueRefusal::TooLate), "20 of 100 ms for two workers");
         assert_eq!(sent(&queue, due_in("greedy", 30_000)), Ok(None));
         assert_eq!(sent(&queue, due_in("modest", 900)), Ok(None), "its turn is the second");
         (0..22).for_each(|_| drop(taken(&queue, 0)));
@@ -418,12 +429,12 @@ mod tests {
     #[test]
     fn a_rest_ends_when_a_session_is_closed_or_the_queue() {
         let queue = Arc::new(Queue::new(8, 3));
-        let resting = [0, 1].map(|seat| {
-            queue.retire(seat);
+        let resting = [0, 1].map(|worker| {
+            queue.retire(worker);
             let queue = Arc::clone(&queue);
             thread::spawn(move || {
-                queue.rest(seat);
-                taken(&queue, seat)
+                queue.rest(worker);
+                taken(&queue, worker)
             })
         });
         assert_eq!(queue.state().in_service(), 1);
@@ -461,7 +472,7 @@ mod tests {
     fn a_full_queue_gives_the_command_back() {
         let queue = Queue::new(1, 1);
         assert!(queue.send(aes()).is_ok());
-        assert!(sent(&queue, aes()) == Err(Refused::Full));
+        assert!(sent(&queue, aes()) == Err(QueueRefusal::Full));
         assert_eq!(queue.len(), 1);
     }
 }

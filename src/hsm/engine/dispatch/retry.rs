@@ -1,4 +1,4 @@
-//! The road of a command: a handle, a place in the queue, the answer; and what is done about a failure.
+//! The attempts at a command: a handle, a place in the queue, the answer; and what is done about a failure.
 //!
 //! Only plain data and waiting here. No C call is made in these futures, so any of them may be dropped at any time.
 
@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::Inner;
-use super::job::{Failure, Job, Reply};
-use super::queue::Refused;
-use crate::hsm::engine::command::{Lane, Needs, Task};
-use crate::hsm::engine::handles::cache::Found;
-use crate::hsm::engine::handles::errand::Errand;
+use super::Dispatcher;
+use super::job::{Completion, FailedAttempt, Job};
+use super::queue::QueueRefusal;
+use crate::hsm::engine::command::{Lane, Needs, QueuedCommand};
+use crate::hsm::engine::handles::anchor_request::AnchorRequest;
+use crate::hsm::engine::handles::cache::HandleLookup;
 use crate::hsm::engine::handles::lease::Lease;
 use crate::hsm::error::{HsmError, Kind};
 use crate::identity::Asker;
@@ -23,25 +23,25 @@ const MOST_MENDED: usize = 3;
 /// How long the login may take that follows on a failure of the HSM.
 const RENEWAL: Duration = Duration::from_secs(2);
 
-impl Inner {
+impl Dispatcher {
     /// Tries a command, mends what can be mended and tries again: once for each kind of failure, and once more if a new login
     /// came in between, because then the failure says nothing about what is now.
-    pub(in crate::hsm) async fn attempts(&self, asker: Asker, task: Box<dyn Task>, deadline: Instant) {
+    pub(in crate::hsm) async fn attempts(&self, asker: Asker, command: Box<dyn QueuedCommand>, deadline: Instant) {
         let epoch = self.core.state.epoch();
-        match self.attempt(asker, task, deadline).await {
-            Ok(task) => task.end(Ok(())),
+        match self.attempt(asker, command, deadline).await {
+            Ok(command) => command.end(Ok(())),
             Err(failure) => self.try_again(asker, failure, epoch, deadline).await,
         }
     }
 
     /// Sees to a command whose first attempt failed, by the deadline.
-    pub(in crate::hsm) async fn rescue(&self, asker: Asker, failure: Failure, epoch: u64, deadline: Instant) {
+    pub(in crate::hsm) async fn rescue(&self, asker: Asker, failure: FailedAttempt, epoch: u64, deadline: Instant) {
         let attempts = self.try_again(asker, failure, epoch, deadline);
         // Nobody waits after the deadline.
         let _ = tokio::time::timeout_at(deadline.into(), attempts).await;
     }
 
-    async fn try_again(&self, asker: Asker, mut failure: Failure, mut epoch: u64, deadline: Instant) {
+    async fn try_again(&self, asker: Asker, mut failure: FailedAttempt, mut epoch: u64, deadline: Instant) {
         let mut mended = Vec::new();
         loop {
             let kind = failure.error.kind;
@@ -57,14 +57,14 @@ impl Inner {
                 Ok(true) => {}
                 Ok(false) => {
                     let error = self.judge(&failure, is_again, epoch, deadline).await;
-                    return failure.task.end(Err(error));
+                    return failure.command.end(Err(error));
                 }
-                Err(error) => return failure.task.end(Err(error)),
+                Err(error) => return failure.command.end(Err(error)),
             }
             mended.push(trouble);
             epoch = self.core.state.epoch();
-            failure = match self.attempt(asker, failure.task, deadline).await {
-                Ok(task) => return task.end(Ok(())),
+            failure = match self.attempt(asker, failure.command, deadline).await {
+                Ok(command) => return command.end(Ok(())),
                 Err(failure) => failure,
             };
         }
@@ -75,28 +75,28 @@ impl Inner {
         self.log_in(self.core.state.epoch(), deadline).await
     }
 
-    /// Whether trying again may help, after having done what it takes.
-    async fn mend(&self, failure: &Failure, epoch: u64, deadline: Instant) -> Result<bool, HsmError> {
+    /// True if trying again may help, after having done what it takes.
+    async fn mend(&self, failure: &FailedAttempt, epoch: u64, deadline: Instant) -> Result<bool, HsmError> {
         match failure.error.kind {
             // Refused again by an HSM that is known to be well, the data is to blame; so it must be known to be well first.
-            Kind::Ambiguous if failure.task.judges_data() => self.is_well(failure.started, deadline).await,
+            Kind::Ambiguous if failure.command.judges_data() => self.is_well(failure.started, deadline).await,
             // No data was to blame, so it was the HSM: what came back may have other objects under the old numbers, and none is
             // used before it has been found anew.
-            Kind::Ambiguous if failure.task.is_repeatable() => {
+            Kind::Ambiguous if failure.command.is_repeatable() => {
                 let renewed = self.log_in(epoch, deadline).await.map(|()| true);
                 renewed.map_err(|error| match error.kind {
                     Kind::Ambiguous => error.with_kind(Kind::DeviceLost),
                     _ => error,
                 })
             }
-            Kind::SessionLost => Ok(failure.task.is_repeatable()),
+            Kind::SessionLost => Ok(failure.command.is_repeatable()),
             // The known answer's key went with the anchor's session; it is made with the login.
-            Kind::KeyMissing if matches!(failure.task.needs(), Needs::KnownAnswer) => {
+            Kind::KeyMissing if matches!(failure.command.needs(), Needs::KnownAnswer) => {
                 self.log_in(epoch, deadline).await.map(|()| true)
             }
             // An object that is being taken away may answer anything, SoftHSM2's even that the mechanism is unknown.
             Kind::KeyMissing | Kind::Unsupported => {
-                let Some((lease, (id, _))) = failure.lease.as_ref().zip(failure.task.needs().handle()) else {
+                let Some((lease, (id, _))) = failure.lease.as_ref().zip(failure.command.needs().handle()) else {
                     return Ok(false);
                 };
                 self.core.handles.drop_stale(id, lease);
@@ -108,18 +108,18 @@ impl Inner {
         }
     }
 
-    /// What the last failure comes to. After one of the HSM itself no handle of before is used any more: what stands in for
+    /// The final error of a command. After one of the HSM itself no handle of before is used any more: what stands in for
     /// it, or comes back in its place, may have other objects under the old numbers.
-    async fn judge(&self, failure: &Failure, is_again: bool, epoch: u64, deadline: Instant) -> HsmError {
+    async fn judge(&self, failure: &FailedAttempt, is_again: bool, epoch: u64, deadline: Instant) -> HsmError {
         let error = self.verdict_on(failure, is_again, deadline).await;
         if error.kind == Kind::DeviceLost && error.is_answer() {
             let (done, _) = oneshot::channel();
-            let _ = self.anchor.send(Errand::LogIn { seen: epoch, deadline: Instant::now() + RENEWAL, done });
+            let _ = self.anchor.send(AnchorRequest::LogIn { seen: epoch, deadline: Instant::now() + RENEWAL, done });
         }
         error
     }
 
-    async fn verdict_on(&self, failure: &Failure, is_again: bool, deadline: Instant) -> HsmError {
+    async fn verdict_on(&self, failure: &FailedAttempt, is_again: bool, deadline: Instant) -> HsmError {
         let error = failure.error.clone();
         match error.kind {
             // Once is not enough to blame anybody but the HSM.
@@ -133,7 +133,7 @@ impl Inner {
 
     async fn log_in(&self, seen: u64, deadline: Instant) -> Result<(), HsmError> {
         let (done, wait) = oneshot::channel();
-        let _ = self.anchor.send(Errand::LogIn { seen, deadline, done });
+        let _ = self.anchor.send(AnchorRequest::LogIn { seen, deadline, done });
         wait.await.unwrap_or_else(|_| Err(HsmError::stopped()))
     }
 
@@ -141,18 +141,18 @@ impl Inner {
     pub(in crate::hsm) async fn attempt(
         &self,
         asker: Asker,
-        task: Box<dyn Task>,
+        command: Box<dyn QueuedCommand>,
         deadline: Instant,
-    ) -> Result<Box<dyn Task>, Failure> {
+    ) -> Result<Box<dyn QueuedCommand>, FailedAttempt> {
         let started = self.core.state.ticks(Instant::now());
-        let fail = |error, task| Failure { error, task, lease: None, started };
-        let lease = match self.lease(asker, &*task, deadline).await {
+        let fail = |error, command| FailedAttempt { error, command, lease: None, started };
+        let lease = match self.lease(asker, &*command, deadline).await {
             Ok(lease) => lease,
-            Err(error) => return Err(fail(error, task)),
+            Err(error) => return Err(fail(error, command)),
         };
-        let (reply, ended) = oneshot::channel();
-        self.enqueue(Job { asker, task, lease, deadline, reply: Reply::Waiting(reply) })
-            .map_err(|(error, job)| fail(error, job.task))?;
+        let (completion, ended) = oneshot::channel();
+        self.enqueue(Job { asker, command, lease, deadline, completion: Completion::Waiting(completion) })
+            .map_err(|(error, job)| fail(error, job.command))?;
         match ended.await {
             Ok(result) => result,
             // Dropped unanswered, because its deadline has passed or its thread is gone. The deadline ends this, too.
@@ -160,11 +160,16 @@ impl Inner {
         }
     }
 
-    async fn lease(&self, asker: Asker, task: &dyn Task, deadline: Instant) -> Result<Option<Arc<Lease>>, HsmError> {
-        let Some((id, material)) = task.needs().handle() else { return Ok(None) };
+    async fn lease(
+        &self,
+        asker: Asker,
+        command: &dyn QueuedCommand,
+        deadline: Instant,
+    ) -> Result<Option<Arc<Lease>>, HsmError> {
+        let Some((id, material)) = command.needs().handle() else { return Ok(None) };
         match self.core.handles.get(asker, id, material, deadline) {
-            Found::Ready(lease) => Ok(Some(lease)),
-            Found::Soon(wait) => match wait.await {
+            HandleLookup::Ready(lease) => Ok(Some(lease)),
+            HandleLookup::Soon(wait) => match wait.await {
                 Ok(made) => made.map(Some),
                 Err(_) => std::future::pending().await,
             },
@@ -172,12 +177,12 @@ impl Inner {
     }
 
     pub(in crate::hsm) fn enqueue(&self, job: Job) -> Result<(), (HsmError, Box<Job>)> {
-        let doors = self.doors.read();
-        let Some(doors) = doors.as_ref() else { return Err((HsmError::stopped(), Box::new(job))) };
-        let queue = match job.task.lane() {
-            Lane::Work => &doors.work,
-            Lane::Slow => &doors.slow,
-            Lane::Writer => &doors.writer,
+        let queues = self.queues.read();
+        let Some(queues) = queues.as_ref() else { return Err((HsmError::stopped(), Box::new(job))) };
+        let queue = match job.command.lane() {
+            Lane::Work => &queues.work,
+            Lane::Slow => &queues.slow,
+            Lane::Writer => &queues.writer,
         };
         match queue.send(job) {
             Ok(None) => Ok(()),
@@ -191,17 +196,17 @@ impl Inner {
 
     /// Answers a command that had to give up its place.
     fn turn_away(&self, job: Job) {
-        let Job { task, lease, reply, .. } = job;
+        let Job { command, lease, completion, .. } = job;
         let started = self.core.state.ticks(Instant::now());
         let error = HsmError::new(Kind::Busy, "queue", "the queue is full, and the place is another caller's");
-        reply.send(Err(Failure { error, task, lease, started }));
+        completion.send(Err(FailedAttempt { error, command, lease, started }));
     }
 }
 
-fn refusal(refused: Refused) -> HsmError {
+fn refusal(refused: QueueRefusal) -> HsmError {
     match refused {
-        Refused::Full => HsmError::new(Kind::Busy, "queue", "the queue is full"),
-        Refused::TooLate => HsmError::new(Kind::Busy, "queue", "its turn would not come before its deadline"),
-        Refused::Closed => HsmError::stopped(),
+        QueueRefusal::Full => HsmError::new(Kind::Busy, "queue", "the queue is full"),
+        QueueRefusal::TooLate => HsmError::new(Kind::Busy, "queue", "its turn would not come before its deadline"),
+        QueueRefusal::Closed => HsmError::stopped(),
     }
 }

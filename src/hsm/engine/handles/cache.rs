@@ -17,16 +17,16 @@ use tokio::sync::oneshot;
 
 use crate::key::material::{Material, MaterialId};
 
-use super::errand::Errand;
+use super::anchor_request::AnchorRequest;
 use super::lease::{Half, HandleId, Lease, LeaseResult};
 use crate::fair_queue::{CostClass, FairQueue, Queued};
-use crate::hsm::engine::calls::proof::Believed;
-use crate::hsm::engine::state::login_session::Door;
+use crate::hsm::engine::calls::proof::ProofSchedule;
+use crate::hsm::engine::state::login_session::LoginLock;
 use crate::hsm::error::{HsmError, Kind};
 use crate::identity::Asker;
 
-/// What a request for a handle comes to.
-pub(in crate::hsm) enum Found {
+/// The result of asking for a handle.
+pub(in crate::hsm) enum HandleLookup {
     /// It was there.
     Ready(Arc<Lease>),
     /// It is being made.
@@ -36,7 +36,7 @@ pub(in crate::hsm) enum Found {
 /// The cache.
 pub(in crate::hsm) struct Handles {
     limit: usize,
-    anchor: Sender<Errand>,
+    anchor: Sender<AnchorRequest>,
     table: Mutex<Table>,
 }
 
@@ -46,21 +46,21 @@ struct Table {
     /// The order of eviction. One that was used since it last came to the front goes to the back once more.
     ring: VecDeque<HandleId>,
     wanted: HashMap<HandleId, Vec<oneshot::Sender<LeaseResult>>>,
-    /// Who wants what, each in its asker's line; what several want is in the lines of all.
-    wants: FairQueue<Want>,
+    /// The handles that askers want; one that several want is in the lines of all of them.
+    wants: FairQueue<WantedHandle>,
 }
 
 /// A handle to be made.
-pub(in crate::hsm) struct Want {
+pub(in crate::hsm) struct WantedHandle {
     asker: Asker,
     pub(in crate::hsm) id: HandleId,
     pub(in crate::hsm) material: Arc<Material>,
     pub(in crate::hsm) deadline: Instant,
-    /// Whether room has been made for it, because the HSM had none.
+    /// True if room has been made for it, because the HSM had none.
     pub(in crate::hsm) is_second: bool,
 }
 
-impl Queued for Want {
+impl Queued for WantedHandle {
     fn asker(&self) -> Asker {
         self.asker
     }
@@ -76,7 +76,7 @@ struct Cached {
 }
 
 impl Handles {
-    pub(in crate::hsm) fn new(limit: usize, anchor: Sender<Errand>) -> Self {
+    pub(in crate::hsm) fn new(limit: usize, anchor: Sender<AnchorRequest>) -> Self {
         Self { limit: limit.max(1), anchor, table: Mutex::default() }
     }
 
@@ -85,17 +85,23 @@ impl Handles {
     }
 
     /// The handle, or the promise of it: then the anchor is sent for it.
-    pub(in crate::hsm) fn get(&self, asker: Asker, id: HandleId, material: &Arc<Material>, deadline: Instant) -> Found {
+    pub(in crate::hsm) fn get(
+        &self,
+        asker: Asker,
+        id: HandleId,
+        material: &Arc<Material>,
+        deadline: Instant,
+    ) -> HandleLookup {
         let mut table = self.table();
         if let Some(cached) = table.ready.get_mut(&id) {
             cached.used = true;
-            return Found::Ready(Arc::clone(&cached.lease));
+            return HandleLookup::Ready(Arc::clone(&cached.lease));
         }
         let (promise, wait) = oneshot::channel();
         table.wanted.entry(id).or_default().push(promise);
-        table.wants.push(Want { asker, id, material: Arc::clone(material), deadline, is_second: false });
-        let _ = self.anchor.send(Errand::Make);
-        Found::Soon(wait)
+        table.wants.push(WantedHandle { asker, id, material: Arc::clone(material), deadline, is_second: false });
+        let _ = self.anchor.send(AnchorRequest::Make);
+        HandleLookup::Soon(wait)
     }
 
     /// The handle, if it is there.
@@ -107,7 +113,7 @@ impl Handles {
     }
 
     /// The next handle to be made: one that has not been made for another asker meanwhile, and for which somebody waits.
-    pub(in crate::hsm) fn next_want(&self) -> Option<Want> {
+    pub(in crate::hsm) fn next_want(&self) -> Option<WantedHandle> {
         let mut table = self.table();
         loop {
             let want = table.wants.pop()?;
@@ -118,19 +124,19 @@ impl Handles {
     }
 
     /// The HSM has no room for a handle: half of the cached ones go, and after them it is tried once more.
-    pub(in crate::hsm) fn make_room(&self, want: Want) {
+    pub(in crate::hsm) fn make_room(&self, want: WantedHandle) {
         let gone = self.table().halve();
         tracing::warn!(gone = gone.len(), "the HSM has no room for more handles; half of them are given up");
         // Each sends the anchor to destroy its object, before what is sent next.
         drop(gone);
-        self.table().wants.push(Want { is_second: true, ..want });
-        let _ = self.anchor.send(Errand::Make);
+        self.table().wants.push(WantedHandle { is_second: true, ..want });
+        let _ = self.anchor.send(AnchorRequest::Make);
     }
 
     /// A new lease; `ours` if its object is to be destroyed after the last use.
-    pub(in crate::hsm) fn lease(&self, handle: ObjectHandle, ours: bool, door: &Arc<Door>) -> Arc<Lease> {
+    pub(in crate::hsm) fn lease(&self, handle: ObjectHandle, ours: bool, lock: &Arc<LoginLock>) -> Arc<Lease> {
         let anchor = ours.then(|| self.anchor.clone());
-        Arc::new(Lease { handle, door: Arc::clone(door), believed: Believed::default(), anchor })
+        Arc::new(Lease { handle, lock: Arc::clone(lock), believed: ProofSchedule::default(), anchor })
     }
 
     /// Gives everyone who waits what the anchor came back with, and keeps a handle for the next.
@@ -181,7 +187,7 @@ impl Handles {
 }
 
 impl Table {
-    /// Whether somebody still waits for it. If nobody does, it counts as not asked for.
+    /// True if somebody still waits for it. If nobody does, it counts as not asked for.
     fn is_wanted(&mut self, id: HandleId) -> bool {
         let wanted = self.wanted.get(&id).is_some_and(|waiting| waiting.iter().any(|promise| !promise.is_closed()));
         if !wanted {
@@ -241,20 +247,20 @@ mod tests {
     use crate::key::material::Keeping;
     use crate::key::spec::{KeySpec, KeyUsage};
 
-    fn cache(limit: usize) -> (Handles, Receiver<Errand>) {
-        let (anchor, errands) = unbounded();
-        (Handles::new(limit, anchor), errands)
+    fn cache(limit: usize) -> (Handles, Receiver<AnchorRequest>) {
+        let (anchor, requests) = unbounded();
+        (Handles::new(limit, anchor), requests)
     }
 
     fn id(n: u8) -> HandleId {
         HandleId { material: MaterialId([n; 32]), half: Half::Secret }
     }
 
-    fn get(handles: &Handles, n: u8) -> Found {
+    fn get(handles: &Handles, n: u8) -> HandleLookup {
         get_for(handles, "one", n)
     }
 
-    fn get_for(handles: &Handles, asker: &str, n: u8) -> Found {
+    fn get_for(handles: &Handles, asker: &str, n: u8) -> HandleLookup {
         let keeping = Keeping::Token { cka_id: vec![n], member: None };
         let (spec, usage) = (KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt);
         let material = Material { id: MaterialId([n; 32]), spec, usage, keeping, public_key: None };
@@ -262,16 +268,16 @@ mod tests {
     }
 
     fn put(handles: &Handles, n: u8) {
-        handles.put(id(n), Ok(handles.lease(handle_of_nothing(n.into()), true, &Arc::new(Door::new(0)))));
+        handles.put(id(n), Ok(handles.lease(handle_of_nothing(n.into()), true, &Arc::new(LoginLock::new(0)))));
     }
 
     fn is_there(handles: &Handles, n: u8) -> bool {
-        matches!(get(handles, n), Found::Ready(_))
+        matches!(get(handles, n), HandleLookup::Ready(_))
     }
 
-    fn destroyed(errands: &Receiver<Errand>) -> Vec<u64> {
-        let destroyed = errands.try_iter().filter_map(|errand| match errand {
-            Errand::Destroy { handle, .. } => Some(handle.handle()),
+    fn destroyed(requests: &Receiver<AnchorRequest>) -> Vec<u64> {
+        let destroyed = requests.try_iter().filter_map(|anchor_request| match anchor_request {
+            AnchorRequest::Destroy { handle, .. } => Some(handle.handle()),
             _ => None,
         });
         destroyed.collect()
@@ -279,35 +285,35 @@ mod tests {
 
     #[test]
     fn two_that_miss_wait_for_one_making() {
-        let (handles, errands) = cache(4);
-        let (Found::Soon(mut one), Found::Soon(mut other)) = (get(&handles, 1), get(&handles, 1)) else {
+        let (handles, requests) = cache(4);
+        let (HandleLookup::Soon(mut one), HandleLookup::Soon(mut other)) = (get(&handles, 1), get(&handles, 1)) else {
             panic!("nothing was there")
         };
         assert!(handles.next_want().is_some());
         put(&handles, 1);
         assert!(handles.next_want().is_none(), "it is made once");
-        assert_eq!(errands.try_iter().count(), 2);
+        assert_eq!(requests.try_iter().count(), 2);
         let (one, other) = (one.try_recv().unwrap().unwrap(), other.try_recv().unwrap().unwrap());
         assert!(Arc::ptr_eq(&one, &other) && is_there(&handles, 1));
     }
 
     #[test]
     fn what_nobody_waits_for_is_not_made_and_can_be_asked_for_again() {
-        let (handles, errands) = cache(4);
+        let (handles, requests) = cache(4);
         drop(get(&handles, 1));
         assert!(handles.next_want().is_none());
         let _again = get(&handles, 1);
-        assert_eq!(errands.try_iter().count(), 2);
+        assert_eq!(requests.try_iter().count(), 2);
         assert!(handles.next_want().is_some_and(|want| want.id == id(1)));
     }
 
     #[test]
     fn askers_take_turns_also_for_what_another_wanted_before() {
-        let (handles, _errands) = cache(8);
+        let (handles, _requests) = cache(8);
         let _waiting = [1, 2, 3, 4].map(|n| get_for(&handles, "greedy", n));
         let _others = [get_for(&handles, "modest", 5), get_for(&handles, "modest", 4)];
         let made = std::iter::from_fn(|| {
-            let Want { id: HandleId { material: MaterialId([n, ..]), .. }, .. } = handles.next_want()?;
+            let WantedHandle { id: HandleId { material: MaterialId([n, ..]), .. }, .. } = handles.next_want()?;
             put(&handles, n);
             Some(n)
         });
@@ -316,37 +322,37 @@ mod tests {
 
     #[test]
     fn eviction_spares_the_used_and_never_takes_a_handle_from_a_user() {
-        let (handles, errands) = cache(2);
+        let (handles, requests) = cache(2);
         put(&handles, 1);
         put(&handles, 2);
-        let Found::Ready(user) = get(&handles, 1) else { panic!("1 is there") };
+        let HandleLookup::Ready(user) = get(&handles, 1) else { panic!("1 is there") };
         put(&handles, 3);
-        assert_eq!(destroyed(&errands), [2]);
+        assert_eq!(destroyed(&requests), [2]);
         handles.forget(MaterialId([1; 32]));
-        assert!(destroyed(&errands).is_empty());
+        assert!(destroyed(&requests).is_empty());
         drop(user);
-        assert_eq!(destroyed(&errands), [1]);
+        assert_eq!(destroyed(&requests), [1]);
         assert_eq!(handles.len(), 1);
     }
 
     #[test]
     fn only_the_handle_that_failed_is_dropped_as_stale() {
-        let (handles, errands) = cache(2);
+        let (handles, requests) = cache(2);
         put(&handles, 1);
-        let Found::Ready(stale) = get(&handles, 1) else { panic!("1 is there") };
+        let HandleLookup::Ready(stale) = get(&handles, 1) else { panic!("1 is there") };
         put(&handles, 1);
         handles.drop_stale(id(1), &stale);
-        assert!(is_there(&handles, 1) && destroyed(&errands).is_empty());
+        assert!(is_there(&handles, 1) && destroyed(&requests).is_empty());
     }
 
     #[test]
     fn a_reset_forgets_all_and_tells_those_who_wait() {
-        let (handles, errands) = cache(2);
+        let (handles, requests) = cache(2);
         put(&handles, 1);
-        let Found::Soon(mut wait) = get(&handles, 2) else { panic!("2 is not there") };
+        let HandleLookup::Soon(mut wait) = get(&handles, 2) else { panic!("2 is not there") };
         handles.reset();
         assert!(wait.try_recv().unwrap().is_err_and(|error| error.kind == Kind::SessionLost));
-        assert_eq!(destroyed(&errands), [1]);
+        assert_eq!(destroyed(&requests), [1]);
         assert_eq!(handles.len(), 0);
     }
 }

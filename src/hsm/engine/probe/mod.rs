@@ -1,4 +1,4 @@
-//! What this HSM can do, found out by doing it: mechanism lists lie (SoftHSM2 lists OAEP and takes only SHA-1).
+//! The prober: an HSM's abilities are found out by trying them, for mechanism lists lie (SoftHSM2 lists OAEP and takes only SHA-1).
 
 mod key_specs;
 mod refusal;
@@ -10,35 +10,35 @@ use cryptoki::session::Session;
 use crate::hsm::error::HsmError;
 use crate::hsm::settings::Settings;
 
-use super::calls::crypto::Line;
-use super::profile::bindings::Allowed;
-use super::profile::{IvMaker, OaepRoad, Profile, TokenFacts};
+use super::calls::session_calls::SessionCalls;
+use super::profile::bindings::AllowedMechanisms;
+use super::profile::{IvMaker, OaepMethod, Profile, TokenFacts};
 use super::token;
 use super::token::slots::{self, Token};
 use refusal::Sessions;
 
 /// Tries what an HSM can do, whatever that is: one that the service cannot work with, too.
 pub fn probe(settings: &Settings) -> Result<Profile, HsmError> {
-    token::visit_token(settings, |line, module, token, turn| {
+    token::visit_token(settings, |calls, module, token, turn| {
         drop(turn);
-        Profile::of(line, &|| module.open_another(token.slot), token, settings.allow_raw_rsa, None)
+        Profile::of(calls, &|| module.open_another(token.slot), token, settings.allow_raw_rsa, None)
     })
 }
 
 impl Profile {
-    /// What this HSM can do: as it is known, or as it is found out now. `line` must be logged in; `open` opens a session beside
+    /// The profile of this HSM: as it is known, or as it is found out now. `calls` must be logged in; `open` opens a session beside
     /// it.
     pub(in crate::hsm) fn of<'a>(
-        line: Line<'a>,
+        calls: SessionCalls<'a>,
         open: &'a dyn Fn() -> Result<Session, HsmError>,
         token: &Token,
         allow_raw_rsa: bool,
         known: Option<Self>,
     ) -> Result<Self, HsmError> {
-        let facts = TokenFacts::of(token, slots::library(line.calls));
+        let facts = TokenFacts::of(token, slots::library(calls.functions));
         match known.filter(|known| known.token == facts) {
             Some(known) => Ok(Self { max_sessions: token.max_sessions, allowed: known.choose_allowed(), ..known }),
-            None => Self::probe(&mut Sessions::new(line, open)?, facts, token.max_sessions, allow_raw_rsa),
+            None => Self::probe(&mut Sessions::new(calls, open)?, facts, token.max_sessions, allow_raw_rsa),
         }
     }
 
@@ -53,10 +53,10 @@ impl Profile {
             token,
             features: round_trips::run(sessions)?,
             wrap: None,
-            oaep_sha256: OaepRoad::Refused,
+            oaep_sha256: OaepMethod::Refused,
             gcm_iv: IvMaker::Host,
             max_sessions,
-            allowed: Allowed::default(),
+            allowed: AllowedMechanisms::default(),
         };
         profile.wrap = profile.choose_wrap();
         profile.features.extend(key_specs::run(sessions, profile.wrap)?);

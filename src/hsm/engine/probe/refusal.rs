@@ -1,4 +1,4 @@
-//! Whether an error that a trial ended with is the HSM's refusal, or a failure that says nothing about what it can do.
+//! Tells the HSM's refusal of a trial from a failure, which says nothing about what it can do.
 //!
 //! A probe is believed for as long as the process lives, so nothing that passes may be taken for a lack: neither a session
 //! that was lost, which would have every later trial refused, nor one `CKR_DEVICE_ERROR`. And the trial of
@@ -9,36 +9,36 @@ use cryptoki::session::Session;
 
 use crate::hsm::error::HsmError;
 
-use crate::hsm::engine::calls::crypto::Line;
+use crate::hsm::engine::calls::session_calls::SessionCalls;
 
 /// How a trial ended that did not come to its end.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::hsm) struct Failure {
+pub(in crate::hsm) struct TrialFailure {
     pub(in crate::hsm) error: HsmError,
-    /// Whether a refusal is what the trial was to show.
+    /// True if a refusal is what the trial was to show.
     pub(in crate::hsm) is_wanted: bool,
 }
 
-impl Failure {
-    /// What was to be refused was refused.
+impl TrialFailure {
+    /// A refusal that the trial was to show.
     pub(in crate::hsm) fn wanted(error: HsmError) -> Self {
         Self { error, is_wanted: true }
     }
 }
 
-impl From<HsmError> for Failure {
+impl From<HsmError> for TrialFailure {
     fn from(error: HsmError) -> Self {
         Self { error, is_wanted: false }
     }
 }
 
-impl From<Failure> for HsmError {
-    fn from(failure: Failure) -> Self {
+impl From<TrialFailure> for HsmError {
+    fn from(failure: TrialFailure) -> Self {
         failure.error
     }
 }
 
-impl AsRef<HsmError> for Failure {
+impl AsRef<HsmError> for TrialFailure {
     fn as_ref(&self) -> &HsmError {
         &self.error
     }
@@ -48,7 +48,7 @@ impl AsRef<HsmError> for Failure {
 /// given up.
 pub(in crate::hsm) struct Sessions<'a> {
     /// Where objects are made that are there for several trials. No operation is begun in it.
-    pub(in crate::hsm) home: Line<'a>,
+    pub(in crate::hsm) home: SessionCalls<'a>,
     open: &'a dyn Fn() -> Result<Session, HsmError>,
     current: Session,
 }
@@ -56,46 +56,46 @@ pub(in crate::hsm) struct Sessions<'a> {
 impl<'a> Sessions<'a> {
     /// `home` must be logged in; `open` opens another session beside it.
     pub(in crate::hsm) fn new(
-        home: Line<'a>,
+        home: SessionCalls<'a>,
         open: &'a dyn Fn() -> Result<Session, HsmError>,
     ) -> Result<Self, HsmError> {
         Ok(Self { home, open, current: open()? })
     }
 
-    /// What `trial` comes to: its value, or the HSM's refusal.
+    /// The result of `trial`: its value, or the HSM's refusal.
     ///
     /// # Errors
     ///
     /// Any other failure.
     pub(in crate::hsm) fn settled<T, E>(
         &mut self,
-        trial: impl Fn(Line<'_>) -> Result<T, E>,
+        trial: impl Fn(SessionCalls<'_>) -> Result<T, E>,
     ) -> Result<Result<T, E>, HsmError>
     where
         E: AsRef<HsmError> + Into<HsmError> + PartialEq,
     {
-        let first = match without_doubt(trial(self.line())) {
+        let first = match without_doubt(trial(self.calls())) {
             Ok(settled) => return Ok(settled),
             Err(first) => first,
         };
         self.renew()?;
-        let second = trial(self.line());
+        let second = trial(self.calls());
         self.renew()?;
         believed(&first, second)
     }
 
-    fn line(&self) -> Line<'_> {
-        Line { session: &self.current, ..self.home }
+    fn calls(&self) -> SessionCalls<'_> {
+        SessionCalls { session: &self.current, ..self.home }
     }
 
     fn renew(&mut self) -> Result<(), HsmError> {
         self.current = (self.open)()?;
-        self.line().is_logged_in()
+        self.calls().is_logged_in()
     }
 }
 
-impl Line<'_> {
-    /// What `attempt` comes to: its value, or the HSM's refusal. It must begin no operation: each of its calls, such as making
+impl SessionCalls<'_> {
+    /// The result of `attempt`: its value, or the HSM's refusal. It must begin no operation: each of its calls, such as making
     /// an object, has ended when its function returns.
     ///
     /// # Errors
@@ -115,7 +115,7 @@ impl Line<'_> {
     }
 }
 
-/// What a trial came to, or an error of which it is in doubt whether it is a refusal.
+/// The result of a trial, or an error that may not be a refusal.
 fn without_doubt<T, E: AsRef<HsmError>>(came_to: Result<T, E>) -> Result<Result<T, E>, E> {
     match came_to {
         Err(error) if !error.as_ref().is_plain_refusal() => Err(error),
@@ -123,7 +123,7 @@ fn without_doubt<T, E: AsRef<HsmError>>(came_to: Result<T, E>) -> Result<Result<
     }
 }
 
-/// What a trial came to the second time, unless that is in doubt and another error than the first.
+/// The result of a trial's second run, unless that is in doubt and another error than the first.
 fn believed<T, E>(first: &E, second: Result<T, E>) -> Result<Result<T, E>, HsmError>
 where
     E: AsRef<HsmError> + Into<HsmError> + PartialEq,

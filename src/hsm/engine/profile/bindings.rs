@@ -10,7 +10,7 @@ use cryptoki_sys::{
 
 use crate::key::spec::{KeySpec, KeyUsage};
 
-/// What an object is for: it decides class, type, length and uses.
+/// Key spec and usage of an object: they decide class, type, length and uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::hsm) struct Nature {
     pub(in crate::hsm) spec: KeySpec,
@@ -26,7 +26,7 @@ pub(in crate::hsm) const RSA: Nature = Nature { spec: KeySpec::Rsa2048, usage: K
 /// The mechanisms that each kind of key is used with, to be written into its template as CKA_ALLOWED_MECHANISMS. An empty
 /// list is not written: an HSM that does not honour the attribute gets templates without it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(in crate::hsm) struct Allowed {
+pub(in crate::hsm) struct AllowedMechanisms {
     pub(in crate::hsm) aes: &'static [CK_MECHANISM_TYPE],
     pub(in crate::hsm) rsa: &'static [CK_MECHANISM_TYPE],
     pub(in crate::hsm) wrapping: &'static [CK_MECHANISM_TYPE],
@@ -34,19 +34,19 @@ pub(in crate::hsm) struct Allowed {
     pub(in crate::hsm) others: Binding,
 }
 
-/// What keys are bound to that do anything but encrypt.
+/// The mechanisms to which keys are bound that do anything but encrypt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::hsm) enum Binding {
     /// Nothing.
     #[default]
     Free,
-    /// What they are used with.
+    /// The mechanisms that they are used with.
     Bound,
-    /// What they are not used with: how the probe sees whether a binding holds.
+    /// A mechanism that they are not used with: how the probe sees whether a binding holds.
     Misbound,
 }
 
-impl Allowed {
+impl AllowedMechanisms {
     pub(in crate::hsm) fn of(self, nature: Nature) -> &'static [CK_MECHANISM_TYPE] {
         match (nature.usage, nature.spec, self.others) {
             (KeyUsage::EncryptDecrypt, KeySpec::SymmetricDefault, _) => self.aes,
@@ -58,7 +58,7 @@ impl Allowed {
     }
 }
 
-/// What keys are used with that do anything but encrypt.
+/// The mechanisms of keys that do anything but encrypt.
 fn used_with(Nature { spec, usage }: Nature) -> &'static [CK_MECHANISM_TYPE] {
     use KeySpec::*;
     match (usage, spec) {
@@ -76,19 +76,19 @@ fn used_with(Nature { spec, usage }: Nature) -> &'static [CK_MECHANISM_TYPE] {
     }
 }
 
-/// What an AES key is used with.
+/// The mechanisms of an AES key.
 pub(in crate::hsm) const FOR_AES: &[CK_MECHANISM_TYPE] = &[CKM_AES_GCM];
 
-/// What an RSA key that decrypts is used with.
+/// The mechanisms of an RSA key that decrypts.
 pub(in crate::hsm) const FOR_RSA: &[CK_MECHANISM_TYPE] = &[CKM_RSA_PKCS_OAEP];
 
 /// The same, where RSAES_OAEP_SHA_256 is done with raw RSA.
 pub(in crate::hsm) const FOR_RAW_RSA: &[CK_MECHANISM_TYPE] = &[CKM_RSA_PKCS_OAEP, CKM_RSA_X_509];
 
-/// What a wrapping key may ever be used with. Both, because it outlives the firmware that has one of them.
+/// The mechanisms of a wrapping key. Both, because it outlives the firmware that has one of them.
 pub(in crate::hsm) const FOR_WRAPPING: &[CK_MECHANISM_TYPE] = &[CKM_AES_KEY_WRAP_KWP, CKM_AES_KEY_WRAP_PAD];
 
-impl fmt::Display for Allowed {
+impl fmt::Display for AllowedMechanisms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kinds = [
             ("AES", !self.aes.is_empty()),

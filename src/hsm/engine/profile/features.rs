@@ -1,4 +1,4 @@
-//! What is tried of an HSM, by name, and what came of it.
+//! The features of an HSM that are tried, by name, and the outcome of each trial.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,17 +11,17 @@ use crate::key::spec::{KeySpec, KeyUsage};
 /// One thing that was tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Feature {
-    /// What was tried.
+    /// The name of the trial.
     pub name: Cow<'static, str>,
-    /// What came of it.
+    /// Its outcome.
     #[serde(flatten)]
-    pub outcome: Outcome,
+    pub outcome: TrialOutcome,
 }
 
-/// What came of a trial.
+/// The outcome of a trial.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "outcome")]
-pub enum Outcome {
+pub enum TrialOutcome {
     /// It works: a round trip gave the right bytes.
     Ok,
     /// The HSM refused, with this code; or it could not be tried because an earlier trial failed.
@@ -35,7 +35,7 @@ pub enum Outcome {
     Ignored,
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for TrialOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ok => f.write_str("ok"),
@@ -75,7 +75,7 @@ pub(in crate::hsm) const BOUND_OTHERS: &str = "all other keys bound to mechanism
 /// Ed25519ph: modules that do not know the flag sign by Ed25519 instead and say that all is well.
 pub(in crate::hsm) const ED25519_PH: &str = "ED25519_PH_SHA_512";
 
-/// What the trial of a key spec and usage is called.
+/// The name of the trial of a key spec and usage.
 pub(in crate::hsm) fn of_spec(spec: KeySpec, usage: KeyUsage) -> String {
     match spec.modulus_bits() {
         Some(_) => format!("{} {usage}", KeySpec::Rsa2048),
@@ -83,12 +83,12 @@ pub(in crate::hsm) fn of_spec(spec: KeySpec, usage: KeyUsage) -> String {
     }
 }
 
-/// What the trial of such a key that leaves the HSM and comes back is called.
+/// The name of the trial in which such a key leaves the HSM and comes back.
 pub(in crate::hsm) fn of_spec_wrapped(spec: KeySpec, usage: KeyUsage) -> String {
     format!("{}, wrapped", of_spec(spec, usage))
 }
 
-/// What the trial of wrapping an RSA key by this mechanism is called.
+/// The name of the trial of wrapping an RSA key by this mechanism.
 pub(in crate::hsm) fn of_wrapped_rsa(mechanism: WrapMechanism) -> &'static str {
     match mechanism {
         WrapMechanism::AesKeyWrapKwp => KWP_RSA,

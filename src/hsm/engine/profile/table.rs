@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::key::material::WrapMechanism;
 
-use super::{OaepRoad, Profile, TokenFacts};
+use super::{OaepMethod, Profile, TokenFacts};
 
 /// A table that a person can read at a rack.
 impl fmt::Display for Profile {
@@ -28,7 +28,7 @@ impl fmt::Display for Profile {
     }
 }
 
-impl fmt::Display for OaepRoad {
+impl fmt::Display for OaepMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Native => "by the HSM",

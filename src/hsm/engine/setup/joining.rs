@@ -12,15 +12,15 @@ use crate::key::material::WrapMechanism;
 
 use super::CarryOut;
 use super::wrapping_key::{Leaves, nature};
-use crate::hsm::engine::calls::crypto::{Line, Oaep, Sealed};
 use crate::hsm::engine::calls::mechanism::OaepHash;
-use crate::hsm::engine::calls::objects::Passing;
+use crate::hsm::engine::calls::objects::TemporaryObject;
 use crate::hsm::engine::calls::public_key::RsaPublicKey;
-use crate::hsm::engine::calls::templates::{self, Life};
+use crate::hsm::engine::calls::session_calls::{Oaep, Sealed, SessionCalls};
+use crate::hsm::engine::calls::templates::{self, Lifetime};
 use crate::hsm::engine::calls::wrapping::{self, WrappingKey};
 use crate::hsm::engine::probe::round_trips;
-use crate::hsm::engine::profile::OaepRoad;
-use crate::hsm::engine::profile::bindings::{AES, Allowed, RSA};
+use crate::hsm::engine::profile::OaepMethod;
+use crate::hsm::engine::profile::bindings::{AES, AllowedMechanisms, RSA};
 use crate::hsm::engine::token;
 use crate::hsm::engine::token::login::{self, Admission};
 use crate::hsm::engine::token::module::Module;
@@ -36,7 +36,7 @@ const KNOWN: &[u8] = b"strongroom: two HSMs, one wrapping key";
 const AAD: &[u8] = b"strongroom join";
 
 /// The OAEP that every HSM does, for the proof.
-const OAEP: Oaep = Oaep { hash: OaepHash::Sha1, sha256: OaepRoad::Refused };
+const OAEP: Oaep = Oaep { hash: OaepHash::Sha1, sha256: OaepMethod::Refused };
 
 /// Proves which wrapping key the HSM has.
 #[derive(Serialize, Deserialize)]
@@ -118,7 +118,7 @@ impl CarryOut for Discard {
     }
 }
 
-/// What only the holder of the same wrapping key can open, if it also wraps in the same way.
+/// A secret that only the holder of the same wrapping key can open, if it also wraps in the same way.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct WrappingKeyProof {
     /// CKA_ID of the wrapping key.
@@ -157,7 +157,7 @@ pub struct Invitation {
     hash: OaepHash,
 }
 
-/// What came of an invitation.
+/// The answer to an invitation.
 #[derive(Serialize, Deserialize)]
 pub enum Invited {
     /// The HSM has the wrapping key, and has opened the proof with it.
@@ -182,35 +182,35 @@ pub struct Released {
 
 /// Proves which wrapping key the HSM has.
 fn prove(settings: &Settings) -> Result<WrappingKeyProof, HsmError> {
-    token::visit(settings, |line, _turn| {
-        let key = line.wrapping_key(settings)?.ok_or_else(|| wrapping::no_key(&settings.wrapping_key_label))?;
-        let passing = line.passing_aes()?;
-        let (mechanism, blob) = round_trips::wrap_somehow(line, key.handle, passing.handle)?;
-        let aes = AesProof { blob, sealed: line.seal(passing.handle, AAD, KNOWN)? };
-        let rsa = line.prove_by_rsa(mechanism, key.handle).ok();
-        Ok(WrappingKeyProof { leaves: key.leaves(line)?, cka_id: key.cka_id, mechanism, aes, rsa })
+    token::visit(settings, |calls, _turn| {
+        let key = calls.wrapping_key(settings)?.ok_or_else(|| wrapping::no_key(&settings.wrapping_key_label))?;
+        let passing = calls.passing_aes()?;
+        let (mechanism, blob) = round_trips::wrap_somehow(calls, key.handle, passing.handle)?;
+        let aes = AesProof { blob, sealed: calls.seal(passing.handle, AAD, KNOWN)? };
+        let rsa = calls.prove_by_rsa(mechanism, key.handle).ok();
+        Ok(WrappingKeyProof { leaves: key.leaves(calls)?, cka_id: key.cka_id, mechanism, aes, rsa })
     })
 }
 
 /// Makes the pair, unless the HSM has the wrapping key that `proof` is of.
 fn invite(settings: &Settings, proof: &WrappingKeyProof) -> Result<Invited, HsmError> {
-    token::visit(settings, |line, turn| {
-        if let Some(key) = line.wrapping_key(settings)? {
-            return has_it(line, &key, proof).map(|()| Invited::HasIt);
+    token::visit(settings, |calls, turn| {
+        if let Some(key) = calls.wrapping_key(settings)? {
+            return has_it(calls, &key, proof).map(|()| Invited::HasIt);
         }
-        if wrapping::find_by_id(line, &proof.cka_id).is_ok() {
+        if wrapping::find_by_id(calls, &proof.cka_id).is_ok() {
             return Err(HsmError::misconfigured("join", "it has a key of that CKA_ID under another label"));
         }
         // A pair takes its time, for which nobody needs to wait.
         drop(turn);
-        line.destroy_pairs(None)?;
-        line.make_pair().map(Invited::Waits)
+        calls.destroy_pairs(None)?;
+        calls.make_pair().map(Invited::Waits)
     })
 }
 
-fn has_it(line: Line<'_>, key: &WrappingKey, proof: &WrappingKeyProof) -> Result<(), HsmError> {
+fn has_it(calls: SessionCalls<'_>, key: &WrappingKey, proof: &WrappingKeyProof) -> Result<(), HsmError> {
     match key.cka_id == proof.cka_id {
-        true => line.check_proof(proof, key.handle),
+        true => calls.check_proof(proof, key.handle),
         false => Err(HsmError::misconfigured(
             "join",
             "it has another wrapping key of that label. Material that was wrapped under it is lost without it, so it is \
@@ -235,14 +235,14 @@ fn release(
     let _alone = module.setting_up();
     let slot = settings.token.find(&module)?.slot;
     let session = module.open(slot)?;
-    let line = Line { calls: &module.calls, session: &session };
+    let calls = SessionCalls { functions: &module.functions, session: &session };
     login::log_in_as_so(&module, slot, &session, settings, so_pin, &mut admission.ledger)?;
     let trusted = session.create_object(&templates::joining_public_to_create(&public))?;
-    let trusted = Passing::new(&session, trusted);
+    let trusted = TemporaryObject::new(&session, trusted);
     session.logout()?;
     login::log_in(&module, slot, &session, settings, &mut admission)?;
-    let key = line.wrapping_key(settings)?.filter(|key| key.cka_id == proof.cka_id).ok_or_else(wrapping::missing)?;
-    let wrap = |hash: OaepHash| Ok(Released { blob: line.wrap_by(hash, trusted.handle, key.handle)?, hash });
+    let key = calls.wrapping_key(settings)?.filter(|key| key.cka_id == proof.cka_id).ok_or_else(wrapping::missing)?;
+    let wrap = |hash: OaepHash| Ok(Released { blob: calls.wrap_by(hash, trusted.handle, key.handle)?, hash });
     wrap(invitation.hash).or_else(|_: HsmError| wrap(OaepHash::Sha1))
 }
 
@@ -253,22 +253,23 @@ fn accept(
     invitation: &Invitation,
     released: &Released,
 ) -> Result<(), HsmError> {
-    token::visit(settings, |line, _turn| {
-        let pair = line.find_pairs(Some(&invitation.cka_id))?.into_iter().next();
+    token::visit(settings, |calls, _turn| {
+        let pair = calls.find_pairs(Some(&invitation.cka_id))?.into_iter().next();
         let pair = pair.ok_or_else(|| HsmError::new(Kind::KeyMissing, "join", "the pair for it is gone"))?;
-        let pair = Passing::new(line.session, pair);
-        if line.wrapping_key(settings)?.is_some() {
+        let pair = TemporaryObject::new(calls.session, pair);
+        if calls.wrapping_key(settings)?.is_some() {
             return Err(HsmError::misconfigured("join", "it has got a wrapping key of that label meanwhile"));
         }
-        let unwrap = |template: &[Attribute]| line.unwrap_by(released.hash, pair.handle, &released.blob, template);
+        let unwrap = |template: &[Attribute]| calls.unwrap_by(released.hash, pair.handle, &released.blob, template);
         // In the session first: a key that is not the right one is never on the token, where it would be found and used.
-        let trial = unwrap(&templates::wrapping_key_to_unwrap(Life::Leased, Allowed::default()))?;
-        line.check_proof(proof, Passing::new(line.session, trial).handle)?;
-        let (life, allowed) = nature(line, &proof.cka_id, &settings.wrapping_key_label, false)?;
+        let trial = unwrap(&templates::wrapping_key_to_unwrap(Lifetime::Leased, AllowedMechanisms::default()))?;
+        calls.check_proof(proof, TemporaryObject::new(calls.session, trial).handle)?;
+        let (life, allowed) = nature(calls, &proof.cka_id, &settings.wrapping_key_label, false)?;
         let kept = unwrap(&templates::wrapping_key_to_unwrap(life, allowed))?;
-        let seen = line.wrapping_key(settings).and_then(|key| has_it(line, &key.ok_or_else(wrapping::missing)?, proof));
+        let seen =
+            calls.wrapping_key(settings).and_then(|key| has_it(calls, &key.ok_or_else(wrapping::missing)?, proof));
         if seen.is_err() {
-            drop(Passing::new(line.session, kept));
+            drop(TemporaryObject::new(calls.session, kept));
         }
         seen
     })
@@ -276,17 +277,17 @@ fn accept(
 
 /// Destroys the pair of an invitation that nobody answers.
 fn discard(settings: &Settings, invitation: &Invitation) -> Result<(), HsmError> {
-    token::visit(settings, |line, _turn| line.destroy_pairs(Some(&invitation.cka_id)))
+    token::visit(settings, |calls, _turn| calls.destroy_pairs(Some(&invitation.cka_id)))
 }
 
-impl<'a> Line<'a> {
+impl<'a> SessionCalls<'a> {
     fn wrapping_key(&self, settings: &Settings) -> Result<Option<WrappingKey>, HsmError> {
         wrapping::find(*self, &settings.wrapping_key_label)
     }
 
-    fn passing_aes(&self) -> Result<Passing<'a>, HsmError> {
-        let template = templates::to_generate(AES, Life::Passing, Allowed::default());
-        Ok(Passing::new(self.session, self.session.generate_key(&Mechanism::AesKeyGen, &template)?))
+    fn passing_aes(&self) -> Result<TemporaryObject<'a>, HsmError> {
+        let template = templates::to_generate(AES, Lifetime::Temporary, AllowedMechanisms::default());
+        Ok(TemporaryObject::new(self.session, self.session.generate_key(&Mechanism::AesKeyGen, &template)?))
     }
 
     fn check_proof(&self, proof: &WrappingKeyProof, wrapping: ObjectHandle) -> Result<(), HsmError> {
@@ -302,14 +303,14 @@ impl<'a> Line<'a> {
     }
 
     fn check_aes(&self, by: WrapMechanism, wrapping: ObjectHandle, proof: &AesProof) -> Result<(), HsmError> {
-        let key = self.unwrap(by, wrapping, &proof.blob, &templates::to_unwrap(AES, Allowed::default()))?;
-        let key = Passing::new(self.session, key);
-        Line::is_same(KNOWN, &self.open(key.handle, proof.sealed.iv, AAD, &proof.sealed.ciphertext)?)
+        let key = self.unwrap(by, wrapping, &proof.blob, &templates::to_unwrap(AES, AllowedMechanisms::default()))?;
+        let key = TemporaryObject::new(self.session, key);
+        SessionCalls::is_same(KNOWN, &self.open(key.handle, proof.sealed.iv, AAD, &proof.sealed.ciphertext)?)
     }
 
     fn prove_by_rsa(&self, by: WrapMechanism, wrapping: ObjectHandle) -> Result<RsaProof, HsmError> {
-        let (secret, public, key) = self.generate_key(RSA, Life::Passing, Allowed::default())?.rsa()?;
-        let [secret, public] = [secret, public].map(|half| Passing::new(self.session, half));
+        let (secret, public, key) = self.generate_key(RSA, Lifetime::Temporary, AllowedMechanisms::default())?.rsa()?;
+        let [secret, public] = [secret, public].map(|half| TemporaryObject::new(self.session, half));
         let blob = self.wrap(by, wrapping, secret.handle)?;
         Ok(RsaProof {
             blob,
@@ -319,10 +320,10 @@ impl<'a> Line<'a> {
     }
 
     fn check_rsa(&self, by: WrapMechanism, wrapping: ObjectHandle, proof: &RsaProof) -> Result<(), HsmError> {
-        let key = self.unwrap(by, wrapping, &proof.blob, &templates::to_unwrap(RSA, Allowed::default()))?;
-        let key = Passing::new(self.session, key);
+        let key = self.unwrap(by, wrapping, &proof.blob, &templates::to_unwrap(RSA, AllowedMechanisms::default()))?;
+        let key = TemporaryObject::new(self.session, key);
         let public = RsaPublicKey::from_spki(&proof.public_key)?;
-        Line::is_same(KNOWN, &self.oaep_decrypt(OAEP, key.handle, &public, &proof.ciphertext)?)
+        SessionCalls::is_same(KNOWN, &self.oaep_decrypt(OAEP, key.handle, &public, &proof.ciphertext)?)
     }
 
     fn make_pair(&self) -> Result<Invitation, HsmError> {
@@ -338,7 +339,7 @@ impl<'a> Line<'a> {
         let (public, secret) = generate(long).or_else(|_| generate(short))?;
         let made = self.try_pair(&cka_id, public, secret);
         if made.is_err() {
-            drop(Passing::new(self.session, secret));
+            drop(TemporaryObject::new(self.session, secret));
         }
         made
     }
@@ -347,8 +348,8 @@ impl<'a> Line<'a> {
         let passing = self.passing_aes()?;
         let carry = |hash| {
             let blob = self.wrap_by(hash, public, passing.handle)?;
-            let back = self.unwrap_by(hash, secret, &blob, &templates::to_unwrap(AES, Allowed::default()))?;
-            drop(Passing::new(self.session, back));
+            let back = self.unwrap_by(hash, secret, &blob, &templates::to_unwrap(AES, AllowedMechanisms::default()))?;
+            drop(TemporaryObject::new(self.session, back));
             Ok(hash)
         };
         let hash = carry(OaepHash::Sha256).or_else(|_: HsmError| carry(OaepHash::Sha1))?;

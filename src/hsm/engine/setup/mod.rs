@@ -34,7 +34,7 @@ pub trait OneShot: CarryOut {
 
 /// How a job is done.
 pub trait CarryOut: Send + 'static {
-    /// What it answers.
+    /// The type of its answer.
     type Answer: Send + 'static;
 
     /// Does it, in the process that has the module. Blocks.

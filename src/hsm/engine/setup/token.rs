@@ -1,4 +1,4 @@
-//! What is done with a token before anybody works with it: looking at it, and making it.
+//! Looking for a token, and making one.
 
 use std::path::Path;
 
@@ -46,7 +46,7 @@ impl CarryOut for FindToken {
     }
 }
 
-/// Whether the token, which must be there, has a user and does what symmetric keys need, as far as it says. Nobody logs in.
+/// True if the token, which must be there, has a user and does what symmetric keys need, as far as it says. Nobody logs in.
 fn see(settings: &Settings) -> Result<bool, HsmError> {
     let _turn = Ledger::lock(&settings.ledger)?;
     let module = Module::of(settings)?;
@@ -74,7 +74,7 @@ pub fn init_token(module: &Path, label: &str, so_pin: &SecretText, user_pin: &Se
     }
     let module = Module::load(module, None)?;
     let _alone = module.setting_up();
-    let Tokens { all, .. } = Tokens::read(&module.calls)?;
+    let Tokens { all, .. } = Tokens::read(&module.functions)?;
     let (ready, blank): (Vec<_>, Vec<_>) = all.into_iter().partition(Token::is_initialized);
     if ready.iter().any(|token| token.label == label) {
         return Err(no_token(format!("there is a token `{label}` already")));

@@ -6,11 +6,11 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType};
 use serde::{Deserialize, Serialize};
 
-use crate::hsm::engine::calls::crypto::Line;
-use crate::hsm::engine::calls::templates::{self, Life};
+use crate::hsm::engine::calls::session_calls::SessionCalls;
+use crate::hsm::engine::calls::templates::{self, Lifetime};
 use crate::hsm::engine::calls::wrapping::{WrappingKey, find, missing};
 use crate::hsm::engine::probe::{round_trips, trust};
-use crate::hsm::engine::profile::bindings::Allowed;
+use crate::hsm::engine::profile::bindings::AllowedMechanisms;
 use crate::hsm::engine::token;
 use crate::hsm::error::HsmError;
 use crate::hsm::settings::Settings;
@@ -58,7 +58,7 @@ pub enum Leaves {
 /// The wrapping key of an HSM, as it was found or made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WrappingKeyReport {
-    /// Whether the key was made now; otherwise it was there.
+    /// True if the key was made now; otherwise it was there.
     pub created: bool,
     /// Its CKA_ID.
     pub cka_id: Vec<u8>,
@@ -96,49 +96,49 @@ pub fn init_wrapping_key(settings: &Settings) -> Result<WrappingKeyReport, HsmEr
 
 /// The same; a `sole` one may never leave the HSM, also where it could do so safely.
 fn make(settings: &Settings, sole: bool) -> Result<WrappingKeyReport, HsmError> {
-    token::visit(settings, |line, _turn| {
-        if let Some(key) = find(line, &settings.wrapping_key_label)? {
-            return key.report(line, false);
+    token::visit(settings, |calls, _turn| {
+        if let Some(key) = find(calls, &settings.wrapping_key_label)? {
+            return key.report(calls, false);
         }
-        let cka_id: [u8; 16] = line.unique()?;
-        let (life, allowed) = nature(line, &cka_id, &settings.wrapping_key_label, sole)?;
-        line.session.generate_key(&Mechanism::AesKeyGen, &templates::wrapping_key(life, allowed))?;
+        let cka_id: [u8; 16] = calls.unique()?;
+        let (life, allowed) = nature(calls, &cka_id, &settings.wrapping_key_label, sole)?;
+        calls.session.generate_key(&Mechanism::AesKeyGen, &templates::wrapping_key(life, allowed))?;
         // Seen again by what will be used to find it, or it does not count as made.
-        find(line, &settings.wrapping_key_label)?.ok_or_else(missing)?.report(line, true)
+        find(calls, &settings.wrapping_key_label)?.ok_or_else(missing)?.report(calls, true)
     })
 }
 
 /// The wrapping key, if the token has one.
 fn look(settings: &Settings) -> Result<Option<WrappingKeyReport>, HsmError> {
-    token::visit(settings, |line, _turn| {
-        let key = find(line, &settings.wrapping_key_label)?;
-        key.map(|key| key.report(line, false)).transpose()
+    token::visit(settings, |calls, _turn| {
+        let key = find(calls, &settings.wrapping_key_label)?;
+        key.map(|key| key.report(calls, false)).transpose()
     })
 }
 
-/// What a new wrapping key of this HSM may do: leave it only where the HSM sees to it that it leaves under a trusted key.
+/// The lifetime and mechanisms of a new wrapping key of this HSM: it may leave only where the HSM sees to it that it leaves under a trusted key.
 pub(in crate::hsm) fn nature<'a>(
-    line: Line<'_>,
+    calls: SessionCalls<'_>,
     cka_id: &'a [u8],
     label: &'a str,
     sole: bool,
-) -> Result<(Life<'a>, Allowed), HsmError> {
-    let life = match !sole && trust::is_enforced(line)? {
-        true => Life::Shared { cka_id, label },
-        false => Life::Token { cka_id, label },
+) -> Result<(Lifetime<'a>, AllowedMechanisms), HsmError> {
+    let life = match !sole && trust::is_enforced(calls)? {
+        true => Lifetime::Shared { cka_id, label },
+        false => Lifetime::Token { cka_id, label },
     };
-    Ok((life, Allowed { wrapping: round_trips::for_wrapping_keys(line)?, ..Allowed::default() }))
+    Ok((life, AllowedMechanisms { wrapping: round_trips::for_wrapping_keys(calls)?, ..AllowedMechanisms::default() }))
 }
 
 impl WrappingKey {
-    fn report(self, line: Line<'_>, created: bool) -> Result<WrappingKeyReport, HsmError> {
-        let leaves = self.leaves(line)?;
+    fn report(self, calls: SessionCalls<'_>, created: bool) -> Result<WrappingKeyReport, HsmError> {
+        let leaves = self.leaves(calls)?;
         Ok(WrappingKeyReport { created, cka_id: self.cka_id, leaves })
     }
 
-    pub(in crate::hsm) fn leaves(&self, line: Line<'_>) -> Result<Leaves, HsmError> {
+    pub(in crate::hsm) fn leaves(&self, calls: SessionCalls<'_>) -> Result<Leaves, HsmError> {
         let telling = [AttributeType::Extractable, AttributeType::WrapWithTrusted];
-        let attributes = line.session.get_attributes(self.handle, &telling)?;
+        let attributes = calls.session.get_attributes(self.handle, &telling)?;
         let has = |attribute| attributes.contains(&attribute);
         Ok(match (has(Attribute::Extractable(false)), has(Attribute::WrapWithTrusted(true))) {
             (true, _) => Leaves::Never,

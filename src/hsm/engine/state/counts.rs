@@ -1,4 +1,4 @@
-//! What is counted and measured of an engine, for the metrics.
+//! Counts and gauges of an engine, for the metrics.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -60,7 +60,7 @@ pub struct ErrorCount {
 
 /// Numbers for the metrics.
 #[derive(Default)]
-pub(in crate::hsm) struct Counts {
+pub(in crate::hsm) struct EngineCounts {
     errors: Mutex<HashMap<(Cow<'static, str>, String), u64>>,
     /// Calls that ended after their deadline.
     pub(in crate::hsm) late: AtomicU64,
@@ -70,7 +70,7 @@ pub(in crate::hsm) struct Counts {
     pub(in crate::hsm) lost: AtomicU64,
 }
 
-impl Counts {
+impl EngineCounts {
     /// Counts an answer of the HSM that was not CKR_OK.
     pub(in crate::hsm) fn note(&self, error: &HsmError) {
         if !error.is_answer() {

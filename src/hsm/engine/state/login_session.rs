@@ -15,33 +15,33 @@ use crate::hsm::error::{HsmError, Kind};
 
 const LOOK: Duration = Duration::from_millis(1);
 
-/// A session whose objects others use through its [`Door`].
-pub(in crate::hsm) struct Home {
+/// A session whose objects others use through its [`LoginLock`].
+pub(in crate::hsm) struct LoginSession {
     pub(in crate::hsm) session: Session,
-    pub(in crate::hsm) door: Arc<Door>,
+    pub(in crate::hsm) lock: Arc<LoginLock>,
 }
 
 /// The way to the objects of one login.
-pub(in crate::hsm) struct Door {
+pub(in crate::hsm) struct LoginLock {
     /// The login under which they were made; under another their handles mean nothing, or something else.
     pub(in crate::hsm) epoch: u64,
-    guests: RwLock<()>,
+    users: RwLock<()>,
 }
 
-/// Who holds this may use the objects: their session stays.
-pub(in crate::hsm) struct Guest<'a> {
+/// While a guard is held, the session of the objects is not closed.
+pub(in crate::hsm) struct LoginGuard<'a> {
     _stays: RwLockReadGuard<'a, ()>,
 }
 
-impl Home {
+impl LoginSession {
     pub(in crate::hsm) fn new(session: Session, epoch: u64) -> Self {
-        Self { session, door: Arc::new(Door::new(epoch)) }
+        Self { session, lock: Arc::new(LoginLock::new(epoch)) }
     }
 
-    /// Closes the session if its guests leave in time; gives it back if one stays. Its epoch must have ended.
+    /// Closes the session if nobody uses its objects any more in time; else gives it back. Its epoch must have ended.
     pub(in crate::hsm) fn close(self, patience: Duration) -> Option<Self> {
         let until = Instant::now() + patience;
-        while !self.door.is_empty() {
+        while !self.lock.is_empty() {
             if Instant::now() >= until {
                 return Some(self);
             }
@@ -50,28 +50,28 @@ impl Home {
         None
     }
 
-    /// Closes the session when the last guest has left, however long that takes.
-    pub(in crate::hsm) fn outlive_guests(self) {
-        drop(self.door.guests.write());
+    /// Closes the session when nobody uses its objects any more, however long that takes.
+    pub(in crate::hsm) fn close_when_unused(self) {
+        drop(self.lock.users.write());
     }
 }
 
-impl Door {
+impl LoginLock {
     pub(in crate::hsm) fn new(epoch: u64) -> Self {
-        Self { epoch, guests: RwLock::default() }
+        Self { epoch, users: RwLock::default() }
     }
 
     /// Lets a user of the objects in, as long as it is `epoch`.
-    pub(in crate::hsm) fn enter(&self, epoch: impl FnOnce() -> u64) -> Result<Guest<'_>, HsmError> {
-        let guest = self.guests.try_read().map(|stays| Guest { _stays: stays });
+    pub(in crate::hsm) fn enter(&self, epoch: impl FnOnce() -> u64) -> Result<LoginGuard<'_>, HsmError> {
+        let guard = self.users.try_read().map(|stays| LoginGuard { _stays: stays });
         // Looked at once inside: who ends the epoch and then finds nobody in may close the session.
-        guest
+        guard
             .filter(|_| epoch() == self.epoch)
             .ok_or_else(|| HsmError::new(Kind::KeyMissing, "lease", "the handle is of an earlier login"))
     }
 
     fn is_empty(&self) -> bool {
-        self.guests.try_write().is_some()
+        self.users.try_write().is_some()
     }
 }
 
@@ -81,22 +81,22 @@ mod tests {
 
     #[test]
     fn nobody_enters_when_the_login_has_ended() {
-        let door = Door::new(7);
-        assert!(door.enter(|| 7).is_ok());
-        let refused = door.enter(|| 8).err().unwrap();
+        let lock = LoginLock::new(7);
+        assert!(lock.enter(|| 7).is_ok());
+        let refused = lock.enter(|| 8).err().unwrap();
         assert_eq!((refused.kind, refused.is_of_a_dead_handle()), (Kind::KeyMissing, true));
     }
 
     #[test]
     fn the_house_is_empty_when_all_guests_have_left() {
-        let door = Door::new(0);
-        assert!(door.is_empty());
-        let guests = [door.enter(|| 0), door.enter(|| 0)];
-        assert!(guests.iter().all(Result::is_ok) && !door.is_empty());
-        let [one, other] = guests;
+        let lock = LoginLock::new(0);
+        assert!(lock.is_empty());
+        let users = [lock.enter(|| 0), lock.enter(|| 0)];
+        assert!(users.iter().all(Result::is_ok) && !lock.is_empty());
+        let [one, other] = users;
         drop(one);
-        assert!(!door.is_empty());
+        assert!(!lock.is_empty());
         drop(other);
-        assert!(door.is_empty());
+        assert!(lock.is_empty());
     }
 }

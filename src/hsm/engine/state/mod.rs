@@ -1,4 +1,4 @@
-//! What all threads of an engine share: the token, the login and its epoch, the counts.
+//! The state that all threads of an engine share: the token, the login and its epoch, the counts.
 
 pub(in crate::hsm) mod counts;
 mod login_objects;
@@ -15,16 +15,16 @@ use parking_lot::RwLock;
 use crate::hsm::error::{HsmError, Kind};
 use crate::hsm::settings::Settings;
 
-use super::calls::crypto::Line;
+use super::calls::session_calls::SessionCalls;
 use super::calls::wrapping::{self, WrappingKey};
 use super::profile::Profile;
 use super::token::login::{self, Admission};
 use super::token::module::Module;
-use counts::Counts;
-use login_objects::{Canary, KNOWN_ANSWER};
-use login_session::{Door, Home};
+use counts::EngineCounts;
+use login_objects::{KNOWN_ANSWER, KnownAnswer};
+use login_session::{LoginLock, LoginSession};
 
-pub(in crate::hsm) use login_objects::Standing;
+pub(in crate::hsm) use login_objects::LoginObjects;
 
 /// The epoch of the login that an engine starts with.
 pub(in crate::hsm) const FIRST_EPOCH: u64 = 0;
@@ -34,15 +34,15 @@ pub(in crate::hsm) struct EngineState {
     pub(in crate::hsm) module: Module,
     pub(in crate::hsm) slot: Slot,
     pub(in crate::hsm) profile: Arc<Profile>,
-    pub(in crate::hsm) counts: Counts,
-    /// Whether the token has refused a session and none was had since.
+    pub(in crate::hsm) counts: EngineCounts,
+    /// True if the token has refused a session and none was had since.
     is_short: AtomicBool,
     pub(in crate::hsm) stopping: AtomicBool,
     start: Instant,
-    /// Grows with each login: see `Door`.
+    /// Grows with each login: see `LoginLock`.
     epoch: AtomicU64,
-    standing: RwLock<Standing>,
-    /// The latest start of an operation that then succeeded: see `doubt`.
+    login_objects: RwLock<LoginObjects>,
+    /// The latest start of an operation that then succeeded: see `dispatch/blame.rs`.
     latest_success: AtomicU64,
 }
 
@@ -52,7 +52,7 @@ impl EngineState {
         module: Module,
         slot: Slot,
         profile: Profile,
-        standing: Standing,
+        login_objects: LoginObjects,
     ) -> Self {
         Self {
             is_short: AtomicBool::new(false),
@@ -60,17 +60,17 @@ impl EngineState {
             module,
             slot,
             profile: Arc::new(profile),
-            counts: Counts::default(),
+            counts: EngineCounts::default(),
             stopping: AtomicBool::new(false),
             start: Instant::now(),
             epoch: AtomicU64::new(FIRST_EPOCH),
-            standing: RwLock::new(standing),
+            login_objects: RwLock::new(login_objects),
             latest_success: AtomicU64::new(0),
         }
     }
 
-    pub(in crate::hsm) fn line<'a>(&'a self, session: &'a Session) -> Line<'a> {
-        Line { calls: &self.module.calls, session }
+    pub(in crate::hsm) fn calls<'a>(&'a self, session: &'a Session) -> SessionCalls<'a> {
+        SessionCalls { functions: &self.module.functions, session }
     }
 
     /// Opens a session beside those that the engine has.
@@ -96,7 +96,7 @@ impl EngineState {
         self.latest_success.fetch_max(started, Ordering::Relaxed);
     }
 
-    /// Whether an operation that started after `ticks` has succeeded.
+    /// True if an operation that started after `ticks` has succeeded.
     pub(in crate::hsm) fn has_succeeded_since(&self, ticks: u64) -> bool {
         self.latest_success.load(Ordering::Relaxed) > ticks
     }
@@ -106,12 +106,12 @@ impl EngineState {
     }
 
     /// The way to the objects of the last login.
-    pub(in crate::hsm) fn door(&self) -> Arc<Door> {
-        self.standing().canary.door
+    pub(in crate::hsm) fn lock(&self) -> Arc<LoginLock> {
+        self.login_objects().known_answer.lock
     }
 
-    fn standing(&self) -> Standing {
-        self.standing.read().clone()
+    fn login_objects(&self) -> LoginObjects {
+        self.login_objects.read().clone()
     }
 
     /// Ends an epoch: every handle made so far is refused from now on.
@@ -119,39 +119,39 @@ impl EngineState {
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Logs in with the session of `home` and makes what comes with a login. The epoch that it ends must have been ended
+    /// Logs in with the session of `login_session` and makes what comes with a login. The epoch that it ends must have been ended
     /// before.
-    pub(in crate::hsm) fn enter(&self, home: &Home, mut admission: Admission) -> Result<(), HsmError> {
-        login::log_in(&self.module, self.slot, &home.session, &self.settings, &mut admission)?;
+    pub(in crate::hsm) fn enter(&self, login_session: &LoginSession, mut admission: Admission) -> Result<(), HsmError> {
+        login::log_in(&self.module, self.slot, &login_session.session, &self.settings, &mut admission)?;
         drop(admission);
-        let entered = Standing::take(home, &self.module, &self.settings, self.profile.allowed);
-        *self.standing.write() = entered?;
+        let entered = LoginObjects::take(login_session, &self.module, &self.settings, self.profile.allowed);
+        *self.login_objects.write() = entered?;
         Ok(())
     }
 
     /// The wrapping key, looked for again if it was not there: the operator may have made it since.
     pub(in crate::hsm) fn wrapping_key(&self, session: &Session) -> Result<Option<WrappingKey>, HsmError> {
-        if let Some(key) = self.standing().wrapping {
+        if let Some(key) = self.login_objects().wrapping {
             return Ok(Some(key));
         }
-        let found = wrapping::find(self.line(session), &self.settings.wrapping_key_label)?;
-        self.standing.write().wrapping.clone_from(&found);
+        let found = wrapping::find(self.calls(session), &self.settings.wrapping_key_label)?;
+        self.login_objects.write().wrapping.clone_from(&found);
         Ok(found)
     }
 
     pub(in crate::hsm) fn has_wrapping_key(&self) -> bool {
-        self.standing.read().wrapping.is_some()
+        self.login_objects.read().wrapping.is_some()
     }
 
     /// Handles of wrapping keys are kept too; this one did not work.
     pub(in crate::hsm) fn forget_wrapping_key(&self) {
-        self.standing.write().wrapping = None;
+        self.login_objects.write().wrapping = None;
     }
 
     /// Decrypts the known answer.
-    pub(in crate::hsm) fn check(&self, line: Line<'_>) -> Result<(), HsmError> {
-        let Canary { door, key, iv, ciphertext } = self.standing().canary;
-        let _guest = door.enter(|| self.epoch())?;
-        Line::is_same(KNOWN_ANSWER, &line.open(key, iv, b"", &ciphertext)?)
+    pub(in crate::hsm) fn check(&self, calls: SessionCalls<'_>) -> Result<(), HsmError> {
+        let KnownAnswer { lock, key, iv, ciphertext } = self.login_objects().known_answer;
+        let _guard = lock.enter(|| self.epoch())?;
+        SessionCalls::is_same(KNOWN_ANSWER, &calls.open(key, iv, b"", &ciphertext)?)
     }
 }

@@ -7,7 +7,7 @@ use super::module::Module;
 use super::slots::{Token, Tokens};
 
 impl TokenSelector {
-    /// Whether the selector says which token is meant.
+    /// True if the selector says which token is meant.
     fn is_telling(&self) -> bool {
         self.label.is_some() || self.serial.is_some() || self.manufacturer.is_some() || self.model.is_some()
     }
@@ -26,7 +26,7 @@ impl TokenSelector {
         if !self.is_telling() {
             return Err(no_token("name the HSM's token by label, serial, manufacturer or model; a slot alone moves"));
         }
-        let Tokens { all, unread } = Tokens::read(&module.calls)?;
+        let Tokens { all, unread } = Tokens::read(&module.functions)?;
         let (ready, blank): (Vec<_>, Vec<_>) = all.into_iter().partition(Token::is_initialized);
         let mut fitting = ready.iter().filter(|token| self.matches(token));
         match (fitting.next(), fitting.next()) {

@@ -14,7 +14,7 @@ use crate::secret::SecretText;
 use super::module::Module;
 use super::slots::Token;
 
-/// What a login takes: the PIN, and the turn at the HSMs.
+/// Permission to log in: the PIN, and the turn at the HSMs.
 pub(in crate::hsm) struct Admission {
     pin: SecretText,
     pub(in crate::hsm) ledger: Ledger,
@@ -49,7 +49,7 @@ pub(in crate::hsm) fn log_in(
 ) -> Result<(), HsmError> {
     let refused = |text| Err(HsmError::new(Kind::PinRefused, "C_GetTokenInfo", text).in_slot(slot.id()));
     let Admission { pin, ledger } = admission;
-    let token = Token::read(&module.calls, slot)?;
+    let token = Token::read(&module.functions, slot)?;
     if token.user_is_locked() {
         return refused("the user PIN is locked");
     }
@@ -87,7 +87,7 @@ pub(in crate::hsm) fn log_in_as_so(
             "the PIN was refused before and is not tried again; correct it, or see `strongroom hsm retry-pin`",
         );
     }
-    if Token::read(&module.calls, slot)?.is_last_try_of_so() {
+    if Token::read(&module.functions, slot)?.is_last_try_of_so() {
         return refused("the PIN is locked, or would be after one more wrong one");
     }
     match session.login(UserType::So, Some(&auth_pin(&pin))).map_err(HsmError::from) {
@@ -100,7 +100,7 @@ pub(in crate::hsm) fn log_in_as_so(
     }
 }
 
-/// What the security officer of a member is called in the ledger. No member is called so, for it has a space.
+/// The name of a member's security officer in the ledger. No member is called so, for it has a space.
 pub(in crate::hsm) fn so_name(member: &str) -> String {
     format!("{member} so")
 }

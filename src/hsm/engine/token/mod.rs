@@ -9,7 +9,7 @@ use crate::hsm::error::HsmError;
 use crate::hsm::ledger::Ledger;
 use crate::hsm::settings::Settings;
 
-use super::calls::crypto::Line;
+use super::calls::session_calls::SessionCalls;
 use login::{Admission, log_in};
 use module::Module;
 use slots::Token;
@@ -18,15 +18,15 @@ use slots::Token;
 /// else of the deployment logs in.
 pub(in crate::hsm) fn visit<T>(
     settings: &Settings,
-    job: impl FnOnce(Line<'_>, Ledger) -> Result<T, HsmError>,
+    job: impl FnOnce(SessionCalls<'_>, Ledger) -> Result<T, HsmError>,
 ) -> Result<T, HsmError> {
-    visit_token(settings, |line, _, _, ledger| job(line, ledger))
+    visit_token(settings, |calls, _, _, ledger| job(calls, ledger))
 }
 
 /// The same, for a job that is also about the token itself.
 pub(in crate::hsm) fn visit_token<T>(
     settings: &Settings,
-    job: impl FnOnce(Line<'_>, &Module, &Token, Ledger) -> Result<T, HsmError>,
+    job: impl FnOnce(SessionCalls<'_>, &Module, &Token, Ledger) -> Result<T, HsmError>,
 ) -> Result<T, HsmError> {
     let mut admission = Admission::ask(settings)?;
     let module = Module::of(settings)?;
@@ -34,5 +34,5 @@ pub(in crate::hsm) fn visit_token<T>(
     let token = settings.token.find(&module)?;
     let session = module.open(token.slot)?;
     log_in(&module, token.slot, &session, settings, &mut admission)?;
-    job(Line { calls: &module.calls, session: &session }, &module, &token, admission.ledger)
+    job(SessionCalls { functions: &module.functions, session: &session }, &module, &token, admission.ledger)
 }

@@ -11,7 +11,7 @@ use cryptoki::session::Session;
 use cryptoki::slot::Slot;
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::hsm::engine::calls::raw::{self, Calls};
+use crate::hsm::engine::calls::raw::{self, Functions};
 use crate::hsm::error::HsmError;
 use crate::hsm::settings::Settings;
 
@@ -19,8 +19,8 @@ use crate::hsm::settings::Settings;
 #[derive(Clone)]
 pub(in crate::hsm) struct Module {
     pub(in crate::hsm) pkcs11: Pkcs11,
-    pub(in crate::hsm) calls: Calls,
-    /// What C_Initialize was told.
+    pub(in crate::hsm) functions: Functions,
+    /// The text that C_Initialize was given.
     reserved: Option<CString>,
     /// Held by whatever changes tokens at start: SoftHSM2 fails some calls when two threads do that at once.
     setup: Arc<Mutex<()>>,
@@ -45,7 +45,7 @@ impl Module {
             HsmError::misconfigured("load", format!("the PKCS#11 module `{}` does not load: {error}", path.display()))
         })?;
         initialize(&pkcs11, reserved.as_ref())?;
-        let module = Self { calls: Calls::load(path)?, pkcs11, reserved, setup: Arc::default() };
+        let module = Self { functions: Functions::load(path)?, pkcs11, reserved, setup: Arc::default() };
         loaded.push((path.to_owned(), module.clone()));
         Ok(module)
     }

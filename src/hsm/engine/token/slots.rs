@@ -1,4 +1,4 @@
-//! What a module says of its slots and tokens, as far as we need it.
+//! Slots and tokens, as a module describes them, as far as we need it.
 //!
 //! Modules say there what cannot be: a clock without a time, text that ends in zeros, numbers that are none, a token that
 //! cannot be read in a slot that nobody asked for. So nothing is read that is not used, what is used has some meaning whatever
@@ -13,7 +13,7 @@ use cryptoki_sys::{
     CKF_USER_PIN_INITIALIZED, CKF_USER_PIN_LOCKED,
 };
 
-use crate::hsm::engine::calls::raw::Calls;
+use crate::hsm::engine::calls::raw::Functions;
 use crate::hsm::error::HsmError;
 
 /// A limit of sessions that is higher is none: openCryptoki says 2^64 - 2.
@@ -44,13 +44,13 @@ impl Tokens {
     ///
     /// # Errors
     /// If the module does not say which slots have one. One that cannot be read is no error here.
-    pub(in crate::hsm) fn read(calls: &Calls) -> Result<Self, HsmError> {
+    pub(in crate::hsm) fn read(functions: &Functions) -> Result<Self, HsmError> {
         let mut tokens = Self { all: Vec::new(), unread: Vec::new() };
-        let mut slots = calls.slots_with_token()?;
+        let mut slots = functions.slots_with_token()?;
         slots.sort_by_key(Slot::id);
         slots.dedup();
         for slot in slots {
-            match Token::read(calls, slot) {
+            match Token::read(functions, slot) {
                 Ok(token) => tokens.all.push(token),
                 Err(error) => tokens.unread.push(error),
             }
@@ -61,8 +61,8 @@ impl Tokens {
 
 impl Token {
     /// The token in this slot.
-    pub(in crate::hsm) fn read(calls: &Calls, slot: Slot) -> Result<Self, HsmError> {
-        let info = calls.token_info(slot).map_err(|error| error.in_slot(slot.id()))?;
+    pub(in crate::hsm) fn read(functions: &Functions, slot: Slot) -> Result<Self, HsmError> {
+        let info = functions.token_info(slot).map_err(|error| error.in_slot(slot.id()))?;
         Ok(Self::of(slot, &info))
     }
 
@@ -96,7 +96,7 @@ impl Token {
         self.says(CKF_USER_PIN_FINAL_TRY)
     }
 
-    /// Whether the security officer is locked, or would be by one more wrong PIN.
+    /// True if the security officer is locked, or would be by one more wrong PIN.
     pub(in crate::hsm) fn is_last_try_of_so(&self) -> bool {
         self.says(CKF_SO_PIN_LOCKED) || self.says(CKF_SO_PIN_FINAL_TRY)
     }
@@ -113,11 +113,11 @@ impl fmt::Display for Token {
 }
 
 /// Description and version of a module, for people.
-pub(in crate::hsm) fn library(calls: &Calls) -> String {
+pub(in crate::hsm) fn library(functions: &Functions) -> String {
     let describe = |CK_INFO { libraryDescription, libraryVersion, .. }: CK_INFO| {
         format!("{} {}", text(&libraryDescription), version(libraryVersion))
     };
-    calls.info().map_or_else(|error| format!("unknown ({error})"), describe)
+    functions.info().map_or_else(|error| format!("unknown ({error})"), describe)
 }
 
 /// Text should be padded with blanks. Some modules end it with a zero byte, whatever comes after it.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 use cryptoki::session::Session;
 
-use crate::hsm::engine::handles::errand::Errand;
+use crate::hsm::engine::handles::anchor_request::AnchorRequest;
 use crate::hsm::error::HsmError;
 
 use super::anchor;
@@ -35,50 +35,50 @@ const SLOW_PATIENCE: Duration = Duration::from_secs(30);
 const WATCH_PERIOD: Duration = Duration::from_millis(100);
 
 /// One place at the HSM: a session, and the thread that has it for now.
-pub(in crate::hsm) struct Lane {
+pub(in crate::hsm) struct LaneThread {
     name: String,
-    duty: Duty,
+    duty: LaneWork,
     generation: AtomicU64,
     /// When the call that is being made is to be given up, in ticks; 0 while there is none.
     busy_until: AtomicU64,
-    /// Whether the token had no session for it when it was last asked, or it has given its own up.
+    /// True if the token had no session for it when it was last asked, or it has given its own up.
     lacks_session: AtomicBool,
-    /// Whether it has no thread, because the last one was given up.
+    /// True if it has no thread, because the last one was given up.
     is_deserted: AtomicBool,
 }
 
-/// What the thread of a lane does.
-pub(in crate::hsm) enum Duty {
-    /// One of the workers that share a queue, by its seat there.
+/// The work of a lane's thread.
+pub(in crate::hsm) enum LaneWork {
+    /// One of the workers that share a queue, by its number there.
     Work(Arc<Queue>, usize),
     /// The only one of its kind.
     Alone(Arc<Queue>),
-    Anchor(Receiver<Errand>),
+    Anchor(Receiver<AnchorRequest>),
 }
 
 /// The generation of the lane in which a thread was started.
 #[derive(Clone, Copy)]
-pub(in crate::hsm) struct Shift(u64);
+pub(in crate::hsm) struct Generation(u64);
 
 /// Held by everyone who may use a handle; the anchor is told to stop when the last lets go.
-pub(in crate::hsm) struct LastOut(pub(in crate::hsm) Sender<Errand>);
+pub(in crate::hsm) struct AnchorStop(pub(in crate::hsm) Sender<AnchorRequest>);
 
-impl Drop for LastOut {
+impl Drop for AnchorStop {
     fn drop(&mut self) {
-        let _ = self.0.send(Errand::Stop);
+        let _ = self.0.send(AnchorRequest::Stop);
     }
 }
 
-/// What every thread of an engine holds for as long as it lives.
+/// Held by every thread of an engine for as long as it lives.
 #[derive(Clone)]
-pub(in crate::hsm) struct Crew {
-    pub(in crate::hsm) last_out: Arc<LastOut>,
+pub(in crate::hsm) struct Lifelines {
+    pub(in crate::hsm) anchor_stop: Arc<AnchorStop>,
     /// Nothing is sent: the other end sees when the last thread has closed its session and ended.
     pub(in crate::hsm) alive: Sender<Infallible>,
 }
 
-impl Lane {
-    pub(in crate::hsm) fn new(name: impl Into<String>, duty: Duty) -> Arc<Self> {
+impl LaneThread {
+    pub(in crate::hsm) fn new(name: impl Into<String>, duty: LaneWork) -> Arc<Self> {
         Arc::new(Self {
             name: name.into(),
             duty,
@@ -92,16 +92,16 @@ impl Lane {
     /// A call begins.
     pub(in crate::hsm) fn begin(&self, core: &Core, now: Instant, deadline: Instant) {
         let patience = match self.duty {
-            Duty::Work(..) => WORK_PATIENCE,
-            Duty::Anchor(_) => ANCHOR_PATIENCE,
-            Duty::Alone(_) => SLOW_PATIENCE,
+            LaneWork::Work(..) => WORK_PATIENCE,
+            LaneWork::Anchor(_) => ANCHOR_PATIENCE,
+            LaneWork::Alone(_) => SLOW_PATIENCE,
         };
         self.busy_until.store(core.state.ticks(deadline.max(now + patience)), Ordering::Release);
     }
 
     /// The call has ended. Whether the thread may go on: it may have been replaced meanwhile.
-    pub(in crate::hsm) fn end(&self, core: &Core, shift: Shift) -> bool {
-        if self.generation.load(Ordering::Acquire) != shift.0 {
+    pub(in crate::hsm) fn end(&self, core: &Core, generation: Generation) -> bool {
+        if self.generation.load(Ordering::Acquire) != generation.0 {
             core.state.counts.lost.fetch_sub(1, Ordering::Relaxed);
             return false;
         }
@@ -110,8 +110,14 @@ impl Lane {
     }
 
     /// Waits for something that is not the HSM's to give, which the watch must not take for a call.
-    pub(in crate::hsm) fn aside<T>(&self, core: &Core, shift: Shift, deadline: Instant, wait: impl FnOnce() -> T) -> T {
-        let is_ours = || self.generation.load(Ordering::Acquire) == shift.0;
+    pub(in crate::hsm) fn aside<T>(
+        &self,
+        core: &Core,
+        generation: Generation,
+        deadline: Instant,
+        wait: impl FnOnce() -> T,
+    ) -> T {
+        let is_ours = || self.generation.load(Ordering::Acquire) == generation.0;
         if is_ours() {
             self.busy_until.store(0, Ordering::Release);
         }
@@ -135,12 +141,12 @@ impl Lane {
     }
 
     pub(in crate::hsm) fn is_worker(&self) -> bool {
-        matches!(self.duty, Duty::Work(..))
+        matches!(self.duty, LaneWork::Work(..))
     }
 
     /// Looks after what waits for the workers of this lane.
     fn nudge(&self) {
-        if let Duty::Work(queue, _) = &self.duty {
+        if let LaneWork::Work(queue, _) = &self.duty {
             queue.nudge();
         }
     }
@@ -154,25 +160,25 @@ impl Lane {
     pub(in crate::hsm) fn spawn(
         self: &Arc<Self>,
         core: &Arc<Core>,
-        crew: &Crew,
+        lifelines: &Lifelines,
         session: Option<Session>,
     ) -> Result<(), HsmError> {
-        let shift = Shift(self.generation.load(Ordering::Acquire));
-        let (lane, core, Crew { last_out, alive }) = (Arc::clone(self), Arc::clone(core), crew.clone());
+        let generation = Generation(self.generation.load(Ordering::Acquire));
+        let (lane, core, Lifelines { anchor_stop, alive }) = (Arc::clone(self), Arc::clone(core), lifelines.clone());
         let run = move || {
             match &lane.duty {
-                Duty::Work(queue, seat) => {
-                    worker::serve(&core, &lane, shift, (queue, *seat), session);
-                    drop(last_out);
+                LaneWork::Work(queue, worker) => {
+                    worker::serve(&core, &lane, generation, (queue, *worker), session);
+                    drop(anchor_stop);
                 }
-                Duty::Alone(queue) => {
-                    worker::serve(&core, &lane, shift, (queue, 0), session);
-                    drop(last_out);
+                LaneWork::Alone(queue) => {
+                    worker::serve(&core, &lane, generation, (queue, 0), session);
+                    drop(anchor_stop);
                 }
-                Duty::Anchor(errands) => {
+                LaneWork::Anchor(requests) => {
                     // The anchor outlives those who use handles, and must not wait for itself.
-                    drop(last_out);
-                    anchor::serve(&core, &lane, shift, errands, session);
+                    drop(anchor_stop);
+                    anchor::serve(&core, &lane, generation, requests, session);
                 }
             }
             drop(alive);
@@ -192,18 +198,18 @@ impl Lane {
         self.generation.fetch_add(1, Ordering::AcqRel);
         self.busy_until.store(0, Ordering::Release);
         counts.replaced.send_modify(|replaced| *replaced += 1);
-        if let Duty::Anchor(_) = self.duty {
+        if let LaneWork::Anchor(_) = self.duty {
             core.end_epoch();
         }
         self.is_deserted.store(true, Ordering::Relaxed);
     }
 
     /// Starts another thread if the last one was given up. One that cannot be started now is started later.
-    fn man(self: &Arc<Self>, core: &Arc<Core>, crew: &Crew) {
+    fn replace_lost(self: &Arc<Self>, core: &Arc<Core>, lifelines: &Lifelines) {
         if !self.is_deserted.load(Ordering::Relaxed) {
             return;
         }
-        match self.spawn(core, crew, None) {
+        match self.spawn(core, lifelines, None) {
             Ok(()) => self.is_deserted.store(false, Ordering::Relaxed),
             Err(error) => tracing::error!(lane = self.name, %error, "no thread could be started"),
         }
@@ -211,13 +217,17 @@ impl Lane {
 }
 
 /// Looks after calls that do not return, until the engine stops.
-pub(in crate::hsm) fn watch(core: Arc<Core>, crew: Crew, lanes: Vec<Arc<Lane>>) -> Result<thread::Thread, HsmError> {
+pub(in crate::hsm) fn watch(
+    core: Arc<Core>,
+    lifelines: Lifelines,
+    lanes: Vec<Arc<LaneThread>>,
+) -> Result<thread::Thread, HsmError> {
     let run = move || {
         while !core.state.stopping.load(Ordering::Relaxed) {
             thread::park_timeout(WATCH_PERIOD);
             let now = core.state.ticks(Instant::now());
             lanes.iter().filter(|lane| lane.is_overdue(now)).for_each(|lane| lane.give_up(&core));
-            lanes.iter().for_each(|lane| lane.man(&core, &crew));
+            lanes.iter().for_each(|lane| lane.replace_lost(&core, &lifelines));
             lanes.iter().find(|lane| lane.is_worker()).into_iter().for_each(|lane| lane.nudge());
         }
     };

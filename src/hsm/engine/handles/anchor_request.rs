@@ -1,4 +1,4 @@
-//! What the anchor is asked to do: the thread whose session holds the login and every leased object.
+//! Requests to the anchor: the thread whose session holds the login and every leased object.
 
 use std::time::Instant;
 
@@ -7,8 +7,8 @@ use tokio::sync::oneshot;
 
 use crate::hsm::error::HsmError;
 
-/// What the anchor is asked to do.
-pub(in crate::hsm) enum Errand {
+/// A request to the anchor.
+pub(in crate::hsm) enum AnchorRequest {
     /// Make the handle that is wanted next, if one still is, and put it into the cache.
     Make,
     /// Nobody holds this handle any more.

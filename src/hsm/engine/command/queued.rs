@@ -3,10 +3,10 @@
 use crate::fair_queue::CostClass;
 use crate::hsm::error::{HsmError, Kind};
 
-use super::{Attempt, Lane, Needs, Perform};
+use super::{Lane, Needs, Perform, RunContext};
 
 /// A command that waits for its answer. It may be tried several times, and comes to one end.
-pub(in crate::hsm) trait Task: Send + Sync {
+pub(in crate::hsm) trait QueuedCommand: Send + Sync {
     fn class(&self) -> CostClass;
     fn judges_data(&self) -> bool;
     fn needs(&self) -> Needs<'_>;
@@ -14,28 +14,28 @@ pub(in crate::hsm) trait Task: Send + Sync {
     fn is_repeatable(&self) -> bool;
 
     /// Tries the command. An answer is kept for the end.
-    fn run(&mut self, attempt: &Attempt<'_>) -> Result<(), HsmError>;
+    fn run(&mut self, context: &RunContext<'_>) -> Result<(), HsmError>;
 
     /// Hands out the answer of the last try, or this error in its place.
     fn end(self: Box<Self>, outcome: Result<(), HsmError>);
 }
 
 /// A task of a command, whose answer `done` is to have.
-pub(in crate::hsm) fn task<C: Perform>(
+pub(in crate::hsm) fn queued<C: Perform>(
     command: C,
     done: impl FnOnce(Result<C::Answer, HsmError>) + Send + Sync + 'static,
-) -> Box<dyn Task> {
-    Box::new(Pending { command, answer: None, done })
+) -> Box<dyn QueuedCommand> {
+    Box::new(WithAnswer { command, answer: None, done })
 }
 
 /// A command, its answer once there is one, and what is to have that.
-struct Pending<C: Perform, F> {
+struct WithAnswer<C: Perform, F> {
     command: C,
     answer: Option<C::Answer>,
     done: F,
 }
 
-impl<C: Perform, F: FnOnce(Result<C::Answer, HsmError>) + Send + Sync> Task for Pending<C, F> {
+impl<C: Perform, F: FnOnce(Result<C::Answer, HsmError>) + Send + Sync> QueuedCommand for WithAnswer<C, F> {
     fn class(&self) -> CostClass {
         C::CLASS
     }
@@ -56,8 +56,8 @@ impl<C: Perform, F: FnOnce(Result<C::Answer, HsmError>) + Send + Sync> Task for 
         self.command.is_repeatable()
     }
 
-    fn run(&mut self, attempt: &Attempt<'_>) -> Result<(), HsmError> {
-        self.answer = Some(self.command.run(attempt)?);
+    fn run(&mut self, context: &RunContext<'_>) -> Result<(), HsmError> {
+        self.answer = Some(self.command.run(context)?);
         Ok(())
     }
 

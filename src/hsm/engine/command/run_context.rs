@@ -8,10 +8,10 @@ use crate::key::material::MaterialId;
 use crate::key::spec::EncryptionAlgorithm;
 use crate::secret::SecretBytes;
 
-use crate::hsm::engine::calls::crypto::{Line, Oaep, Sealed};
-use crate::hsm::engine::calls::generating::Means;
+use crate::hsm::engine::calls::generating::WrapContext;
 use crate::hsm::engine::calls::mechanism::OaepHash;
 use crate::hsm::engine::calls::proof;
+use crate::hsm::engine::calls::session_calls::{Oaep, Sealed, SessionCalls};
 use crate::hsm::engine::handles::cache::Handles;
 use crate::hsm::engine::handles::lease::Lease;
 use crate::hsm::engine::state::EngineState;
@@ -19,18 +19,18 @@ use crate::hsm::engine::state::EngineState;
 /// The name of material that is given one later, or needs none.
 pub(super) const UNNAMED: MaterialId = MaterialId([0; 32]);
 
-/// What a command is done with.
-pub struct Attempt<'a> {
+/// The means for one attempt at a command: a session, the handle that it needs, the engine's state.
+pub struct RunContext<'a> {
     pub(in crate::hsm) state: &'a EngineState,
     pub(in crate::hsm) handles: &'a Handles,
-    pub(in crate::hsm) line: Line<'a>,
+    pub(in crate::hsm) calls: SessionCalls<'a>,
     /// The handle that the command needs.
     pub(in crate::hsm) lease: Option<&'a Lease>,
     /// Opens another session, for which it may have to wait until the deadline.
     pub(in crate::hsm) open: &'a dyn Fn() -> Result<Session, HsmError>,
 }
 
-impl Attempt<'_> {
+impl RunContext<'_> {
     pub(super) fn key(&self) -> Result<ObjectHandle, HsmError> {
         self.lease().map(|lease| lease.handle)
     }
@@ -42,12 +42,12 @@ impl Attempt<'_> {
     /// Encrypts under AES-256-GCM, and proves the ciphertext if a proof is due.
     pub(super) fn seal(&self, aad: &[u8], input: &SecretBytes) -> Result<Sealed, HsmError> {
         let Lease { handle, believed, .. } = self.lease()?;
-        let sealed = self.line.seal(*handle, aad, input.expose())?;
-        believed.or_prove(|| self.line.prove_sealed(*handle, aad, &sealed, input.expose()))?;
+        let sealed = self.calls.seal(*handle, aad, input.expose())?;
+        believed.or_prove(|| self.calls.prove_sealed(*handle, aad, &sealed, input.expose()))?;
         Ok(sealed)
     }
 
-    /// What `open` gives, which is asked twice if a proof is due.
+    /// The plaintext that `open` gives; it is called twice if a proof is due.
     pub(super) fn twice(&self, open: impl Fn() -> Result<SecretBytes, HsmError>) -> Result<SecretBytes, HsmError> {
         let opened = open()?;
         self.lease()?.believed.or_prove(|| proof::prove(opened.expose(), open()))?;
@@ -63,8 +63,8 @@ impl Attempt<'_> {
         Ok(Oaep { hash, sha256: self.state.profile.oaep_sha256 })
     }
 
-    pub(super) fn means(&self) -> Result<Means<'_>, HsmError> {
-        Ok(Means { profile: &self.state.profile, wrapping: self.state.wrapping_key(self.line.session)? })
+    pub(super) fn means(&self) -> Result<WrapContext<'_>, HsmError> {
+        Ok(WrapContext { profile: &self.state.profile, wrapping: self.state.wrapping_key(self.calls.session)? })
     }
 }
 

@@ -1,4 +1,4 @@
-//! What one session can do with a key: seal, open, encrypt, decrypt, random.
+//! AES-GCM, RSAES-OAEP and random bytes, by the calls of one session.
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::ObjectHandle;
@@ -12,8 +12,8 @@ use crate::secret::SecretBytes;
 use super::mechanism::{OaepHash, TAG_BYTES, gcm};
 use super::oaep;
 use super::public_key::RsaPublicKey;
-use super::raw::Calls;
-use crate::hsm::engine::profile::OaepRoad;
+use super::raw::Functions;
+use crate::hsm::engine::profile::OaepMethod;
 use crate::hsm::error::{HsmError, Kind};
 
 /// An AES-256-GCM ciphertext.
@@ -28,17 +28,17 @@ pub struct Sealed {
 
 /// One session, and the calls that can be made on it.
 #[derive(Clone, Copy)]
-pub(in crate::hsm) struct Line<'a> {
-    pub(in crate::hsm) calls: &'a Calls,
+pub(in crate::hsm) struct SessionCalls<'a> {
+    pub(in crate::hsm) functions: &'a Functions,
     pub(in crate::hsm) session: &'a Session,
 }
 
-impl Line<'_> {
+impl SessionCalls<'_> {
     /// Random bytes of the HSM.
     pub(in crate::hsm) fn random(&self, len: usize) -> Result<SecretBytes, HsmError> {
         let mut bytes = zeroize::Zeroizing::new(vec![0; len]);
         self.session.generate_random_slice(&mut bytes)?;
-        if repeats_itself(&bytes) || self.calls.has_just_come(&bytes) {
+        if repeats_itself(&bytes) || self.functions.has_just_come(&bytes) {
             return Err(HsmError::new(Kind::DeviceLost, "C_GenerateRandom", "the random bytes repeat themselves"));
         }
         Ok(SecretBytes::from(std::mem::take(&mut *bytes)))
@@ -70,7 +70,7 @@ impl Line<'_> {
         input: &[u8],
     ) -> Result<Vec<u8>, HsmError> {
         let mechanism = gcm(&mut iv, aad)?;
-        let ciphertext = self.calls.encrypt_once(self.session, &mechanism, key, input, input.len() + TAG_BYTES)?;
+        let ciphertext = self.functions.encrypt_once(self.session, &mechanism, key, input, input.len() + TAG_BYTES)?;
         // A shorter answer would be a ciphertext without its tag.
         if ciphertext.len() != input.len() + TAG_BYTES {
             return Err(HsmError::nonsense("C_Encrypt", "the length of the ciphertext is wrong"));
@@ -90,7 +90,7 @@ impl Line<'_> {
             return Err(HsmError::new(Kind::Rejected, "open", "shorter than a tag"));
         }
         let mechanism = gcm(&mut iv, aad)?;
-        let plaintext = self.calls.decrypt_once(self.session, &mechanism, key, ciphertext, ciphertext.len())?;
+        let plaintext = self.functions.decrypt_once(self.session, &mechanism, key, ciphertext, ciphertext.len())?;
         match plaintext.len() + TAG_BYTES == ciphertext.len() {
             true => Ok(plaintext),
             false => Err(HsmError::nonsense("C_Decrypt", "the length of the plaintext is wrong")),
@@ -110,11 +110,11 @@ impl Line<'_> {
         if input.len() > oaep.hash.max_plaintext_bytes(k) {
             return Err(too_long());
         }
-        let ciphertext = match oaep.road()? {
-            Road::Native => self.calls.encrypt_once(self.session, &oaep.hash.mechanism(), key, input, k)?,
-            Road::Raw => {
+        let ciphertext = match oaep.step()? {
+            OaepStep::Native => self.functions.encrypt_once(self.session, &oaep.hash.mechanism(), key, input, k)?,
+            OaepStep::Raw => {
                 let padded = oaep::pad(k, &self.unique()?, input).ok_or_else(too_long)?;
-                self.calls.encrypt_once(self.session, &Mechanism::RsaX509, key, &padded, k)?
+                self.functions.encrypt_once(self.session, &Mechanism::RsaX509, key, &padded, k)?
             }
         };
         match ciphertext.len() == k {
@@ -134,30 +134,32 @@ impl Line<'_> {
         if !public.admits(ciphertext) {
             return Err(not_ours());
         }
-        match oaep.road()? {
-            Road::Native => self.calls.decrypt_once(self.session, &oaep.hash.mechanism(), key, ciphertext, public.k()),
-            Road::Raw => {
+        match oaep.step()? {
+            OaepStep::Native => {
+                self.functions.decrypt_once(self.session, &oaep.hash.mechanism(), key, ciphertext, public.k())
+            }
+            OaepStep::Raw => {
                 oaep::unpad(self.raw_decrypt(key, public, ciphertext)?.expose(), public.k()).ok_or_else(perhaps_ours)
             }
         }
     }
 
     /// Raw RSA. A module that strips leading zeros gives away the very bit that Manger's attack needs, so one that gives
-    /// anything but k bytes is not used on this road; the probe sees to it, and this to the rest.
+    /// anything but k bytes is not used in this way; the probe sees to it, and this to the rest.
     pub(in crate::hsm) fn raw_decrypt(
         &self,
         key: ObjectHandle,
         public: &RsaPublicKey,
         ciphertext: &[u8],
     ) -> Result<SecretBytes, HsmError> {
-        let encoded = self.calls.decrypt_once(self.session, &Mechanism::RsaX509, key, ciphertext, public.k())?;
+        let encoded = self.functions.decrypt_once(self.session, &Mechanism::RsaX509, key, ciphertext, public.k())?;
         if encoded.len() != public.k() {
             return Err(HsmError::nonsense("C_Decrypt", "raw RSA gave another length than the modulus"));
         }
         Ok(encoded)
     }
 
-    /// Whether `opened` gives back `plaintext`: the test of a new key.
+    /// An error unless `opened` gives back `plaintext`: the test of a new key.
     pub(in crate::hsm) fn is_same(plaintext: &[u8], opened: &SecretBytes) -> Result<(), HsmError> {
         match bool::from(plaintext.ct_eq(opened.expose())) {
             true => Ok(()),
@@ -166,14 +168,14 @@ impl Line<'_> {
     }
 }
 
-/// Whether both halves are the same, as from a generator that is stuck. Chance does this once in 2^64, if it ever does.
+/// True if both halves are the same, as from a generator that is stuck. Chance does this once in 2^64, if it ever does.
 fn repeats_itself(bytes: &[u8]) -> bool {
     let (one, rest) = bytes.split_at(bytes.len() / 2);
     let other = rest.get(..one.len()).unwrap_or_default();
     one.len() >= 8 && bool::from(one.ct_eq(other))
 }
 
-/// The one answer to every RSA ciphertext that is not ours, on every road.
+/// The one answer to every RSA ciphertext that is not ours, however it is decrypted.
 fn not_ours() -> HsmError {
     HsmError::new(Kind::Rejected, "decrypt", "the ciphertext does not decrypt")
 }
@@ -188,20 +190,20 @@ fn perhaps_ours() -> HsmError {
 pub(in crate::hsm) struct Oaep {
     pub(in crate::hsm) hash: OaepHash,
     /// How SHA-256 is done; SHA-1 is always the token's own.
-    pub(in crate::hsm) sha256: OaepRoad,
+    pub(in crate::hsm) sha256: OaepMethod,
 }
 
-enum Road {
+enum OaepStep {
     Native,
     Raw,
 }
 
 impl Oaep {
-    fn road(self) -> Result<Road, HsmError> {
+    fn step(self) -> Result<OaepStep, HsmError> {
         match (self.hash, self.sha256) {
-            (OaepHash::Sha1, _) | (OaepHash::Sha256, OaepRoad::Native) => Ok(Road::Native),
-            (OaepHash::Sha256, OaepRoad::RawWithHostUnpadding) => Ok(Road::Raw),
-            (OaepHash::Sha256, OaepRoad::Refused) => {
+            (OaepHash::Sha1, _) | (OaepHash::Sha256, OaepMethod::Native) => Ok(OaepStep::Native),
+            (OaepHash::Sha256, OaepMethod::RawWithHostUnpadding) => Ok(OaepStep::Raw),
+            (OaepHash::Sha256, OaepMethod::Refused) => {
                 Err(HsmError::new(Kind::Unsupported, "oaep", "this HSM does not do RSAES_OAEP_SHA_256"))
             }
         }

@@ -133,7 +133,7 @@ pub fn throttled() -> KmsError {
 
 /// The error of a query of the store that failed.
 pub fn store(error: StoreError) -> KmsError {
-    if error.kind == store::Kind::Busy {
+    if error.kind == store::StoreErrorKind::Busy {
         return throttled().because(error);
     }
     KmsError::new(Code::DependencyTimeoutException, TIMED_OUT).because(error)

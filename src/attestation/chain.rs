@@ -1,4 +1,4 @@
-//! Whether a root that the operator configured vouches for the certificate of an attestation document, at a given time.
+//! The chain of certificates from an attestation document to a root that the operator configured, at a given time.
 //!
 //! `webpki` decides the path: signatures, validity, basicConstraints with pathLen, name constraints, unknown critical
 //! extensions. What it does not look at is decided here, and can only refuse more: keyUsage; all of the root but its name and
@@ -28,7 +28,7 @@ const ALGORITHMS: &[&dyn SignatureVerificationAlgorithm] = &[ECDSA_P384_SHA384, 
 pub struct Roots(Vec<CertificateDer<'static>>);
 
 impl Roots {
-    /// Whether nothing is trusted.
+    /// True if nothing is trusted.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -55,7 +55,7 @@ impl Roots {
     }
 }
 
-/// Whether a text is one certificate in PEM, and nothing else that PEM can hold.
+/// True if a text is one certificate in PEM, and nothing else that PEM can hold.
 pub fn is_certificate(pem: &[u8]) -> bool {
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     matches!(read.as_deref(), Ok([certificate]) if Certificate::from_der(certificate).is_ok())
@@ -69,9 +69,9 @@ fn is_root(der: &CertificateDer<'_>) -> Result<(), String> {
 }
 
 /// A certificate that a root vouches for.
-pub(super) struct Vouched<'a>(EndEntityCert<'a>);
+pub(super) struct TrustedCertificate<'a>(EndEntityCert<'a>);
 
-impl<'a> Vouched<'a> {
+impl<'a> TrustedCertificate<'a> {
     /// Follows `bundle`, which is a configured root and then each issuer in turn, to the certificate.
     pub(super) fn by(
         roots: &Roots,
@@ -87,7 +87,7 @@ impl<'a> Vouched<'a> {
         Ok(Self(vouched))
     }
 
-    /// Whether the key of the certificate made this signature with ES384: r and s, one after the other.
+    /// Checks that the key of the certificate made this signature with ES384: r and s, one after the other.
     pub(super) fn signed(&self, message: &[u8], signature: &[u8; 96]) -> Result<(), Refusal> {
         let signature = in_der(signature).map_err(|_| Refusal::Signature)?;
         self.0.verify_signature(ECDSA_P384_SHA384, message, &signature).map_err(|_| Refusal::Signature)
@@ -147,7 +147,7 @@ fn is_in_time(certificate: &Certificate, now: Timestamp) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// Whether the key of the certificate may sign certificates with so many issuers between it and the last one.
+/// Checks that the key of the certificate may sign certificates with so many issuers between it and the last one.
 fn may_issue(certificate: &Certificate, followers: usize) -> Result<(), Refusal> {
     let constraints = certificate.tbs_certificate().get_extension::<BasicConstraints>();
     let fits = |is: &BasicConstraints| is.ca && is.path_len_constraint.is_none_or(|max| followers <= max.into());
@@ -160,7 +160,7 @@ fn may_issue(certificate: &Certificate, followers: usize) -> Result<(), Refusal>
     }
 }
 
-/// Whether the key of the certificate may sign documents.
+/// Checks that the key of the certificate may sign documents.
 fn may_sign(certificate: &Certificate) -> Result<(), Refusal> {
     match usage(certificate) {
         Some(usage) if usage.digital_signature() => Ok(()),

@@ -31,12 +31,12 @@ const MAX_USER_DATA_BYTES: usize = 512;
 const REGISTER_BYTES: usize = 48;
 
 /// A payload and the signature over it.
-pub(super) struct Signed<'a> {
+pub(super) struct SignedDocument<'a> {
     pub(super) payload: &'a [u8],
     pub(super) signature: &'a [u8; SIGNATURE_BYTES],
 }
 
-impl<'a> Signed<'a> {
+impl<'a> SignedDocument<'a> {
     /// Reads a COSE_Sign1, with its tag or without. Nothing may be unprotected.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self, Refusal> {
         let mut cbor = Decoder::new(bytes);
@@ -54,14 +54,14 @@ impl<'a> Signed<'a> {
         Ok(Self { payload, signature })
     }
 
-    /// What the signature is over: Sig_structure of RFC 9052 section 4.4. Nothing is added by us.
+    /// The bytes that are signed: Sig_structure of RFC 9052 section 4.4. Nothing is added by us.
     pub(super) fn signed_bytes(&self) -> Result<Vec<u8>, Refusal> {
         let [header, added, payload] = [ES384, &[], self.payload].map(<&ByteSlice>::from);
         minicbor::to_vec(("Signature1", header, added, payload)).map_err(|_| Refusal::Malformed)
     }
 }
 
-/// What was measured, and by which platform.
+/// The measurements of a recipient, by the platform that made them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Measurements {
     /// `pcrs`: the registers of an enclave.
@@ -73,7 +73,7 @@ pub enum Measurements {
 /// Registers by number.
 pub type Registers = BTreeMap<u8, [u8; REGISTER_BYTES]>;
 
-/// What a document claims.
+/// The claims of a document.
 pub(super) struct Claims<'a> {
     pub(super) module_id: &'a str,
     pub(super) timestamp: Timestamp,
@@ -86,7 +86,7 @@ pub(super) struct Claims<'a> {
 impl<'a> Claims<'a> {
     /// Reads a payload: each member at most once, none that is unknown, none missing that must be there.
     pub(super) fn read(payload: &'a [u8]) -> Result<Self, Refusal> {
-        let (mut cbor, mut found) = (Decoder::new(payload), Found::default());
+        let (mut cbor, mut found) = (Decoder::new(payload), PartialClaims::default());
         let told = cbor.map()?;
         each(&mut cbor, told, MAX_MEMBERS, |cbor| found.member(cbor))?;
         check(cbor.position() == payload.len())?;
@@ -96,7 +96,7 @@ impl<'a> Claims<'a> {
 
 /// The members that were read by now.
 #[derive(Default)]
-struct Found<'a> {
+struct PartialClaims<'a> {
     module_id: Option<&'a str>,
     digest: Option<()>,
     timestamp: Option<Timestamp>,
@@ -108,7 +108,7 @@ struct Found<'a> {
     nonce: Option<Option<&'a [u8]>>,
 }
 
-impl<'a> Found<'a> {
+impl<'a> PartialClaims<'a> {
     fn member(&mut self, cbor: &mut Decoder<'a>) -> Result<(), Refusal> {
         match cbor.str()? {
             "module_id" => once(&mut self.module_id, module_id(cbor)?),

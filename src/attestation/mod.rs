@@ -22,8 +22,8 @@ pub use cms::ContentKey;
 pub use document::{Measurements, Registers};
 
 use crate::{clock::Timestamp, secret::SecretBytes};
-use chain::Vouched;
-use document::{Claims, Signed};
+use chain::TrustedCertificate;
+use document::{Claims, SignedDocument};
 
 /// How far the time of a document may be from ours, in either direction.
 pub const MAX_AGE: Duration = Duration::from_secs(5 * 60);
@@ -44,12 +44,12 @@ impl Attested {
         &self.public_key
     }
 
-    /// What the recipient is called by its platform.
+    /// The name that the platform gives the recipient.
     pub fn module_id(&self) -> &str {
         &self.module_id
     }
 
-    /// What the platform measured of the recipient.
+    /// The platform's measurements of the recipient.
     pub fn measurements(&self) -> &Measurements {
         &self.measurements
     }
@@ -124,10 +124,10 @@ impl Error for Refusal {}
 /// # Errors
 /// Why it does not.
 pub fn verify(document: &[u8], roots: &Roots, now: Timestamp) -> Result<Attested, Refusal> {
-    let signed = Signed::read(document)?;
+    let signed = SignedDocument::read(document)?;
     let claims = Claims::read(signed.payload)?;
     let certificate = CertificateDer::from(claims.certificate);
-    let signer = Vouched::by(roots, &claims.bundle, &certificate, now)?;
+    let signer = TrustedCertificate::by(roots, &claims.bundle, &certificate, now)?;
     signer.signed(&signed.signed_bytes()?, signed.signature)?;
     is_fresh(claims.timestamp, now)?;
     let public_key = claims.public_key.ok_or(Refusal::NoPublicKey)?;
@@ -149,7 +149,7 @@ fn is_fresh(timestamp: Timestamp, now: Timestamp) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether `der` is an RSA public key of a size that may receive, with an exponent that any HSM takes.
+/// True if `der` is an RSA public key of a size that may receive, with an exponent that any HSM takes.
 fn can_receive(der: &[u8]) -> Result<(), Refusal> {
     let refuse = |_| Refusal::PublicKey;
     let spki = SubjectPublicKeyInfoRef::from_der(der).map_err(refuse)?;

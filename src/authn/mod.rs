@@ -1,10 +1,10 @@
-//! Who calls: a Signature Version 4 claim against the access keys of the store.
+//! Authentication: a Signature Version 4 claim is checked against the access keys of the store.
 //!
 //! The secret of an access key is sealed under a key in the HSM. It is opened once per access key and day; a warm request
 //! asks neither store nor HSM.
 
 mod last_days;
-mod materials;
+mod service_materials;
 mod signing_keys;
 mod vault;
 
@@ -28,7 +28,7 @@ pub struct Proved {
 }
 
 impl Proved {
-    /// Who calls.
+    /// The caller.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
@@ -98,7 +98,7 @@ impl Authn {
         access_key.filter(|_| claim.session_token.is_none()).ok_or_else(unrecognized)
     }
 
-    /// Whether the secret of `access_key` made the signature.
+    /// True if the secret of `access_key` made the signature.
     async fn verify(&self, claim: &Claim, access_key: &AccessKey, deadline: Instant) -> Result<(), KmsError> {
         let day = self.signing_keys.day(&access_key.id, &claim.date);
         if let Some(signing_key) = day.of_region(&claim.region) {

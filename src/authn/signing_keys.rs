@@ -18,19 +18,19 @@ const MAX_DAYS: usize = 2;
 /// Regions of one access key and date whose signing keys are kept, each since a signature proved to be good.
 const MAX_REGIONS: usize = 16;
 
-/// What is kept, by access key.
+/// The signing keys that are kept, by access key.
 #[derive(Default)]
 pub(super) struct SigningKeys(Mutex<Kept>);
 
 #[derive(Default)]
 struct Kept {
-    access_keys: HashMap<String, OfAccessKey>,
+    access_keys: HashMap<String, DaysOfAccessKey>,
     /// Grows with every use.
     uses: u64,
 }
 
 #[derive(Default)]
-struct OfAccessKey {
+struct DaysOfAccessKey {
     days: Vec<Arc<Day>>,
     last_use: u64,
 }
@@ -45,7 +45,7 @@ pub(super) struct Day {
 }
 
 impl SigningKeys {
-    /// What is kept of an access key for a day, or a place to keep it.
+    /// The signing keys of an access key for a day, or a place to keep them.
     pub(super) fn day(&self, access_key_id: &str, date: &str) -> Arc<Day> {
         let mut kept = self.kept();
         kept.uses += 1;
@@ -79,7 +79,7 @@ impl Kept {
     }
 }
 
-impl OfAccessKey {
+impl DaysOfAccessKey {
     fn day(&mut self, date: &str) -> Arc<Day> {
         if let Some(day) = self.days.iter().find(|day| day.date == date) {
             return Arc::clone(day);

@@ -22,15 +22,15 @@ use crate::{
     store::{Deployment, Store},
 };
 
-use super::materials::OwnMaterials;
+use super::service_materials::ServiceMaterials;
 
 const IV_BYTES: usize = 12;
 
-/// What is sealed begins with the IV, followed by ciphertext and tag. Under another material than the first there is this in
+/// A sealed text begins with the IV, followed by ciphertext and tag. Under another material than the first there is this in
 /// front, and the material's name; no IV of 12 random bytes ever begins so.
 const NAMED: &[u8] = b"strongroom\0\x01";
 
-/// What a token is for; one is never taken for the other.
+/// The purpose of a token; one is never taken for the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenKind {
     /// An import token.
@@ -40,7 +40,7 @@ pub enum TokenKind {
 }
 
 impl TokenKind {
-    /// What tokens of this kind are bound to.
+    /// The additional authenticated data that binds tokens of this kind.
     fn aad(self) -> Vec<u8> {
         match self {
             Self::Import => b"strongroom import token".to_vec(),
@@ -54,7 +54,7 @@ impl TokenKind {
 pub struct Vault {
     hsm: Hsm,
     /// Nothing until the deployment is founded, which takes an HSM that is open.
-    materials: Arc<OnceLock<OwnMaterials>>,
+    materials: Arc<OnceLock<ServiceMaterials>>,
 }
 
 impl Vault {
@@ -65,19 +65,19 @@ impl Vault {
 
     /// Gives it the materials of `deployment`, which is in `store`, once.
     pub fn furnish(&self, store: Store, deployment: &Deployment) {
-        let _ = self.materials.set(OwnMaterials::new(store, deployment));
+        let _ = self.materials.set(ServiceMaterials::new(store, deployment));
     }
 
-    /// Whether it has been given the deployment's own material.
-    pub fn is_furnished(&self) -> bool {
+    /// True if it has been given the deployment's own material.
+    pub fn has_material(&self) -> bool {
         self.materials.get().is_some()
     }
 
-    fn materials(&self) -> Result<&OwnMaterials, KmsError> {
+    fn materials(&self) -> Result<&ServiceMaterials, KmsError> {
         self.materials.get().ok_or_else(|| failure::not_open("the deployment has not been founded"))
     }
 
-    /// What opens `sealed`; nothing if it is not of a form that anything is sealed in.
+    /// The command that opens `sealed`; nothing if it is not of a form that anything is sealed in.
     async fn opening(&self, aad: Vec<u8>, sealed: &[u8]) -> Result<Option<command::Open>, KmsError> {
         let materials = self.materials()?;
         let (material, sealed) = match sealed.strip_prefix(NAMED).and_then(|named| named.split_first_chunk()) {
@@ -204,10 +204,10 @@ impl Vault {
     }
 }
 
-/// What the secrets of access keys are bound to, each beside its id.
+/// The additional authenticated data of the secrets of access keys, each beside its id.
 const ACCESS_KEY: &[u8] = b"strongroom access key secret\0";
 
-/// What the passwords of custom key stores are bound to, each beside its id.
+/// The additional authenticated data of the passwords of custom key stores, each beside its id.
 const KEY_STORE: &[u8] = b"strongroom key store password\0";
 
 fn aad(kind: &[u8], id: &str) -> Vec<u8> {

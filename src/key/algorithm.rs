@@ -1,4 +1,4 @@
-//! What keys are used with: the algorithms of each operation, in AWS's words, and what is given to the HSM of a message.
+//! The algorithms that each operation uses keys with, in AWS's words, and the part of a message that the HSM is given.
 
 use std::fmt;
 
@@ -86,7 +86,7 @@ impl WrappingKeySpec {
 }
 
 impl WrappingAlgorithm {
-    /// Whether AWS takes material of this spec so (AWS KMS: "Select a wrapping algorithm"): what RSA alone can carry is short,
+    /// True if AWS takes material of this spec so (AWS KMS: "Select a wrapping algorithm"): what RSA alone can carry is short,
     /// and a private key of P-521 is too long for RSA-2048.
     pub fn carries(self, spec: KeySpec, wrapping: WrappingKeySpec) -> bool {
         let by_rsa = matches!(self, Self::RsaesOaepSha1 | Self::RsaesOaepSha256);
@@ -105,7 +105,7 @@ impl WrappingAlgorithm {
 }
 
 aws_enum! {
-    /// What Sign and Verify are given: the message itself, or what was made of it.
+    /// MessageType: Sign and Verify are given the message itself, or its digest.
     MessageType {
         Raw = "RAW",
         Digest = "DIGEST",
@@ -115,7 +115,7 @@ aws_enum! {
 
 /// The algorithms of one kind of operation.
 pub trait Algorithm: Copy + PartialEq + fmt::Display + Send + Sync + 'static {
-    /// What keys are for that are used with them.
+    /// The key usage of the keys that they are used with.
     const USAGE: KeyUsage;
 
     /// Those of a key of this spec, in the order in which AWS lists them; clients take element 0.
@@ -236,7 +236,7 @@ pub enum Unsignable {
 const MU_BYTES: usize = 64;
 
 impl SigningAlgorithm {
-    /// Whether every HSM that has keys of its specs signs so. Many sign by Ed25519 and not by Ed25519ph.
+    /// True if every HSM that has keys of its specs signs so. Many sign by Ed25519 and not by Ed25519ph.
     pub fn is_of_every_hsm(self) -> bool {
         self != Self::Ed25519PhSha512
     }
@@ -252,7 +252,7 @@ impl SigningAlgorithm {
         }
     }
 
-    /// What the HSM is to sign: the digest, or the message where the algorithm takes it whole.
+    /// The bytes that the HSM is to sign: the digest, or the message where the algorithm takes it whole.
     ///
     /// # Errors
     /// If the message is not of a type, or not of the length, that this algorithm takes.

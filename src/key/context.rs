@@ -24,7 +24,7 @@ impl EncryptionContext {
         &self.0
     }
 
-    /// Whether there are no pairs; absent and empty are the same.
+    /// True if there are no pairs; absent and empty are the same.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

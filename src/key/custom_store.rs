@@ -1,6 +1,6 @@
 //! Custom key stores (AWS KMS: "Key stores"): HSMs beside the service's own, in which keys of their owner are kept.
 //!
-//! What is here is stored and pure: which connection state follows which. Who opens the HSM is `kms/key_stores.rs`.
+//! The rules here are pure: which connection state follows which. `kms/key_stores.rs` opens the HSM.
 
 use std::fmt;
 
@@ -74,7 +74,7 @@ impl fmt::Display for KeyStoreId {
     }
 }
 
-/// Whether a text is a CloudHsmClusterId: `cluster-` and 11 to 16 characters.
+/// True if a text is a CloudHsmClusterId: `cluster-` and 11 to 16 characters.
 pub fn is_cluster_id(text: &str) -> bool {
     let is_one = |b: u8| b.is_ascii_alphabetic() || matches!(b, b'2'..=b'7');
     text.strip_prefix("cluster-").is_some_and(|rest| (11..=16).contains(&rest.len()) && rest.bytes().all(is_one))
@@ -109,12 +109,12 @@ pub struct CustomKeyStore {
 }
 
 impl CustomKeyStore {
-    /// Whether its keys can be used.
+    /// True if its keys can be used.
     pub fn is_connected(&self) -> bool {
         self.state == ConnectionState::Connected
     }
 
-    /// Whether its HSM is to be open.
+    /// True if its HSM is to be open.
     pub fn is_wanted(&self) -> bool {
         matches!(self.state, ConnectionState::Connected | ConnectionState::Connecting)
     }
@@ -135,7 +135,7 @@ impl CustomKeyStore {
         }
     }
 
-    /// What came of the connection of this number; of another than the last, nothing is to be known any more.
+    /// The outcome of the connection of this number; of another than the last, nothing is to be known any more.
     pub fn conclude(&mut self, connection: u64, outcome: Result<(), ConnectionError>) {
         if self.connection == connection && self.is_wanted() {
             (self.state, self.error) = match outcome {
@@ -208,7 +208,7 @@ mod tests {
         }
     }
 
-    /// What becomes of each state; nothing where it refuses.
+    /// The state that follows each state; nothing where it refuses.
     fn after(step: impl Fn(&mut CustomKeyStore) -> Result<(), KmsError>) -> String {
         let outcome = |state: &ConnectionState| {
             let mut store = store(*state);

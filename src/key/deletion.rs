@@ -8,9 +8,9 @@ use crate::clock::{self, Moment, Running, Timestamp};
 /// The longest that a key waits for its deletion (AWS KMS: ScheduleKeyDeletion).
 const LONGEST_WINDOW_DAYS: u16 = 30;
 
-/// What goes with a scheduled deletion beside its date.
+/// The facts of a scheduled deletion beside its date.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Scheduled {
+pub struct ScheduledDeletion {
     /// How long the deployment must have run.
     after: Running,
     /// The ARN of the principal that asked for it.
@@ -37,7 +37,7 @@ impl Key {
     /// the last of them is gone.
     pub fn schedule_deletion(&mut self, window_days: u16, moment: Moment, by: &str) {
         let due = moment.plus(clock::days(window_days.into()));
-        self.scheduled = Some(Scheduled { after: due.running, by: by.to_owned() });
+        self.scheduled = Some(ScheduledDeletion { after: due.running, by: by.to_owned() });
         let has_replicas = self.multi_region.as_ref().is_some_and(|family| !family.replicas.is_empty());
         if has_replicas && self.is_primary() {
             self.state = KeyState::PendingReplicaDeletion;

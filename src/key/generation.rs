@@ -26,7 +26,7 @@ aws_enum! {
     }
 }
 
-/// What is known of one material of a key, in the HSM or not.
+/// The facts that a key keeps of one of its materials, in the HSM or not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Generation {
     /// Its name. That of imported material is the same whenever it comes.
@@ -121,7 +121,7 @@ impl Key {
         self.spec == KeySpec::SymmetricDefault && self.custom_key_store.is_none()
     }
 
-    /// What a material is to the key, its relatives in other regions left aside.
+    /// KeyMaterialState of a material, its like in other regions left aside.
     pub fn material_state(&self, id: MaterialId) -> MaterialState {
         let is = |generation: Option<&Generation>| generation.is_some_and(|one| one.id == id);
         match (is(self.pending.as_ref()), is(self.generations.last())) {

@@ -27,7 +27,7 @@ use crate::{
 };
 
 aws_enum! {
-    /// What a grant can allow.
+    /// An operation that a grant can allow.
     GrantOperation {
         Decrypt = "Decrypt",
         Encrypt = "Encrypt",
@@ -52,7 +52,7 @@ aws_enum! {
 }
 
 impl GrantOperation {
-    /// Whether it uses the key for cryptography, and so asks for a key that may be used.
+    /// True if it uses the key for cryptography, and so asks for a key that may be used.
     pub fn is_cryptographic(self) -> bool {
         !matches!(self, Self::GetPublicKey | Self::CreateGrant | Self::RetireGrant | Self::DescribeKey)
     }
@@ -82,7 +82,7 @@ impl GrantOperation {
         }
     }
 
-    /// Whether keys of this spec and usage have such an operation.
+    /// True if keys of this spec and usage have such an operation.
     pub fn fits(self, spec: KeySpec, usage: KeyUsage) -> bool {
         match self {
             Self::CreateGrant | Self::RetireGrant | Self::DescribeKey => true,
@@ -161,7 +161,7 @@ impl Party {
         }
     }
 
-    /// What it is filed under where many are.
+    /// The text under which an index of grants has it.
     pub fn index_key(&self) -> String {
         match self {
             Self::Principal(principal) => principal.index_key(),
@@ -169,7 +169,7 @@ impl Party {
         }
     }
 
-    /// Whether this names `caller`, and how closely.
+    /// How closely this names `caller`; none if it does not.
     pub fn names(&self, caller: &Principal) -> Option<Naming> {
         match self {
             Self::Principal(principal) => principal.names(caller),
@@ -212,7 +212,7 @@ impl ContextConstraint {
         }
     }
 
-    /// Whether whatever `other` lets through this does, too.
+    /// True if everything that `other` lets through passes this one, too.
     fn is_as_wide_as(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Equals(pairs), Self::Equals(others)) => pairs == others,
@@ -226,7 +226,7 @@ impl ContextConstraint {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Constraints {
-    /// What the encryption context must be. A stored grant says so where there is nothing that it must be.
+    /// The pairs that the encryption context must have. A stored grant says so where there is nothing that it must be.
     #[serde(deserialize_with = "Option::deserialize")]
     pub context: Option<ContextConstraint>,
     /// The resource on whose behalf a service must call. No service calls us, so it is never met.
@@ -235,7 +235,7 @@ pub struct Constraints {
 }
 
 impl Constraints {
-    /// Whether there are none.
+    /// True if there are none.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -248,15 +248,15 @@ impl Constraints {
     }
 }
 
-/// What a grant gives, and to whom.
+/// The terms of a grant: the operations that it allows, and the principals that it names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Terms {
     /// Whom it is for.
     pub grantee: Party,
-    /// Who else may retire it.
+    /// The principal beside the grantee that may retire it.
     pub retiring: Option<Party>,
-    /// What it allows.
+    /// The operations that it allows.
     pub operations: BTreeSet<GrantOperation>,
     /// Under which conditions.
     pub constraints: Constraints,
@@ -265,7 +265,7 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// Whether a key can have a grant like this.
+    /// Checks that a key can have a grant like this.
     ///
     /// # Errors
     /// `ValidationException` if it has no encryption context to constrain, or not the operations.
@@ -282,7 +282,7 @@ impl Terms {
         Ok(())
     }
 
-    /// Whether a grant of these terms may make one of `child`'s: no other operations, and nothing let through that
+    /// True if a grant of these terms may make one of `child`'s: no other operations, and nothing let through that
     /// these would not.
     fn may_pass_on(&self, child: &Self) -> bool {
         let is_as_wide = match (&self.constraints.context, &child.constraints.context) {
@@ -294,7 +294,7 @@ impl Terms {
     }
 }
 
-/// What a request has that constraints look at. There is no default, so that an operation must say what it has; what it
+/// The facts of a request that constraints look at. There is no default, so that an operation must say what it has; what it
 /// does not say meets no constraint.
 #[derive(Debug, Clone, Copy)]
 pub enum ConstraintFacts<'a> {
@@ -316,7 +316,7 @@ pub struct Grant {
     pub key: KeyId,
     /// The region of the key.
     pub region: String,
-    /// What it gives.
+    /// Its terms.
     pub terms: Terms,
     /// When it was made.
     pub created: Timestamp,
@@ -325,8 +325,8 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// Whether this allows `caller` to do `operation` with its key, and how closely it names them: where it names their
-    /// account only, their own policies must allow, too.
+    /// How closely this names `caller`, if it allows them to do `operation` with its key: where it names their account only, their
+    /// own policies must allow, too.
     pub fn allows(&self, caller: &Principal, operation: GrantOperation, facts: ConstraintFacts<'_>) -> Option<Naming> {
         let naming = self.terms.grantee.names(caller)?;
         (self.terms.operations.contains(&operation) && self.covers(operation, facts)).then_some(naming)
@@ -345,7 +345,7 @@ impl Grant {
         covered && source_arn.is_none()
     }
 
-    /// Whether `caller` may retire this, and how closely they are named for it: as the retiring principal, as a grantee
+    /// How closely `caller` is named as one that may retire this: as the retiring principal, as a grantee
     /// who is allowed to, or as somebody of the account that made it.
     pub fn may_be_retired_by(&self, caller: &Principal) -> Option<Naming> {
         let retiring = self.terms.retiring.as_ref().and_then(|party| party.names(caller));

@@ -15,7 +15,7 @@ use crate::{
     error::{Code, KmsError},
 };
 
-/// What ImportKeyMaterial says of the material.
+/// The members of ImportKeyMaterial that say something of the material.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImportOptions {
     /// True if it is to be material that the key never had (ImportType); if that is not said, only the first one is.

@@ -75,9 +75,9 @@ impl<'de> Deserialize<'de> for MaterialId {
 pub struct Material {
     /// Its name in blobs, answers and the handle cache.
     pub id: MaterialId,
-    /// What kind of key it is; decides mechanisms and templates.
+    /// The key spec; decides mechanisms and templates.
     pub spec: KeySpec,
-    /// What it may do in the HSM; decides its usage attributes.
+    /// The key usage; decides its usage attributes in the HSM.
     pub usage: KeyUsage,
     /// Where the HSM finds it.
     pub keeping: Keeping,

@@ -1,4 +1,4 @@
-//! What a KMS key is, and what becomes of it: its own facts, its state, its materials. Everything here is public; key bytes never are.
+//! A KMS key, and the rules by which it changes: its own facts, its state, its materials. Everything here is public; key bytes never are.
 //!
 //! The fields of [`Key`] change in this folder only, by the rules of AWS KMS: [`state`], [`rotation`], [`importing`], [`deletion`]
 //! and [`multi_region`] each hold one part of them.
@@ -36,7 +36,7 @@ use crate::{
     error::KmsError,
 };
 use custom_store::KeyStoreId;
-use deletion::Scheduled;
+use deletion::ScheduledDeletion;
 use generation::Generation;
 use material::Material;
 use multi_region::MultiRegion;
@@ -73,7 +73,7 @@ pub struct Key {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     deletion_date: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    scheduled: Option<Scheduled>,
+    scheduled: Option<ScheduledDeletion>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pending_window_days: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -161,7 +161,7 @@ impl Key {
     }
 }
 
-/// What is known of a key.
+/// The facts of a key.
 impl Key {
     /// The key id: unique over all regions, but for multi-Region keys.
     pub fn id(&self) -> KeyId {
@@ -178,12 +178,12 @@ impl Key {
         realm.arn(format_args!("key/{}", self.id))
     }
 
-    /// What kind of material it has.
+    /// The kind of material that it has.
     pub fn spec(&self) -> KeySpec {
         self.spec
     }
 
-    /// What it may be used for.
+    /// The operations that it is for.
     pub fn usage(&self) -> KeyUsage {
         self.usage
     }
@@ -224,7 +224,7 @@ impl Key {
     }
 }
 
-/// What its owner may change at any time.
+/// Changes that its owner may make at any time.
 impl Key {
     /// UpdateKeyDescription.
     pub fn describe(&mut self, description: &str) {

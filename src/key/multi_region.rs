@@ -21,7 +21,7 @@ pub struct MultiRegion {
 }
 
 impl MultiRegion {
-    /// That of a primary key without replicas.
+    /// The regions of a primary key without replicas.
     pub fn of_primary(region: &str) -> Self {
         Self { primary: region.to_owned(), replicas: Vec::new() }
     }

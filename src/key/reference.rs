@@ -34,7 +34,7 @@ impl KeyId {
         (id.to_string() == text).then_some(id)
     }
 
-    /// Whether it is of a multi-Region key.
+    /// True if it is the id of a multi-Region key.
     pub fn is_multi_region(&self) -> bool {
         self.multi_region
     }
@@ -73,7 +73,7 @@ impl From<KeyId> for String {
     }
 }
 
-/// What a caller's KeyId names, once its form is understood. Nothing is looked up yet.
+/// A caller's KeyId, once its form is understood. Nothing is looked up yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyRef {
     /// A key of the caller's own realm.
@@ -151,7 +151,7 @@ impl KeyRef {
     }
 }
 
-/// Whether it is the id of a key but for its letters' case. Ids are told apart by it, and all that there are have small ones.
+/// True if it is the id of a key but for its letters' case. Ids are told apart by it, and all that there are have small ones.
 fn is_id_in_capitals(text: &str) -> bool {
     !text.starts_with("MRK") && KeyId::parse(&text.to_ascii_lowercase()).is_some()
 }

@@ -5,7 +5,7 @@
 use crate::aws_names::aws_enum;
 
 aws_enum! {
-    /// What kind of key material a KMS key has.
+    /// KeySpec: the kind of key material that a KMS key has.
     KeySpec {
         Rsa2048 = "RSA_2048",
         Rsa3072 = "RSA_3072",
@@ -31,7 +31,7 @@ aws_enum! {
 }
 
 aws_enum! {
-    /// What a KMS key may be used for; fixed when the key is made.
+    /// KeyUsage: the operations that a KMS key is for; fixed when the key is made.
     KeyUsage {
         SignVerify = "SIGN_VERIFY",
         EncryptDecrypt = "ENCRYPT_DECRYPT",
@@ -114,7 +114,7 @@ impl KeySpec {
         }
     }
 
-    /// Whether the key has a public half that GetPublicKey answers.
+    /// True if the key has a public half that GetPublicKey answers.
     pub fn is_asymmetric(self) -> bool {
         self.class() == KeyClass::Asymmetric
     }

@@ -66,7 +66,7 @@ impl Tags {
     }
 }
 
-/// Whether it has characters of tags only, which the model says nothing of (AWS KMS: "Tagging keys").
+/// True if it has characters of tags only, which the model says nothing of (AWS KMS: "Tagging keys").
 fn is_plain(text: &str) -> bool {
     text.chars().all(|c| c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-@".contains(c))
 }

@@ -1,4 +1,4 @@
-//! What is remembered of a key that was deleted: enough to say that it was, when, and by whose wish. No key bytes, no policy.
+//! A tombstone is remembered of a key that was deleted: enough to say that it was, when, and by whose wish. No key bytes, no policy.
 
 use std::sync::Arc;
 
@@ -22,9 +22,9 @@ pub struct Tombstone {
     pub region: String,
     /// The key ARN.
     pub arn: String,
-    /// What kind of material it had.
+    /// The kind of material that it had.
     pub spec: KeySpec,
-    /// What it could be used for.
+    /// Its key usage.
     pub usage: KeyUsage,
     /// Where its material came from.
     pub origin: Origin,
@@ -39,7 +39,7 @@ pub struct Tombstone {
     /// The custom key store whose HSM had its materials; none for the service's own HSMs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub custom_key_store: Option<KeyStoreId>,
-    /// What HSMs may still have of it: objects, and handles of what was wrapped.
+    /// The materials of which HSMs may still have something: objects, and handles of what was wrapped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remains: Vec<Arc<Material>>,
     /// When nothing was left of it on any HSM, and the audit trail said so.
@@ -48,7 +48,7 @@ pub struct Tombstone {
 }
 
 impl Tombstone {
-    /// That of `key`, which is deleted in its realm now. What its relatives in other regions have of it is theirs from now on.
+    /// The tombstone of `key`, which is deleted in its realm now. What its relatives in other regions have of it is theirs from now on.
     pub fn of(key: &Key, relatives: &[&Key], realm: &Realm, now: Timestamp) -> Self {
         let is_theirs = |material: &Material| relatives.iter().any(|key| key.material(material.id).is_some());
         let remains = key.materials.iter().filter(|material| !is_theirs(material));

@@ -1,4 +1,4 @@
-//! What counts as a use of a key (AWS KMS: KeyLastUsageData), and the last one.
+//! Uses of a key that GetKeyLastUsage counts (AWS KMS: KeyLastUsageData).
 
 use uuid::Uuid;
 
@@ -27,7 +27,7 @@ aws_enum! {
 /// A successful use of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Use {
-    /// What it was used for.
+    /// The operation that used it.
     pub operation: UsingOperation,
     /// When.
     pub time: Timestamp,

@@ -9,7 +9,7 @@ use crate::{
     key::custom_store::{ConnectionState, CustomKeyStore, KeyStoreId},
     kms::{act::CallChange, cx::Cx},
     secret::SecretText,
-    store::Around,
+    store::KeyStoreSurroundings,
 };
 
 /// Custom key stores of one region (AWS KMS: "Resource quotas").
@@ -79,7 +79,7 @@ impl Cx<'_> {
             created: self.now(),
         };
         let act = CallChange::of(self);
-        let judge = |around: &Around| {
+        let judge = |around: &KeyStoreSurroundings| {
             act.decide(may)?;
             name_is_free(&key_store.region, &key_store.name, around)?;
             cluster_is_free(&key_store.cluster, around)?;
@@ -175,7 +175,7 @@ impl Cx<'_> {
         id: &str,
     ) -> Result<(), KmsError> {
         let act = CallChange::of(self);
-        let judge = |key_store: &CustomKeyStore, around: &Around| {
+        let judge = |key_store: &CustomKeyStore, around: &KeyStoreSurroundings| {
             act.decide(may)?;
             key_store.demand(ConnectionState::Disconnected)?;
             match around.has_keys {
@@ -193,10 +193,10 @@ impl Cx<'_> {
         &self,
         may: impl Fn(&Cx<'_>) -> Result<(), KmsError>,
         id: &str,
-        change: impl FnOnce(&mut CustomKeyStore, &Around) -> Result<(), KmsError>,
+        change: impl FnOnce(&mut CustomKeyStore, &KeyStoreSurroundings) -> Result<(), KmsError>,
     ) -> Result<(), KmsError> {
         let act = CallChange::of(self);
-        let decided = |key_store: &mut CustomKeyStore, around: &Around| {
+        let decided = |key_store: &mut CustomKeyStore, around: &KeyStoreSurroundings| {
             act.decide(may)?;
             change(key_store, around)
         };
@@ -253,7 +253,7 @@ fn not_active(error: KmsError) -> KmsError {
 }
 
 /// Checks that there is no other key store of this name in the region.
-fn name_is_free(region: &str, name: &str, around: &Around) -> Result<(), KmsError> {
+fn name_is_free(region: &str, name: &str, around: &KeyStoreSurroundings) -> Result<(), KmsError> {
     if !around.others.iter().any(|other| other.region == region && other.name == name) {
         return Ok(());
     }
@@ -262,7 +262,7 @@ fn name_is_free(region: &str, name: &str, around: &Around) -> Result<(), KmsErro
 }
 
 /// Checks that no other key store, of any region, has this cluster.
-fn cluster_is_free(cluster: &str, around: &Around) -> Result<(), KmsError> {
+fn cluster_is_free(cluster: &str, around: &KeyStoreSurroundings) -> Result<(), KmsError> {
     if !around.others.iter().any(|other| other.cluster == cluster) {
         return Ok(());
     }
@@ -271,7 +271,7 @@ fn cluster_is_free(cluster: &str, around: &Around) -> Result<(), KmsError> {
 }
 
 /// Checks that the region may have one more key store.
-fn below_quota(region: &str, around: &Around) -> Result<(), KmsError> {
+fn below_quota(region: &str, around: &KeyStoreSurroundings) -> Result<(), KmsError> {
     if around.others.iter().filter(|other| other.region == region).count() < MAX_KEY_STORES {
         return Ok(());
     }

@@ -204,7 +204,7 @@ impl Kms {
             }
         }
         if faults.len() < standing.len() {
-            if !self.vault.is_furnished() {
+            if !self.vault.has_material() {
                 return Err("the deployment is about to be founded".to_owned());
             }
             // All are asked for a known answer before any is asked to open the sealed text.
@@ -250,7 +250,7 @@ impl Kms {
         let function = &error.function;
         let code = &error.code;
         match (error.kind, error.login_refusal()) {
-            (Kind::NoWrappingKey | Kind::KeyMissing, _) if self.vault.is_furnished() => ANOTHER_KEY.to_owned(),
+            (Kind::NoWrappingKey | Kind::KeyMissing, _) if self.vault.has_material() => ANOTHER_KEY.to_owned(),
             (Kind::Timeout, _) => "it does not answer in time".to_owned(),
             (Kind::Busy, _) => "it has more to do than it can in time".to_owned(),
             _ if error.is_of_no_token() => {

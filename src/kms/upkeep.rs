@@ -102,7 +102,7 @@ impl Kms {
     /// # Errors
     /// If the store is another account's; else as HSM and store answer.
     pub async fn found(&self) -> Result<(), KmsError> {
-        if self.vault.is_furnished() {
+        if self.vault.has_material() {
             return Ok(());
         }
         admin::found(&self.store, &self.hsm, &self.vault, &self.settings.account, self.now()).await

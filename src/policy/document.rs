@@ -9,7 +9,7 @@ use super::{
     Request, Resource,
     pattern::{self, Actions},
     principal::Element,
-    raw::{Effect, Many, RawDocument, RawPrincipal, RawStatement, Text},
+    raw::{Effect, Many, PolicyString, RawDocument, RawPrincipal, RawStatement},
 };
 use crate::{
     error::{Code, KmsError},
@@ -31,7 +31,7 @@ pub struct Document {
     statements: Vec<Statement>,
 }
 
-/// What a policy says to a request. Whatever is greater wins.
+/// The verdict of a policy on a request. The greatest of several wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Verdict {
     /// Nothing.
@@ -79,7 +79,7 @@ impl Document {
         })
     }
 
-    /// What this policy says to `request`.
+    /// The verdict of this policy on `request`.
     pub(super) fn verdict(&self, request: &Request<'_>) -> Verdict {
         self.statements.iter().map(|statement| statement.verdict(request)).max().unwrap_or(Verdict::Silent)
     }
@@ -146,8 +146,8 @@ impl Who {
 
 fn elements(raw: RawPrincipal) -> Result<Vec<Element>, KmsError> {
     let RawPrincipal { aws, service, federated, canonical_user } = raw;
-    let read = |values: Option<Many<Text>>, one: fn(&str) -> Option<Element>| {
-        values.into_iter().flat_map(|many| many.0).map(move |Text(text)| one(&text))
+    let read = |values: Option<Many<PolicyString>>, one: fn(&str) -> Option<Element>| {
+        values.into_iter().flat_map(|many| many.0).map(move |PolicyString(text)| one(&text))
     };
     let elements: Option<Vec<Element>> = read(aws, Element::aws)
         .chain(read(service, Element::service))
@@ -162,7 +162,7 @@ fn closest(elements: &[Element], caller: &Principal) -> Option<Naming> {
     elements.iter().filter_map(|element| element.names(caller)).max()
 }
 
-/// Whether `NotPrincipal` takes out a caller whom it names so closely.
+/// True if `NotPrincipal` takes out a caller whom it names so closely.
 ///
 /// An account there is ambiguous: AWS's guide lists a user's account beside the user to except that user alone from a
 /// Deny. The reading that refuses more holds: a named account excepts all its principals from an Allow, and none but
@@ -221,8 +221,12 @@ struct Values {
     inverted: bool,
 }
 
-fn either(plain: Option<Many<Text>>, not: Option<Many<Text>>, name: &str) -> Result<Option<Values>, KmsError> {
-    let list = |many: Many<Text>| many.0.into_iter().map(|Text(text)| text).collect();
+fn either(
+    plain: Option<Many<PolicyString>>,
+    not: Option<Many<PolicyString>>,
+    name: &str,
+) -> Result<Option<Values>, KmsError> {
+    let list = |many: Many<PolicyString>| many.0.into_iter().map(|PolicyString(text)| text).collect();
     match (plain, not) {
         (Some(_), Some(_)) => Err(malformed(format!("a statement has both `{name}` and `Not{name}`"))),
         (Some(many), None) => Ok(Some(Values { list: list(many), inverted: false })),

@@ -22,7 +22,7 @@ use crate::{
 /// Everything that a decision may ask about one request. Every decision is given it.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
-    /// What the caller asks for, in the parameters of the request.
+    /// The parameters of the request that conditions may ask about.
     pub request: &'a RequestFacts,
     /// The alias by which the caller names the key, if by one (`kms:RequestAlias`).
     pub alias: Option<&'a str>,

@@ -11,7 +11,7 @@ pub fn keeps_control(new_policy: &Document, again: &Request<'_>, identity: &[imp
     decide(again, Some(new_policy), identity) == Decision::Allowed
 }
 
-/// What a caller is told who would lose control.
+/// The message to a caller who would lose control of the key.
 pub fn locked_out() -> KmsError {
     let message = "The new key policy will not allow you to update the key policy in the future.";
     KmsError::new(Code::MalformedPolicyDocumentException, message)

@@ -1,4 +1,4 @@
-//! Who may do what: key policies and identity policies (AWS KMS: "Key policies"; IAM: "Policy evaluation logic").
+//! Authorization by key policies and identity policies (AWS KMS: "Key policies"; IAM: "Policy evaluation logic").
 //!
 //! 1. A matching Deny anywhere refuses, whatever else allows.
 //! 2. What nothing allows is refused. The account that owns a key has no access by owning it.
@@ -37,17 +37,17 @@ pub use self::{
 /// The question: may this principal perform this action on this resource?
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// Who asks.
+    /// The principal that asks.
     pub principal: &'a Principal,
-    /// What for.
+    /// The action that it asks for.
     pub action: Action,
     /// On what.
     pub resource: Resource<'a>,
-    /// What conditions may ask about beside.
+    /// The facts that conditions may ask about beside.
     pub facts: Facts<'a>,
 }
 
-/// What an action is performed on.
+/// The resource that an action is performed on.
 #[derive(Debug, Clone, Copy)]
 pub enum Resource<'a> {
     /// A key.
@@ -129,12 +129,12 @@ pub fn decide(request: &Request<'_>, key_policy: Option<&Document>, identity: &[
     }
 }
 
-/// Whether the caller's own policies allow the request: what a grant to an account needs besides itself.
+/// True if the caller's own policies allow the request: a grant to an account needs that besides itself.
 pub fn identity_allows(request: &Request<'_>, identity: &[impl AsRef<Document>]) -> bool {
     own_verdict(request, identity) == Verdict::Allows
 }
 
-/// What the caller's own side says. The root user is its account and needs no identity policy.
+/// The verdict of the caller's own policies. The root user is its account and needs no identity policy.
 fn own_verdict(request: &Request<'_>, identity: &[impl AsRef<Document>]) -> Verdict {
     let is_root = *request.principal.kind() == PrincipalKind::Root;
     let unasked = if is_root { Verdict::Allows } else { Verdict::Silent };
@@ -167,7 +167,7 @@ impl Reason {
         }
     }
 
-    /// Whether a policy says no, rather than none saying yes. Nothing overrides that, a grant neither.
+    /// True if a policy says no, rather than none saying yes. Nothing overrides that, a grant neither.
     pub fn is_explicit(&self) -> bool {
         matches!(self, Self::ExplicitDenyInKeyPolicy | Self::ExplicitDenyInIdentityPolicy)
     }

@@ -5,12 +5,12 @@
 
 use crate::action::Action;
 
-/// Whether `pattern` stands for all of `text`, letter case counting.
+/// True if `pattern` matches all of `text`, letter case counting.
 pub(super) fn matches(pattern: &str, text: &str) -> bool {
     matches_by(pattern.as_bytes(), text.as_bytes(), |a, b| a == b)
 }
 
-/// Whether `pattern` stands for all of `text`, whatever the letter case.
+/// True if `pattern` matches all of `text`, whatever the letter case.
 fn matches_any_case(pattern: &str, text: &str) -> bool {
     matches_by(pattern.as_bytes(), text.as_bytes(), |a, b| a.eq_ignore_ascii_case(b))
 }
@@ -72,7 +72,7 @@ impl Actions {
         Self(!self.0)
     }
 
-    /// Whether `action` is one of them.
+    /// True if `action` is one of them.
     pub(super) fn contains(self, action: Action) -> bool {
         self.0 & Self::only(action).0 != 0
     }

@@ -48,7 +48,7 @@ impl Element {
         (is_plain(text) && !text.contains(['*', '?'])).then_some(Self::Nobody)
     }
 
-    /// Whether and how closely this names `caller`.
+    /// How closely this names `caller`; none if it does not.
     pub(super) fn names(&self, caller: &Principal) -> Option<Naming> {
         match self {
             Self::Everyone => Some(Naming::Itself),

@@ -17,13 +17,13 @@ pub(super) struct RawDocument {
     #[serde(default, deserialize_with = "given")]
     version: Option<Version>,
     #[serde(default, deserialize_with = "given")]
-    id: Option<Text>,
+    id: Option<PolicyString>,
     pub(super) statement: Many<RawStatement>,
 }
 
 impl RawDocument {
     pub(super) fn parse(text: &str) -> serde_json::Result<Self> {
-        serde_json::from_str::<One<Self>>(text).map(|One(document)| document)
+        serde_json::from_str::<Single<Self>>(text).map(|Single(document)| document)
     }
 }
 
@@ -31,9 +31,9 @@ impl RawDocument {
 /// is wherever the text is.
 #[derive(Deserialize)]
 #[serde(try_from = "String")]
-pub(super) struct Text(pub(super) String);
+pub(super) struct PolicyString(pub(super) String);
 
-impl TryFrom<String> for Text {
+impl TryFrom<String> for PolicyString {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -65,22 +65,22 @@ impl TryFrom<String> for Version {
 #[expect(dead_code, reason = "a statement's id has no influence, and no condition is ever read")]
 pub(super) struct RawStatement {
     #[serde(default, deserialize_with = "given")]
-    sid: Option<Text>,
+    sid: Option<PolicyString>,
     pub(super) effect: Effect,
     #[serde(default, deserialize_with = "principal")]
     pub(super) principal: Option<RawPrincipal>,
     #[serde(default, deserialize_with = "principal")]
     pub(super) not_principal: Option<RawPrincipal>,
     #[serde(default, deserialize_with = "given")]
-    pub(super) action: Option<Many<Text>>,
+    pub(super) action: Option<Many<PolicyString>>,
     #[serde(default, deserialize_with = "given")]
-    pub(super) not_action: Option<Many<Text>>,
+    pub(super) not_action: Option<Many<PolicyString>>,
     #[serde(default, deserialize_with = "given")]
-    pub(super) resource: Option<Many<Text>>,
+    pub(super) resource: Option<Many<PolicyString>>,
     #[serde(default, deserialize_with = "given")]
-    pub(super) not_resource: Option<Many<Text>>,
+    pub(super) not_resource: Option<Many<PolicyString>>,
     #[serde(default, deserialize_with = "given")]
-    condition: Option<Refused>,
+    condition: Option<RawCondition>,
 }
 
 /// Read from a string: serde's own enums would take `{"Allow": null}`, too.
@@ -108,9 +108,9 @@ fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Res
 }
 
 /// A `Condition`, whatever is in it: an Allow without its condition would allow too much.
-struct Refused;
+struct RawCondition;
 
-impl<'de> Deserialize<'de> for Refused {
+impl<'de> Deserialize<'de> for RawCondition {
     fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
         Err(de::Error::custom("conditions are not supported yet"))
     }
@@ -121,13 +121,13 @@ impl<'de> Deserialize<'de> for Refused {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawPrincipal {
     #[serde(default, rename = "AWS", deserialize_with = "given")]
-    pub(super) aws: Option<Many<Text>>,
+    pub(super) aws: Option<Many<PolicyString>>,
     #[serde(default, rename = "Service", deserialize_with = "given")]
-    pub(super) service: Option<Many<Text>>,
+    pub(super) service: Option<Many<PolicyString>>,
     #[serde(default, rename = "Federated", deserialize_with = "given")]
-    pub(super) federated: Option<Many<Text>>,
+    pub(super) federated: Option<Many<PolicyString>>,
     #[serde(default, rename = "CanonicalUser", deserialize_with = "given")]
-    pub(super) canonical_user: Option<Many<Text>>,
+    pub(super) canonical_user: Option<Many<PolicyString>>,
 }
 
 fn principal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RawPrincipal>, D::Error> {
@@ -144,7 +144,7 @@ fn principal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RawPri
             if text != "*" {
                 return Err(E::invalid_value(Unexpected::Str(text), &self));
             }
-            Ok(RawPrincipal { aws: Some(Many(vec![Text(text.to_owned())])), ..RawPrincipal::default() })
+            Ok(RawPrincipal { aws: Some(Many(vec![PolicyString(text.to_owned())])), ..RawPrincipal::default() })
         }
 
         fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawPrincipal, A::Error> {
@@ -156,26 +156,26 @@ fn principal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RawPri
 }
 
 /// A string or an object, never an array: serde's derived structures would take their members in an array, too.
-struct One<T>(T);
+struct Single<T>(T);
 
 /// One, or an array of at least one.
 pub(super) struct Many<T>(pub(super) Vec<T>);
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for One<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Single<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(OneVisitor(PhantomData)).map(Self)
+        deserializer.deserialize_any(SingleVisitor(PhantomData)).map(Self)
     }
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Many<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ManyVisitor(OneVisitor(PhantomData))).map(Self)
+        deserializer.deserialize_any(ManyVisitor(SingleVisitor(PhantomData))).map(Self)
     }
 }
 
-struct OneVisitor<T>(PhantomData<T>);
+struct SingleVisitor<T>(PhantomData<T>);
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for OneVisitor<T> {
+impl<'de, T: Deserialize<'de>> Visitor<'de> for SingleVisitor<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -191,7 +191,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for OneVisitor<T> {
     }
 }
 
-struct ManyVisitor<T>(OneVisitor<T>);
+struct ManyVisitor<T>(SingleVisitor<T>);
 
 impl<'de, T: Deserialize<'de>> Visitor<'de> for ManyVisitor<T> {
     type Value = Vec<T>;
@@ -210,7 +210,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ManyVisitor<T> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Vec<T>, A::Error> {
         let mut all = Vec::new();
-        while let Some(One(value)) = array.next_element()? {
+        while let Some(Single(value)) = array.next_element()? {
             all.push(value);
         }
         if all.is_empty() { Err(de::Error::invalid_length(0, &self)) } else { Ok(all) }

@@ -1,4 +1,4 @@
-//! What is signed: the canonical request, and the string to sign that carries its hash.
+//! The text that is signed: the canonical request, and the string to sign that carries its hash.
 //!
 //! AWS: "Create a signed AWS API request". The caller's client builds the same bytes; both doors of this module, the
 //! one that verifies and the one that signs, go through here.

@@ -18,7 +18,7 @@ const MAX_SHOWN_CHARACTERS: usize = 100;
 
 /// The parameters of the header as far as they are there.
 #[derive(Default)]
-pub(super) struct Parameters<'a> {
+pub(super) struct HeaderParameters<'a> {
     credential: Option<&'a str>,
     signed_headers: Option<&'a str>,
     signature: Option<&'a str>,
@@ -43,7 +43,7 @@ impl<'a> Authorization<'a> {
         if algorithm != ALGORITHM {
             return Err(incomplete(format!("Unsupported AWS 'algorithm': '{}'.", shown(algorithm))));
         }
-        let found = Parameters::read(parameters.trim(), header)?;
+        let found = HeaderParameters::read(parameters.trim(), header)?;
         match (found.credential, found.signed_headers, found.signature, date) {
             (Some(credential), Some(signed_headers), Some(signature), Some(date)) => {
                 Ok(Self { credential, signed_headers, signature, date })
@@ -64,8 +64,8 @@ pub(super) fn signed_names(list: &str) -> Result<Vec<&str>, KmsError> {
     Ok(names)
 }
 
-impl<'a> Parameters<'a> {
-    /// Order is free, and so is space around the commas. Parameters of other names have no meaning and no influence.
+impl<'a> HeaderParameters<'a> {
+    /// Order is free, and so is space around the commas. HeaderParameters of other names have no meaning and no influence.
     fn read(text: &'a str, header: &str) -> Result<Self, KmsError> {
         let mut parameters = Self::default();
         let pairs = if text.is_empty() { None } else { Some(text.split(',').map(str::trim)) };
@@ -111,7 +111,7 @@ impl<'a> Parameters<'a> {
     }
 }
 
-/// What AWS says of a header in a message that does not repeat it.
+/// AWS's words for a header in a message that does not repeat it.
 const HASHED: &str = "(Hashed with SHA-256 and encoded with Base64) ";
 
 /// As AWS repeats a header.
@@ -119,7 +119,7 @@ pub(super) fn hashed(header: &str) -> String {
     STANDARD.encode(Sha256::digest(header))
 }
 
-/// What a message repeats of a part of the header: the whole of what could be right, and of the rest the beginning.
+/// The part of the header as a message repeats it: the whole of what could be right, and of the rest the beginning.
 pub(super) fn shown(text: &str) -> Cow<'_, str> {
     match text.char_indices().nth(MAX_SHOWN_CHARACTERS) {
         Some((end, _)) => format!("{}…", text.split_at(end).0).into(),

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::{SERVICE, TERMINATOR};
 use crate::secret::SecretText;
 
-/// What every signing key of a day is made of. Secret for its day: no `Debug`, and overwritten with zeros when dropped.
+/// The key from which every signing key of a day is derived. Secret for its day: no `Debug`, and overwritten with zeros when dropped.
 pub struct DateKey {
     bytes: Zeroizing<[u8; 32]>,
     is_somebodys: bool,

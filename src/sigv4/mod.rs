@@ -20,7 +20,7 @@ use subtle::{Choice, ConstantTimeEq};
 pub use self::key::{DateKey, SigningKey};
 use self::{
     header::{Authorization, incomplete, shown, signed_names},
-    scope::Scope,
+    scope::CredentialScope,
 };
 use crate::{
     clock::Timestamp,
@@ -65,7 +65,7 @@ pub struct Received<'a> {
     pub method: &'a str,
     /// The path as received: still encoded, without the query.
     pub path: &'a str,
-    /// What follows the `?`.
+    /// The query, which follows the `?`.
     pub query: Option<&'a str>,
     /// Names in lower case with their values, in the order received.
     pub headers: &'a [(&'a str, &'a [u8])],
@@ -101,7 +101,7 @@ impl<'a> Received<'a> {
     }
 }
 
-/// What a request says about who signed it. Not to be believed before [`Claim::verify`].
+/// The claim of a request about who signed it. Not to be believed before [`Claim::verify`].
 pub struct Claim {
     /// Which access key.
     pub access_key_id: String,
@@ -114,7 +114,7 @@ pub struct Claim {
     string_to_sign: String,
     /// `None` if it has not the form of one.
     signature: Option<[u8; 32]>,
-    /// Whether `x-amz-content-sha256`, if it is there, is the hash of the body.
+    /// True if `x-amz-content-sha256`, if it is there, is the hash of the body.
     body_is_as_declared: bool,
 }
 
@@ -140,7 +140,7 @@ pub fn claim(received: &Received<'_>, now: Timestamp, valid_region: impl Fn(&str
     let names = signed_names(&signed)?;
     check_signed(received, date_header, &names)?;
     check_time(authorization.date, now)?;
-    let scope = Scope::parse(authorization.credential)?;
+    let scope = CredentialScope::parse(authorization.credential)?;
     scope.check(authorization.date, valid_region)?;
 
     let body_hash = canonical::hash(received.body);
@@ -158,7 +158,7 @@ pub fn claim(received: &Received<'_>, now: Timestamp, valid_region: impl Fn(&str
 }
 
 impl Claim {
-    /// Whether `key` made the signature. Takes the same time wherever a wrong signature differs.
+    /// True if `key` made the signature. Takes the same time wherever a wrong signature differs.
     pub fn verify(&self, key: &SigningKey) -> Result<(), KmsError> {
         let calculated = key.sign(&self.string_to_sign);
         let fits = calculated.ct_eq(&self.signature.unwrap_or_default())
@@ -223,7 +223,7 @@ fn check_time(date: &str, now: Timestamp) -> Result<(), KmsError> {
     Ok(())
 }
 
-/// Who signs a request.
+/// The signer of a request.
 #[derive(Clone, Copy)]
 pub struct Signer<'a> {
     /// The access key.

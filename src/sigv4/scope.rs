@@ -8,7 +8,7 @@ use super::{
 use crate::error::KmsError;
 
 /// The five parts.
-pub(super) struct Scope<'a> {
+pub(super) struct CredentialScope<'a> {
     pub(super) access_key_id: &'a str,
     pub(super) date: &'a str,
     pub(super) region: &'a str,
@@ -18,7 +18,7 @@ pub(super) struct Scope<'a> {
     pub(super) text: &'a str,
 }
 
-impl<'a> Scope<'a> {
+impl<'a> CredentialScope<'a> {
     pub(super) fn parse(credential: &'a str) -> Result<Self, KmsError> {
         let parts: Vec<&str> = credential.splitn(6, '/').collect();
         let (&[access_key_id, date, region, service, terminator], Some((_, text))) =

@@ -27,7 +27,7 @@ impl Parts {
         Self { method: "POST".to_owned(), path: "/".to_owned(), query: None, headers, body }
     }
 
-    /// What the AWS CLI sends, with an `Authorization` header that the test supplies.
+    /// A request as the AWS CLI sends it, with an `Authorization` header that the test supplies.
     fn with_authorization(authorization: &str) -> Self {
         Self::new(&[HOST, TYPE, TARGET, DATED, ("authorization", authorization)])
     }

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Actor, ChangeError, Outcome, PrincipalRecord, Store, StoreError, document::Document, driver::Write};
+use super::{
+    Actor, ChangeError, PrincipalRecord, Store, StoreError, WriteOutcome, document::StoredDocument, driver::Write,
+};
 use crate::{clock::Timestamp, identity::Asker, key::bytes, principal::Principal};
 
 /// An access key, as it is stored. Its secret is sealed under the service material, which only the HSM can open.
@@ -14,7 +16,7 @@ pub struct AccessKey {
     pub id: String,
     /// Whose it is.
     pub principal: Principal,
-    /// Whether it may sign.
+    /// True if it may sign.
     pub enabled: bool,
     /// When it was made.
     pub created: Timestamp,
@@ -23,7 +25,7 @@ pub struct AccessKey {
     pub sealed_secret: Vec<u8>,
 }
 
-impl Document for AccessKey {
+impl StoredDocument for AccessKey {
     const KIND: &'static str = "access_key";
 
     fn id(&self) -> String {
@@ -110,12 +112,15 @@ impl Store {
 }
 
 impl Write {
-    async fn insert_access_key(&mut self, access_key: &AccessKey) -> Result<Outcome<()>, ChangeError<AccessKeyTaken>> {
+    async fn insert_access_key(
+        &mut self,
+        access_key: &AccessKey,
+    ) -> Result<WriteOutcome<()>, ChangeError<AccessKeyTaken>> {
         if !self.has(PrincipalRecord::KIND, access_key.principal.arn()).await? {
             return Err(ChangeError::NotFound);
         }
         match self.insert(access_key).await? {
-            true => Ok(Outcome::Changed(())),
+            true => Ok(WriteOutcome::Changed(())),
             false => Err(ChangeError::Refused(AccessKeyTaken)),
         }
     }

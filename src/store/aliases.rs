@@ -1,12 +1,14 @@
 //! Aliases: names for keys, unique in their region.
 
-use super::{Actor, ChangeError, Outcome, Store, StoreError, document::Document, driver::Write, keys::key_name};
+use super::{
+    Actor, ChangeError, Store, StoreError, WriteOutcome, document::StoredDocument, driver::Write, keys::key_name,
+};
 use crate::{
     clock::Timestamp,
     key::{Key, alias::Alias, reference::KeyId},
 };
 
-/// What came of a new alias.
+/// The outcome of a new alias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AliasInsert {
     /// It is stored.
@@ -19,7 +21,7 @@ pub enum AliasInsert {
     TargetGone,
 }
 
-/// What came of pointing an alias at another key.
+/// The outcome of pointing an alias at another key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AliasMove {
     /// It points there now.
@@ -32,7 +34,7 @@ pub enum AliasMove {
     TargetGone,
 }
 
-impl Document for Alias {
+impl StoredDocument for Alias {
     const KIND: &'static str = "alias";
 
     fn id(&self) -> String {
@@ -53,7 +55,7 @@ impl Store {
     /// transaction that writes it.
     ///
     /// # Errors
-    /// What `judge` refuses, or if the store fails.
+    /// If `judge` refuses, or if the store fails.
     pub async fn insert_alias<E>(
         &self,
         actor: &impl Actor,
@@ -92,7 +94,7 @@ impl Store {
     /// Deletes an alias, if `judge` lets it; `false` if there is none.
     ///
     /// # Errors
-    /// What `judge` refuses, or if the store fails.
+    /// If `judge` refuses, or if the store fails.
     pub async fn delete_alias<E>(
         &self,
         actor: &impl Actor,
@@ -103,7 +105,7 @@ impl Store {
     }
 }
 
-/// What an alias is called, and where.
+/// The name of an alias, and its region.
 #[derive(Debug, Clone, Copy)]
 pub struct AliasName<'a> {
     /// The region.
@@ -113,17 +115,21 @@ pub struct AliasName<'a> {
 }
 
 impl Write {
-    async fn insert_alias(&mut self, alias: &Alias, limit_per_key: usize) -> Result<Outcome<AliasInsert>, StoreError> {
+    async fn insert_alias(
+        &mut self,
+        alias: &Alias,
+        limit_per_key: usize,
+    ) -> Result<WriteOutcome<AliasInsert>, StoreError> {
         if self.has(Alias::KIND, &alias.id()).await? {
-            return Ok(Outcome::Same(AliasInsert::NameTaken));
+            return Ok(WriteOutcome::Same(AliasInsert::NameTaken));
         }
-        match room(self, alias, limit_per_key).await? {
-            Room::Free => {}
-            Room::Full => return Ok(Outcome::Same(AliasInsert::TooMany)),
-            Room::NoKey => return Ok(Outcome::Same(AliasInsert::TargetGone)),
+        match alias_quota(self, alias, limit_per_key).await? {
+            AliasQuota::Free => {}
+            AliasQuota::Full => return Ok(WriteOutcome::Same(AliasInsert::TooMany)),
+            AliasQuota::NoKey => return Ok(WriteOutcome::Same(AliasInsert::TargetGone)),
         }
         self.insert(alias).await?;
-        Ok(Outcome::Changed(AliasInsert::Done))
+        Ok(WriteOutcome::Changed(AliasInsert::Done))
     }
 
     async fn move_alias(
@@ -131,34 +137,34 @@ impl Write {
         AliasName { region, name }: AliasName<'_>,
         (target, updated): (KeyId, Timestamp),
         limit_per_key: usize,
-    ) -> Result<Outcome<AliasMove>, StoreError> {
+    ) -> Result<WriteOutcome<AliasMove>, StoreError> {
         let Some((alias, revision)) = self.document::<Alias>(&alias_name(region, name)).await? else {
-            return Ok(Outcome::Same(AliasMove::NotFound));
+            return Ok(WriteOutcome::Same(AliasMove::NotFound));
         };
         let alias = Alias { target, updated, ..alias };
-        match room(self, &alias, limit_per_key).await? {
-            Room::Free => {}
-            Room::Full => return Ok(Outcome::Same(AliasMove::TooMany)),
-            Room::NoKey => return Ok(Outcome::Same(AliasMove::TargetGone)),
+        match alias_quota(self, &alias, limit_per_key).await? {
+            AliasQuota::Free => {}
+            AliasQuota::Full => return Ok(WriteOutcome::Same(AliasMove::TooMany)),
+            AliasQuota::NoKey => return Ok(WriteOutcome::Same(AliasMove::TargetGone)),
         }
         self.replace(&alias, revision).await?;
-        Ok(Outcome::Changed(AliasMove::Done))
+        Ok(WriteOutcome::Changed(AliasMove::Done))
     }
 }
 
-/// Whether a key can take one more alias.
-enum Room {
+/// The room that a key has for one more alias.
+enum AliasQuota {
     Free,
     Full,
     NoKey,
 }
 
-async fn room(write: &mut Write, alias: &Alias, limit: usize) -> Result<Room, StoreError> {
+async fn alias_quota(write: &mut Write, alias: &Alias, limit: usize) -> Result<AliasQuota, StoreError> {
     let key = key_name(&alias.region, alias.target);
     if !write.has(Key::KIND, &key).await? {
-        return Ok(Room::NoKey);
+        return Ok(AliasQuota::NoKey);
     }
     let (aliases, own) = (write.children(Alias::KIND, &key).await?, alias.id());
     let others = aliases.iter().filter(|name| **name != own).count();
-    Ok(if others < limit { Room::Free } else { Room::Full })
+    Ok(if others < limit { AliasQuota::Free } else { AliasQuota::Full })
 }

@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 use uuid::Uuid;
 
-use super::{Kind, Store, StoreError, Unrecorded, document::Document, driver};
+use super::{Store, StoreError, StoreErrorKind, Unrecorded, document::StoredDocument, driver};
 use crate::{
     arn::AccountId,
     clock::Timestamp,
     key::material::{Material, MaterialId},
 };
 
-/// What is the same for all nodes and for ever.
+/// The facts of a deployment that are the same for all nodes and for ever.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deployment {
     /// Its name.
@@ -38,7 +38,7 @@ impl Deployment {
 
 const NAME: &str = "deployment";
 
-impl Document for Deployment {
+impl StoredDocument for Deployment {
     const KIND: &'static str = "deployment";
 
     fn id(&self) -> String {
@@ -95,7 +95,7 @@ impl Store {
         if self.insert(WHAT, &Unrecorded, deployment).await? {
             Ok(())
         } else {
-            Err(StoreError::new(WHAT, Kind::Conflict))
+            Err(StoreError::new(WHAT, StoreErrorKind::Conflict))
         }
     }
 }

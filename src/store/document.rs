@@ -1,11 +1,11 @@
-//! What a document is: a value of a kind, with a name, written as JSON.
+//! A stored document: a value of a kind, with a name, written as JSON.
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::error::{Kind, StoreError};
+use super::error::{StoreError, StoreErrorKind};
 
 /// A value that is stored as one document.
-pub(super) trait Document: Serialize + DeserializeOwned {
+pub(super) trait StoredDocument: Serialize + DeserializeOwned {
     /// The kind, as stored.
     const KIND: &'static str;
 
@@ -24,13 +24,13 @@ pub(super) trait Document: Serialize + DeserializeOwned {
 
     /// The body, as stored.
     fn body(&self, what: &'static str) -> Result<String, StoreError> {
-        serde_json::to_string(self).map_err(|error| StoreError::because(what, Kind::Corrupt, error))
+        serde_json::to_string(self).map_err(|error| StoreError::because(what, StoreErrorKind::Corrupt, error))
     }
 
     /// Reads a body. It must be of the document that the row says: a row cannot be moved under another name.
     fn read(what: &'static str, id: &str, body: &str) -> Result<Self, StoreError> {
         let document: Self =
-            serde_json::from_str(body).map_err(|error| StoreError::because(what, Kind::Corrupt, error))?;
-        if document.id() == id { Ok(document) } else { Err(StoreError::new(what, Kind::Corrupt)) }
+            serde_json::from_str(body).map_err(|error| StoreError::because(what, StoreErrorKind::Corrupt, error))?;
+        if document.id() == id { Ok(document) } else { Err(StoreError::new(what, StoreErrorKind::Corrupt)) }
     }
 }

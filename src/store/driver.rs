@@ -4,7 +4,7 @@
 //! begins `IMMEDIATE`, so that a second process waits at the door and not in the middle. A commit is on the disk
 //! before it is acknowledged (`synchronous=FULL`), so a process that dies anywhere leaves either all of a change or nothing.
 //!
-//! A connection is used again only after something that ended in a known way ([`Lent`]). Whatever else becomes of it (the disk is
+//! A connection is used again only after something that ended in a known way ([`PooledConnection`]). Whatever else becomes of it (the disk is
 //! full, the file cannot be written, nobody waits for it any more), it is closed, which rolls a transaction back, and
 //! the next one opens another: nobody has to understand what a fault has left behind.
 //!
@@ -27,9 +27,9 @@ use sqlx::{
 };
 
 use super::{
-    document::Document,
-    error::{Kind, StoreError},
-    writing::{Turn, Writing},
+    document::StoredDocument,
+    error::{StoreError, StoreErrorKind},
+    write_queue::{WriteQueue, WriteTurn},
 };
 use crate::identity::Asker;
 
@@ -40,12 +40,12 @@ const READERS: u32 = 3;
 const WAIT: Duration = Duration::from_secs(10);
 
 /// A connection that is used again only if it is given back, after something that ended in a known way; else it is closed.
-pub(super) struct Lent {
+pub(super) struct PooledConnection {
     connection: PoolConnection<Sqlite>,
     is_well: bool,
 }
 
-impl Lent {
+impl PooledConnection {
     async fn from(pool: &SqlitePool, what: &'static str) -> Result<Self, StoreError> {
         let connection = pool.acquire().await.map_err(StoreError::sql(what))?;
         Ok(Self { connection, is_well: false })
@@ -57,7 +57,7 @@ impl Lent {
     }
 }
 
-impl Drop for Lent {
+impl Drop for PooledConnection {
     fn drop(&mut self) {
         if !self.is_well {
             self.connection.close_on_drop();
@@ -65,7 +65,7 @@ impl Drop for Lent {
     }
 }
 
-impl Deref for Lent {
+impl Deref for PooledConnection {
     type Target = SqliteConnection;
 
     fn deref(&self) -> &SqliteConnection {
@@ -73,7 +73,7 @@ impl Deref for Lent {
     }
 }
 
-impl DerefMut for Lent {
+impl DerefMut for PooledConnection {
     fn deref_mut(&mut self) -> &mut SqliteConnection {
         &mut self.connection
     }
@@ -94,7 +94,7 @@ pub(super) struct Driver {
     path: PathBuf,
     /// The device and number of the file that is open.
     file: (u64, u64),
-    writing: Writing,
+    writing: WriteQueue,
     writer: SqlitePool,
     readers: SqlitePool,
     /// Reads the feed, and waits for no other reader.
@@ -104,13 +104,13 @@ pub(super) struct Driver {
 /// One change of the database: all of it or, if it is dropped without [`Write::commit`], nothing.
 pub(super) struct Write {
     what: &'static str,
-    connection: Lent,
+    connection: PooledConnection,
     /// Passes on after the connection has been given back.
-    _turn: Turn,
+    _turn: WriteTurn,
 }
 
 /// A document as it is stored, not yet read.
-pub(super) struct Stored {
+pub(super) struct StoredBody {
     pub(super) revision: i64,
     pub(super) body: String,
 }
@@ -134,7 +134,7 @@ impl Driver {
         let file = place(path).map_err(StoreError::io("open the database"))?;
         // Under one name from whatever directory.
         let path = std::path::absolute(path).map_err(StoreError::io("open the database"))?;
-        Ok(Self { path, file, writing: Writing::default(), writer, readers, follower })
+        Ok(Self { path, file, writing: WriteQueue::default(), writer, readers, follower })
     }
 
     /// The path of the database's file.
@@ -151,25 +151,29 @@ impl Driver {
     }
 
     /// A connection that reads what is committed.
-    pub(super) async fn reader(&self, what: &'static str) -> Result<Lent, StoreError> {
-        Lent::from(&self.readers, what).await
+    pub(super) async fn reader(&self, what: &'static str) -> Result<PooledConnection, StoreError> {
+        PooledConnection::from(&self.readers, what).await
     }
 
     /// The connection that reads the feed.
-    pub(super) async fn follower(&self, what: &'static str) -> Result<Lent, StoreError> {
-        Lent::from(&self.follower, what).await
+    pub(super) async fn follower(&self, what: &'static str) -> Result<PooledConnection, StoreError> {
+        PooledConnection::from(&self.follower, what).await
     }
 
     /// The connection that writes, when it is the turn of `asker`. Whoever holds it is the only writer of this process.
-    pub(super) async fn writer(&self, what: &'static str, asker: Asker) -> Result<(Turn, Lent), StoreError> {
-        let turn = self.writing.turn(asker, WAIT).await.ok_or_else(|| StoreError::new(what, Kind::Busy))?;
+    pub(super) async fn writer(
+        &self,
+        what: &'static str,
+        asker: Asker,
+    ) -> Result<(WriteTurn, PooledConnection), StoreError> {
+        let turn = self.writing.turn(asker, WAIT).await.ok_or_else(|| StoreError::new(what, StoreErrorKind::Busy))?;
         // A file that has no name any more takes every change and keeps none.
         let moved =
             place(&self.path).map_or_else(|error| error.kind() == ErrorKind::NotFound, |file| file != self.file);
         if moved {
-            return Err(StoreError::new(what, Kind::Moved));
+            return Err(StoreError::new(what, StoreErrorKind::Moved));
         }
-        Ok((turn, Lent::from(&self.writer, what).await?))
+        Ok((turn, PooledConnection::from(&self.writer, what).await?))
     }
 
     /// How many write or wait for it.
@@ -198,7 +202,7 @@ impl Write {
     }
 
     /// Adds a document; `false` if there is one of its name already.
-    pub(super) async fn insert<D: Document>(&mut self, document: &D) -> Result<bool, StoreError> {
+    pub(super) async fn insert<D: StoredDocument>(&mut self, document: &D) -> Result<bool, StoreError> {
         let (id, body) = (document.id(), document.body(self.what)?);
         let revision = self.note_change(D::KIND, &id).await?;
         let text = "INSERT INTO documents (kind, id, parent, revision, body) VALUES ($1, $2, $3, $4, $5) \
@@ -210,7 +214,7 @@ impl Write {
     }
 
     /// A document as it is stored, with its revision.
-    pub(super) async fn document<D: Document>(&mut self, id: &str) -> Result<Option<(D, i64)>, StoreError> {
+    pub(super) async fn document<D: StoredDocument>(&mut self, id: &str) -> Result<Option<(D, i64)>, StoreError> {
         let stored = read(&mut self.connection, self.what, D::KIND, id).await?;
         stored.map(|stored| Ok((D::read(self.what, id, &stored.body)?, stored.revision))).transpose()
     }
@@ -219,14 +223,14 @@ impl Write {
     ///
     /// # Errors
     /// `Conflict` if that is no longer what is stored.
-    pub(super) async fn replace<D: Document>(&mut self, document: &D, revision: i64) -> Result<(), StoreError> {
+    pub(super) async fn replace<D: StoredDocument>(&mut self, document: &D, revision: i64) -> Result<(), StoreError> {
         let (id, body) = (document.id(), document.body(self.what)?);
         let next = self.note_change(D::KIND, &id).await?;
         let text = "UPDATE documents SET parent = $3, revision = $4, body = $5 \
                     WHERE kind = $1 AND id = $2 AND revision = $6";
         let query = sqlx::query(text).bind(D::KIND).bind(id).bind(document.parent()).bind(next).bind(body);
         if self.rows(query.bind(revision)).await? != 1 {
-            return Err(StoreError::new(self.what, Kind::Conflict));
+            return Err(StoreError::new(self.what, StoreErrorKind::Conflict));
         }
         self.fulfil(document).await
     }
@@ -257,7 +261,7 @@ impl Write {
         Ok(())
     }
 
-    /// Whether there is such a document.
+    /// True if there is such a document.
     pub(super) async fn has(&mut self, kind: &'static str, id: &str) -> Result<bool, StoreError> {
         let found = read(&mut self.connection, self.what, kind, id).await?;
         Ok(found.is_some())
@@ -274,7 +278,7 @@ impl Write {
     }
 
     /// Every document of a kind, by name.
-    pub(super) async fn all<D: Document>(&mut self) -> Result<Vec<D>, StoreError> {
+    pub(super) async fn all<D: StoredDocument>(&mut self) -> Result<Vec<D>, StoreError> {
         let rows = sqlx::query("SELECT id, body FROM documents WHERE kind = $1 ORDER BY id").bind(D::KIND);
         let rows = rows.fetch_all(&mut *self.connection).await.map_err(StoreError::sql(self.what))?;
         let read = |row: &SqliteRow| {
@@ -322,7 +326,7 @@ impl Write {
     }
 
     /// From here on the document itself says which objects of the HSM are in use.
-    async fn fulfil<D: Document>(&mut self, document: &D) -> Result<(), StoreError> {
+    async fn fulfil<D: StoredDocument>(&mut self, document: &D) -> Result<(), StoreError> {
         for cka_id in document.fulfils() {
             self.rows(sqlx::query("DELETE FROM intents WHERE cka_id = $1").bind(cka_id)).await?;
         }
@@ -344,14 +348,14 @@ pub(super) async fn read(
     what: &'static str,
     kind: &'static str,
     id: &str,
-) -> Result<Option<Stored>, StoreError> {
+) -> Result<Option<StoredBody>, StoreError> {
     let row = sqlx::query("SELECT revision, body FROM documents WHERE kind = $1 AND id = $2")
         .bind(kind)
         .bind(id)
         .fetch_optional(connection)
         .await
         .map_err(StoreError::sql(what))?;
-    row.map(|row| Ok(Stored { revision: row.try_get("revision")?, body: row.try_get("body")? }))
+    row.map(|row| Ok(StoredBody { revision: row.try_get("revision")?, body: row.try_get("body")? }))
         .transpose()
         .map_err(StoreError::sql(what))
 }
@@ -382,7 +386,7 @@ async fn migrate(writer: &SqlitePool) -> Result<(), StoreError> {
     let known = MIGRATIONS.len();
     let applied = usize::try_from(version).ok().filter(|version| *version <= known).ok_or_else(|| {
         let found = format!("the database has schema version {version}; this program supports versions 1 to {known}");
-        StoreError::because(WHAT, Kind::Schema, found)
+        StoreError::because(WHAT, StoreErrorKind::Schema, found)
     })?;
     for step in &MIGRATIONS[applied..] {
         sqlx::raw_sql(*step).execute(&mut *transaction).await.map_err(&failed)?;

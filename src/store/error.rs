@@ -4,7 +4,7 @@ use std::{error::Error, fmt, io};
 
 /// The kinds of failure that a caller treats differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum StoreErrorKind {
     /// Somebody else changed the document; nothing was written.
     Conflict,
     /// The database did not answer in time, or not at all; nothing is known to have been written.
@@ -15,7 +15,7 @@ pub enum Kind {
     Full,
     /// The database's file was removed or replaced; what is written would be nowhere.
     Moved,
-    /// What is stored cannot be read.
+    /// A stored document cannot be read.
     Corrupt,
     /// The database was written by a version of the service that this one does not understand.
     Schema,
@@ -24,19 +24,23 @@ pub enum Kind {
 /// A failure of the store. `Display` names the question and the kind; what the database said is the source, for the log.
 #[derive(Debug)]
 pub struct StoreError {
-    /// What was asked, as in "could not `what`".
+    /// The attempt, as in "could not `what`".
     pub what: &'static str,
-    /// What kind of failure it was.
-    pub kind: Kind,
+    /// The kind of failure.
+    pub kind: StoreErrorKind,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl StoreError {
-    pub(super) fn new(what: &'static str, kind: Kind) -> Self {
+    pub(super) fn new(what: &'static str, kind: StoreErrorKind) -> Self {
         Self { what, kind, source: None }
     }
 
-    pub(super) fn because(what: &'static str, kind: Kind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub(super) fn because(
+        what: &'static str,
+        kind: StoreErrorKind,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
         Self { what, kind, source: Some(source.into()) }
     }
 
@@ -49,31 +53,31 @@ impl StoreError {
     pub(super) fn io(what: &'static str) -> impl Fn(io::Error) -> Self {
         move |error| {
             let full = error.kind() == io::ErrorKind::StorageFull;
-            Self::because(what, if full { Kind::Full } else { Kind::Unavailable }, error)
+            Self::because(what, if full { StoreErrorKind::Full } else { StoreErrorKind::Unavailable }, error)
         }
     }
 }
 
 /// The one table from what the driver says to what we make of it.
-fn kind_of(error: &sqlx::Error) -> Kind {
+fn kind_of(error: &sqlx::Error) -> StoreErrorKind {
     match error {
         sqlx::Error::Database(error) => sqlite_kind(error.code().as_deref().unwrap_or_default()),
-        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::RowNotFound => Kind::Corrupt,
-        _ => Kind::Unavailable,
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::RowNotFound => StoreErrorKind::Corrupt,
+        _ => StoreErrorKind::Unavailable,
     }
 }
 
 /// SQLite's extended result codes keep the primary code in their low byte (sqlite.org/rescode.html).
-fn sqlite_kind(code: &str) -> Kind {
+fn sqlite_kind(code: &str) -> StoreErrorKind {
     match code.parse::<u32>().map(|code| code & 0xff) {
-        Ok(19) => Kind::Conflict,     // SQLITE_CONSTRAINT
-        Ok(13) => Kind::Full,         // SQLITE_FULL
-        Ok(11 | 26) => Kind::Corrupt, // SQLITE_CORRUPT, SQLITE_NOTADB
-        _ => Kind::Unavailable,
+        Ok(19) => StoreErrorKind::Conflict,     // SQLITE_CONSTRAINT
+        Ok(13) => StoreErrorKind::Full,         // SQLITE_FULL
+        Ok(11 | 26) => StoreErrorKind::Corrupt, // SQLITE_CORRUPT, SQLITE_NOTADB
+        _ => StoreErrorKind::Unavailable,
     }
 }
 
-impl Kind {
+impl StoreErrorKind {
     /// In words for an operator.
     pub const fn why(self) -> &'static str {
         match self {

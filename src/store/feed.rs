@@ -10,7 +10,7 @@ use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 use super::{
     Store,
     access_keys::AccessKey,
-    document::Document,
+    document::StoredDocument,
     error::StoreError,
     heartbeat::bigint,
     principals::PrincipalRecord,
@@ -94,7 +94,7 @@ impl Change {
         Ok(Self { seq, kind, id, body })
     }
 
-    /// What the change means for the view; nothing for the kinds that the view does not show.
+    /// The update of the view that the change brings; nothing for the kinds that the view does not show.
     pub(super) fn decode(self, policies: &Policies) -> Option<Update> {
         Some(match self.kind.as_str() {
             Key::KIND => {
@@ -133,7 +133,7 @@ impl Change {
 
     /// A document that cannot be read is as good as gone: one bad row stops nobody else's keys, and nothing is allowed
     /// because of it.
-    fn document<D: Document>(&self) -> Option<D> {
+    fn document<D: StoredDocument>(&self) -> Option<D> {
         let body = self.body.as_deref()?;
         D::read(WHAT, &self.id, body)
             .inspect_err(|error| {

@@ -1,9 +1,11 @@
 //! Grants: documents that belong to a key.
 
-use super::{Actor, ChangeError, Kind, Outcome, Store, StoreError, document::Document, keys::key_name};
+use super::{
+    Actor, ChangeError, Store, StoreError, StoreErrorKind, WriteOutcome, document::StoredDocument, keys::key_name,
+};
 use crate::key::grant::{Grant, GrantId};
 
-/// What came of a new grant.
+/// The outcome of a new grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GrantInsert {
     /// It is stored.
@@ -16,7 +18,7 @@ pub enum GrantInsert {
     KeyGone,
 }
 
-impl Document for Grant {
+impl StoredDocument for Grant {
     const KIND: &'static str = "grant";
 
     fn id(&self) -> String {
@@ -34,7 +36,7 @@ impl Store {
     /// The view shows what is stored, so it is asked, and its indexes, instead of the database.
     ///
     /// # Errors
-    /// What `judge` refuses, or if the store fails.
+    /// If `judge` refuses, or if the store fails.
     pub async fn insert_grant<E>(
         &self,
         actor: &impl Actor,
@@ -45,10 +47,10 @@ impl Store {
         let mut write = self.begin("store the grant", actor).await?;
         let outcome = match (judge(), self.room_for(grant, limit)) {
             (Err(refused), _) => Err(ChangeError::Refused(refused)),
-            (Ok(()), Some(obstacle)) => Ok(Outcome::Same(obstacle)),
+            (Ok(()), Some(obstacle)) => Ok(WriteOutcome::Same(obstacle)),
             (Ok(()), None) => match write.insert(grant).await {
-                Ok(true) => Ok(Outcome::Changed(GrantInsert::Done)),
-                Ok(false) => Err(StoreError::new("store the grant", Kind::Conflict).into()),
+                Ok(true) => Ok(WriteOutcome::Changed(GrantInsert::Done)),
+                Ok(false) => Err(StoreError::new("store the grant", StoreErrorKind::Conflict).into()),
                 Err(error) => Err(error.into()),
             },
         };
@@ -69,7 +71,7 @@ impl Store {
     /// Deletes a grant, if `judge` lets it; `false` if there is none.
     ///
     /// # Errors
-    /// What `judge` refuses, or if the store fails.
+    /// If `judge` refuses, or if the store fails.
     pub async fn delete_grant<E>(
         &self,
         actor: &impl Actor,

@@ -2,7 +2,8 @@
 //! transaction that changes it.
 
 use super::{
-    Actor, ChangeError, Kind, Outcome, Store, StoreError, document::Document, driver::Write, tombstones::UNFINISHED,
+    Actor, ChangeError, Store, StoreError, StoreErrorKind, WriteOutcome, document::StoredDocument, driver::Write,
+    tombstones::UNFINISHED,
 };
 use crate::key::{
     Key,
@@ -12,15 +13,15 @@ use crate::key::{
 
 const DELETE: &str = "delete the key store";
 
-/// What there is beside the key store that is changed.
-pub struct Around {
+/// The other key stores, and the keys, that decide if a key store can be changed.
+pub struct KeyStoreSurroundings {
     /// Every other key store, of every region.
     pub others: Vec<CustomKeyStore>,
-    /// Whether it has keys, also such that are pending deletion, or deleted and not yet destroyed on its HSM.
+    /// True if it has keys, also such that are pending deletion, or deleted and not yet destroyed on its HSM.
     pub has_keys: bool,
 }
 
-impl Document for CustomKeyStore {
+impl StoredDocument for CustomKeyStore {
     const KIND: &'static str = "key_store";
 
     fn id(&self) -> String {
@@ -37,12 +38,12 @@ impl Store {
     /// Adds a key store, if `judge` lets it.
     ///
     /// # Errors
-    /// What `judge` refuses, or if the store fails.
+    /// If `judge` refuses, or if the store fails.
     pub async fn insert_key_store<E>(
         &self,
         actor: &impl Actor,
         key_store: &CustomKeyStore,
-        judge: impl FnOnce(&Around) -> Result<(), E>,
+        judge: impl FnOnce(&KeyStoreSurroundings) -> Result<(), E>,
     ) -> Result<(), ChangeError<E>> {
         let mut write = self.begin("store the key store", actor).await?;
         let outcome = write.insert_key_store(key_store, judge).await;
@@ -52,13 +53,13 @@ impl Store {
     /// Changes a key store as `change` says.
     ///
     /// # Errors
-    /// What `change` refuses, if there is no such key store, or if the store fails. Nothing is changed then.
+    /// If `change` refuses, if there is no such key store, or if the store fails. Nothing is changed then.
     pub async fn change_key_store<E>(
         &self,
         actor: &impl Actor,
         region: &str,
         id: &str,
-        change: impl FnOnce(&mut CustomKeyStore, &Around) -> Result<(), E>,
+        change: impl FnOnce(&mut CustomKeyStore, &KeyStoreSurroundings) -> Result<(), E>,
     ) -> Result<(), ChangeError<E>> {
         let mut write = self.begin("change the key store", actor).await?;
         let outcome = match around(&mut write, &key_store_name(region, id), id).await {
@@ -71,13 +72,13 @@ impl Store {
     /// Deletes a key store, if `judge` lets it, and the intents of objects on its HSM: nobody can get there any more.
     ///
     /// # Errors
-    /// What `judge` refuses, if there is no such key store, or if the store fails.
+    /// If `judge` refuses, if there is no such key store, or if the store fails.
     pub async fn delete_key_store<E>(
         &self,
         actor: &impl Actor,
         region: &str,
         id: &str,
-        judge: impl FnOnce(&CustomKeyStore, &Around) -> Result<(), E>,
+        judge: impl FnOnce(&CustomKeyStore, &KeyStoreSurroundings) -> Result<(), E>,
     ) -> Result<(), ChangeError<E>> {
         let mut write = self.begin(DELETE, actor).await?;
         let outcome = write.delete_key_store(&key_store_name(region, id), id, judge).await;
@@ -89,13 +90,13 @@ impl Write {
     async fn insert_key_store<E>(
         &mut self,
         key_store: &CustomKeyStore,
-        judge: impl FnOnce(&Around) -> Result<(), E>,
-    ) -> Result<Outcome<()>, ChangeError<E>> {
+        judge: impl FnOnce(&KeyStoreSurroundings) -> Result<(), E>,
+    ) -> Result<WriteOutcome<()>, ChangeError<E>> {
         let around = around(self, &key_store.id(), key_store.id.as_str()).await?;
         judge(&around).map_err(ChangeError::Refused)?;
         match self.insert(key_store).await? {
-            true => Ok(Outcome::Changed(())),
-            false => Err(StoreError::new("store the key store", Kind::Conflict).into()),
+            true => Ok(WriteOutcome::Changed(())),
+            false => Err(StoreError::new("store the key store", StoreErrorKind::Conflict).into()),
         }
     }
 
@@ -103,24 +104,24 @@ impl Write {
         &mut self,
         name: &str,
         id: &str,
-        judge: impl FnOnce(&CustomKeyStore, &Around) -> Result<(), E>,
-    ) -> Result<Outcome<()>, ChangeError<E>> {
+        judge: impl FnOnce(&CustomKeyStore, &KeyStoreSurroundings) -> Result<(), E>,
+    ) -> Result<WriteOutcome<()>, ChangeError<E>> {
         let (key_store, _) = self.document::<CustomKeyStore>(name).await?.ok_or(ChangeError::NotFound)?;
         judge(&key_store, &around(self, name, id).await?).map_err(ChangeError::Refused)?;
         forget_intents(self, DELETE, &key_store.id).await?;
         self.delete(CustomKeyStore::KIND, name).await?;
-        Ok(Outcome::Changed(()))
+        Ok(WriteOutcome::Changed(()))
     }
 }
 
-async fn around(write: &mut Write, name: &str, id: &str) -> Result<Around, StoreError> {
+async fn around(write: &mut Write, name: &str, id: &str) -> Result<KeyStoreSurroundings, StoreError> {
     let has_keys = !write.children(Key::KIND, name).await?.is_empty() || has_remains(write, id).await?;
     let all = write.all::<CustomKeyStore>().await?;
-    let others = all.into_iter().filter(|other| Document::id(other) != name).collect();
-    Ok(Around { others, has_keys })
+    let others = all.into_iter().filter(|other| StoredDocument::id(other) != name).collect();
+    Ok(KeyStoreSurroundings { others, has_keys })
 }
 
-/// Whether something of deleted keys may still be on its HSM.
+/// True if something of deleted keys may still be on its HSM.
 async fn has_remains(write: &mut Write, id: &str) -> Result<bool, StoreError> {
     let text = "SELECT COUNT(*) FROM documents \
                 WHERE kind = $1 AND parent = $2 AND json_extract(body, '$.custom_key_store') = $3";

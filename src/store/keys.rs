@@ -10,8 +10,8 @@ use sqlx::{Row, sqlite::SqliteRow};
 use std::collections::BTreeMap;
 
 use super::{
-    Actor, ChangeError, Kind, Outcome, Store, StoreError, document::Document, driver::Write, heartbeat::bigint,
-    key_stores::key_store_name,
+    Actor, ChangeError, Store, StoreError, StoreErrorKind, WriteOutcome, document::StoredDocument, driver::Write,
+    heartbeat::bigint, key_stores::key_store_name,
 };
 use crate::{
     clock::Running,
@@ -30,14 +30,14 @@ const INSERT: &str = "store the key";
 /// The most intents answered at once.
 const INTENTS: i64 = 1000;
 
-/// That an object with this CKA_ID is about to be made on the HSM, for this key.
+/// The intent to make an object with this CKA_ID on the HSM, for this key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intent {
     /// The region of the key.
     pub region: String,
     /// The key.
     pub key: KeyId,
-    /// What kind of object.
+    /// The key spec of the object.
     pub spec: KeySpec,
     /// CKA_ID of the object.
     pub cka_id: [u8; 16],
@@ -47,7 +47,7 @@ pub struct Intent {
     pub made: Running,
 }
 
-impl Document for Key {
+impl StoredDocument for Key {
     const KIND: &'static str = "key";
 
     fn id(&self) -> String {
@@ -77,7 +77,7 @@ impl Store {
     /// Adds a key, if `judge` lets it, and clears the intents of the objects that it names.
     ///
     /// # Errors
-    /// What `judge` refuses; `Conflict` if there is a key of that id, or if its custom key store is gone.
+    /// If `judge` refuses; `Conflict` if there is a key of that id, or if its custom key store is gone.
     pub async fn insert_key<E>(
         &self,
         actor: &impl Actor,
@@ -96,7 +96,7 @@ impl Store {
     /// it must check there. Intents of objects that the key now names are cleared.
     ///
     /// # Errors
-    /// What `change` itself refuses, if there is no such key, or if the store fails. Nothing is changed then.
+    /// If `change` refuses, if there is no such key, or if the store fails. Nothing is changed then.
     pub async fn change_key<E>(
         &self,
         actor: &impl Actor,
@@ -182,20 +182,20 @@ impl Store {
 }
 
 /// A key as it is stored, among its relatives.
-pub(super) struct Relative {
+pub(super) struct StoredKey {
     pub(super) key: Key,
     pub(super) revision: i64,
 }
 
-pub(super) type Stored = BTreeMap<String, Relative>;
+pub(super) type StoredFamily = BTreeMap<String, StoredKey>;
 
 impl Write {
     /// The key and its relatives; `None` if it is not there.
-    pub(super) async fn family(&mut self, region: &str, id: KeyId) -> Result<Option<Stored>, StoreError> {
+    pub(super) async fn family(&mut self, region: &str, id: KeyId) -> Result<Option<StoredFamily>, StoreError> {
         let Some(own) = self.relative(region, id).await? else { return Ok(None) };
         let others: Vec<String> =
             own.key.multi_region().into_iter().flat_map(|family| family.regions()).cloned().collect();
-        let mut family = Stored::from([(region.to_owned(), own)]);
+        let mut family = StoredFamily::from([(region.to_owned(), own)]);
         for other in others.into_iter().filter(|other| other != region) {
             if let Some(relative) = self.relative(&other, id).await? {
                 family.insert(other, relative);
@@ -204,19 +204,19 @@ impl Write {
         Ok(Some(family))
     }
 
-    async fn relative(&mut self, region: &str, id: KeyId) -> Result<Option<Relative>, StoreError> {
+    async fn relative(&mut self, region: &str, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
         let found = self.document(&key_name(region, id)).await?;
-        Ok(found.map(|(key, revision)| Relative { key, revision }))
+        Ok(found.map(|(key, revision)| StoredKey { key, revision }))
     }
 
-    async fn insert_key(&mut self, key: &Key) -> Result<Outcome<()>, StoreError> {
+    async fn insert_key(&mut self, key: &Key) -> Result<WriteOutcome<()>, StoreError> {
         let has_home = match key.parent() {
             Some(key_store) => self.has(CustomKeyStore::KIND, &key_store).await?,
             None => true,
         };
         match has_home && self.insert(key).await? {
-            true => Ok(Outcome::Changed(())),
-            false => Err(StoreError::new(INSERT, Kind::Conflict)),
+            true => Ok(WriteOutcome::Changed(())),
+            false => Err(StoreError::new(INSERT, StoreErrorKind::Conflict)),
         }
     }
 
@@ -225,20 +225,20 @@ impl Write {
         region: &str,
         id: KeyId,
         change: impl FnOnce(&mut Key, &mut Family) -> Result<(), E>,
-    ) -> Result<Outcome<Family>, ChangeError<E>> {
+    ) -> Result<WriteOutcome<Family>, ChangeError<E>> {
         let old = self.family(region, id).await?.ok_or(ChangeError::NotFound)?;
         let mut new: Family = old.iter().map(|(region, one)| (region.clone(), one.key.clone())).collect();
         let mut own = new.remove(region).ok_or(ChangeError::NotFound)?;
         change(&mut own, &mut new).map_err(ChangeError::Refused)?;
         new.insert(region.to_owned(), own);
         match self.replace_family(&old, &new).await? {
-            true => Ok(Outcome::Changed(new)),
-            false => Ok(Outcome::Same(new)),
+            true => Ok(WriteOutcome::Changed(new)),
+            false => Ok(WriteOutcome::Same(new)),
         }
     }
 
     /// Writes what is different or new; whether anything was.
-    async fn replace_family(&mut self, old: &Stored, new: &Family) -> Result<bool, StoreError> {
+    async fn replace_family(&mut self, old: &StoredFamily, new: &Family) -> Result<bool, StoreError> {
         let mut has_changed = false;
         for (region, key) in new {
             match old.get(region) {

@@ -3,7 +3,7 @@
 use sqlx::{Row, sqlite::SqliteRow};
 use uuid::Uuid;
 
-use super::{Store, StoreError, document::Document, driver::Write, keys::key_name};
+use super::{Store, StoreError, document::StoredDocument, driver::Write, keys::key_name};
 use crate::{
     clock::Timestamp,
     identity::Asker,

@@ -1,4 +1,4 @@
-//! What the KMS remembers, and the questions it asks.
+//! The store: everything that the KMS remembers, and the questions it asks.
 //!
 //! Everything is a small document with a revision. Each change is noted in a feed in the same transaction, and everybody,
 //! the writer too, brings the in-memory [`View`] up to date by reading that feed. So there is one mechanism for the
@@ -18,7 +18,7 @@ mod document;
 mod driver;
 mod error;
 mod feed;
-mod granted;
+mod grant_index;
 mod grants;
 mod heartbeat;
 mod invocations;
@@ -29,7 +29,7 @@ mod principals;
 mod records;
 mod tombstones;
 mod view;
-mod writing;
+mod write_queue;
 
 #[cfg(test)]
 mod tests;
@@ -46,9 +46,9 @@ use std::{
 pub use access_keys::{AccessKey, AccessKeyTaken};
 pub use aliases::{AliasInsert, AliasMove, AliasName};
 pub use deployment::{Deployment, account_in};
-pub use error::{ChangeError, Kind, StoreError};
+pub use error::{ChangeError, StoreError, StoreErrorKind};
 pub use grants::GrantInsert;
-pub use key_stores::Around;
+pub use key_stores::KeyStoreSurroundings;
 pub use keys::Intent;
 pub use principals::{HasAccessKeys, NoSuchPolicy, PrincipalRecord};
 pub use records::{NewRecord, StoredRecord};
@@ -57,7 +57,7 @@ pub use view::{PrincipalEntry, View};
 use sqlx::SqliteConnection;
 
 use crate::identity::Asker;
-use document::Document;
+use document::StoredDocument;
 use driver::{Driver, Write};
 use view::Policies;
 
@@ -66,7 +66,7 @@ pub trait Actor: Sync {
     /// Whose turn a change takes.
     fn asker(&self) -> Asker;
 
-    /// What is written down of a change, stored in its transaction once all is decided; nothing for what leaves no record.
+    /// The audit record of a change, stored in its transaction once all is decided; nothing for what leaves no record.
     ///
     /// # Errors
     /// If it cannot be written as JSON. Nothing is changed then.
@@ -86,8 +86,8 @@ impl Actor for Unrecorded {
     }
 }
 
-/// What a transaction comes to.
-enum Outcome<T> {
+/// The outcome of a transaction.
+enum WriteOutcome<T> {
     /// The change is made.
     Changed(T),
     /// Nothing is changed, and this is why.
@@ -96,9 +96,9 @@ enum Outcome<T> {
 
 /// The store; a clone is another hold on the same one.
 #[derive(Clone)]
-pub struct Store(Arc<Inner>);
+pub struct Store(Arc<OpenStore>);
 
-struct Inner {
+struct OpenStore {
     driver: Driver,
     view: View,
     policies: Policies,
@@ -115,7 +115,7 @@ impl Store {
     /// # Errors
     /// If the file cannot be used, or its schema is of a later version.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        let store = Self(Arc::new(Inner {
+        let store = Self(Arc::new(OpenStore {
             driver: Driver::open(path).await?,
             view: View::default(),
             policies: Policies::default(),
@@ -127,7 +127,7 @@ impl Store {
         Ok(store)
     }
 
-    /// What is stored, as of the last time the feed was read.
+    /// The view of what is stored, as of the last time the feed was read.
     pub fn view(&self) -> &View {
         &self.0.view
     }
@@ -236,14 +236,14 @@ impl Store {
         &self,
         write: Write,
         actor: &impl Actor,
-        outcome: Result<Outcome<T>, ChangeError<E>>,
+        outcome: Result<WriteOutcome<T>, ChangeError<E>>,
     ) -> Result<T, ChangeError<E>> {
         match outcome {
-            Ok(Outcome::Changed(answer)) => {
+            Ok(WriteOutcome::Changed(answer)) => {
                 self.commit(write, actor).await?;
                 Ok(answer)
             }
-            Ok(Outcome::Same(answer)) => {
+            Ok(WriteOutcome::Same(answer)) => {
                 write.roll_back().await?;
                 Ok(answer)
             }
@@ -281,7 +281,7 @@ impl Store {
     }
 
     /// Adds one document that nobody asks anything about; `false` if there is one of its name already.
-    async fn insert<D: Document>(
+    async fn insert<D: StoredDocument>(
         &self,
         what: &'static str,
         actor: &impl Actor,
@@ -295,7 +295,7 @@ impl Store {
     }
 
     /// Deletes a document, if `judge` lets it; `false` if there is none.
-    async fn delete<D: Document, E>(
+    async fn delete<D: StoredDocument, E>(
         &self,
         what: &'static str,
         actor: &impl Actor,
@@ -307,7 +307,8 @@ impl Store {
             Ok(()) => write.delete(D::KIND, id).await.map_err(ChangeError::Store),
             Err(refused) => Err(ChangeError::Refused(refused)),
         };
-        let outcome = outcome.map(|deleted| if deleted { Outcome::Changed(true) } else { Outcome::Same(false) });
+        let outcome =
+            outcome.map(|deleted| if deleted { WriteOutcome::Changed(true) } else { WriteOutcome::Same(false) });
         self.end(write, actor, outcome).await
     }
 
@@ -320,7 +321,7 @@ impl Store {
         change: impl FnOnce(&mut D) -> Result<(), E>,
     ) -> Result<D, ChangeError<E>>
     where
-        D: Document + Clone + PartialEq,
+        D: StoredDocument + Clone + PartialEq,
     {
         let mut write = self.begin(what, actor).await?;
         let changed = write.change(id, change).await;
@@ -333,17 +334,17 @@ impl Write {
         &mut self,
         id: &str,
         change: impl FnOnce(&mut D) -> Result<(), E>,
-    ) -> Result<Outcome<D>, ChangeError<E>>
+    ) -> Result<WriteOutcome<D>, ChangeError<E>>
     where
-        D: Document + Clone + PartialEq,
+        D: StoredDocument + Clone + PartialEq,
     {
         let (old, revision) = self.document::<D>(id).await?.ok_or(ChangeError::NotFound)?;
         let mut new = old.clone();
         change(&mut new).map_err(ChangeError::Refused)?;
         if new == old {
-            return Ok(Outcome::Same(old));
+            return Ok(WriteOutcome::Same(old));
         }
         self.replace(&new, revision).await?;
-        Ok(Outcome::Changed(new))
+        Ok(WriteOutcome::Changed(new))
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AccessKey, Actor, ChangeError, Outcome, Store, StoreError, document::Document, driver::Write};
+use super::{AccessKey, Actor, ChangeError, Store, StoreError, WriteOutcome, document::StoredDocument, driver::Write};
 use crate::{clock::Timestamp, principal::Principal};
 
 /// A principal that this deployment knows, as it is stored.
@@ -19,7 +19,7 @@ pub struct PrincipalRecord {
     pub created: Timestamp,
 }
 
-impl Document for PrincipalRecord {
+impl StoredDocument for PrincipalRecord {
     const KIND: &'static str = "principal";
 
     fn id(&self) -> String {
@@ -90,7 +90,7 @@ impl Store {
     }
 
     /// A change that cannot be refused; `false` if there is no such document.
-    pub(super) async fn change_if_there<D: Document + Clone + PartialEq>(
+    pub(super) async fn change_if_there<D: StoredDocument + Clone + PartialEq>(
         &self,
         what: &'static str,
         actor: &impl Actor,
@@ -111,13 +111,13 @@ impl Store {
 }
 
 impl Write {
-    async fn delete_principal(&mut self, arn: &str) -> Result<Outcome<()>, ChangeError<HasAccessKeys>> {
+    async fn delete_principal(&mut self, arn: &str) -> Result<WriteOutcome<()>, ChangeError<HasAccessKeys>> {
         let access_keys = self.children(AccessKey::KIND, arn).await?;
         if !access_keys.is_empty() {
             return Err(ChangeError::Refused(HasAccessKeys(access_keys)));
         }
         match self.delete(PrincipalRecord::KIND, arn).await? {
-            true => Ok(Outcome::Changed(())),
+            true => Ok(WriteOutcome::Changed(())),
             false => Err(ChangeError::NotFound),
         }
     }

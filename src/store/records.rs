@@ -6,12 +6,12 @@
 use sqlx::{FromRow, Row, sqlite::SqliteRow};
 use uuid::Uuid;
 
-use super::{Actor, Kind, Store, StoreError, driver::Write, heartbeat::bigint};
+use super::{Actor, Store, StoreError, StoreErrorKind, driver::Write, heartbeat::bigint};
 use crate::{clock::Running, identity::Asker};
 
 /// How many records are read at once.
 const PAGE: i64 = 500;
-/// What a write has to be long to prove that the database can be written.
+/// The length in bytes at which a write proves that the database can be written.
 const PROOF_BYTES: i64 = 64 << 10;
 const READ: &str = "read the audit records of changes";
 
@@ -35,7 +35,7 @@ pub struct NewRecord {
 pub struct StoredRecord {
     /// Its number; a later change has a larger one.
     pub seq: i64,
-    /// What it was stored as.
+    /// The record as it was stored.
     pub record: NewRecord,
 }
 
@@ -43,7 +43,7 @@ impl Write {
     /// Stores what `actor` writes down of this change.
     pub(super) async fn record(&mut self, actor: &impl Actor) -> Result<Option<Uuid>, StoreError> {
         const WHAT: &str = "store the audit record of the change";
-        let record = actor.record().map_err(|error| StoreError::because(WHAT, Kind::Corrupt, error))?;
+        let record = actor.record().map_err(|error| StoreError::because(WHAT, StoreErrorKind::Corrupt, error))?;
         let Some(record) = record else { return Ok(None) };
         let seq = self.next_seq(1).await?;
         let text = "INSERT INTO records (seq, event_id, trail, position, made, line) VALUES ($1, $2, $3, $4, $5, $6)";
@@ -127,7 +127,7 @@ impl Store {
         write.commit().await
     }
 
-    /// Whether a record of that name is stored, and so whether its change is.
+    /// True if a record of that name is stored, and with it its change.
     pub(super) async fn has_record(&self, event_id: Uuid) -> Result<bool, StoreError> {
         let query = sqlx::query("SELECT 1 FROM records WHERE event_id = $1").bind(event_id.to_string());
         let mut connection = self.0.driver.reader(READ).await?;

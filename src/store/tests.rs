@@ -215,7 +215,7 @@ async fn the_deployment_is_made_once() {
     };
     world.store.insert_deployment(&deployment).await.expect("stored");
     let other = world.other().await;
-    assert_eq!(other.insert_deployment(&deployment).await.expect_err("made before").kind, Kind::Conflict);
+    assert_eq!(other.insert_deployment(&deployment).await.expect_err("made before").kind, StoreErrorKind::Conflict);
     assert_eq!(other.deployment().await.expect("asked"), Some(deployment));
 }
 
@@ -224,7 +224,7 @@ async fn a_key_is_changed_or_refused_or_gone() {
     let world = World::new().await;
     let id = world.key().await.id();
     let again = world.store.insert_key(&Unrecorded, &key(id), free).await.expect_err("there already");
-    assert!(matches!(again, ChangeError::Store(error) if error.kind == Kind::Conflict));
+    assert!(matches!(again, ChangeError::Store(error) if error.kind == StoreErrorKind::Conflict));
 
     let changed = world.store.change_key(&Unrecorded, REGION, id, describe("new")).await.expect("changed");
     assert_eq!(changed.description(), "new");
@@ -261,7 +261,7 @@ async fn a_change_is_decided_on_what_is_stored_and_nobody_writes_meanwhile() {
     assert!(is_writable(&world.path()));
 }
 
-/// Whether another process can begin a change now.
+/// True if another process can begin a change now.
 fn is_writable(path: &Path) -> bool {
     outside(path, "BEGIN IMMEDIATE; ROLLBACK", Duration::ZERO).is_ok()
 }
@@ -459,7 +459,10 @@ async fn a_key_clears_the_intents_of_the_objects_it_names() {
     for intent in [intent(9, 10), intent(8, 20), intent(7, 30)] {
         store.intend(Asker::SERVICE, &intent).await.expect("stored");
     }
-    assert_eq!(store.intend(Asker::SERVICE, &intent(9, 99)).await.expect_err("meant before").kind, Kind::Conflict);
+    assert_eq!(
+        store.intend(Asker::SERVICE, &intent(9, 99)).await.expect_err("meant before").kind,
+        StoreErrorKind::Conflict
+    );
     let old = |before| async move { store.intents_before(Running::from_ms(before)).await.expect("asked") };
     assert_eq!(old(20).await, [intent(9, 10)]);
 
@@ -497,7 +500,7 @@ async fn no_invocation_is_reserved_twice() {
     let other = world.other().await.reserve_invocations(MaterialId([2; 32]), 5).await.expect("reserved");
     assert_eq!(other, 5, "each material counts for itself");
     let absurd = world.store.reserve_invocations(MaterialId([2; 32]), u64::MAX).await;
-    assert_eq!(absurd.expect_err("refused").kind, Kind::Full);
+    assert_eq!(absurd.expect_err("refused").kind, StoreErrorKind::Full);
 }
 
 #[tokio::test]
@@ -619,7 +622,7 @@ async fn a_bad_row_stops_only_itself() {
     assert!(store.view().key(REGION, id(3)).is_none());
     assert!(store.view().key(REGION, id(4)).is_none());
     let error = store.change_key(&Unrecorded, REGION, id(3), describe("x")).await.expect_err("unreadable");
-    assert!(matches!(error, ChangeError::Store(StoreError { kind: Kind::Corrupt, .. })));
+    assert!(matches!(error, ChangeError::Store(StoreError { kind: StoreErrorKind::Corrupt, .. })));
 }
 
 #[tokio::test]
@@ -685,7 +688,7 @@ async fn a_database_of_a_later_version_is_refused() {
     let world = World::new().await;
     raw_write(&world.path(), "UPDATE schema_version SET version = 99");
     let error = Store::open(&world.path()).await.err().expect("refused");
-    assert_eq!(error.kind, Kind::Schema);
+    assert_eq!(error.kind, StoreErrorKind::Schema);
     assert_eq!(
         error.source().map(ToString::to_string).as_deref(),
         Some("the database has schema version 99; this program supports versions 1 to 6")
@@ -727,7 +730,7 @@ async fn a_file_that_is_no_database_is_refused() {
     let error = Store::open(&path).await.err().expect("refused");
     assert_eq!(
         (error.kind, error.to_string().as_str()),
-        (Kind::Corrupt, "could not open the database: what is stored cannot be read")
+        (StoreErrorKind::Corrupt, "could not open the database: what is stored cannot be read")
     );
 }
 

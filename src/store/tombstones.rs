@@ -4,10 +4,10 @@
 //! on it, and from then on the key is gone for everybody; what is destroyed after it is what no key names any more.
 
 use super::{
-    Actor, ChangeError, Kind, Store, StoreError, Unrecorded,
-    document::Document,
+    Actor, ChangeError, Store, StoreError, StoreErrorKind, Unrecorded,
+    document::StoredDocument,
     driver::Write,
-    keys::{Relative, key_name},
+    keys::{StoredKey, key_name},
 };
 use crate::{
     clock::{Moment, Timestamp},
@@ -21,7 +21,7 @@ const LIST: &str = "list the tombstones";
 /// How many tombstones are read at once.
 const PAGE: i64 = 1000;
 
-impl Document for Tombstone {
+impl StoredDocument for Tombstone {
     const KIND: &'static str = "tombstone";
 
     /// A replica can be made again under its old id, and be deleted again.
@@ -96,7 +96,7 @@ impl Store {
     /// If the store fails.
     pub async fn tombstones(&self, after: Option<&Tombstone>) -> Result<Vec<Tombstone>, StoreError> {
         let text = "SELECT id, body FROM documents WHERE kind = $1 AND id > $2 ORDER BY id LIMIT $3";
-        let after = after.map(Document::id).unwrap_or_default();
+        let after = after.map(StoredDocument::id).unwrap_or_default();
         let query = sqlx::query_as(text).bind(Tombstone::KIND).bind(after).bind(PAGE);
         let mut connection = self.0.driver.reader(LIST).await?;
         let rows: Vec<(String, String)> = query.fetch_all(&mut *connection).await.map_err(StoreError::sql(LIST))?;
@@ -121,14 +121,14 @@ impl Write {
         self.delete_children(Alias::KIND, &name).await?;
         self.delete_children(Grant::KIND, &name).await?;
         self.delete(Key::KIND, &name).await?;
-        for Relative { mut key, revision } in relatives.into_values() {
+        for StoredKey { mut key, revision } in relatives.into_values() {
             key.lose_relative(region, moment);
             self.replace(&key, revision).await?;
         }
         self.forget_uses(region, id).await?;
         match self.insert(&tombstone).await? {
             true => Ok(Some(tombstone)),
-            false => Err(StoreError::new(DELETE, Kind::Conflict)),
+            false => Err(StoreError::new(DELETE, StoreErrorKind::Conflict)),
         }
     }
 }

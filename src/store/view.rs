@@ -1,4 +1,4 @@
-//! What is stored, in memory: policies compiled, lists in order.
+//! The view: everything that is stored, in memory, with policies compiled and lists in order.
 //!
 //! Reads take a read lock, look one thing up and clone an `Arc`. Nothing is parsed and nothing waits while the lock is
 //! held, so it is a std lock, and no reader can hold it across an await.
@@ -14,7 +14,7 @@ use std::{
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
-use super::{AccessKey, PrincipalRecord, granted::Granted};
+use super::{AccessKey, PrincipalRecord, grant_index::GrantIndex};
 use crate::{
     access::KeyEntry,
     clock::{Moment, Timestamp},
@@ -43,12 +43,12 @@ pub struct PrincipalEntry {
 /// Everything that the hot path reads.
 #[derive(Default)]
 pub struct View {
-    state: RwLock<State>,
+    state: RwLock<Contents>,
     version: AtomicU64,
 }
 
 #[derive(Default)]
-struct State {
+struct Contents {
     regions: HashMap<String, Region>,
     principals: BTreeMap<String, Arc<PrincipalEntry>>,
     access_keys: BTreeMap<String, Arc<AccessKey>>,
@@ -65,7 +65,7 @@ struct Region {
     rotations: BTreeSet<(Timestamp, KeyId)>,
     aliases: BTreeMap<String, Arc<Alias>>,
     aliases_of: HashMap<KeyId, BTreeMap<String, Arc<Alias>>>,
-    grants: Granted,
+    grants: GrantIndex,
     key_stores: BTreeMap<String, Arc<CustomKeyStore>>,
 }
 
@@ -133,7 +133,7 @@ impl View {
         all
     }
 
-    /// Whether any access key may sign.
+    /// True if any access key may sign.
     pub fn has_enabled_access_key(&self) -> bool {
         self.read().access_keys.values().any(|key| key.enabled)
     }
@@ -260,18 +260,18 @@ impl View {
 
     /// Has nothing but these, all at once for whoever looks.
     pub(super) fn replace(&self, updates: Vec<Update>) {
-        let mut fresh = State::default();
+        let mut fresh = Contents::default();
         updates.into_iter().for_each(|update| fresh.apply(update));
         *self.state.write() = fresh;
         self.version.fetch_add(1, Ordering::Release);
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, State> {
+    fn read(&self) -> RwLockReadGuard<'_, Contents> {
         self.state.read()
     }
 }
 
-impl State {
+impl Contents {
     fn apply(&mut self, update: Update) {
         match update {
             Update::Key(region, id, key) => self.regions.entry(region).or_default().put_key(id, key),
@@ -349,7 +349,7 @@ fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
     };
 }
 
-/// What takes the place of a policy that does not compile. An explicit denial: silence could be overruled by another
+/// A policy in the place of one that does not compile. An explicit denial: silence could be overruled by another
 /// policy, and the lost one may have been a denial itself.
 const DENY_KEY: &str =
     r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"kms:*","Resource":"*"}]}"#;

@@ -16,10 +16,10 @@ const PLACES: usize = 1024;
 
 /// The queue before the connection that writes.
 #[derive(Clone, Default)]
-pub(super) struct Writing(Arc<Mutex<State>>);
+pub(super) struct WriteQueue(Arc<Mutex<QueueState>>);
 
 #[derive(Default)]
-struct State {
+struct QueueState {
     /// Somebody has the turn.
     taken: bool,
     waiting: FairQueue<Waiter>,
@@ -27,7 +27,7 @@ struct State {
 
 struct Waiter {
     asker: Asker,
-    turn: oneshot::Sender<Turn>,
+    turn: oneshot::Sender<WriteTurn>,
 }
 
 impl Queued for Waiter {
@@ -41,30 +41,30 @@ impl Queued for Waiter {
 }
 
 /// The turn to write, which passes to the next one when this is dropped.
-pub(super) struct Turn(Writing);
+pub(super) struct WriteTurn(WriteQueue);
 
-impl Drop for Turn {
+impl Drop for WriteTurn {
     fn drop(&mut self) {
         let mut state = self.0.state();
         // Who has gone away meanwhile gives the turn back by dropping it, and the next one is looked for here.
         match state.waiting.pop() {
             Some(next) => {
                 drop(state);
-                drop(next.turn.send(Turn(self.0.clone())));
+                drop(next.turn.send(WriteTurn(self.0.clone())));
             }
             None => state.taken = false,
         }
     }
 }
 
-impl Writing {
+impl WriteQueue {
     /// The turn of `asker`; nothing if there is no place to wait, or it does not come within `patience`.
-    pub(super) async fn turn(&self, asker: Asker, patience: Duration) -> Option<Turn> {
+    pub(super) async fn turn(&self, asker: Asker, patience: Duration) -> Option<WriteTurn> {
         let waiting = {
             let mut state = self.state();
             if !state.taken {
                 state.taken = true;
-                return Some(Turn(self.clone()));
+                return Some(WriteTurn(self.clone()));
             }
             state.wait(asker)?
         };
@@ -77,13 +77,13 @@ impl Writing {
         usize::from(state.taken) + state.waiting.len()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, QueueState> {
         self.0.lock()
     }
 }
 
-impl State {
-    fn wait(&mut self, asker: Asker) -> Option<oneshot::Receiver<Turn>> {
+impl QueueState {
+    fn wait(&mut self, asker: Asker) -> Option<oneshot::Receiver<WriteTurn>> {
         if self.waiting.len() >= PLACES {
             if !self.waiting.has_less_than_its_share(asker, PLACES) {
                 return None;
@@ -107,7 +107,7 @@ mod tests {
     }
 
     /// Has `asker` wait for its turn, and note its name when it has had it.
-    async fn wait(writing: &Writing, order: &Arc<Mutex<Vec<&'static str>>>, name: &'static str) {
+    async fn wait(writing: &WriteQueue, order: &Arc<Mutex<Vec<&'static str>>>, name: &'static str) {
         let (queue, order, before) = (writing.clone(), Arc::clone(order), writing.len());
         tokio::spawn(async move {
             let turn = queue.turn(asker(name), LONG).await;
@@ -120,7 +120,7 @@ mod tests {
 
     #[tokio::test]
     async fn askers_take_turns_however_many_changes_one_wants() {
-        let (writing, order) = (Writing::default(), Arc::default());
+        let (writing, order) = (WriteQueue::default(), Arc::default());
         let first = writing.turn(asker("a"), LONG).await;
         for name in ["a", "a", "a", "b", "c"] {
             wait(&writing, &order, name).await;
@@ -135,7 +135,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_wants_all_places_gives_one_up_and_gets_no_other() {
-        let (writing, order) = (Writing::default(), Arc::default());
+        let (writing, order) = (WriteQueue::default(), Arc::default());
         let first = writing.turn(asker("a"), LONG).await;
         for _ in 0..PLACES {
             wait(&writing, &order, "a").await;
@@ -154,7 +154,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_turn_that_nobody_waits_for_any_more_passes_on() {
-        let writing = Writing::default();
+        let writing = WriteQueue::default();
         let first = writing.turn(asker("a"), LONG).await;
         for _ in 0..3 {
             assert!(writing.turn(asker("b"), Duration::ZERO).await.is_none(), "too late");

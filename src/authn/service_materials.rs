@@ -31,15 +31,15 @@ const BLOCK: u64 = 1 << 10;
 /// How long it may take to make a successor.
 const GENERATION: Duration = Duration::from_secs(10);
 
-/// What seals and opens for the service itself.
-pub(super) struct OwnMaterials {
+/// The deployment's own materials, which seal and open for the service itself.
+pub(super) struct ServiceMaterials {
     store: Store,
     invocations: Invocations,
     founding: Arc<Material>,
     successors: RwLock<Vec<Arc<Material>>>,
 }
 
-impl OwnMaterials {
+impl ServiceMaterials {
     /// Those of `deployment`.
     pub(super) fn new(store: Store, deployment: &Deployment) -> Self {
         Self {

@@ -16,36 +16,36 @@ use crate::{
     principal::Principal,
 };
 
-type Filed<Id> = HashMap<String, BTreeMap<Id, Arc<Grant>>>;
-type Pair = (String, String);
+type GrantsByText<Id> = HashMap<String, BTreeMap<Id, Arc<Grant>>>;
+type ContextPair = (String, String);
 
 /// The grants of a region.
 #[derive(Default)]
-pub(super) struct Granted {
-    keys: HashMap<KeyId, OfKey>,
-    by_retiring: Filed<(KeyId, GrantId)>,
+pub(super) struct GrantIndex {
+    keys: HashMap<KeyId, GrantsOfKey>,
+    by_retiring: GrantsByText<(KeyId, GrantId)>,
 }
 
 #[derive(Default)]
-struct OfKey {
+struct GrantsOfKey {
     all: BTreeMap<GrantId, Arc<Grant>>,
-    by_grantee: HashMap<String, OfGrantee>,
-    by_name: Filed<GrantId>,
+    by_grantee: HashMap<String, GrantsOfGrantee>,
+    by_name: GrantsByText<GrantId>,
 }
 
 /// A key's grants for one grantee.
 #[derive(Default)]
-struct OfGrantee {
+struct GrantsOfGrantee {
     all: BTreeMap<GrantId, Arc<Grant>>,
     /// Those that allow something which has no encryption context and which constraints of it do not apply to.
     free: BTreeMap<GrantId, Arc<Grant>>,
     /// Those that demand no pair.
     undemanding: BTreeMap<GrantId, Arc<Grant>>,
     /// The others, each under one of the pairs that it demands.
-    demanding: HashMap<Pair, BTreeMap<GrantId, Arc<Grant>>>,
+    demanding: HashMap<ContextPair, BTreeMap<GrantId, Arc<Grant>>>,
 }
 
-impl Granted {
+impl GrantIndex {
     pub(super) fn get(&self, key: KeyId, id: GrantId) -> Option<Arc<Grant>> {
         self.keys.get(&key)?.all.get(&id).cloned()
     }
@@ -130,7 +130,7 @@ impl Granted {
     }
 }
 
-impl OfGrantee {
+impl GrantsOfGrantee {
     /// Whatever may allow such a request.
     fn candidates<'a>(
         &'a self,
@@ -155,7 +155,7 @@ impl OfGrantee {
             self.free.insert(id, Arc::clone(grant));
         }
         // Under the pair that tells it apart best: many may have one in common.
-        let crowd = |pair: &Pair| self.demanding.get(pair).map_or(0, BTreeMap::len);
+        let crowd = |pair: &ContextPair| self.demanding.get(pair).map_or(0, BTreeMap::len);
         let grants = match pairs(grant).min_by_key(crowd) {
             Some(pair) => self.demanding.entry(pair).or_default(),
             None => &mut self.undemanding,
@@ -186,7 +186,7 @@ fn is_free(grant: &Grant) -> bool {
 }
 
 /// The pairs that a grant demands of an encryption context.
-fn pairs(grant: &Grant) -> impl Iterator<Item = Pair> {
+fn pairs(grant: &Grant) -> impl Iterator<Item = ContextPair> {
     let pairs = grant.terms.constraints.pairs().into_iter().flatten();
     pairs.map(|(name, value)| (name.clone(), value.clone()))
 }
@@ -196,13 +196,13 @@ fn beyond<Id: Ord>(grants: &BTreeMap<Id, Arc<Grant>>, after: Option<Id>) -> impl
     grants.range((start, Bound::Unbounded)).map(|(_, grant)| grant)
 }
 
-fn file<Id: Ord>(filed: &mut Filed<Id>, under: Option<String>, id: Id, grant: &Arc<Grant>) {
+fn file<Id: Ord>(filed: &mut GrantsByText<Id>, under: Option<String>, id: Id, grant: &Arc<Grant>) {
     if let Some(name) = under {
         filed.entry(name).or_default().insert(id, Arc::clone(grant));
     }
 }
 
-fn unfile<Id: Ord>(filed: &mut Filed<Id>, under: Option<String>, id: &Id) {
+fn unfile<Id: Ord>(filed: &mut GrantsByText<Id>, under: Option<String>, id: &Id) {
     let Some(name) = under else { return };
     if let Some(grants) = filed.get_mut(&name) {
         grants.remove(id);
@@ -250,8 +250,8 @@ mod tests {
         Arc::new(Grant { id, key: key(1), region: "eu-test-1".into(), terms, created, issuer })
     }
 
-    fn granted(grants: &[Arc<Grant>]) -> Granted {
-        let mut granted = Granted::default();
+    fn granted(grants: &[Arc<Grant>]) -> GrantIndex {
+        let mut granted = GrantIndex::default();
         grants.iter().for_each(|grant| granted.put(grant.key, grant.id, Some(Arc::clone(grant))));
         granted
     }
@@ -355,7 +355,7 @@ mod tests {
         assert_eq!(granted.count(key(1)), grants.len());
         grants.iter().for_each(|grant| granted.put(key(1), grant.id, None));
         assert!(granted.keys.is_empty());
-        let mut of_ada = OfGrantee::default();
+        let mut of_ada = GrantsOfGrantee::default();
         grants.iter().for_each(|grant| of_ada.file(grant.id, grant));
         let last: Vec<_> = grants.iter().filter(|grant| of_ada.unfile(grant)).collect();
         assert_eq!(last, [&grants[grants.len() - 1]]);

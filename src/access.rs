@@ -493,6 +493,18 @@ mod tests {
         assert!(key.demand_action(&[Action::DescribeKey, Action::GetPublicKey]).is_ok());
         let refused = key.demand_action(&[Action::Sign]).err();
         assert_eq!(refused.map(|error| error.code), Some(Code::KMSInternalException));
+        let usable = encrypting(KeySpec::Rsa2048, |_| ()).usable("Encrypt", EncryptionAlgorithm::RsaesOaepSha1);
+        let usable = usable.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(code(usable.demand_action(&[Action::Encrypt])), None);
+        assert_eq!(code(usable.demand_action(&[Action::Decrypt])), Some(Code::KMSInternalException));
+    }
+
+    #[test]
+    fn conditions_see_context_and_algorithm_of_an_encryption() {
+        let context = Arc::new(crate::key::context::EncryptionContext::default());
+        let facts = RequestFacts::of_encryption(&context, EncryptionAlgorithm::RsaesOaepSha1);
+        assert!(facts.encryption_context.is_some());
+        assert_eq!(facts.encryption_algorithm, Some(EncryptionAlgorithm::RsaesOaepSha1));
     }
 
     #[test]

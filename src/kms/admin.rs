@@ -4,7 +4,7 @@
 //! record, stored with it, which the service brings to the audit trail.
 
 mod access_keys;
-mod act;
+mod operator_change;
 mod principals;
 
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 pub use self::{
     access_keys::{AccessKeySummary, Credentials},
-    act::{Operator, OperatorChange},
+    operator_change::{Operator, OperatorChange},
     principals::{PolicyText, PrincipalSummary},
 };
 use crate::{

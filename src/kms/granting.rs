@@ -19,7 +19,7 @@ use crate::{
         reference::KeyId,
     },
     kms::{
-        act::CallChange,
+        call_change::CallChange,
         cx::{AllowedUse, Cx},
         keys::{gone, random},
     },

@@ -25,7 +25,7 @@ use crate::{
         spec::KeySpec,
         state::Demand,
     },
-    kms::{Kms, act::CallChange, cx::Cx},
+    kms::{Kms, call_change::CallChange, cx::Cx},
     store::{Actor, ChangeError, Intent},
 };
 

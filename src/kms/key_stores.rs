@@ -7,7 +7,7 @@ use crate::{
     failure,
     hsm::Cluster,
     key::custom_store::{ConnectionState, CustomKeyStore, KeyStoreId},
-    kms::{act::CallChange, cx::Cx},
+    kms::{call_change::CallChange, cx::Cx},
     secret::SecretText,
     store::KeyStoreSurroundings,
 };

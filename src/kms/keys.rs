@@ -1,5 +1,5 @@
 //! What operations ask of the store. Changes take the decision that allows them, which is made in their transaction: see
-//! [`Act`].
+//! [`CallChange`].
 
 use std::{sync::Arc, time::Instant};
 
@@ -14,19 +14,15 @@ use crate::{
     identity::Asker,
     key::{
         Key, Origin,
-        alias::Alias,
         material::{Material, MaterialId},
         multi_region::Family,
         reference::{KeyId, no_such_key},
         spec::{KeySpec, KeyUsage},
         state::Demand,
     },
-    kms::{KeyStoreKind, Kms, act::CallChange, cx::Cx},
-    store::{Actor, AliasInsert, AliasMove, AliasName, ChangeError, Intent},
+    kms::{Kms, call_change::CallChange, cx::Cx},
+    store::{Actor, ChangeError},
 };
-
-/// Aliases that one key can have (AWS KMS: "Resource quotas").
-const MAX_ALIASES_PER_KEY: usize = 50;
 
 impl Kms {
     /// Makes material for `key` in its HSM, on behalf of `actor`, and stores the key with it, if `judge` still lets it.
@@ -77,21 +73,6 @@ impl Kms {
         let command = Generate { id: random_material_id()?, spec, usage, place };
         let deadline = Instant::now() + self.settings.generation_deadline;
         hsm.call_for(asker, command, deadline).await.map_err(failure::hsm_about_new_key)
-    }
-
-    /// Where the key's material goes. An object on an HSM is meant before it is made, so that one whose key was never
-    /// stored can be told from one that is somebody else's.
-    pub(super) async fn place(&self, asker: Asker, key: &Key) -> Result<Place, KmsError> {
-        // What an HSM does not wrap stays in it, whatever the key store is; and so does what is in a custom one.
-        let wrapped = self.settings.keeping == KeyStoreKind::Wrapped && key.custom_key_store().is_none();
-        if wrapped && self.hsm.wraps(key.spec(), key.usage()) {
-            return Ok(Place::Wrapped);
-        }
-        let (cka_id, made) = (random()?, self.running().await?);
-        let (region, key_store) = (key.region().to_owned(), key.custom_key_store().cloned());
-        let intent = Intent { region, key: key.id(), spec: key.spec(), cka_id, key_store, made };
-        self.store.intend(asker, &intent).await.map_err(failure::store)?;
-        Ok(Place::Token { cka_id })
     }
 }
 
@@ -171,95 +152,13 @@ impl Cx<'_> {
         Ok(changed)
     }
 
-    /// Gives the key that `may` authorizes the alias `name`.
-    ///
-    /// # Errors
-    /// Those of `may`; `AlreadyExistsException`, `LimitExceededException`; else as the store answers.
-    pub async fn create_alias(
-        &self,
-        may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,
-        name: String,
-    ) -> Result<(), KmsError> {
-        let (key, act, region) = (may(self)?, CallChange::of(self), self.realm().region.clone());
-        let alias = Alias { name, region, target: key.id(), created: self.now(), updated: self.now() };
-        let judge = || act.decide(&may).map(drop);
-        let made = self.kms.store.insert_alias(&act, &alias, MAX_ALIASES_PER_KEY, judge).await;
-        match made.map_err(|error| failure::change(error, || gone(&key)))? {
-            AliasInsert::Done => {
-                act.conclude();
-                Ok(())
-            }
-            AliasInsert::NameTaken => {
-                let text = format!("An alias with the name {} already exists", self.realm().arn(&alias.name));
-                Err(KmsError::new(Code::AlreadyExistsException, text))
-            }
-            AliasInsert::TooMany => Err(too_many_aliases(&key)),
-            AliasInsert::TargetGone => Err(gone(&key)),
-        }
-    }
-
-    /// Points the alias `name` at the key that `may` authorizes.
-    ///
-    /// # Errors
-    /// Those of `may`; `NotFoundException`, `LimitExceededException`; else as the store answers.
-    pub async fn move_alias(
-        &self,
-        may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,
-        name: &str,
-    ) -> Result<(), KmsError> {
-        let (key, act, region) = (may(self)?, CallChange::of(self), &self.realm().region);
-        let (alias, target) = (AliasName { region, name }, (key.id(), self.now()));
-        let judge = || act.decide(&may).map(drop);
-        let moved = self.kms.store.move_alias(&act, alias, target, MAX_ALIASES_PER_KEY, judge).await;
-        match moved.map_err(|error| failure::change(error, || gone(&key)))? {
-            AliasMove::Done => {
-                act.conclude();
-                Ok(())
-            }
-            AliasMove::NotFound => Err(self.no_such_alias(name)),
-            AliasMove::TooMany => Err(too_many_aliases(&key)),
-            AliasMove::TargetGone => Err(gone(&key)),
-        }
-    }
-
-    /// Takes the alias `name` from the key it names, which `may` authorizes.
-    ///
-    /// # Errors
-    /// Those of `may`; `NotFoundException` if it is gone; else as the store answers.
-    pub async fn delete_alias(
-        &self,
-        may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,
-        name: &str,
-    ) -> Result<(), KmsError> {
-        let (key, act, region) = (may(self)?, CallChange::of(self), &self.realm().region);
-        let judge = || act.decide(&may).map(drop);
-        let deleted = self.kms.store.delete_alias(&act, AliasName { region, name }, judge).await;
-        match deleted.map_err(|error| failure::change(error, || gone(&key)))? {
-            true => {
-                act.conclude();
-                Ok(())
-            }
-            false => Err(self.no_such_alias(name)),
-        }
-    }
-
     /// The next `n` keys of the realm, by id. The caller has been authorized for ListKeys.
     pub fn keys_after(&self, after: Option<KeyId>, n: usize) -> Vec<Arc<KeyEntry>> {
         self.kms.store.view().keys_after(&self.realm().region, after, n)
-    }
-
-    /// The next `n` aliases of the realm, or of one key, by name. The caller has been authorized for ListAliases.
-    pub fn aliases_after(&self, target: Option<KeyId>, after: Option<&str>, n: usize) -> Vec<Arc<Alias>> {
-        self.kms.store.view().aliases_after(&self.realm().region, target, after, n)
     }
 }
 
 /// The answer where a key was there a moment ago.
 pub(super) fn gone(key: &Authorized) -> KmsError {
     no_such_key(key.arn())
-}
-
-fn too_many_aliases(key: &Authorized) -> KmsError {
-    let text = format!("{} has {MAX_ALIASES_PER_KEY} aliases, which is as many as a key can have.", key.arn());
-    KmsError::new(Code::LimitExceededException, text)
 }

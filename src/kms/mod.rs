@@ -3,28 +3,32 @@
 //! [`Kms`] owns the machines. What a request does with them it does through its [`Cx`](cx::Cx), which only the `call` layer makes:
 //! every verb of it takes a proof of permission, and what it changes is stored with its audit record.
 
-mod act;
 pub mod admin;
-mod connections;
+mod aliases;
+mod audit_delivery;
+mod call_change;
 pub mod cx;
-mod delivery;
+mod deletion;
+pub mod encryption;
+mod expiry;
 mod granting;
 pub mod importing;
+mod intents;
+mod key_store_connections;
 mod key_stores;
 mod keys;
-mod measures;
+mod last_usage;
+mod metrics;
 pub mod multi_region;
-mod padding;
-mod pulse;
+mod padding_oracle;
 mod readiness;
 mod recipient;
 pub mod record;
 pub mod rotation;
-pub mod sealing;
+mod running_time;
 pub mod seed;
+mod service_change;
 pub mod signing;
-mod upkeep;
-mod uses;
 
 use std::{
     sync::Arc,
@@ -34,7 +38,7 @@ use std::{
 use uuid::Uuid;
 
 use crate::{
-    arn::{AccountId, is_region},
+    arn::{AccountId, Realm, is_region},
     attestation::Roots,
     audit::Trail,
     authn::{Authn, Vault},
@@ -46,14 +50,14 @@ use crate::{
     metrics::Metrics,
     store::{NewRecord, Store},
 };
-use connections::Connections;
-use delivery::Delivery;
-use padding::PaddingFailures;
-use pulse::Pulse;
+use audit_delivery::Delivery;
+use key_store_connections::KeyStoreConnections;
+use last_usage::LastUses;
+use padding_oracle::PaddingOracleGuard;
 use readiness::Readiness;
 use record::Record;
 use rotation::Worn;
-use uses::Uses;
+use running_time::RunningTime;
 
 pub use key_stores::KeyStoreUpdate;
 
@@ -107,7 +111,7 @@ pub struct Kms {
     settings: Settings,
     store: Store,
     hsm: Hsm,
-    connections: Connections,
+    connections: KeyStoreConnections,
     trail: Arc<Trail>,
     delivery: Delivery,
     clock: Arc<dyn Clock>,
@@ -116,10 +120,10 @@ pub struct Kms {
     vault: Vault,
     invocations: Invocations,
     worn: Worn,
-    padding_failures: PaddingFailures,
-    pulse: Pulse,
+    padding_oracle_guard: PaddingOracleGuard,
+    running_time: RunningTime,
     readiness: Readiness,
-    uses: Uses,
+    last_uses: LastUses,
 }
 
 impl Kms {
@@ -132,12 +136,12 @@ impl Kms {
             vault,
             invocations: Invocations::new(store.clone()),
             worn: Worn::default(),
-            padding_failures: PaddingFailures::default(),
-            pulse: Pulse::default(),
+            padding_oracle_guard: PaddingOracleGuard::default(),
+            running_time: RunningTime::default(),
             readiness: Readiness::new(clock.now()),
-            uses: Uses::default(),
+            last_uses: LastUses::default(),
             metrics: Metrics::new(),
-            connections: Connections::new(clusters),
+            connections: KeyStoreConnections::new(clusters),
             store,
             hsm,
             trail: Arc::new(trail),
@@ -167,6 +171,30 @@ impl Kms {
     /// By when the HSM must have answered a call that came then.
     pub fn deadline(&self, came: Instant) -> Instant {
         came + self.settings.deadline
+    }
+
+    /// Founds the deployment, unless it is founded.
+    ///
+    /// # Errors
+    /// If the store is another account's; else as HSM and store answer.
+    pub async fn found(&self) -> Result<(), KmsError> {
+        if self.vault.has_material() {
+            return Ok(());
+        }
+        admin::found(&self.store, &self.hsm, &self.vault, &self.settings.account, self.now()).await
+    }
+
+    pub(super) fn realm(&self, region: &str) -> Realm {
+        let Settings { partition, account, .. } = &self.settings;
+        Realm { partition: partition.clone(), account: account.clone(), region: region.to_owned() }
+    }
+
+    /// Brings the view up to date; answers how many changes there were.
+    ///
+    /// # Errors
+    /// As the store answers.
+    pub async fn follow_store(&self) -> Result<usize, KmsError> {
+        self.store.follow().await.map_err(failure::store)
     }
 
     /// Refuses to decide by a view that may be out of date.
@@ -199,12 +227,12 @@ impl Kms {
 
     /// Notes the uses of keys by a call that has succeeded.
     pub fn note_uses(&self, record: &Record) {
-        self.uses.note(record);
+        self.last_uses.note(record);
     }
 
     /// The audit record of a change, for the store.
     fn new_record(&self, event_id: Uuid, line: String) -> NewRecord {
-        let made = self.pulse.running(self.clock.uptime());
+        let made = self.running_time.running(self.clock.uptime());
         NewRecord { event_id, trail: self.trail.name(), position: self.trail.position(), made, line }
     }
 }

@@ -136,7 +136,7 @@ impl Kms {
                 "the audit trail goes on in a file that was renamed, for no other can be opened in its place: {why}"
             )
         });
-        let jump = self.pulse.jump().map(|Jump { from, to }| {
+        let jump = self.running_time.jump().map(|Jump { from, to }| {
             format!(
                 "the clock has jumped from {from} to {to}: nothing is deleted, expires or rotates until it is confirmed"
             )

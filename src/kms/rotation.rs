@@ -1,7 +1,7 @@
 //! Rotation: a new material becomes current, and the old ones stay for what was encrypted under them (AWS KMS: "Rotate AWS KMS
 //! keys"). It is made at once, so nobody ever finds one under way.
 
-use std::{collections::BTreeSet, sync::Arc, time::Instant};
+use std::{collections::BTreeSet, sync::Arc};
 
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::json;
@@ -11,7 +11,6 @@ use crate::{
     clock::Moment,
     error::KmsError,
     failure,
-    hsm::Hsm,
     identity::Asker,
     key::{
         Key, Origin,
@@ -22,7 +21,7 @@ use crate::{
         rotation::RotationCause,
         state::Demand,
     },
-    kms::{Kms, act::CallChange, cx::Cx},
+    kms::{Kms, call_change::CallChange, cx::Cx},
     store::{Actor, ChangeError},
 };
 
@@ -116,7 +115,7 @@ impl Kms {
             "keyId": key.id(), "rotationType": cause.rotation_type(),
             "previousKeyMaterialId": key.current_material_id(), "currentKeyMaterialId": material.id,
         });
-        let act = self.by_itself(self.event_about(key, "RotateKey", details));
+        let act = self.own_change(self.change_of_key(key, "RotateKey", details));
         let is_rotated = self.rotate(&act, key, cause, &material, |_| Ok(())).await?;
         if is_rotated {
             tracing::info!(key = %key.id(), region = key.region(), occasion = cause.as_str(), "a key was rotated");
@@ -155,11 +154,5 @@ impl Kms {
         };
         self.undo(&hsm, Arc::clone(material)).await;
         refused.map_or(Ok(false), Err)
-    }
-
-    /// Destroys material that no key has. If that fails, its intent has the task try again.
-    pub(super) async fn undo(&self, hsm: &Hsm, material: Arc<Material>) {
-        let deadline = Instant::now() + self.settings.generation_deadline;
-        let _ = hsm.destroy(&material, deadline).await;
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     envelope::Envelope,
     error::{Code, KmsError},
     key::{algorithm::Algorithm, context::EncryptionContext, grant::GrantOperation, spec::EncryptionAlgorithm},
-    kms::{cx::Cx, sealing::Opened},
+    kms::{cx::Cx, encryption::Opened},
     policy::RequestFacts,
     request::{KeyText, missing},
 };

@@ -27,15 +27,15 @@ const BATCH: usize = 1000;
 type RegionKey = (String, KeyId);
 
 /// The last use of each key, where it is not in the store yet.
-pub struct Uses([Mutex<HashMap<RegionKey, Use>>; SHARDS]);
+pub struct LastUses([Mutex<HashMap<RegionKey, Use>>; SHARDS]);
 
-impl Default for Uses {
+impl Default for LastUses {
     fn default() -> Self {
         Self(std::array::from_fn(|_| Mutex::default()))
     }
 }
 
-impl Uses {
+impl LastUses {
     /// Notes a call that has succeeded, if it was a use.
     pub(super) fn note(&self, record: &Record) {
         let Some(operation) = UsingOperation::from_name(record.operation_name()) else { return };
@@ -76,10 +76,10 @@ impl Kms {
     /// # Errors
     /// As the store answers; what could not be written is written the next time.
     pub async fn write_uses(&self) -> Result<usize, KmsError> {
-        let uses = self.uses.take();
+        let uses = self.last_uses.take();
         for (written, batch) in uses.chunks(BATCH).enumerate() {
             if let Err(error) = self.store.store_uses(batch, self.now()).await {
-                self.uses.put_back(&uses[written * BATCH..]);
+                self.last_uses.put_back(&uses[written * BATCH..]);
                 return Err(failure::store(error));
             }
         }
@@ -93,7 +93,7 @@ impl Cx<'_> {
     /// # Errors
     /// As the store answers.
     pub async fn last_use(&self, key: &Key) -> Result<Option<Use>, KmsError> {
-        let noted = self.kms.uses.last(key.region(), key.id());
+        let noted = self.kms.last_uses.last(key.region(), key.id());
         let stored = self.kms.store.last_use(key.region(), key.id()).await.map_err(failure::store)?;
         Ok(match (noted, stored) {
             // Another process's. A date that is still to come is of a clock that was wrong.

@@ -16,13 +16,13 @@ use crate::{
 
 /// The last heartbeat of this process.
 #[derive(Default)]
-pub struct Pulse {
+pub struct RunningTime {
     last: Mutex<Option<(Reading, Heartbeat)>>,
     /// Held from the reading of the clocks until it is stored, so that readings are stored in their order.
     beating: tokio::sync::Mutex<()>,
 }
 
-impl Pulse {
+impl RunningTime {
     fn last(&self) -> MutexGuard<'_, Option<(Reading, Heartbeat)>> {
         self.last.lock()
     }
@@ -56,7 +56,7 @@ impl Kms {
     /// As the store answers, before the first heartbeat of this process.
     pub(super) async fn running(&self) -> Result<Running, KmsError> {
         self.last_beat().await?;
-        Ok(self.pulse.running(self.clock.uptime()))
+        Ok(self.running_time.running(self.clock.uptime()))
     }
 
     /// The date since which running time is counted, and uses of keys are noted.
@@ -68,7 +68,7 @@ impl Kms {
     }
 
     async fn last_beat(&self) -> Result<(Reading, Heartbeat), KmsError> {
-        let known = *self.pulse.last();
+        let known = *self.running_time.last();
         match known {
             Some(known) => Ok(known),
             None => self.beat().await,
@@ -80,8 +80,8 @@ impl Kms {
     /// # Errors
     /// As the store answers.
     pub async fn beat(&self) -> Result<(Reading, Heartbeat), KmsError> {
-        let _one_at_a_time = self.pulse.beating.lock().await;
-        let before = *self.pulse.last();
+        let _one_at_a_time = self.running_time.beating.lock().await;
+        let before = *self.running_time.last();
         let reading = Reading { now: self.clock.now(), uptime: self.clock.uptime() };
         let next = |last: Option<Heartbeat>| match last {
             Some(last) => last.next(before.map(|(reading, _)| reading), reading),
@@ -89,7 +89,7 @@ impl Kms {
         };
         let heartbeat = self.store.beat(next).await.map_err(failure::store)?;
         log_jump(before.and_then(|(_, heartbeat)| heartbeat.jump), heartbeat.jump);
-        *self.pulse.last() = Some((reading, heartbeat));
+        *self.running_time.last() = Some((reading, heartbeat));
         Ok((reading, heartbeat))
     }
 }

@@ -49,7 +49,7 @@ impl Kms {
             store_bytes: self.store.size(),
             keys: states.into_iter().map(|(state, count)| (state.as_str(), count)).collect(),
             view_age: self.store.freshness(),
-            clock_in_doubt: self.pulse.jump().is_some(),
+            clock_in_doubt: self.running_time.jump().is_some(),
             certificate,
             began: self.readiness.began.epoch_seconds(),
         })

@@ -38,7 +38,7 @@ type Windows = HashMap<Id, Arc<Window>>;
 
 /// The failures of the last minute. Windows without failures and decryptions under way are not kept.
 #[derive(Default)]
-pub struct PaddingFailures(Mutex<Windows>);
+pub struct PaddingOracleGuard(Mutex<Windows>);
 
 /// A minute of one caller with one key.
 struct Window {
@@ -50,13 +50,13 @@ struct Window {
 
 /// A decryption that is under way. It counts as a failure unless it ends as none.
 pub struct DecryptionAttempt<'a> {
-    all: &'a PaddingFailures,
+    all: &'a PaddingOracleGuard,
     id: Id,
     window: Arc<Window>,
     has_passed: bool,
 }
 
-impl PaddingFailures {
+impl PaddingOracleGuard {
     /// Lets `caller` try `key`, when there is a place.
     ///
     /// # Errors
@@ -99,9 +99,9 @@ impl Cx<'_> {
     /// Lets the caller try to have something decrypted for `key`.
     ///
     /// # Errors
-    /// As [`PaddingFailures::begin`].
+    /// As [`PaddingOracleGuard::begin`].
     pub(super) async fn attempt(&self, key: KeyId, deadline: Instant) -> Result<DecryptionAttempt<'_>, KmsError> {
-        self.kms.padding_failures.begin(&self.caller().principal, key, self.now(), deadline).await
+        self.kms.padding_oracle_guard.begin(&self.caller().principal, key, self.now(), deadline).await
     }
 }
 
@@ -168,7 +168,7 @@ mod tests {
     }
 
     async fn begin<'a>(
-        all: &'a PaddingFailures,
+        all: &'a PaddingOracleGuard,
         name: &str,
         key: KeyId,
         now: Timestamp,
@@ -177,7 +177,7 @@ mod tests {
         all.begin(&caller(name), key, now, deadline).await.map_err(|error| error.code)
     }
 
-    async fn fail(all: &PaddingFailures, name: &str, key: KeyId, times: u32) {
+    async fn fail(all: &PaddingOracleGuard, name: &str, key: KeyId, times: u32) {
         for _ in 0..times {
             drop(begin(all, name, key, START).await.expect("a place"));
         }
@@ -185,7 +185,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_hundred_and_first_failure_of_a_minute_is_not_tried() {
-        let (all, key) = (PaddingFailures::default(), KeyId::random(false));
+        let (all, key) = (PaddingOracleGuard::default(), KeyId::random(false));
         fail(&all, "eve", key, MAX_FAILURES).await;
         assert_eq!(begin(&all, "eve", key, START).await.err(), Some(Code::ThrottlingException));
         begin(&all, "eve", KeyId::random(false), START).await.expect("another key");
@@ -195,7 +195,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_under_way_may_fail_and_gives_its_place_back_if_it_does_not() {
-        let (all, key) = (PaddingFailures::default(), KeyId::random(false));
+        let (all, key) = (PaddingOracleGuard::default(), KeyId::random(false));
         fail(&all, "eve", key, 1).await;
         let mut under_way = Vec::new();
         for _ in 1..MAX_FAILURES {
@@ -212,7 +212,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_does_not_fail_leaves_nothing_and_what_has_failed_often_is_not_forgotten_for_what_has_seldom() {
-        let (all, key) = (PaddingFailures::default(), KeyId::random(false));
+        let (all, key) = (PaddingOracleGuard::default(), KeyId::random(false));
         begin(&all, "bob", key, START).await.expect("a place").conclude(Ok(())).expect("it is passed on");
         assert_eq!(all.windows().len(), 0);
         fail(&all, "eve", key, MAX_FAILURES).await;

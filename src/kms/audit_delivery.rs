@@ -84,6 +84,40 @@ impl Kms {
         Ok(records.len())
     }
 
+    /// Whether the audit trail can be written.
+    pub fn writes_down(&self) -> bool {
+        self.trail.trouble().is_none()
+    }
+
+    /// Opens the audit trail's file anew, after a rotation.
+    ///
+    /// # Errors
+    /// If the file cannot be opened; the trail goes on in the old one.
+    pub fn reopen_trail(&self) -> std::io::Result<()> {
+        self.trail.reopen()
+    }
+
+    /// Has the audit trail go on in a new file if its file was renamed or removed; answers how often that was so.
+    ///
+    /// # Errors
+    /// None: that it cannot be done is told once, and stands in what [`Self::warning`] says as long as it lasts.
+    pub async fn follow_trail(&self) -> Result<usize, KmsError> {
+        let trail = Arc::clone(&self.trail);
+        let followed = tokio::task::spawn_blocking(move || trail.follow_name()).await.map_err(KmsError::internal)?;
+        let (count, lost) = match followed {
+            Ok(has_moved) => (usize::from(has_moved), None),
+            Err(error) => (0, Some(error.to_string())),
+        };
+        if count > 0 {
+            tracing::warn!(
+                trail = self.trail.name(),
+                "the audit trail's file was renamed or removed; it goes on in a new one"
+            );
+        }
+        self.readiness.note_lost_trail(&self.trail.name(), lost);
+        Ok(count)
+    }
+
     /// Appends records to the trail, without those that are there.
     async fn append(&self, records: &[StoredRecord], there: &HashSet<Uuid>) -> Result<(), KmsError> {
         let missing = records.iter().map(|stored| &stored.record).filter(|record| !there.contains(&record.event_id));

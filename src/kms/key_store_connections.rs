@@ -31,7 +31,7 @@ use crate::{
 type ConnectOutcome = Option<Result<(), ConnectionError>>;
 
 /// The HSMs of custom key stores.
-pub(super) struct Connections {
+pub(super) struct KeyStoreConnections {
     pub(super) clusters: Clusters,
     /// Held during a round, so that there is one at a time. True once there are to be no more.
     round: tokio::sync::Mutex<bool>,
@@ -53,7 +53,7 @@ struct Connected {
     connection: u64,
 }
 
-impl Connections {
+impl KeyStoreConnections {
     pub(super) fn new(clusters: Clusters) -> Self {
         Self { clusters, round: tokio::sync::Mutex::default(), open: RwLock::default() }
     }

@@ -354,14 +354,6 @@ pub struct Usable<A = EncryptionAlgorithm> {
 }
 
 impl<A: Algorithm> Usable<A> {
-    /// As [`Authorized::demand_action`].
-    ///
-    /// # Errors
-    /// As [`Authorized::demand_action`].
-    pub fn demand_action(&self, actions: &[Action]) -> Result<(), KmsError> {
-        self.authorized.demand_action(actions)
-    }
-
     /// The key.
     pub fn key(&self) -> &Key {
         self.authorized.key()
@@ -377,16 +369,24 @@ impl<A: Algorithm> Usable<A> {
         self.algorithm
     }
 
-    /// The material to use, or to encrypt under.
-    pub fn material(&self) -> &Arc<Material> {
-        &self.material
+    /// The material to use, or to encrypt under, by what only one of `actions` allows: without it the HSM can be asked for nothing.
+    ///
+    /// # Errors
+    /// As [`Authorized::demand_action`].
+    pub fn material_for(&self, actions: &[Action]) -> Result<Arc<Material>, KmsError> {
+        self.authorized.demand_action(actions)?;
+        Ok(Arc::clone(&self.material))
     }
 }
 
 impl Usable {
-    /// The material that a blob names, current or not.
-    pub fn material_named(&self, id: MaterialId) -> Option<&Arc<Material>> {
-        self.key().material(id)
+    /// As [`Self::material_for`], the material that a blob names, current or not; none if the key has no such material.
+    ///
+    /// # Errors
+    /// As [`Authorized::demand_action`].
+    pub fn material_named(&self, id: MaterialId, actions: &[Action]) -> Result<Option<Arc<Material>>, KmsError> {
+        self.authorized.demand_action(actions)?;
+        Ok(self.key().material(id).map(Arc::clone))
     }
 
     /// Whether a plaintext of `length` bytes fits algorithm and key spec.
@@ -495,8 +495,8 @@ mod tests {
         assert_eq!(refused.map(|error| error.code), Some(Code::KMSInternalException));
         let usable = encrypting(KeySpec::Rsa2048, |_| ()).usable("Encrypt", EncryptionAlgorithm::RsaesOaepSha1);
         let usable = usable.unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(code(usable.demand_action(&[Action::Encrypt])), None);
-        assert_eq!(code(usable.demand_action(&[Action::Decrypt])), Some(Code::KMSInternalException));
+        assert_eq!(code(usable.material_for(&[Action::Encrypt])), None);
+        assert_eq!(code(usable.material_for(&[Action::Decrypt])), Some(Code::KMSInternalException));
     }
 
     #[test]
@@ -597,8 +597,10 @@ mod tests {
     fn a_blob_is_opened_with_the_material_that_it_names() {
         let usable = encrypting(KeySpec::Rsa2048, |_| ()).usable("Decrypt", EncryptionAlgorithm::RsaesOaepSha1);
         let usable = usable.unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(usable.material_named(MaterialId([1; 32])).map(|material| material.id), Some(MaterialId([1; 32])));
-        assert!(usable.material_named(MaterialId([2; 32])).is_none());
+        let named = |id, actions: &[Action]| usable.material_named(MaterialId([id; 32]), actions).ok().flatten();
+        assert_eq!(named(1, &[Action::Encrypt]).map(|material| material.id), Some(MaterialId([1; 32])));
+        assert!(named(2, &[Action::Encrypt]).is_none());
+        assert!(named(1, &[Action::Decrypt]).is_none(), "by a permission for another action");
     }
 
     /// RFC 8017, section 7.1.1: a modulus of 256 bytes, less two hashes of 32 bytes and two bytes.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     access::Authorized,
+    action::Action,
     error::{Code, KmsError},
     failure,
     key::{alias::Alias, reference::KeyId},
@@ -26,7 +27,7 @@ impl Cx<'_> {
     ) -> Result<(), KmsError> {
         let (key, act, region) = (may(self)?, CallChange::of(self), self.realm().region.clone());
         let alias = Alias { name, region, target: key.id(), created: self.now(), updated: self.now() };
-        let judge = || act.decide(&may).map(drop);
+        let judge = || act.decide(&may)?.demand_action(&[Action::CreateAlias]);
         let made = self.kms.store.insert_alias(&act, &alias, MAX_ALIASES_PER_KEY, judge).await;
         match made.map_err(|error| failure::change(error, || gone(&key)))? {
             AliasInsert::Done => {
@@ -53,7 +54,7 @@ impl Cx<'_> {
     ) -> Result<(), KmsError> {
         let (key, act, region) = (may(self)?, CallChange::of(self), &self.realm().region);
         let (alias, target) = (AliasName { region, name }, (key.id(), self.now()));
-        let judge = || act.decide(&may).map(drop);
+        let judge = || act.decide(&may)?.demand_action(&[Action::UpdateAlias]);
         let moved = self.kms.store.move_alias(&act, alias, target, MAX_ALIASES_PER_KEY, judge).await;
         match moved.map_err(|error| failure::change(error, || gone(&key)))? {
             AliasMove::Done => {
@@ -76,7 +77,7 @@ impl Cx<'_> {
         name: &str,
     ) -> Result<(), KmsError> {
         let (key, act, region) = (may(self)?, CallChange::of(self), &self.realm().region);
-        let judge = || act.decide(&may).map(drop);
+        let judge = || act.decide(&may)?.demand_action(&[Action::DeleteAlias]);
         let deleted = self.kms.store.delete_alias(&act, AliasName { region, name }, judge).await;
         match deleted.map_err(|error| failure::change(error, || gone(&key)))? {
             true => {

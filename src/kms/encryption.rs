@@ -1,14 +1,21 @@
 //! Plaintext ↔ ciphertext blob, in the HSM. Every function takes a [`Usable`]: no permission, no HSM call.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use crate::{
     access::Usable,
+    action::Action,
     envelope::{Envelope, Header},
     error::{Code, KmsError},
     failure,
     hsm::command::{Command, Decrypt, Encrypt, Open, Random, Seal, SealRandom, Sealed, SealedRandom},
-    key::{Key, context::EncryptionContext, custom_store::KeyStoreId, material::MaterialId, spec::EncryptionAlgorithm},
+    key::{
+        Key,
+        context::EncryptionContext,
+        custom_store::KeyStoreId,
+        material::{Material, MaterialId},
+        spec::EncryptionAlgorithm,
+    },
     kms::cx::Cx,
     secret::SecretBytes,
 };
@@ -29,6 +36,16 @@ pub struct Opened {
     pub material: Option<MaterialId>,
 }
 
+/// Actions that let a plaintext be encrypted under a key.
+const ENCRYPTING: [Action; 4] =
+    [Action::Encrypt, Action::ReEncryptTo, Action::GenerateDataKeyPair, Action::GenerateDataKeyPairWithoutPlaintext];
+
+/// Actions that let a data key be made under a key.
+const MAKING_DATA_KEYS: [Action; 2] = [Action::GenerateDataKey, Action::GenerateDataKeyWithoutPlaintext];
+
+/// Actions that let a ciphertext be opened.
+const DECRYPTING: [Action; 2] = [Action::Decrypt, Action::ReEncryptFrom];
+
 impl Cx<'_> {
     /// Encrypts `plaintext`: a blob of our own for a symmetric key, bare RSAES-OAEP for an RSA key.
     ///
@@ -43,7 +60,7 @@ impl Cx<'_> {
         if key.algorithm() == EncryptionAlgorithm::SymmetricDefault {
             return self.seal(key, context, plaintext, self.deadline()).await;
         }
-        let material = Arc::clone(key.material());
+        let material = key.material_for(&ENCRYPTING)?;
         self.call(key.key(), Encrypt { material, algorithm: key.algorithm(), input: plaintext }).await
     }
 
@@ -55,8 +72,8 @@ impl Cx<'_> {
         plaintext: SecretBytes,
         deadline: Instant,
     ) -> Result<Vec<u8>, KmsError> {
-        let header = self.next_header(key).await?;
-        let material = Arc::clone(key.material());
+        let material = key.material_for(&ENCRYPTING)?;
+        let header = self.next_header(key, &material).await?;
         let command = Seal { material, aad: header.aad(context), input: plaintext };
         let sealed = self.kms.hsm_of(key.key())?.call_for(self.asker(), command, deadline).await;
         Ok(blob(header, sealed.map_err(failure::hsm)?))
@@ -72,8 +89,8 @@ impl Cx<'_> {
         context: &EncryptionContext,
         length: usize,
     ) -> Result<DataKey, KmsError> {
-        let header = self.next_header(key).await?;
-        let material = Arc::clone(key.material());
+        let material = key.material_for(&MAKING_DATA_KEYS)?;
+        let header = self.next_header(key, &material).await?;
         let command = SealRandom { material, aad: header.aad(context), len: length };
         let SealedRandom { plaintext, sealed } = self.call(key.key(), command).await?;
         Ok(DataKey { plaintext, ciphertext_blob: blob(header, sealed) })
@@ -90,9 +107,8 @@ impl Cx<'_> {
         envelope: Envelope,
     ) -> Result<Opened, KmsError> {
         let Envelope { header, iv, ciphertext } = envelope;
-        let material = key.material_named(header.material).filter(|_| header.key == key.key().id());
+        let material = key.material_named(header.material, &DECRYPTING)?.filter(|_| header.key == key.key().id());
         let material = material.ok_or_else(|| KmsError::bare(Code::InvalidCiphertextException))?;
-        let material = Arc::clone(material);
         let command = Open { material, aad: header.aad(context), iv, ciphertext };
         let plaintext = self.call_about_ciphertext(key.key(), command).await?;
         Ok(Opened { plaintext, material: key.key().names_materials().then_some(header.material) })
@@ -104,7 +120,7 @@ impl Cx<'_> {
     /// As [`Self::open`]; `ThrottlingException` for a caller who fails too often.
     pub async fn decrypt_rsa(&self, key: &Usable, ciphertext: Vec<u8>) -> Result<Opened, KmsError> {
         let attempt = self.attempt(key.key().id(), self.deadline()).await?;
-        let command = Decrypt { material: Arc::clone(key.material()), algorithm: key.algorithm(), ciphertext };
+        let command = Decrypt { material: key.material_for(&DECRYPTING)?, algorithm: key.algorithm(), ciphertext };
         let plaintext = attempt.conclude(self.call_about_ciphertext(key.key(), command).await)?;
         Ok(Opened { plaintext, material: None })
     }
@@ -121,8 +137,8 @@ impl Cx<'_> {
     }
 
     /// The header of the next ciphertext under the current material, once it is counted.
-    async fn next_header(&self, key: &Usable) -> Result<Header, KmsError> {
-        let material = key.material().id;
+    async fn next_header(&self, key: &Usable, material: &Material) -> Result<Header, KmsError> {
+        let material = material.id;
         if self.kms.invocations.take(material).await? {
             self.kms.worn.note(key.key(), material);
         }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     access::{Authorized, Resolved},
+    action::Action,
     authn::TokenKind,
     error::{Code, KmsError},
     failure,
@@ -156,7 +157,7 @@ impl Cx<'_> {
         let judge = || {
             act.decide(|cx| {
                 cx.note_grant(id);
-                may(cx).map(drop)
+                may(cx)?.demand_action(&[Action::CreateGrant])
             })
         };
         let made = self.kms.store.insert_grant(&act, &grant, MAX_GRANTS_PER_KEY, judge).await;
@@ -191,7 +192,7 @@ impl Cx<'_> {
         let judge = || {
             act.decide(|cx| {
                 cx.note_grant(grant.id);
-                may(cx).map(drop)
+                may(cx)?.demand_action(&[Action::RevokeGrant, Action::RetireGrant])
             })
         };
         let deleted = self.kms.store.delete_grant(&act, grant, judge).await;

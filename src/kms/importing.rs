@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     access::Authorized,
+    action::Action,
     authn::TokenKind,
     clock::Timestamp,
     error::{Code, KmsError},
@@ -63,6 +64,7 @@ impl Cx<'_> {
         algorithm: WrappingAlgorithm,
         spec: KeySpec,
     ) -> Result<ImportParameters, KmsError> {
+        key.demand_action(&[Action::GetParametersForImport])?;
         let deadline = Instant::now() + self.kms.settings.generation_deadline;
         let carrier = self.kms.hsm.call_for(self.asker(), GenerateCarrier { spec }, deadline).await;
         let carrier = carrier.map_err(failure::hsm_about_making)?;
@@ -104,6 +106,7 @@ impl Cx<'_> {
         options: &ImportOptions,
     ) -> Result<MaterialId, KmsError> {
         let key = may(self)?;
+        key.demand_action(&[Action::ImportKeyMaterial])?;
         let (spec, usage, id) = (key.key().spec(), key.key().usage(), key.id());
         let deadline = Instant::now() + self.kms.settings.generation_deadline;
         let attempt = self.attempt(id, deadline).await?;
@@ -137,6 +140,7 @@ impl Cx<'_> {
         name: Option<MaterialId>,
     ) -> Result<Option<MaterialId>, KmsError> {
         let key = may(self)?;
+        key.demand_action(&[Action::DeleteImportedKeyMaterial])?;
         let act = CallChange::of(self);
         // Material whose time is over may still be there, to be destroyed.
         let stored = self.kms.store.view().key(&self.realm().region, key.id());

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::{
     access::Authorized,
+    action::Action,
     clock::Moment,
     error::KmsError,
     failure,
@@ -57,6 +58,7 @@ impl Cx<'_> {
         may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,
     ) -> Result<(), KmsError> {
         let (key, now) = (may(self)?, self.now());
+        key.demand_action(&[Action::RotateKeyOnDemand])?;
         key.key().demand_rotation_on_demand(now, key.arn())?;
         if key.key().origin() == Origin::External {
             let rotate = |own: &mut Key, relatives: &mut Family| own.rotate_to_imported(relatives, now, key.arn());

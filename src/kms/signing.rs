@@ -1,9 +1,10 @@
 //! Uses of keys in the HSM other than encryption. Every function takes a [`Usable`]: no permission, no HSM call.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use crate::{
     access::{self, Usable},
+    action::Action,
     error::{Code, KmsError},
     failure,
     hsm::{
@@ -57,7 +58,7 @@ impl Cx<'_> {
     /// # Errors
     /// As the HSM answers.
     pub async fn sign(&self, key: &Usable<SigningAlgorithm>, input: Vec<u8>) -> Result<Vec<u8>, KmsError> {
-        let command = Sign { material: Arc::clone(key.material()), algorithm: key.algorithm(), input };
+        let command = Sign { material: key.material_for(&[Action::Sign])?, algorithm: key.algorithm(), input };
         self.call(key.key(), command).await
     }
 
@@ -71,7 +72,7 @@ impl Cx<'_> {
         input: Vec<u8>,
         signature: Vec<u8>,
     ) -> Result<(), KmsError> {
-        let material = Arc::clone(key.material());
+        let material = key.material_for(&[Action::Verify])?;
         let algorithm = key.algorithm();
         let command = Verify { material, algorithm, input, signature };
         let blames = |_: HsmError| KmsError::bare(Code::KMSInvalidSignatureException);
@@ -83,7 +84,7 @@ impl Cx<'_> {
     /// # Errors
     /// As the HSM answers.
     pub async fn mac(&self, key: &Usable<MacAlgorithm>, message: SecretBytes) -> Result<Vec<u8>, KmsError> {
-        let material = Arc::clone(key.material());
+        let material = key.material_for(&[Action::GenerateMac])?;
         let algorithm = key.algorithm();
         self.call(key.key(), Mac { material, algorithm, input: message }).await
     }
@@ -98,7 +99,7 @@ impl Cx<'_> {
         message: SecretBytes,
         mac: Vec<u8>,
     ) -> Result<(), KmsError> {
-        let material = Arc::clone(key.material());
+        let material = key.material_for(&[Action::VerifyMac])?;
         let algorithm = key.algorithm();
         let command = VerifyMac { material, algorithm, input: message, mac };
         self.judge(key.key(), command, |_| KmsError::bare(Code::KMSInvalidMacException)).await
@@ -113,7 +114,7 @@ impl Cx<'_> {
         key: &Usable<KeyAgreementAlgorithm>,
         public_key: Vec<u8>,
     ) -> Result<SecretBytes, KmsError> {
-        let command = Agree { material: Arc::clone(key.material()), public_key };
+        let command = Agree { material: key.material_for(&[Action::DeriveSharedSecret])?, public_key };
         self.judge(key.key(), command, |_| KmsError::bare(Code::ValidationException)).await
     }
 
@@ -122,7 +123,7 @@ impl Cx<'_> {
     /// # Errors
     /// As the HSM answers.
     pub async fn encapsulate(&self, key: &Usable<EncapsulationAlgorithm>) -> Result<Encapsulated, KmsError> {
-        self.call(key.key(), Encapsulate { material: Arc::clone(key.material()) }).await
+        self.call(key.key(), Encapsulate { material: key.material_for(&[Action::Encapsulate])? }).await
     }
 
     /// The secret that a ciphertext was made for.
@@ -134,7 +135,7 @@ impl Cx<'_> {
         key: &Usable<EncapsulationAlgorithm>,
         ciphertext: Vec<u8>,
     ) -> Result<SecretBytes, KmsError> {
-        let command = Decapsulate { material: Arc::clone(key.material()), ciphertext };
+        let command = Decapsulate { material: key.material_for(&[Action::Decapsulate])?, ciphertext };
         self.judge(key.key(), command, |_| KmsError::bare(Code::InvalidCiphertextException)).await
     }
 

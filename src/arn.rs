@@ -1,4 +1,6 @@
 //! Amazon Resource Names: `arn:partition:service:region:account:resource`.
+//!
+//! A deployment has one account. ARNs of other accounts get AccessDeniedException, which does not say whether they exist.
 
 use std::{fmt, sync::Arc};
 

@@ -2,6 +2,9 @@
 //!
 //! An error carries two things for two readers: `code` and `message` go to the caller, `cause` goes to the log under
 //! the request id and nowhere else.
+//!
+//! The status is 400 for everything that the caller can mend and 500 for the exceptions that the model marks as faults, as
+//! AWS's wire shows; the model's 404, 409 and 503 are not on the wire, and SDKs retry 500 as they retry 503.
 
 use std::{error::Error, fmt};
 

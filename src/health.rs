@@ -1,4 +1,7 @@
 //! The operator's door: `/healthz` (the process runs), `/readyz` (it can do its work), `/metrics` (Prometheus).
+//!
+//! `/metrics` and `/readyz` need no signature and hold nothing of any caller. A proxy belongs in front if the names of
+//! operations and their rates are nobody's business.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,6 @@
 //! The program: command line → configuration → verb.
+//!
+//! The program ends by `_exit`: exit handlers of a PKCS#11 module may crash under the threads that the module still has.
 
 use std::{
     io::{IsTerminal, Write},

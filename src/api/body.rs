@@ -1,4 +1,8 @@
 //! The body of a request, within what it may take of memory and time.
+//!
+//! Up to 16 KiB are read of anybody. A longer body is read if the head names an access key that is enabled, and if there is
+//! room for it in the budget of all bodies, of which a network has a quarter at most; the buffer grows with what comes. Bytes
+//! and room are given back together, when the members are read.
 
 use std::ops::Deref;
 

@@ -1,4 +1,8 @@
 //! The AWS door: JSON 1.1 over HTTP into the service, and its answers back (AWS JSON 1.1 protocol).
+//!
+//! Only POST with `application/x-amz-json-1.1` is a call; any other content type gets AWS's 404 and any other method a bare
+//! 405, and neither leaves an audit record, for it is no call of the API. A call whose client has gone is finished and recorded
+//! all the same. Buffers of the HTTP and TLS libraries are not wiped; ours are.
 
 mod body;
 mod budget;

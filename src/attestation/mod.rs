@@ -5,6 +5,10 @@
 //! CiphertextForRecipient be made (`cms`).
 //!
 //! AWS: <https://docs.aws.amazon.com/enclaves/latest/user/verify-root.html>.
+//!
+//! A Recipient is verified before the caller is authorized, because a policy may ask for its measurements, and in a dry run
+//! too. `webpki` decides the path of certificates; what is decided beside it can only refuse more. PCRs are not judged yet,
+//! because conditions are not: so a root should be the operator's own.
 
 mod chain;
 mod cms;

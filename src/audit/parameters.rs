@@ -1,5 +1,9 @@
 //! The request parameters in an audit record. They are bounded together: a value that exceeds the bound is replaced by a mark, which
 //! no value of a request looks like.
+//!
+//! A record shows what was read of a request and not what was sent: 128 KiB of it, a policy whole, and a mark with length,
+//! SHA-256 and beginning for a value without room. Of a caller that nothing proves it shows no parameter, and 96 bytes of each
+//! name (`event`).
 
 use std::io;
 

@@ -6,6 +6,10 @@
 //! Its lines are the PINs that an HSM has refused, each as a keyed hash of member and PIN. A refused PIN is never tried
 //! again, by any thread, by any process, after any restart: tokens lock after three or ten tries, some erase themselves. The
 //! line goes away when another PIN is accepted, or by `strongroom hsm retry-pin`.
+//!
+//! A worker is killed only with the lock in hand, for SoftHSM2 loses its token when it is killed in a login. A refused PIN does
+//! not end the service: other members may be well, the API can say what is the matter, and a corrected PIN needs no restart.
+//! The ledger keeps 32 bits of a keyed hash: enough to tell PINs apart, little help to guess one.
 
 use std::fmt::Write as _;
 use std::fs::{DirBuilder, File, Permissions};

@@ -1,6 +1,9 @@
 //! Custom key stores (AWS KMS: "Key stores"): HSMs beside the service's own, in which keys of their owner are kept.
 //!
 //! The rules here are pure: which connection state follows which. `kms/key_stores.rs` opens the HSM.
+//!
+//! TrustAnchorCertificate is checked for its form and shown again; PKCS#11 has no use for it. A cluster is active if its token
+//! is found, without a login.
 
 use std::fmt;
 

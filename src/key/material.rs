@@ -1,4 +1,6 @@
 //! One generation of key bytes, and where the HSM finds it again. The bytes themselves are never here.
+//!
+//! Ids of material that is made here are random; they name, they prove nothing.
 
 mod forms;
 

@@ -4,6 +4,10 @@
 //! A record is forgotten in the store when it is in the trail and on the disk. One that a process before had not forgotten is looked
 //! for in the trail first, from the place on where the trail ended when it was stored. Each process has a trail of its own; the
 //! records of one that is gone with its trail come to another's.
+//!
+//! A trail whose file is renamed or removed goes on in a new one. A rename is looked for each second; after each write the open
+//! file is asked whether it has a name left, and what went into one that has none is written again. A trail that cannot be
+//! written keeps what it had taken, tries ten times a second, and goes on by itself.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 

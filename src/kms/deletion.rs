@@ -1,4 +1,10 @@
 //! Deletion of keys: a key that is due gives way to its tombstone, and what HSMs have of it is destroyed afterwards.
+//!
+//! The tombstone takes the place of the key and its aliases in one transaction, which looks once more whether the key is due;
+//! from then on CancelKeyDeletion comes too late. It names what HSMs may have of the key until each has destroyed it; an HSM
+//! that is away, or not in the configuration any more, leaves it unfinished and holds up no other. Then `DeleteKey` is written
+//! down. A wrapped key is in no tombstone and, within a minute, in no file of the store: the database overwrites what it
+//! deletes, and each sweep cuts the write-ahead log. Backups are the operator's.
 
 use std::sync::Arc;
 

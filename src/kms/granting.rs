@@ -3,6 +3,11 @@
 //! A grant token is a sealed text that names a grant. It permits nothing by itself, since the caller must still be the grantee,
 //! and the grant must be in the store: a token of a deleted grant is not valid. If the view does not have the grant, it reads the
 //! feed first; so the token of a grant that another process has just made is valid at once.
+//!
+//! Grants count where no policy allows and none denies. A call looks at the caller's own grants, and of these at those that
+//! demand no pair of its encryption context or one that it has (`store/grant_index`). What a grant passed on stays when it is
+//! revoked. A grantee need not exist, as in a key policy; grants for services can be kept and are never met. AWS does not say
+//! what a token of a revoked grant is: here it is refused with InvalidGrantTokenException, even where policies allow the call.
 
 use std::sync::Arc;
 

@@ -1,5 +1,8 @@
 //! Objects on HSMs, from the intent to make one to its destruction: an object is meant in the store before it is made, so that
 //! one whose key was never stored can be told from one that is somebody else's, and destroyed.
+//!
+//! What was made for a key is not destroyed while the store cannot say whether the key has it: the intent has the task look
+//! later.
 
 use std::{
     sync::Arc,

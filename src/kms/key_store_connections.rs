@@ -5,6 +5,9 @@
 //! serves opens its HSM.
 //!
 //! [`Kms::hsm_of`] is the one place that knows which HSM a key is in.
+//!
+//! An HSM that is away while its store is CONNECTED is an error that clients retry. A PIN that it refuses, whenever that is,
+//! makes the store FAILED and is not tried again.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,10 @@
 //! Custom key stores: operations make, change, list and delete them, and set their wanted state, which `connections` realizes.
+//!
+//! A custom key store of the kind AWS_CLOUDHSM is a further HSM of the configuration (`[[clusters]]`) without its PIN, which is
+//! the KeyStorePassword: sealed in the store, opened for each login and sent to the HSM's worker. Its keys are objects on it.
+//! That they are Unavailable while it is not CONNECTED is derived and never stored. A key store moves between clusters of the
+//! same `backup` only, since what their HSMs hold cannot be compared before it is connected. External key stores are refused:
+//! with ValidationException where one is to be made, with UnsupportedOperationException where a key is.
 
 use std::sync::Arc;
 

@@ -1,5 +1,8 @@
 //! Multi-Region keys: what is done to a key and its relatives in other regions, all or none of them. It is done at once, so
 //! nobody ever finds a key Creating or Updating.
+//!
+//! A multi-Region key is a key in each region with the same id and the same materials; on an HSM they share one object, which
+//! goes with the last of them. ReplicateKey alone answers Creating, as AWS does, for who waits for Enabled.
 
 use crate::{
     access::{Authorized, Resolved},

@@ -2,6 +2,10 @@
 //!
 //! Every resource that calls need is checked, and faults are texts for a person: without names of Rust's types, and without
 //! anything about tokens of others. Troubles that calls still survive are told beside "ready".
+//!
+//! What was sealed once in this process is opened on every HSM that is open: a known answer proves the HSM, and this proves
+//! that it has the wrapping key of the store's keys. The store is written now and then, for one that can only be read is of no
+//! use.
 
 use std::{
     path::Path,

@@ -1,5 +1,9 @@
 //! Rotation: a new material becomes current, and the old ones stay for what was encrypted under them (AWS KMS: "Rotate AWS KMS
 //! keys"). It is made at once, so nobody ever finds one under way.
+//!
+//! So OnDemandRotationStartDate is never there. A caller that encrypts finds out that a material has been used for half of what
+//! GCM allows, and the next sweep rotates the key. A rotation makes material first and adds it to the key if the cause still
+//! holds.
 
 use std::{collections::BTreeSet, sync::Arc};
 

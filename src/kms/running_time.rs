@@ -1,4 +1,10 @@
 //! Running time, and whether the clock has jumped: heartbeats (see [`heartbeat`](crate::clock::heartbeat)) are stored and read here.
+//!
+//! Time for which the service was down is not counted, so it delays: a new process cannot tell a week off from a clock that was
+//! set a week ahead, and a deletion that comes late costs nothing. Imported material is destroyed as late, but its use ends by
+//! the date alone: `Key::at` is the key without it, and nobody gets another from `Cx::resolve`. A minute at most is lost at
+//! each stop. A machine that sleeps is down, and a sleep of more than an hour is a jump. A deletion from before running time
+//! was counted waits for seven days of it.
 
 use std::time::Duration;
 

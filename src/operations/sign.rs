@@ -1,4 +1,6 @@
 //! Sign: <https://docs.aws.amazon.com/kms/latest/APIReference/API_Sign.html>.
+//!
+//! EXTERNAL_MU is refused: PKCS#11 3.2 has no mechanism that takes a μ.
 
 use std::sync::Arc;
 

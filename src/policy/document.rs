@@ -2,6 +2,8 @@
 //!
 //! Nothing in a policy is ever skipped. What we do not understand, and what we do not support yet, makes the whole
 //! document malformed: a policy that is half read says something its author did not.
+//!
+//! Conditions are refused as malformed until they are decided, so nothing that was written is ever ignored.
 
 use std::fmt;
 

@@ -2,6 +2,10 @@
 //! told from a value, which typed deserialisation could not.
 //!
 //! Members that the operation does not know are checked for their syntax and not kept, so they cost no memory.
+//!
+//! A name twice in one object is refused, although AWS's reader is thought to take the last: whoever reads the request on its
+//! way, a proxy or a log, may take the first. So are a pair of an encryption context without a name or a value, which binds to
+//! nothing that anybody relies on, and a member of grant constraints that is not known here.
 
 use std::{
     borrow::Cow,

@@ -1,4 +1,7 @@
 //! Members that are numbers, booleans, times or bytes.
+//!
+//! A text that is not base64 is not repeated in the SerializationException, although AWS does it: it may be most of a
+//! plaintext.
 
 use base64::{DecodeError, Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;

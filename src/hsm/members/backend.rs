@@ -1,4 +1,7 @@
 //! The road to an engine: in this process, or in a worker process of its own.
+//!
+//! In the service's own process a module is not initialised anew, for C_Finalize would end the sessions of threads that hang in
+//! it. So a token that needs that, as SoftHSM2's does after its directory was away, needs `isolation = "process"`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -12,6 +12,8 @@
 //!
 //! Sessions that are lost, logins that are forgotten and handles that are stale are mended inside the engine (`road`),
 //! call by call. Here is what is left when that does not help.
+//!
+//! No call waits for an HSM to come back: clients retry better than a service queues.
 
 use std::time::{Duration, Instant};
 

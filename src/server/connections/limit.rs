@@ -13,6 +13,8 @@
 //!
 //! One in eight slots is *spare*: with all regular slots taken, newcomers get one of these. Requests of the operator's paths
 //! are answered there at once; a call waits there for a regular slot, and is evicted for the next newcomer meanwhile.
+//!
+//! Behind a proxy all clients have one address, and so one share of connections and bodies: bound them there.
 
 use std::{
     sync::{

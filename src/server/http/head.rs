@@ -4,6 +4,19 @@
 //! does not (request smuggling, RFC 9112 section 11.2). So a head that can be read in two ways is rejected, and the connection
 //! is closed. hyper itself rejects a bad method, control characters, a line without a colon or with a blank before it, and a
 //! folded line.
+//!
+//! | rejected | status |
+//! |---|---|
+//! | Content-Length twice, also with the same value, or not digits alone; Transfer-Encoding twice, or other than `chunked`, or beside Content-Length, or in HTTP/1.0 | 400 |
+//! | a line that ends without CR; a folded line; a blank before the colon; a line without a colon; control characters | 400 |
+//! | HTTP/1.1 without Host; Host twice | 400 |
+//! | a target that does not begin with `/`, or has a fragment; another version than 1.0 and 1.1; other blanks than one between the three words; an empty line before them | 400 |
+//! | a request line over 8 KiB | 414 |
+//! | a head over 32 KiB, or of more than 100 headers | 431 |
+//! | a chunk with an extension, a size of more than 8 digits, or a trailer: the body ends there | 400, SerializationException |
+//!
+//! POST without a length has an empty body. A client that is still sending when it is rejected is read for a while, and its
+//! bytes discarded, for a connection that is reset loses its last answer.
 
 use memchr::memchr;
 

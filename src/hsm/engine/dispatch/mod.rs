@@ -1,4 +1,12 @@
 //! The dispatch of commands: bounded queues, the threads that own the sessions, and what is done about failures.
+//!
+//! More work than the HSM can do: askers take turns in each queue and at the anchor; at the bound, the one with more than a
+//! fair share loses its newest place; what would not have its turn before its deadline is answered Busy at once. More sessions
+//! than the token has: a worker that gets none hands its command on and rests, and gives up its own for the other lanes; the
+//! last one answers.
+//!
+//! A deadline that passed is no strike, for the command may have waited all the time; a C call that does not return is one, and
+//! the thread that watches the lanes tells of it.
 
 mod anchor;
 mod blame;

@@ -2,6 +2,10 @@
 //!
 //! A wrapping key that may leave under a trusted key is only as safe as the HSM's word that nobody but the security officer
 //! makes a key trusted. So everything is tried here that somebody with the user's PIN could try.
+//!
+//! A wrapping key that only one HSM can ever hold makes that HSM a single point of loss, and `hsm join` impossible. So it may
+//! leave under a key that the security officer has trusted and no other, where this trial finds that the HSM keeps to it;
+//! `--sole` makes one that cannot leave.
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectHandle};

@@ -3,6 +3,9 @@
 //! The new HSM makes an RSA key pair; the other wraps the wrapping key under its public half, which the security officer
 //! has trusted; the new one unwraps it. In clear it is in the two HSMs only. Before the new one keeps it, it opens with it
 //! what the other has sealed, so that two HSMs which wrap in different ways are not joined.
+//!
+//! The security officer's PIN of the HSM that gives the key is asked for, because with the user's PIN alone nobody may take it
+//! out.
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectHandle};

@@ -41,7 +41,7 @@ impl<'a> Arn<'a> {
     }
 }
 
-/// Whether a region can be called so (AWS KMS: RegionType): what is answered of its keys would break the model otherwise.
+/// True for the name of a region (AWS KMS: RegionType); answers about keys of another would not fit the model.
 pub fn is_region(text: &str) -> bool {
     text.len() <= 32 && has_form_of_region(text)
 }

@@ -1,4 +1,4 @@
-//! What the log says of calls that failed: the first of each kind with its cause, and then one a minute with how many there
+//! The log of calls that failed: the first of each kind with its cause, and then one a minute with how many there
 //! were. All are in the audit trail and in the metrics; what callers or an outage can bring about without end is not told
 //! one by one.
 
@@ -22,7 +22,7 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// The longest cause that is told, in bytes: a part of it may be a caller's.
 const MAX_CAUSE_BYTES: usize = 1024;
 
-/// What failures are counted by: the exception, and the operation where it is not the caller who chooses it. There are
+/// The kind by which failures are counted: the exception, and the operation where it is not the caller who chooses it. There are
 /// some thousand at most.
 type Kind = (&'static str, &'static str);
 
@@ -51,7 +51,7 @@ impl Log {
         }
     }
 
-    /// Whether to tell of one of this kind now: then, how many were not told of since the last. A clock that was set, ahead
+    /// The number of failures of this kind that were not logged since the last that was; `None` if this one is not to be logged. A clock that was set, ahead
     /// or back, ends the silence.
     fn untold(&self, kind: Kind, now: Timestamp) -> Option<u64> {
         let mut kinds = self.0.lock();

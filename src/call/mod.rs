@@ -31,7 +31,7 @@ use log::Log;
 pub struct Call {
     /// The operation that it asks for, if there is such a one.
     pub operation: Option<&'static Entry>,
-    /// What it asks for in the caller's words, which the audit record shows where that is no operation.
+    /// The name that it asks for, in the caller's words, which the audit record shows where that is no operation.
     pub target: String,
     /// The client that sent it.
     pub client: Client,
@@ -39,15 +39,15 @@ pub struct Call {
 
 /// Nothing proves who calls, or the door could not take the request in.
 pub struct Unproved {
-    /// Who the caller claims to be, for the audit record.
+    /// The access key that the caller claims to have, for the audit record.
     pub claimed: Option<Claimed>,
-    /// What the caller is told.
+    /// The exception for the caller.
     pub error: KmsError,
 }
 
 /// One answer.
 pub struct Reply<T> {
-    /// What the call is known by, here and in the logs.
+    /// The request id of the answer and the logs.
     pub request_id: Uuid,
     /// True if it was proved who calls, whether or not they got what they asked for.
     pub proved: bool,

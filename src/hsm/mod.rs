@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! Hsm::call(command, deadline)      which member? once more elsewhere if that may help       here
-//!   member    may calls go to it? what became of them; who brings it back                     member, keeper, recovery
-//!   link      in this process, or in a worker process over a socket pair                      link, process, wire
-//!   engine    one login, sessions, handles: PKCS#11                                            engine
+//!   member    may calls go to it? what became of them; who brings it back                     members/
+//!   backend   in this process, or in a worker process over a socket pair                      members/backend, process/
+//!   engine    one login, sessions, handles: PKCS#11                                           engine/
 //!
-//! hsm::step(Step)             what an operator orders of one HSM, in a worker process of its own   steps, join
+//! carry_out(OneShot)          what an operator orders of one HSM, in a worker process of its own  engine/setup/, join
 //! ```
 //!
 //! A key store has one or several members: HSMs that hold the same wrapping key, so that each can serve every wrapped key.

@@ -24,7 +24,7 @@ pub(super) struct Delivery(tokio::sync::Mutex<Delivered>);
 
 #[derive(Default)]
 struct Delivered {
-    /// Whether all that a process before may have left has been delivered.
+    /// True once the records that an earlier process may have left are delivered.
     looked: bool,
     /// The number of the last record that is in the trail.
     last: i64,
@@ -88,7 +88,7 @@ impl Kms {
         Ok(records.len())
     }
 
-    /// Whether the audit trail can be written.
+    /// True if the audit trail can be written.
     pub fn writes_down(&self) -> bool {
         self.trail.trouble().is_none()
     }

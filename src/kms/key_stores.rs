@@ -1,4 +1,4 @@
-//! Custom key stores: operations make, change, list and delete them, and set their wanted state, which `connections` realizes.
+//! Custom key stores: operations make, change, list and delete them, and set their wanted state, which `key_store_connections` realizes.
 //!
 //! A custom key store of the kind AWS_CLOUDHSM is a further HSM of the configuration (`[[clusters]]`) without its PIN, which is
 //! the KeyStorePassword: sealed in the store, opened for each login and sent to the HSM's worker. Its keys are objects on it.

@@ -1,4 +1,4 @@
-//! What operations ask of the store. Changes take the decision that allows them, which is made in their transaction: see
+//! Keys: their creation, and changes of them. Changes take the decision that allows them, which is made in their transaction: see
 //! [`CallChange`].
 
 use std::{sync::Arc, time::Instant};

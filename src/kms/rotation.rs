@@ -80,7 +80,7 @@ impl Cx<'_> {
         Ok(())
     }
 
-    /// What a material is to the key: one that waits for rotation may wait for its like in other regions before.
+    /// The state of a material of the key: one that waits for rotation may wait for its like in other regions before.
     pub fn material_state(&self, key: &Key, material: MaterialId) -> MaterialState {
         let state = key.material_state(material);
         let view = self.kms.store.view();

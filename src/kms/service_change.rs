@@ -11,7 +11,7 @@ use crate::{
     store::{Actor, NewRecord},
 };
 
-/// What the service does to a key of its own accord.
+/// An event about a key that no caller asked for: its deletion, its expiry, its rotation.
 pub(super) struct ServiceChange {
     event_name: &'static str,
     region: String,

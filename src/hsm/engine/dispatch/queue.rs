@@ -5,7 +5,7 @@
 //! is known to take long. How long AES takes is measured: of an HSM behind a network every call is long, and each command
 //! wakes a worker as long as one sleeps.
 //!
-//! Nobody starves: askers take turns (`turns`), and when all places are taken, who has more than a fair share gives one up
+//! Nobody starves: askers take turns (`fair_queue`), and when all places are taken, who has more than a fair share gives one up
 //! to who has less. Nobody waits in vain: what would not have its turn before its deadline is refused at once.
 //!
 //! A worker that gets no session, because the token has none left, hands its command to another and rests. One never

@@ -54,7 +54,7 @@ pub(in crate::hsm) struct Sessions<'a> {
 }
 
 impl<'a> Sessions<'a> {
-    /// `home` must be logged in; `open` opens another session beside it.
+    /// The session `home` must be logged in; `open` opens another session beside it.
     pub(in crate::hsm) fn new(
         home: SessionCalls<'a>,
         open: &'a dyn Fn() -> Result<Session, HsmError>,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Operation, response::Base64, ciphertext::Source, end_dry_run, recipient::Recipient};
+use super::{Operation, ciphertext::Source, end_dry_run, recipient::Recipient, response::Base64};
 use crate::{
     error::KmsError,
     key::{context::EncryptionContext, grant::GrantOperation, material::MaterialId, spec::EncryptionAlgorithm},

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Operation, response::EpochSeconds, create_custom_key_store::KeyStoreName};
+use super::{Operation, create_custom_key_store::KeyStoreName, response::EpochSeconds};
 use crate::{
     action::Action,
     error::{Code, KmsError},
@@ -64,7 +64,11 @@ impl Operation for DescribeCustomKeyStores {
             (None, None) => None,
         };
         if let Some(one) = one {
-            return Ok(DescribeCustomKeyStoresResponse { custom_key_stores: vec![CustomKeyStoresListEntry::of(&one)], next_marker: None, truncated: false });
+            return Ok(DescribeCustomKeyStoresResponse {
+                custom_key_stores: vec![CustomKeyStoresListEntry::of(&one)],
+                next_marker: None,
+                truncated: false,
+            });
         }
         let request = page_request(self.limit.unwrap_or(Int(100)), self.marker);
         let list = format!("key stores {}", cx.realm().region);

@@ -1,6 +1,6 @@
 //! DisableKeyRotation: <https://docs.aws.amazon.com/kms/latest/APIReference/API_DisableKeyRotation.html>.
 
-use super::{Operation, response::NoResponse, enable_key_rotation::rotates_by_itself};
+use super::{Operation, enable_key_rotation::rotates_by_itself, response::NoResponse};
 use crate::{
     action::Action,
     error::KmsError,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Operation, response::Base64, end_dry_run};
+use super::{Operation, end_dry_run, response::Base64};
 use crate::{
     error::KmsError,
     key::{algorithm::EncapsulationAlgorithm, grant::GrantOperation},

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Operation, response::Base64, end_dry_run, recipient::Recipient};
+use super::{Operation, end_dry_run, recipient::Recipient, response::Base64};
 use crate::{
     access::{Authorized, Usable},
     error::{Code, KmsError},

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Operation, response::Base64, end_dry_run, generate_data_key_pair::makes_pairs};
+use super::{Operation, end_dry_run, generate_data_key_pair::makes_pairs, response::Base64};
 use crate::{
     error::KmsError,
     key::{context::EncryptionContext, grant::GrantOperation, material::MaterialId, spec::EncryptionAlgorithm},

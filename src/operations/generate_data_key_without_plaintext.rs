@@ -6,10 +6,9 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{
-    Operation,
-    response::Base64,
-    end_dry_run,
+    Operation, end_dry_run,
     generate_data_key::{NumberOfBytes, data_key_length, to_seal_data_keys},
+    response::Base64,
 };
 use crate::{
     error::KmsError,

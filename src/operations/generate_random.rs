@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Operation, response::Base64, generate_data_key::NumberOfBytes, recipient::Recipient};
+use super::{Operation, generate_data_key::NumberOfBytes, recipient::Recipient, response::Base64};
 use crate::{
     action::Action,
     error::KmsError,

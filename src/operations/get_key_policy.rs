@@ -37,6 +37,9 @@ impl Operation for GetKeyPolicy {
             return Err(KmsError::new(Code::NotFoundException, "No such policy exists"));
         }
         let text = key.key().policy();
-        Ok(GetKeyPolicyResponse { policy: policy::pretty(text).unwrap_or_else(|| text.to_owned()), policy_name: self.policy_name.0 })
+        Ok(GetKeyPolicyResponse {
+            policy: policy::pretty(text).unwrap_or_else(|| text.to_owned()),
+            policy_name: self.policy_name.0,
+        })
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Operation, response::EpochSeconds, enable_key_rotation::made_here};
+use super::{Operation, enable_key_rotation::made_here, response::EpochSeconds};
 use crate::{
     action::Action,
     error::KmsError,

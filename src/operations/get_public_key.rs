@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Operation, response::Base64, metadata::Algorithms};
+use super::{Operation, metadata::Algorithms, response::Base64};
 use crate::{
     error::{Code, KmsError},
     key::{

@@ -46,6 +46,10 @@ impl Operation for ListResourceTags {
             Some(after) => 1 + tags.iter().position(|tag| tag.tag_key == after).ok_or_else(invalid_marker)?,
         };
         let page = request.cut(&list, tags.iter().skip(begin).cloned(), |tag| tag.tag_key.clone());
-        Ok(ListResourceTagsResponse { tags: page.items, truncated: page.next_marker.is_some(), next_marker: page.next_marker })
+        Ok(ListResourceTagsResponse {
+            tags: page.items,
+            truncated: page.next_marker.is_some(),
+            next_marker: page.next_marker,
+        })
     }
 }

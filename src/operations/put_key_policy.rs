@@ -1,6 +1,6 @@
 //! PutKeyPolicy: <https://docs.aws.amazon.com/kms/latest/APIReference/API_PutKeyPolicy.html>.
 
-use super::{Operation, response::NoResponse, policy_text};
+use super::{Operation, policy_text, response::NoResponse};
 use crate::{
     action::Action,
     error::{Code, KmsError},

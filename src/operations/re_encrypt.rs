@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use super::{
     Operation,
-    response::Base64,
     ciphertext::{Source, refuse_context},
     end_dry_run,
+    response::Base64,
 };
 use crate::{
     error::KmsError,

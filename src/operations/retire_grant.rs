@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Operation, response::NoResponse, end_dry_run};
+use super::{Operation, end_dry_run, response::NoResponse};
 use crate::{
     access::Resolved,
     action::Action,

@@ -1,6 +1,6 @@
 //! RevokeGrant: <https://docs.aws.amazon.com/kms/latest/APIReference/API_RevokeGrant.html>.
 
-use super::{Operation, response::NoResponse, end_dry_run};
+use super::{Operation, end_dry_run, response::NoResponse};
 use crate::{
     action::Action,
     error::KmsError,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Operation, response::Base64, end_dry_run};
+use super::{Operation, end_dry_run, response::Base64};
 use crate::{
     access::Usable,
     error::KmsError,
@@ -58,7 +58,11 @@ impl Operation for Sign {
         cx.demand_signing(&key)?;
         end_dry_run(self.dry_run)?;
         let signature = cx.sign(&key, input).await?;
-        Ok(SignResponse { key_id: key.arn().to_owned(), signature: Base64(signature), signing_algorithm: self.algorithm })
+        Ok(SignResponse {
+            key_id: key.arn().to_owned(),
+            signature: Base64(signature),
+            signing_algorithm: self.algorithm,
+        })
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::{
     Operation,
-    response::EmptyResponse,
     create_custom_key_store::{KeyStoreName, refuse_external},
+    response::EmptyResponse,
 };
 use crate::{
     action::Action,

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Operation;
 use crate::{
     action::Action,
-    error::KmsError,
+    error::{Code, KmsError},
     key::{Key, state::Demand},
     kms::cx::Cx,
     policy::RequestFacts,
@@ -28,6 +28,12 @@ pub struct CancelKeyDeletionResponse {
 impl Operation for CancelKeyDeletion {
     const NAME: &'static str = "CancelKeyDeletion";
     const READ_ONLY: bool = false;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DependencyTimeoutException,
+        Code::InvalidArnException,
+        Code::KMSInvalidStateException,
+        Code::NotFoundException,
+    ];
     type Response = CancelKeyDeletionResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<CancelKeyDeletionResponse, KmsError> {

@@ -3,7 +3,7 @@
 use super::{Operation, response::NoResponse, update_alias::authorize_target};
 use crate::{
     action::Action,
-    error::KmsError,
+    error::{Code, KmsError},
     key::state::Demand,
     kms::cx::Cx,
     policy::RequestFacts,
@@ -21,6 +21,14 @@ request! {
 impl Operation for CreateAlias {
     const NAME: &'static str = "CreateAlias";
     const READ_ONLY: bool = false;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::AlreadyExistsException,
+        Code::DependencyTimeoutException,
+        Code::InvalidAliasNameException,
+        Code::KMSInvalidStateException,
+        Code::LimitExceededException,
+        Code::NotFoundException,
+    ];
     type Response = NoResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<NoResponse, KmsError> {

@@ -48,6 +48,15 @@ pub struct CreateCustomKeyStoreResponse {
 impl Operation for CreateCustomKeyStore {
     const NAME: &'static str = "CreateCustomKeyStore";
     const READ_ONLY: bool = false;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::CloudHsmClusterInUseException,
+        Code::CloudHsmClusterInvalidConfigurationException,
+        Code::CloudHsmClusterNotActiveException,
+        Code::CloudHsmClusterNotFoundException,
+        Code::CustomKeyStoreNameInUseException,
+        Code::IncorrectTrustAnchorException,
+        Code::LimitExceededException,
+    ];
     type Response = CreateCustomKeyStoreResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<CreateCustomKeyStoreResponse, KmsError> {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Operation, end_dry_run};
 use crate::{
     action::Action,
-    error::KmsError,
+    error::{Code, KmsError},
     key::{
         grant::{GrantId, GrantOperation, Party, Terms},
         state::Demand,
@@ -46,6 +46,16 @@ pub struct CreateGrantResponse {
 impl Operation for CreateGrant {
     const NAME: &'static str = "CreateGrant";
     const READ_ONLY: bool = false;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DependencyTimeoutException,
+        Code::DisabledException,
+        Code::DryRunOperationException,
+        Code::InvalidArnException,
+        Code::InvalidGrantTokenException,
+        Code::KMSInvalidStateException,
+        Code::LimitExceededException,
+        Code::NotFoundException,
+    ];
     type Response = CreateGrantResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<CreateGrantResponse, KmsError> {

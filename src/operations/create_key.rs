@@ -47,6 +47,17 @@ pub struct CreateKeyResponse {
 impl Operation for CreateKey {
     const NAME: &'static str = "CreateKey";
     const READ_ONLY: bool = false;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::CloudHsmClusterInvalidConfigurationException,
+        Code::CustomKeyStoreInvalidStateException,
+        Code::CustomKeyStoreNotFoundException,
+        Code::DependencyTimeoutException,
+        Code::InvalidArnException,
+        Code::LimitExceededException,
+        Code::MalformedPolicyDocumentException,
+        Code::TagException,
+        Code::UnsupportedOperationException,
+    ];
     type Response = CreateKeyResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<CreateKeyResponse, KmsError> {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Operation, end_dry_run, response::Base64};
 use crate::{
-    error::KmsError,
+    error::{Code, KmsError},
     key::{algorithm::EncapsulationAlgorithm, grant::GrantOperation},
     kms::cx::Cx,
     policy::RequestFacts,
@@ -36,6 +36,17 @@ pub struct DecapsulateResponse {
 impl Operation for Decapsulate {
     const NAME: &'static str = "Decapsulate";
     const READ_ONLY: bool = true;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DependencyTimeoutException,
+        Code::DisabledException,
+        Code::DryRunOperationException,
+        Code::InvalidCiphertextException,
+        Code::InvalidGrantTokenException,
+        Code::InvalidKeyUsageException,
+        Code::KMSInvalidStateException,
+        Code::KeyUnavailableException,
+        Code::NotFoundException,
+    ];
     type Response = DecapsulateResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<DecapsulateResponse, KmsError> {

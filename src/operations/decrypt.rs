@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Operation, ciphertext::Source, end_dry_run, recipient::Recipient, response::Base64};
 use crate::{
-    error::KmsError,
+    error::{Code, KmsError},
     key::{context::EncryptionContext, grant::GrantOperation, material::MaterialId, spec::EncryptionAlgorithm},
     kms::cx::Cx,
     request::{Ciphertext, DryRunModifiers, GrantTokens, KeyText, request},
@@ -43,6 +43,18 @@ pub struct DecryptResponse {
 impl Operation for Decrypt {
     const NAME: &'static str = "Decrypt";
     const READ_ONLY: bool = true;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DependencyTimeoutException,
+        Code::DisabledException,
+        Code::DryRunOperationException,
+        Code::IncorrectKeyException,
+        Code::InvalidCiphertextException,
+        Code::InvalidGrantTokenException,
+        Code::InvalidKeyUsageException,
+        Code::KMSInvalidStateException,
+        Code::KeyUnavailableException,
+        Code::NotFoundException,
+    ];
     type Response = DecryptResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<DecryptResponse, KmsError> {

@@ -3,7 +3,7 @@
 use super::{Operation, response::NoResponse};
 use crate::{
     action::Action,
-    error::KmsError,
+    error::{Code, KmsError},
     kms::cx::Cx,
     policy::RequestFacts,
     request::{AliasText, request},
@@ -19,6 +19,8 @@ request! {
 impl Operation for DeleteAlias {
     const NAME: &'static str = "DeleteAlias";
     const READ_ONLY: bool = false;
+    const EXCEPTIONS: &'static [Code] =
+        &[Code::DependencyTimeoutException, Code::KMSInvalidStateException, Code::NotFoundException];
     type Response = NoResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<NoResponse, KmsError> {

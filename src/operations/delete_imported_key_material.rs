@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{Operation, get_parameters_for_import::imports};
 use crate::{
     action::Action,
-    error::KmsError,
+    error::{Code, KmsError},
     key::{material::MaterialId, spec::KeySpec, state::Demand},
     kms::cx::Cx,
     policy::RequestFacts,
@@ -31,6 +31,13 @@ pub struct DeleteImportedKeyMaterialResponse {
 impl Operation for DeleteImportedKeyMaterial {
     const NAME: &'static str = "DeleteImportedKeyMaterial";
     const READ_ONLY: bool = false;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DependencyTimeoutException,
+        Code::InvalidArnException,
+        Code::KMSInvalidStateException,
+        Code::NotFoundException,
+        Code::UnsupportedOperationException,
+    ];
     type Response = DeleteImportedKeyMaterialResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<DeleteImportedKeyMaterialResponse, KmsError> {

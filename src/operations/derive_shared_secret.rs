@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Operation, end_dry_run, recipient::Recipient, response::Base64};
 use crate::{
-    error::KmsError,
+    error::{Code, KmsError},
     key::{Origin, algorithm::KeyAgreementAlgorithm, grant::GrantOperation},
     kms::cx::Cx,
     policy::RequestFacts,
@@ -44,6 +44,16 @@ pub struct DeriveSharedSecretResponse {
 impl Operation for DeriveSharedSecret {
     const NAME: &'static str = "DeriveSharedSecret";
     const READ_ONLY: bool = true;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DependencyTimeoutException,
+        Code::DisabledException,
+        Code::DryRunOperationException,
+        Code::InvalidGrantTokenException,
+        Code::InvalidKeyUsageException,
+        Code::KMSInvalidStateException,
+        Code::KeyUnavailableException,
+        Code::NotFoundException,
+    ];
     type Response = DeriveSharedSecretResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<DeriveSharedSecretResponse, KmsError> {

@@ -48,6 +48,7 @@ struct CustomKeyStoresListEntry {
 impl Operation for DescribeCustomKeyStores {
     const NAME: &'static str = "DescribeCustomKeyStores";
     const READ_ONLY: bool = true;
+    const EXCEPTIONS: &'static [Code] = &[Code::CustomKeyStoreNotFoundException, Code::InvalidMarkerException];
     type Response = DescribeCustomKeyStoresResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<DescribeCustomKeyStoresResponse, KmsError> {

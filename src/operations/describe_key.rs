@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Operation, metadata::KeyMetadata};
 use crate::{
-    error::KmsError,
+    error::{Code, KmsError},
     key::grant::GrantOperation,
     kms::cx::Cx,
     policy::RequestFacts,
@@ -30,6 +30,8 @@ pub struct DescribeKeyResponse {
 impl Operation for DescribeKey {
     const NAME: &'static str = "DescribeKey";
     const READ_ONLY: bool = true;
+    const EXCEPTIONS: &'static [Code] =
+        &[Code::DependencyTimeoutException, Code::InvalidArnException, Code::NotFoundException];
     type Response = DescribeKeyResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<DescribeKeyResponse, KmsError> {

@@ -3,7 +3,7 @@
 use super::{Operation, response::EmptyResponse};
 use crate::{
     action::Action,
-    error::KmsError,
+    error::{Code, KmsError},
     kms::cx::Cx,
     policy::RequestFacts,
     request::{KeyStoreText, request},
@@ -19,6 +19,8 @@ request! {
 impl Operation for DisconnectCustomKeyStore {
     const NAME: &'static str = "DisconnectCustomKeyStore";
     const READ_ONLY: bool = false;
+    const EXCEPTIONS: &'static [Code] =
+        &[Code::CustomKeyStoreInvalidStateException, Code::CustomKeyStoreNotFoundException];
     type Response = EmptyResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<EmptyResponse, KmsError> {

@@ -3,7 +3,7 @@
 use super::{Operation, response::NoResponse};
 use crate::{
     action::Action,
-    error::KmsError,
+    error::{Code, KmsError},
     key::state::Demand,
     kms::cx::Cx,
     policy::RequestFacts,
@@ -20,6 +20,13 @@ request! {
 impl Operation for EnableKey {
     const NAME: &'static str = "EnableKey";
     const READ_ONLY: bool = false;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DependencyTimeoutException,
+        Code::InvalidArnException,
+        Code::KMSInvalidStateException,
+        Code::LimitExceededException,
+        Code::NotFoundException,
+    ];
     type Response = NoResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<NoResponse, KmsError> {

@@ -22,6 +22,14 @@ request! {
 impl Operation for EnableKeyRotation {
     const NAME: &'static str = "EnableKeyRotation";
     const READ_ONLY: bool = false;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DependencyTimeoutException,
+        Code::DisabledException,
+        Code::InvalidArnException,
+        Code::KMSInvalidStateException,
+        Code::NotFoundException,
+        Code::UnsupportedOperationException,
+    ];
     type Response = NoResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<NoResponse, KmsError> {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Operation, end_dry_run, response::Base64};
 use crate::{
-    error::KmsError,
+    error::{Code, KmsError},
     key::{algorithm::EncapsulationAlgorithm, grant::GrantOperation},
     kms::cx::Cx,
     policy::RequestFacts,
@@ -36,6 +36,16 @@ pub struct EncapsulateResponse {
 impl Operation for Encapsulate {
     const NAME: &'static str = "Encapsulate";
     const READ_ONLY: bool = true;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DependencyTimeoutException,
+        Code::DisabledException,
+        Code::DryRunOperationException,
+        Code::InvalidGrantTokenException,
+        Code::InvalidKeyUsageException,
+        Code::KMSInvalidStateException,
+        Code::KeyUnavailableException,
+        Code::NotFoundException,
+    ];
     type Response = EncapsulateResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<EncapsulateResponse, KmsError> {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Operation, ciphertext::refuse_context, end_dry_run, response::Base64};
 use crate::{
-    error::KmsError,
+    error::{Code, KmsError},
     key::{context::EncryptionContext, grant::GrantOperation, spec::EncryptionAlgorithm},
     kms::cx::Cx,
     policy::RequestFacts,
@@ -36,6 +36,16 @@ pub struct EncryptResponse {
 impl Operation for Encrypt {
     const NAME: &'static str = "Encrypt";
     const READ_ONLY: bool = true;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DependencyTimeoutException,
+        Code::DisabledException,
+        Code::DryRunOperationException,
+        Code::InvalidGrantTokenException,
+        Code::InvalidKeyUsageException,
+        Code::KMSInvalidStateException,
+        Code::KeyUnavailableException,
+        Code::NotFoundException,
+    ];
     type Response = EncryptResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<EncryptResponse, KmsError> {

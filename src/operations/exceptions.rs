@@ -28,134 +28,10 @@ const COMMON: &[Code] = {
     ]
 };
 
-macro_rules! declared {
-    ($($operation:ident: $($code:ident)*;)+) => {
-        /// The exceptions that the model of an operation declares, without KMSInternalException and those of external key stores.
-        fn declared(operation: &str) -> &'static [Code] {
-            match operation {
-                $(stringify!($operation) => &[$(Code::$code),*],)+
-                _ => &[],
-            }
-        }
-    };
-}
-
-declared! {
-    CancelKeyDeletion: DependencyTimeoutException InvalidArnException KMSInvalidStateException NotFoundException;
-    ConnectCustomKeyStore: CloudHsmClusterInvalidConfigurationException CloudHsmClusterNotActiveException
-        CustomKeyStoreInvalidStateException CustomKeyStoreNotFoundException;
-    CreateAlias: AlreadyExistsException DependencyTimeoutException InvalidAliasNameException
-        KMSInvalidStateException LimitExceededException NotFoundException;
-    CreateCustomKeyStore: CloudHsmClusterInUseException CloudHsmClusterInvalidConfigurationException
-        CloudHsmClusterNotActiveException CloudHsmClusterNotFoundException CustomKeyStoreNameInUseException
-        IncorrectTrustAnchorException LimitExceededException;
-    CreateGrant: DependencyTimeoutException DisabledException DryRunOperationException InvalidArnException
-        InvalidGrantTokenException KMSInvalidStateException LimitExceededException NotFoundException;
-    CreateKey: CloudHsmClusterInvalidConfigurationException CustomKeyStoreInvalidStateException
-        CustomKeyStoreNotFoundException DependencyTimeoutException InvalidArnException LimitExceededException
-        MalformedPolicyDocumentException TagException UnsupportedOperationException;
-    Decapsulate: DependencyTimeoutException DisabledException DryRunOperationException InvalidCiphertextException
-        InvalidGrantTokenException InvalidKeyUsageException KMSInvalidStateException KeyUnavailableException
-        NotFoundException;
-    Decrypt: DependencyTimeoutException DisabledException DryRunOperationException IncorrectKeyException
-        InvalidCiphertextException InvalidGrantTokenException InvalidKeyUsageException KMSInvalidStateException
-        KeyUnavailableException NotFoundException;
-    DeleteAlias: DependencyTimeoutException KMSInvalidStateException NotFoundException;
-    DeleteCustomKeyStore: CustomKeyStoreHasCMKsException CustomKeyStoreInvalidStateException
-        CustomKeyStoreNotFoundException;
-    DeleteImportedKeyMaterial: DependencyTimeoutException InvalidArnException KMSInvalidStateException
-        NotFoundException UnsupportedOperationException;
-    DeriveSharedSecret: DependencyTimeoutException DisabledException DryRunOperationException
-        InvalidGrantTokenException InvalidKeyUsageException KMSInvalidStateException KeyUnavailableException
-        NotFoundException;
-    DescribeCustomKeyStores: CustomKeyStoreNotFoundException InvalidMarkerException;
-    DescribeKey: DependencyTimeoutException InvalidArnException NotFoundException;
-    DisableKey: DependencyTimeoutException InvalidArnException KMSInvalidStateException NotFoundException;
-    DisableKeyRotation: DependencyTimeoutException DisabledException InvalidArnException KMSInvalidStateException
-        NotFoundException UnsupportedOperationException;
-    DisconnectCustomKeyStore: CustomKeyStoreInvalidStateException CustomKeyStoreNotFoundException;
-    EnableKey: DependencyTimeoutException InvalidArnException KMSInvalidStateException LimitExceededException
-        NotFoundException;
-    EnableKeyRotation: DependencyTimeoutException DisabledException InvalidArnException KMSInvalidStateException
-        NotFoundException UnsupportedOperationException;
-    Encapsulate: DependencyTimeoutException DisabledException DryRunOperationException InvalidGrantTokenException
-        InvalidKeyUsageException KMSInvalidStateException KeyUnavailableException NotFoundException;
-    Encrypt: DependencyTimeoutException DisabledException DryRunOperationException InvalidGrantTokenException
-        InvalidKeyUsageException KMSInvalidStateException KeyUnavailableException NotFoundException;
-    GenerateDataKey: DependencyTimeoutException DisabledException DryRunOperationException
-        InvalidGrantTokenException InvalidKeyUsageException KMSInvalidStateException KeyUnavailableException
-        NotFoundException;
-    GenerateDataKeyPair: DependencyTimeoutException DisabledException DryRunOperationException
-        InvalidGrantTokenException InvalidKeyUsageException KMSInvalidStateException KeyUnavailableException
-        NotFoundException UnsupportedOperationException;
-    GenerateDataKeyPairWithoutPlaintext: DependencyTimeoutException DisabledException DryRunOperationException
-        InvalidGrantTokenException InvalidKeyUsageException KMSInvalidStateException KeyUnavailableException
-        NotFoundException UnsupportedOperationException;
-    GenerateDataKeyWithoutPlaintext: DependencyTimeoutException DisabledException DryRunOperationException
-        InvalidGrantTokenException InvalidKeyUsageException KMSInvalidStateException KeyUnavailableException
-        NotFoundException;
-    GenerateMac: DisabledException DryRunOperationException InvalidGrantTokenException InvalidKeyUsageException
-        KMSInvalidStateException KeyUnavailableException NotFoundException;
-    GenerateRandom: CustomKeyStoreInvalidStateException CustomKeyStoreNotFoundException DependencyTimeoutException
-        UnsupportedOperationException;
-    GetKeyLastUsage: DependencyTimeoutException InvalidArnException NotFoundException;
-    GetKeyPolicy: DependencyTimeoutException InvalidArnException KMSInvalidStateException NotFoundException;
-    GetKeyRotationStatus: DependencyTimeoutException InvalidArnException KMSInvalidStateException NotFoundException
-        UnsupportedOperationException;
-    GetParametersForImport: DependencyTimeoutException InvalidArnException KMSInvalidStateException
-        NotFoundException UnsupportedOperationException;
-    GetPublicKey: DependencyTimeoutException DisabledException InvalidArnException InvalidGrantTokenException
-        InvalidKeyUsageException KMSInvalidStateException KeyUnavailableException NotFoundException
-        UnsupportedOperationException;
-    ImportKeyMaterial: DependencyTimeoutException ExpiredImportTokenException IncorrectKeyMaterialException
-        InvalidArnException InvalidCiphertextException InvalidImportTokenException KMSInvalidStateException
-        NotFoundException UnsupportedOperationException;
-    ListAliases: DependencyTimeoutException InvalidArnException InvalidMarkerException NotFoundException;
-    ListGrants: DependencyTimeoutException InvalidArnException InvalidGrantIdException InvalidMarkerException
-        KMSInvalidStateException NotFoundException;
-    ListKeyPolicies: DependencyTimeoutException InvalidArnException KMSInvalidStateException NotFoundException;
-    ListKeyRotations: InvalidArnException InvalidMarkerException KMSInvalidStateException NotFoundException
-        UnsupportedOperationException;
-    ListKeys: DependencyTimeoutException InvalidMarkerException;
-    ListResourceTags: InvalidArnException InvalidMarkerException NotFoundException;
-    ListRetirableGrants: DependencyTimeoutException InvalidArnException InvalidMarkerException NotFoundException;
-    PutKeyPolicy: DependencyTimeoutException InvalidArnException KMSInvalidStateException LimitExceededException
-        MalformedPolicyDocumentException NotFoundException UnsupportedOperationException;
-    ReEncrypt: DependencyTimeoutException DisabledException DryRunOperationException IncorrectKeyException
-        InvalidCiphertextException InvalidGrantTokenException InvalidKeyUsageException KMSInvalidStateException
-        KeyUnavailableException NotFoundException;
-    ReplicateKey: AlreadyExistsException DisabledException InvalidArnException KMSInvalidStateException
-        LimitExceededException MalformedPolicyDocumentException NotFoundException TagException
-        UnsupportedOperationException;
-    RetireGrant: DependencyTimeoutException DryRunOperationException InvalidArnException InvalidGrantIdException
-        InvalidGrantTokenException KMSInvalidStateException NotFoundException;
-    RevokeGrant: DependencyTimeoutException DryRunOperationException InvalidArnException InvalidGrantIdException
-        KMSInvalidStateException NotFoundException;
-    RotateKeyOnDemand: ConflictException DependencyTimeoutException DisabledException InvalidArnException
-        KMSInvalidStateException LimitExceededException NotFoundException UnsupportedOperationException;
-    ScheduleKeyDeletion: DependencyTimeoutException InvalidArnException KMSInvalidStateException NotFoundException;
-    Sign: DependencyTimeoutException DisabledException DryRunOperationException InvalidGrantTokenException
-        InvalidKeyUsageException KMSInvalidStateException KeyUnavailableException NotFoundException;
-    TagResource: InvalidArnException KMSInvalidStateException LimitExceededException NotFoundException TagException;
-    UntagResource: InvalidArnException KMSInvalidStateException NotFoundException TagException;
-    UpdateAlias: DependencyTimeoutException KMSInvalidStateException LimitExceededException NotFoundException;
-    UpdateCustomKeyStore: CloudHsmClusterInvalidConfigurationException CloudHsmClusterNotActiveException
-        CloudHsmClusterNotFoundException CloudHsmClusterNotRelatedException CustomKeyStoreInvalidStateException
-        CustomKeyStoreNameInUseException CustomKeyStoreNotFoundException;
-    UpdateKeyDescription: DependencyTimeoutException InvalidArnException KMSInvalidStateException NotFoundException;
-    UpdatePrimaryRegion: DisabledException InvalidArnException KMSInvalidStateException NotFoundException
-        UnsupportedOperationException;
-    Verify: DependencyTimeoutException DisabledException DryRunOperationException InvalidGrantTokenException
-        InvalidKeyUsageException KMSInvalidSignatureException KMSInvalidStateException KeyUnavailableException
-        NotFoundException;
-    VerifyMac: DisabledException DryRunOperationException InvalidGrantTokenException InvalidKeyUsageException
-        KMSInvalidMacException KMSInvalidStateException KeyUnavailableException NotFoundException;
-}
-
 impl Entry {
     /// True if clients know from the model that the operation may answer this.
     pub fn may_answer(&self, code: Code) -> bool {
-        COMMON.contains(&code) || declared(self.name).contains(&code)
+        COMMON.contains(&code) || self.exceptions.contains(&code)
     }
 
     /// The failure, as the operation may answer it. What is not the caller's fault has another name where the model does
@@ -175,7 +51,7 @@ mod tests {
 
     #[test]
     fn every_operation_declares_something() {
-        assert!(TABLE.iter().all(|entry| !declared(entry.name).is_empty()));
+        assert!(TABLE.iter().all(|entry| !entry.exceptions.is_empty()));
     }
 
     #[test]

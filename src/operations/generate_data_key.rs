@@ -52,6 +52,16 @@ pub struct GenerateDataKeyResponse {
 impl Operation for GenerateDataKey {
     const NAME: &'static str = "GenerateDataKey";
     const READ_ONLY: bool = true;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DependencyTimeoutException,
+        Code::DisabledException,
+        Code::DryRunOperationException,
+        Code::InvalidGrantTokenException,
+        Code::InvalidKeyUsageException,
+        Code::KMSInvalidStateException,
+        Code::KeyUnavailableException,
+        Code::NotFoundException,
+    ];
     type Response = GenerateDataKeyResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<GenerateDataKeyResponse, KmsError> {

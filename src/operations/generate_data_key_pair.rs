@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Operation, end_dry_run, recipient::Recipient, response::Base64, wrong_origin};
 use crate::{
     access::Usable,
-    error::KmsError,
+    error::{Code, KmsError},
     key::{context::EncryptionContext, grant::GrantOperation, material::MaterialId, spec::EncryptionAlgorithm},
     kms::cx::Cx,
     policy::RequestFacts,
@@ -45,6 +45,17 @@ pub struct GenerateDataKeyPairResponse {
 impl Operation for GenerateDataKeyPair {
     const NAME: &'static str = "GenerateDataKeyPair";
     const READ_ONLY: bool = true;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DependencyTimeoutException,
+        Code::DisabledException,
+        Code::DryRunOperationException,
+        Code::InvalidGrantTokenException,
+        Code::InvalidKeyUsageException,
+        Code::KMSInvalidStateException,
+        Code::KeyUnavailableException,
+        Code::NotFoundException,
+        Code::UnsupportedOperationException,
+    ];
     type Response = GenerateDataKeyPairResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<GenerateDataKeyPairResponse, KmsError> {

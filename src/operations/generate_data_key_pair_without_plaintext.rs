@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Operation, end_dry_run, generate_data_key_pair::makes_pairs, response::Base64};
 use crate::{
-    error::KmsError,
+    error::{Code, KmsError},
     key::{context::EncryptionContext, grant::GrantOperation, material::MaterialId, spec::EncryptionAlgorithm},
     kms::cx::Cx,
     policy::RequestFacts,
@@ -39,6 +39,17 @@ pub struct GenerateDataKeyPairWithoutPlaintextResponse {
 impl Operation for GenerateDataKeyPairWithoutPlaintext {
     const NAME: &'static str = "GenerateDataKeyPairWithoutPlaintext";
     const READ_ONLY: bool = true;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DependencyTimeoutException,
+        Code::DisabledException,
+        Code::DryRunOperationException,
+        Code::InvalidGrantTokenException,
+        Code::InvalidKeyUsageException,
+        Code::KMSInvalidStateException,
+        Code::KeyUnavailableException,
+        Code::NotFoundException,
+        Code::UnsupportedOperationException,
+    ];
     type Response = GenerateDataKeyPairWithoutPlaintextResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<GenerateDataKeyPairWithoutPlaintextResponse, KmsError> {

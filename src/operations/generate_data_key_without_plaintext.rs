@@ -11,7 +11,7 @@ use super::{
     response::Base64,
 };
 use crate::{
-    error::KmsError,
+    error::{Code, KmsError},
     key::{context::EncryptionContext, grant::GrantOperation, material::MaterialId, spec::EncryptionAlgorithm},
     kms::cx::Cx,
     policy::RequestFacts,
@@ -42,6 +42,16 @@ pub struct GenerateDataKeyWithoutPlaintextResponse {
 impl Operation for GenerateDataKeyWithoutPlaintext {
     const NAME: &'static str = "GenerateDataKeyWithoutPlaintext";
     const READ_ONLY: bool = true;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DependencyTimeoutException,
+        Code::DisabledException,
+        Code::DryRunOperationException,
+        Code::InvalidGrantTokenException,
+        Code::InvalidKeyUsageException,
+        Code::KMSInvalidStateException,
+        Code::KeyUnavailableException,
+        Code::NotFoundException,
+    ];
     type Response = GenerateDataKeyWithoutPlaintextResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<GenerateDataKeyWithoutPlaintextResponse, KmsError> {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Operation, end_dry_run, response::Base64};
 use crate::{
-    error::KmsError,
+    error::{Code, KmsError},
     key::{algorithm::MacAlgorithm, grant::GrantOperation},
     kms::cx::Cx,
     policy::RequestFacts,
@@ -35,6 +35,15 @@ pub struct GenerateMacResponse {
 impl Operation for GenerateMac {
     const NAME: &'static str = "GenerateMac";
     const READ_ONLY: bool = true;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DisabledException,
+        Code::DryRunOperationException,
+        Code::InvalidGrantTokenException,
+        Code::InvalidKeyUsageException,
+        Code::KMSInvalidStateException,
+        Code::KeyUnavailableException,
+        Code::NotFoundException,
+    ];
     type Response = GenerateMacResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<GenerateMacResponse, KmsError> {

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{Operation, generate_data_key::NumberOfBytes, recipient::Recipient, response::Base64};
 use crate::{
     action::Action,
-    error::KmsError,
+    error::{Code, KmsError},
     kms::cx::Cx,
     policy::RequestFacts,
     request::{Int, KeyStoreText, Text, request},
@@ -33,6 +33,12 @@ pub struct GenerateRandomResponse {
 impl Operation for GenerateRandom {
     const NAME: &'static str = "GenerateRandom";
     const READ_ONLY: bool = true;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::CustomKeyStoreInvalidStateException,
+        Code::CustomKeyStoreNotFoundException,
+        Code::DependencyTimeoutException,
+        Code::UnsupportedOperationException,
+    ];
     type Response = GenerateRandomResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<GenerateRandomResponse, KmsError> {

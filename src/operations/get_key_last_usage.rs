@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{Operation, response::EpochSeconds};
 use crate::{
     action::Action,
-    error::KmsError,
+    error::{Code, KmsError},
     key::usage::{Use, UsingOperation},
     kms::cx::Cx,
     policy::RequestFacts,
@@ -46,6 +46,8 @@ struct LastUsage {
 impl Operation for GetKeyLastUsage {
     const NAME: &'static str = "GetKeyLastUsage";
     const READ_ONLY: bool = true;
+    const EXCEPTIONS: &'static [Code] =
+        &[Code::DependencyTimeoutException, Code::InvalidArnException, Code::NotFoundException];
     type Response = GetKeyLastUsageResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<GetKeyLastUsageResponse, KmsError> {

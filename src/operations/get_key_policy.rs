@@ -29,6 +29,12 @@ pub struct GetKeyPolicyResponse {
 impl Operation for GetKeyPolicy {
     const NAME: &'static str = "GetKeyPolicy";
     const READ_ONLY: bool = true;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DependencyTimeoutException,
+        Code::InvalidArnException,
+        Code::KMSInvalidStateException,
+        Code::NotFoundException,
+    ];
     type Response = GetKeyPolicyResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<GetKeyPolicyResponse, KmsError> {

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{Operation, enable_key_rotation::made_here, response::EpochSeconds};
 use crate::{
     action::Action,
-    error::KmsError,
+    error::{Code, KmsError},
     key::{Key, rotation::Schedule, state::KeyState},
     kms::cx::Cx,
     policy::RequestFacts,
@@ -34,6 +34,13 @@ pub struct GetKeyRotationStatusResponse {
 impl Operation for GetKeyRotationStatus {
     const NAME: &'static str = "GetKeyRotationStatus";
     const READ_ONLY: bool = true;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DependencyTimeoutException,
+        Code::InvalidArnException,
+        Code::KMSInvalidStateException,
+        Code::NotFoundException,
+        Code::UnsupportedOperationException,
+    ];
     type Response = GetKeyRotationStatusResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<GetKeyRotationStatusResponse, KmsError> {

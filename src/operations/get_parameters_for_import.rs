@@ -10,7 +10,7 @@ use super::{
 use crate::{
     access::Authorized,
     action::Action,
-    error::KmsError,
+    error::{Code, KmsError},
     key::{
         Origin,
         algorithm::{WrappingAlgorithm, WrappingKeySpec},
@@ -42,6 +42,13 @@ pub struct GetParametersForImportResponse {
 impl Operation for GetParametersForImport {
     const NAME: &'static str = "GetParametersForImport";
     const READ_ONLY: bool = true;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DependencyTimeoutException,
+        Code::InvalidArnException,
+        Code::KMSInvalidStateException,
+        Code::NotFoundException,
+        Code::UnsupportedOperationException,
+    ];
     type Response = GetParametersForImportResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<GetParametersForImportResponse, KmsError> {

@@ -47,6 +47,17 @@ pub struct GetPublicKeyResponse {
 impl Operation for GetPublicKey {
     const NAME: &'static str = "GetPublicKey";
     const READ_ONLY: bool = true;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DependencyTimeoutException,
+        Code::DisabledException,
+        Code::InvalidArnException,
+        Code::InvalidGrantTokenException,
+        Code::InvalidKeyUsageException,
+        Code::KMSInvalidStateException,
+        Code::KeyUnavailableException,
+        Code::NotFoundException,
+        Code::UnsupportedOperationException,
+    ];
     type Response = GetPublicKeyResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<GetPublicKeyResponse, KmsError> {

@@ -7,7 +7,7 @@ use crate::{
     access::Authorized,
     action::Action,
     clock::Timestamp,
-    error::KmsError,
+    error::{Code, KmsError},
     key::{importing::ImportOptions, material::MaterialId, spec::KeySpec, state::Demand},
     kms::cx::Cx,
     policy::RequestFacts,
@@ -42,6 +42,17 @@ pub struct ImportKeyMaterialResponse {
 impl Operation for ImportKeyMaterial {
     const NAME: &'static str = "ImportKeyMaterial";
     const READ_ONLY: bool = false;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DependencyTimeoutException,
+        Code::ExpiredImportTokenException,
+        Code::IncorrectKeyMaterialException,
+        Code::InvalidArnException,
+        Code::InvalidCiphertextException,
+        Code::InvalidImportTokenException,
+        Code::KMSInvalidStateException,
+        Code::NotFoundException,
+        Code::UnsupportedOperationException,
+    ];
     type Response = ImportKeyMaterialResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<ImportKeyMaterialResponse, KmsError> {

@@ -6,7 +6,7 @@ use super::{Operation, response::EpochSeconds};
 use crate::{
     action::Action,
     arn::Realm,
-    error::KmsError,
+    error::{Code, KmsError},
     key::alias::Alias,
     kms::cx::Cx,
     policy::RequestFacts,
@@ -44,6 +44,12 @@ struct AliasListEntry {
 impl Operation for ListAliases {
     const NAME: &'static str = "ListAliases";
     const READ_ONLY: bool = true;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DependencyTimeoutException,
+        Code::InvalidArnException,
+        Code::InvalidMarkerException,
+        Code::NotFoundException,
+    ];
     type Response = ListAliasesResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<ListAliasesResponse, KmsError> {

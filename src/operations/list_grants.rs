@@ -3,7 +3,7 @@
 use super::{Operation, create_grant::party, grant_list::ListGrantsResponse};
 use crate::{
     action::Action,
-    error::KmsError,
+    error::{Code, KmsError},
     key::grant::{Grant, GrantId, Party},
     kms::cx::Cx,
     page::invalid_marker,
@@ -26,6 +26,14 @@ request! {
 impl Operation for ListGrants {
     const NAME: &'static str = "ListGrants";
     const READ_ONLY: bool = true;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DependencyTimeoutException,
+        Code::InvalidArnException,
+        Code::InvalidGrantIdException,
+        Code::InvalidMarkerException,
+        Code::KMSInvalidStateException,
+        Code::NotFoundException,
+    ];
     type Response = ListGrantsResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<ListGrantsResponse, KmsError> {

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Operation;
 use crate::{
     action::Action,
-    error::KmsError,
+    error::{Code, KmsError},
     kms::cx::Cx,
     policy::RequestFacts,
     request::{KeyText, Limit1000, Marker, request},
@@ -30,6 +30,12 @@ pub struct ListKeyPoliciesResponse {
 impl Operation for ListKeyPolicies {
     const NAME: &'static str = "ListKeyPolicies";
     const READ_ONLY: bool = true;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DependencyTimeoutException,
+        Code::InvalidArnException,
+        Code::KMSInvalidStateException,
+        Code::NotFoundException,
+    ];
     type Response = ListKeyPoliciesResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<ListKeyPoliciesResponse, KmsError> {

@@ -61,6 +61,13 @@ struct RotationsListEntry {
 impl Operation for ListKeyRotations {
     const NAME: &'static str = "ListKeyRotations";
     const READ_ONLY: bool = true;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::InvalidArnException,
+        Code::InvalidMarkerException,
+        Code::KMSInvalidStateException,
+        Code::NotFoundException,
+        Code::UnsupportedOperationException,
+    ];
     type Response = ListKeyRotationsResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<ListKeyRotationsResponse, KmsError> {

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Operation;
 use crate::{
     action::Action,
-    error::KmsError,
+    error::{Code, KmsError},
     key::reference::KeyId,
     kms::cx::Cx,
     page::invalid_marker,
@@ -40,6 +40,7 @@ struct KeyListEntry {
 impl Operation for ListKeys {
     const NAME: &'static str = "ListKeys";
     const READ_ONLY: bool = true;
+    const EXCEPTIONS: &'static [Code] = &[Code::DependencyTimeoutException, Code::InvalidMarkerException];
     type Response = ListKeysResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<ListKeysResponse, KmsError> {

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Operation;
 use crate::{
     action::Action,
-    error::KmsError,
+    error::{Code, KmsError},
     key::tags::Tag,
     kms::cx::Cx,
     page::invalid_marker,
@@ -34,6 +34,8 @@ pub struct ListResourceTagsResponse {
 impl Operation for ListResourceTags {
     const NAME: &'static str = "ListResourceTags";
     const READ_ONLY: bool = true;
+    const EXCEPTIONS: &'static [Code] =
+        &[Code::InvalidArnException, Code::InvalidMarkerException, Code::NotFoundException];
     type Response = ListResourceTagsResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<ListResourceTagsResponse, KmsError> {

@@ -3,7 +3,7 @@
 use super::{Operation, create_grant::party, grant_list::ListGrantsResponse};
 use crate::{
     action::Action,
-    error::KmsError,
+    error::{Code, KmsError},
     key::{
         grant::{GrantId, Party},
         reference::KeyId,
@@ -27,6 +27,12 @@ request! {
 impl Operation for ListRetirableGrants {
     const NAME: &'static str = "ListRetirableGrants";
     const READ_ONLY: bool = true;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DependencyTimeoutException,
+        Code::InvalidArnException,
+        Code::InvalidMarkerException,
+        Code::NotFoundException,
+    ];
     type Response = ListGrantsResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<ListGrantsResponse, KmsError> {

@@ -31,6 +31,9 @@ pub trait Operation: Request + Send + 'static {
     const NAME: &'static str;
     /// True if the operation changes nothing: CloudTrail's `readOnly`.
     const READ_ONLY: bool;
+    /// Exceptions that its model declares beside KMSInternalException (AWS KMS API Reference: "Errors"), without those of external
+    /// key stores.
+    const EXCEPTIONS: &'static [Code];
     /// The response; a unit struct for an empty body.
     type Response: Serialize + Send;
 
@@ -51,6 +54,7 @@ pub struct Entry {
     pub read_only: bool,
     /// The names of its members on the wire.
     pub members: &'static [&'static str],
+    exceptions: &'static [Code],
     read: fn(&[u8], &mut RequestParameters) -> Result<Prepared<Body>, KmsError>,
 }
 
@@ -82,6 +86,7 @@ macro_rules! operations {
                 name: <$module::$operation as Operation>::NAME,
                 read_only: <$module::$operation as Operation>::READ_ONLY,
                 members: <$module::$operation as Request>::MEMBERS,
+                exceptions: <$module::$operation as Operation>::EXCEPTIONS,
                 read: read::<$module::$operation>,
             },)+
         ];

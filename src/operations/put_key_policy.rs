@@ -23,6 +23,15 @@ request! {
 impl Operation for PutKeyPolicy {
     const NAME: &'static str = "PutKeyPolicy";
     const READ_ONLY: bool = false;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DependencyTimeoutException,
+        Code::InvalidArnException,
+        Code::KMSInvalidStateException,
+        Code::LimitExceededException,
+        Code::MalformedPolicyDocumentException,
+        Code::NotFoundException,
+        Code::UnsupportedOperationException,
+    ];
     type Response = NoResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<NoResponse, KmsError> {

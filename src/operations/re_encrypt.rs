@@ -13,7 +13,7 @@ use super::{
     response::Base64,
 };
 use crate::{
-    error::KmsError,
+    error::{Code, KmsError},
     key::{context::EncryptionContext, grant::GrantOperation, material::MaterialId, spec::EncryptionAlgorithm},
     kms::cx::Cx,
     policy::RequestFacts,
@@ -53,6 +53,18 @@ pub struct ReEncryptResponse {
 impl Operation for ReEncrypt {
     const NAME: &'static str = "ReEncrypt";
     const READ_ONLY: bool = true;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DependencyTimeoutException,
+        Code::DisabledException,
+        Code::DryRunOperationException,
+        Code::IncorrectKeyException,
+        Code::InvalidCiphertextException,
+        Code::InvalidGrantTokenException,
+        Code::InvalidKeyUsageException,
+        Code::KMSInvalidStateException,
+        Code::KeyUnavailableException,
+        Code::NotFoundException,
+    ];
     type Response = ReEncryptResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<ReEncryptResponse, KmsError> {

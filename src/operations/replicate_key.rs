@@ -7,7 +7,7 @@ use crate::{
     access::Authorized,
     action::Action,
     arn::Realm,
-    error::KmsError,
+    error::{Code, KmsError},
     key::{
         Key,
         reference::KeyId,
@@ -43,6 +43,17 @@ pub struct ReplicateKeyResponse {
 impl Operation for ReplicateKey {
     const NAME: &'static str = "ReplicateKey";
     const READ_ONLY: bool = false;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::AlreadyExistsException,
+        Code::DisabledException,
+        Code::InvalidArnException,
+        Code::KMSInvalidStateException,
+        Code::LimitExceededException,
+        Code::MalformedPolicyDocumentException,
+        Code::NotFoundException,
+        Code::TagException,
+        Code::UnsupportedOperationException,
+    ];
     type Response = ReplicateKeyResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<ReplicateKeyResponse, KmsError> {

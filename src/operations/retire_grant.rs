@@ -25,6 +25,15 @@ request! {
 impl Operation for RetireGrant {
     const NAME: &'static str = "RetireGrant";
     const READ_ONLY: bool = false;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DependencyTimeoutException,
+        Code::DryRunOperationException,
+        Code::InvalidArnException,
+        Code::InvalidGrantIdException,
+        Code::InvalidGrantTokenException,
+        Code::KMSInvalidStateException,
+        Code::NotFoundException,
+    ];
     type Response = NoResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<NoResponse, KmsError> {

@@ -3,7 +3,7 @@
 use super::{Operation, end_dry_run, response::NoResponse};
 use crate::{
     action::Action,
-    error::KmsError,
+    error::{Code, KmsError},
     kms::cx::Cx,
     policy::RequestFacts,
     request::{GrantIdText, KeyText, request},
@@ -21,6 +21,14 @@ request! {
 impl Operation for RevokeGrant {
     const NAME: &'static str = "RevokeGrant";
     const READ_ONLY: bool = false;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DependencyTimeoutException,
+        Code::DryRunOperationException,
+        Code::InvalidArnException,
+        Code::InvalidGrantIdException,
+        Code::KMSInvalidStateException,
+        Code::NotFoundException,
+    ];
     type Response = NoResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<NoResponse, KmsError> {

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{Operation, list_key_rotations::rotatable};
 use crate::{
     action::Action,
-    error::KmsError,
+    error::{Code, KmsError},
     key::state::Demand,
     kms::cx::Cx,
     policy::RequestFacts,
@@ -28,6 +28,16 @@ pub struct RotateKeyOnDemandResponse {
 impl Operation for RotateKeyOnDemand {
     const NAME: &'static str = "RotateKeyOnDemand";
     const READ_ONLY: bool = false;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::ConflictException,
+        Code::DependencyTimeoutException,
+        Code::DisabledException,
+        Code::InvalidArnException,
+        Code::KMSInvalidStateException,
+        Code::LimitExceededException,
+        Code::NotFoundException,
+        Code::UnsupportedOperationException,
+    ];
     type Response = RotateKeyOnDemandResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<RotateKeyOnDemandResponse, KmsError> {

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{Operation, response::EpochSeconds};
 use crate::{
     action::Action,
-    error::KmsError,
+    error::{Code, KmsError},
     key::state::{Demand, KeyState},
     kms::cx::Cx,
     policy::RequestFacts,
@@ -36,6 +36,12 @@ pub struct ScheduleKeyDeletionResponse {
 impl Operation for ScheduleKeyDeletion {
     const NAME: &'static str = "ScheduleKeyDeletion";
     const READ_ONLY: bool = false;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DependencyTimeoutException,
+        Code::InvalidArnException,
+        Code::KMSInvalidStateException,
+        Code::NotFoundException,
+    ];
     type Response = ScheduleKeyDeletionResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<ScheduleKeyDeletionResponse, KmsError> {

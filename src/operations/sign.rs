@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{Operation, end_dry_run, response::Base64};
 use crate::{
     access::Usable,
-    error::KmsError,
+    error::{Code, KmsError},
     key::{
         algorithm::{MessageType, SigningAlgorithm, Unsignable},
         grant::GrantOperation,
@@ -44,6 +44,16 @@ pub struct SignResponse {
 impl Operation for Sign {
     const NAME: &'static str = "Sign";
     const READ_ONLY: bool = true;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DependencyTimeoutException,
+        Code::DisabledException,
+        Code::DryRunOperationException,
+        Code::InvalidGrantTokenException,
+        Code::InvalidKeyUsageException,
+        Code::KMSInvalidStateException,
+        Code::KeyUnavailableException,
+        Code::NotFoundException,
+    ];
     type Response = SignResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<SignResponse, KmsError> {

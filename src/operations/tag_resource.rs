@@ -3,7 +3,7 @@
 use super::{Operation, response::NoResponse};
 use crate::{
     action::Action,
-    error::KmsError,
+    error::{Code, KmsError},
     key::state::Demand,
     kms::cx::Cx,
     policy::RequestFacts,
@@ -21,6 +21,13 @@ request! {
 impl Operation for TagResource {
     const NAME: &'static str = "TagResource";
     const READ_ONLY: bool = false;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::InvalidArnException,
+        Code::KMSInvalidStateException,
+        Code::LimitExceededException,
+        Code::NotFoundException,
+        Code::TagException,
+    ];
     type Response = NoResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<NoResponse, KmsError> {

@@ -3,7 +3,7 @@
 use super::{Operation, response::NoResponse};
 use crate::{
     action::Action,
-    error::KmsError,
+    error::{Code, KmsError},
     key::state::Demand,
     kms::cx::Cx,
     policy::RequestFacts,
@@ -21,6 +21,8 @@ request! {
 impl Operation for UntagResource {
     const NAME: &'static str = "UntagResource";
     const READ_ONLY: bool = false;
+    const EXCEPTIONS: &'static [Code] =
+        &[Code::InvalidArnException, Code::KMSInvalidStateException, Code::NotFoundException, Code::TagException];
     type Response = NoResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<NoResponse, KmsError> {

@@ -4,7 +4,7 @@ use super::{Operation, response::NoResponse};
 use crate::{
     access::Authorized,
     action::Action,
-    error::KmsError,
+    error::{Code, KmsError},
     key::state::Demand,
     kms::cx::Cx,
     policy::RequestFacts,
@@ -22,6 +22,12 @@ request! {
 impl Operation for UpdateAlias {
     const NAME: &'static str = "UpdateAlias";
     const READ_ONLY: bool = false;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DependencyTimeoutException,
+        Code::KMSInvalidStateException,
+        Code::LimitExceededException,
+        Code::NotFoundException,
+    ];
     type Response = NoResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<NoResponse, KmsError> {

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     action::Action,
-    error::KmsError,
+    error::{Code, KmsError},
     kms::{KeyStoreUpdate, cx::Cx},
     policy::RequestFacts,
     request::{
@@ -35,6 +35,15 @@ request! {
 impl Operation for UpdateCustomKeyStore {
     const NAME: &'static str = "UpdateCustomKeyStore";
     const READ_ONLY: bool = false;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::CloudHsmClusterInvalidConfigurationException,
+        Code::CloudHsmClusterNotActiveException,
+        Code::CloudHsmClusterNotFoundException,
+        Code::CloudHsmClusterNotRelatedException,
+        Code::CustomKeyStoreInvalidStateException,
+        Code::CustomKeyStoreNameInUseException,
+        Code::CustomKeyStoreNotFoundException,
+    ];
     type Response = EmptyResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<EmptyResponse, KmsError> {

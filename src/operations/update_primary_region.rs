@@ -3,7 +3,7 @@
 use super::{Operation, response::NoResponse};
 use crate::{
     action::Action,
-    error::KmsError,
+    error::{Code, KmsError},
     key::{multi_region::no_replica, state::Demand},
     kms::cx::Cx,
     policy::RequestFacts,
@@ -21,6 +21,13 @@ request! {
 impl Operation for UpdatePrimaryRegion {
     const NAME: &'static str = "UpdatePrimaryRegion";
     const READ_ONLY: bool = false;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DisabledException,
+        Code::InvalidArnException,
+        Code::KMSInvalidStateException,
+        Code::NotFoundException,
+        Code::UnsupportedOperationException,
+    ];
     type Response = NoResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<NoResponse, KmsError> {

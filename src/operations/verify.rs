@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Operation, end_dry_run, sign::to_sign};
 use crate::{
-    error::KmsError,
+    error::{Code, KmsError},
     key::{
         algorithm::{MessageType, SigningAlgorithm},
         grant::GrantOperation,
@@ -41,6 +41,17 @@ pub struct VerifyResponse {
 impl Operation for Verify {
     const NAME: &'static str = "Verify";
     const READ_ONLY: bool = true;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DependencyTimeoutException,
+        Code::DisabledException,
+        Code::DryRunOperationException,
+        Code::InvalidGrantTokenException,
+        Code::InvalidKeyUsageException,
+        Code::KMSInvalidSignatureException,
+        Code::KMSInvalidStateException,
+        Code::KeyUnavailableException,
+        Code::NotFoundException,
+    ];
     type Response = VerifyResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<VerifyResponse, KmsError> {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Operation, end_dry_run};
 use crate::{
-    error::KmsError,
+    error::{Code, KmsError},
     key::{algorithm::MacAlgorithm, grant::GrantOperation},
     kms::cx::Cx,
     policy::RequestFacts,
@@ -37,6 +37,16 @@ pub struct VerifyMacResponse {
 impl Operation for VerifyMac {
     const NAME: &'static str = "VerifyMac";
     const READ_ONLY: bool = true;
+    const EXCEPTIONS: &'static [Code] = &[
+        Code::DisabledException,
+        Code::DryRunOperationException,
+        Code::InvalidGrantTokenException,
+        Code::InvalidKeyUsageException,
+        Code::KMSInvalidMacException,
+        Code::KMSInvalidStateException,
+        Code::KeyUnavailableException,
+        Code::NotFoundException,
+    ];
     type Response = VerifyMacResponse;
 
     async fn run(self, cx: &Cx<'_>) -> Result<VerifyMacResponse, KmsError> {

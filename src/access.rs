@@ -194,7 +194,8 @@ impl Resolved {
         operation: GrantOperation,
         by_grant: impl FnOnce(&Self, bool) -> Option<GrantId>,
     ) -> Result<Authorized, KmsError> {
-        let (action, policies) = (operation.action(), &asking.caller.policies);
+        let action = operation.action();
+        let policies = &asking.caller.policies;
         let request = self.request(asking, action);
         let reason = match policy::decide(&request, Some(&self.entry.policy), policies) {
             Decision::Allowed => return Ok(self.authorized(action, None)),

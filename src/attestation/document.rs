@@ -86,7 +86,8 @@ pub(super) struct Claims<'a> {
 impl<'a> Claims<'a> {
     /// Reads a payload: each member at most once, none that is unknown, none missing that must be there.
     pub(super) fn read(payload: &'a [u8]) -> Result<Self, Refusal> {
-        let (mut cbor, mut found) = (Decoder::new(payload), PartialClaims::default());
+        let mut cbor = Decoder::new(payload);
+        let mut found = PartialClaims::default();
         let told = cbor.map()?;
         each(&mut cbor, told, MAX_MEMBERS, |cbor| found.member(cbor))?;
         check(cbor.position() == payload.len())?;
@@ -156,7 +157,8 @@ fn timestamp(cbor: &mut Decoder<'_>) -> Result<Timestamp, Refusal> {
 }
 
 fn registers(cbor: &mut Decoder<'_>) -> Result<Registers, Refusal> {
-    let (told, mut registers) = (cbor.map()?, Registers::new());
+    let told = cbor.map()?;
+    let mut registers = Registers::new();
     each(cbor, told, MAX_REGISTERS.into(), |cbor| {
         let number = cbor.u8()?;
         check(number < MAX_REGISTERS)?;
@@ -168,7 +170,8 @@ fn registers(cbor: &mut Decoder<'_>) -> Result<Registers, Refusal> {
 }
 
 fn bundle<'a>(cbor: &mut Decoder<'a>) -> Result<Vec<&'a [u8]>, Refusal> {
-    let (told, mut bundle) = (cbor.array()?, Vec::new());
+    let told = cbor.array()?;
+    let mut bundle = Vec::new();
     each(cbor, told, MAX_BUNDLE, |cbor| {
         bundle.push(certificate(cbor)?);
         Ok(())

@@ -158,7 +158,8 @@ fn can_receive(der: &[u8]) -> Result<(), Refusal> {
     let refuse = |_| Refusal::PublicKey;
     let spki = SubjectPublicKeyInfoRef::from_der(der).map_err(refuse)?;
     let key = RsaPublicKeyRef::from_der(spki.subject_public_key.raw_bytes()).map_err(refuse)?;
-    let (modulus, exponent) = (key.modulus.as_bytes(), key.public_exponent.as_bytes());
+    let modulus = key.modulus.as_bytes();
+    let exponent = key.public_exponent.as_bytes();
     let fits = MODULUS_BITS.contains(&bits(modulus)) && (17..=64).contains(&bits(exponent));
     match spki.algorithm == ALGORITHM_ID && fits && is_odd(modulus) && is_odd(exponent) {
         true => Ok(()),

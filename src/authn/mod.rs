@@ -56,7 +56,8 @@ pub struct Authn {
 impl Authn {
     /// Authentication against the access keys in `store`, whose secrets `vault` opens.
     pub fn new(store: Store, vault: Vault) -> Self {
-        let (signing_keys, last_days) = (SigningKeys::default(), LastDays::default());
+        let signing_keys = SigningKeys::default();
+        let last_days = LastDays::default();
         Self { store, vault, signing_keys, last_days, nobody: DateKey::of_nobody() }
     }
 

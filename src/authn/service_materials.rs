@@ -86,7 +86,8 @@ impl ServiceMaterials {
         }
         let mut id = MaterialId([0; 32]);
         getrandom::fill(&mut id.0).map_err(|error| KmsError::internal(error.to_string()))?;
-        let (spec, usage) = (KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt);
+        let spec = KeySpec::SymmetricDefault;
+        let usage = KeyUsage::EncryptDecrypt;
         let command = Generate { id, spec, usage, place: Place::Wrapped };
         let made = hsm.call(command, Instant::now() + GENERATION).await;
         let successor = made.map_err(failure::hsm_about_own_key)?;

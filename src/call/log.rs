@@ -43,7 +43,8 @@ impl Log {
         let operation = record.operation_name();
         let kind = (error.code.as_str(), if is_ours { operation } else { "" });
         let Some(untold) = self.untold(kind, record.time) else { return };
-        let (request_id, code) = (record.request_id, error.code.as_str());
+        let request_id = record.request_id;
+        let code = error.code.as_str();
         match error.cause().map(|cause| told_whole(cause)) {
             Some(cause) if is_ours => tracing::warn!(%request_id, operation, code, cause, untold, "a call failed"),
             Some(cause) => tracing::info!(%request_id, operation, code, cause, untold, "a call was refused"),

@@ -54,7 +54,8 @@ pub use token_selector::TokenSelector;
 /// If the ledger cannot be read or written.
 pub fn retry_pin(member: &Settings) -> Result<bool, HsmError> {
     let mut ledger = ledger::Ledger::lock(&member.ledger)?;
-    let (user, officer) = (ledger.forget(&member.name)?, ledger.forget(&engine::so_name(&member.name))?);
+    let user = ledger.forget(&member.name)?;
+    let officer = ledger.forget(&engine::so_name(&member.name))?;
     Ok(user || officer)
 }
 

@@ -26,7 +26,8 @@ pub(super) fn day(n: u64) -> Moment {
 }
 
 pub(super) fn material(n: u8) -> Arc<Material> {
-    let (spec, usage) = (KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt);
+    let spec = KeySpec::SymmetricDefault;
+    let usage = KeyUsage::EncryptDecrypt;
     let keeping = Keeping::Token { cka_id: vec![n; 16], member: None };
     Arc::new(Material { id: MaterialId([n; 32]), spec, usage, keeping, public_key: None })
 }

@@ -81,7 +81,8 @@ pub async fn found(
     if furnish(store, vault, account).await? {
         return Ok(());
     }
-    let (spec, usage) = (KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt);
+    let spec = KeySpec::SymmetricDefault;
+    let usage = KeyUsage::EncryptDecrypt;
     let command = Generate { id: random_material_id()?, spec, usage, place: Place::Wrapped };
     let service_material = hsm.call(command, Instant::now() + DEADLINE).await.map_err(failure::hsm)?;
     let id = Uuid::new_v4();

@@ -25,7 +25,9 @@ impl Cx<'_> {
         may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,
         name: String,
     ) -> Result<(), KmsError> {
-        let (key, act, region) = (may(self)?, CallChange::of(self), self.realm().region.clone());
+        let key = may(self)?;
+        let act = CallChange::of(self);
+        let region = self.realm().region.clone();
         let alias = Alias { name, region, target: key.id(), created: self.now(), updated: self.now() };
         let judge = || act.decide(&may)?.demand_action(&[Action::CreateAlias]);
         let made = self.kms.store.insert_alias(&act, &alias, MAX_ALIASES_PER_KEY, judge).await;
@@ -52,8 +54,11 @@ impl Cx<'_> {
         may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,
         name: &str,
     ) -> Result<(), KmsError> {
-        let (key, act, region) = (may(self)?, CallChange::of(self), &self.realm().region);
-        let (alias, target) = (AliasName { region, name }, (key.id(), self.now()));
+        let key = may(self)?;
+        let act = CallChange::of(self);
+        let region = &self.realm().region;
+        let alias = AliasName { region, name };
+        let target = (key.id(), self.now());
         let judge = || act.decide(&may)?.demand_action(&[Action::UpdateAlias]);
         let moved = self.kms.store.move_alias(&act, alias, target, MAX_ALIASES_PER_KEY, judge).await;
         match moved.map_err(|error| failure::change(error, || gone(&key)))? {
@@ -76,7 +81,9 @@ impl Cx<'_> {
         may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,
         name: &str,
     ) -> Result<(), KmsError> {
-        let (key, act, region) = (may(self)?, CallChange::of(self), &self.realm().region);
+        let key = may(self)?;
+        let act = CallChange::of(self);
+        let region = &self.realm().region;
         let judge = || act.decide(&may)?.demand_action(&[Action::DeleteAlias]);
         let deleted = self.kms.store.delete_alias(&act, AliasName { region, name }, judge).await;
         match deleted.map_err(|error| failure::change(error, || gone(&key)))? {

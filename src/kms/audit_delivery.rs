@@ -143,7 +143,8 @@ async fn in_their_trail(records: &[StoredRecord]) -> Result<HashSet<Uuid>, KmsEr
             continue;
         }
         // In their order, so the first of a trail has the earliest position.
-        let (trail, position) = (first.trail.clone(), first.position.clone());
+        let trail = first.trail.clone();
+        let position = first.position.clone();
         let wanted = records.iter().map(|stored| stored.record.event_id).collect();
         let look = move || audit::records_after(&trail, &position, &wanted);
         let there = tokio::task::spawn_blocking(look).await.map_err(KmsError::internal)?;

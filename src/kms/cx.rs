@@ -74,7 +74,8 @@ impl<'a> Cx<'a> {
         let caller = Caller { principal: identity.principal.clone(), policies };
         let asker = Asker::named(caller.principal.arn());
         let version = kms.store.view().version();
-        let (notes, uses) = (Mutex::default(), Mutex::default());
+        let notes = Mutex::default();
+        let uses = Mutex::default();
         Self { kms, record, identity, caller, asker, realm, deadline, notes, version, uses }
     }
 

@@ -107,7 +107,9 @@ impl Cx<'_> {
     ) -> Result<MaterialId, KmsError> {
         let key = may(self)?;
         key.demand_action(&[Action::ImportKeyMaterial])?;
-        let (spec, usage, id) = (key.key().spec(), key.key().usage(), key.id());
+        let spec = key.key().spec();
+        let usage = key.key().usage();
+        let id = key.id();
         let deadline = Instant::now() + self.kms.settings.generation_deadline;
         let attempt = self.attempt(id, deadline).await?;
         let place = self.kms.place(self.asker(), key.key()).await?;
@@ -209,7 +211,8 @@ impl Kms {
         let Keeping::Token { cka_id, .. } = &material.keeping else { return Ok(None) };
         let Ok(cka_id) = cka_id.as_slice().try_into() else { return Ok(None) };
         let made = self.running().await?;
-        let (region, key_store) = (key.region().to_owned(), key.custom_key_store().cloned());
+        let region = key.region().to_owned();
+        let key_store = key.custom_key_store().cloned();
         Ok(Some(Intent { region, key: key.id(), spec: key.spec(), cka_id, key_store, made }))
     }
 }

@@ -31,8 +31,10 @@ impl Kms {
         if wrapped && self.hsm.wraps(key.spec(), key.usage()) {
             return Ok(Place::Wrapped);
         }
-        let (cka_id, made) = (random()?, self.running().await?);
-        let (region, key_store) = (key.region().to_owned(), key.custom_key_store().cloned());
+        let cka_id = random()?;
+        let made = self.running().await?;
+        let region = key.region().to_owned();
+        let key_store = key.custom_key_store().cloned();
         let intent = Intent { region, key: key.id(), spec: key.spec(), cka_id, key_store, made };
         self.store.intend(asker, &intent).await.map_err(failure::store)?;
         Ok(Place::Token { cka_id })

@@ -239,7 +239,9 @@ impl Kms {
         let id = key_store.id.to_string();
         let sealed = key_store.sealed_password.clone();
         move || {
-            let (vault, id, sealed) = (vault.clone(), id.clone(), sealed.clone());
+            let vault = vault.clone();
+            let id = id.clone();
+            let sealed = sealed.clone();
             Box::pin(async move {
                 let opened = vault.open_password(&id, &sealed, Instant::now() + time_limit).await;
                 opened.map_err(|error| format!("the password cannot be opened: {}", error.with_causes()))

@@ -36,7 +36,9 @@ impl Kms {
         mut key: Key,
         judge: impl FnOnce() -> Result<(), KmsError>,
     ) -> Result<Key, KmsError> {
-        let (spec, usage, hsm) = (key.spec(), key.usage(), self.hsm_of(&key)?);
+        let spec = key.spec();
+        let usage = key.usage();
+        let hsm = self.hsm_of(&key)?;
         // What is imported is wrapped, if only to be put where it is kept.
         let comes_in = key.origin() != Origin::External || hsm.wraps(spec, usage);
         if !hsm.supports(spec, usage).map_err(failure::hsm)? || !comes_in {
@@ -95,7 +97,8 @@ impl Cx<'_> {
     /// Those of `may`; `UnsupportedOperationException` if the HSM cannot do what the key spec needs; else as HSM and
     /// store answer.
     pub async fn create_key(&self, may: impl Fn(&Cx<'_>) -> Result<(), KmsError>, key: Key) -> Result<Key, KmsError> {
-        let (act, arn) = (CallChange::of(self), key.arn(self.realm()));
+        let act = CallChange::of(self);
+        let arn = key.arn(self.realm());
         let judge = || {
             act.decide(|cx| {
                 cx.note(arn);
@@ -117,7 +120,8 @@ impl Cx<'_> {
         demand: Demand,
         change: impl FnOnce(&mut Key) -> Result<(), KmsError>,
     ) -> Result<Key, KmsError> {
-        let (key, act) = (may(self)?, CallChange::of(self));
+        let key = may(self)?;
+        let act = CallChange::of(self);
         let guarded = |stored: &mut Key| {
             let key = act.decide(&may)?;
             stored.at(self.now()).state().check(demand, key.arn())?;
@@ -140,7 +144,9 @@ impl Cx<'_> {
         demand: Demand,
         change: impl FnOnce(&mut Key, &mut Family) -> Result<(), KmsError>,
     ) -> Result<Family, KmsError> {
-        let (key, act, region) = (may(self)?, CallChange::of(self), &self.realm().region);
+        let key = may(self)?;
+        let act = CallChange::of(self);
+        let region = &self.realm().region;
         let guarded = |own: &mut Key, relatives: &mut Family| {
             let key = act.decide(&may)?;
             own.at(self.now()).state().check(demand, key.arn())?;

@@ -49,7 +49,8 @@ impl Cx<'_> {
         may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,
         own: &Key,
     ) -> Result<Key, KmsError> {
-        let (region, arn) = (own.region(), own.arn(self.realm()));
+        let region = own.region();
+        let arn = own.arn(self.realm());
         let family = self.change_family(may, Demand::Replicate, |primary, relatives| {
             primary.add_replica(relatives, own.clone(), &arn)
         });

@@ -197,7 +197,8 @@ impl Kms {
     }
 
     async fn ask_hsms(&self, open: &mut Option<command::Open>) -> Result<Vec<String>, String> {
-        let (standing, deadline) = (self.hsm.standing(), Instant::now() + self.settings.deadline);
+        let standing = self.hsm.standing();
+        let deadline = Instant::now() + self.settings.deadline;
         let several = standing.len() > 1;
         let mut faults = Vec::new();
         let mut well = false;

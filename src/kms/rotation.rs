@@ -61,14 +61,16 @@ impl Cx<'_> {
         &self,
         may: impl Fn(&Cx<'_>) -> Result<Authorized, KmsError>,
     ) -> Result<(), KmsError> {
-        let (key, now) = (may(self)?, self.now());
+        let key = may(self)?;
+        let now = self.now();
         key.demand_action(&[Action::RotateKeyOnDemand])?;
         key.key().demand_rotation_on_demand(now, key.arn())?;
         if key.key().origin() == Origin::External {
             let rotate = |own: &mut Key, relatives: &mut Family| own.rotate_to_imported(relatives, now, key.arn());
             return self.change_family(&may, Demand::Rotate, rotate).await.map(drop);
         }
-        let (act, material) = (CallChange::of(self), self.kms.next_material(self.asker(), key.key()).await?);
+        let act = CallChange::of(self);
+        let material = self.kms.next_material(self.asker(), key.key()).await?;
         let check = |stored: &Key| {
             act.decide(may)?;
             stored.state().check(Demand::Rotate, key.arn())?;
@@ -131,7 +133,8 @@ impl Kms {
 
     /// New material for a key.
     async fn next_material(&self, asker: Asker, key: &Key) -> Result<Arc<Material>, KmsError> {
-        let (hsm, place) = (self.hsm_of(key)?, self.place(asker, key).await?);
+        let hsm = self.hsm_of(key)?;
+        let place = self.place(asker, key).await?;
         Ok(Arc::new(self.generate(asker, &hsm, key.spec(), key.usage(), place).await?))
     }
 
@@ -145,7 +148,8 @@ impl Kms {
         material: &Arc<Material>,
         check: impl FnOnce(&Key) -> Result<(), KmsError>,
     ) -> Result<bool, KmsError> {
-        let (now, hsm) = (self.now(), self.hsm_of(key)?);
+        let now = self.now();
+        let hsm = self.hsm_of(key)?;
         let changed = self.store.change_family(actor, key.region(), key.id(), |own, relatives| {
             check(own)?;
             own.rotate(relatives, material, cause, now);

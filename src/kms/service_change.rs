@@ -47,7 +47,9 @@ impl Actor for OwnChange<'_> {
 
     fn record(&self) -> Result<Option<NewRecord>, serde_json::Error> {
         let ServiceChange { event_name, region, arn, response, details } = &self.event;
-        let (event_id, time, account) = (self.event_id, self.kms.now(), self.kms.settings.account.as_str());
+        let event_id = self.event_id;
+        let time = self.kms.now();
+        let account = self.kms.settings.account.as_str();
         let event = ServiceEvent { event_id, time, event_name, region, key: arn, account, response, details };
         Ok(Some(self.kms.new_record(event_id, event.line()?)))
     }
@@ -60,7 +62,8 @@ impl Kms {
     }
 
     pub(super) fn change_of_key(&self, key: &Key, event_name: &'static str, details: Value) -> ServiceChange {
-        let (region, arn) = (key.region().to_owned(), key.arn(&self.realm(key.region())));
+        let region = key.region().to_owned();
+        let arn = key.arn(&self.realm(key.region()));
         ServiceChange { event_name, region, arn, response: Value::Null, details }
     }
 }

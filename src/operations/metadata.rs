@@ -133,7 +133,9 @@ impl KeyMetadata {
 impl KeyMetadata {
     /// A replica as AWS answers it that has just been made: it is ready a moment later.
     pub fn of_new_replica(key: &Key, cx: &Cx<'_>, realm: &Realm) -> Self {
-        let (enabled, key_state, current_key_material_id) = (false, KeyState::Creating, None);
+        let enabled = false;
+        let key_state = KeyState::Creating;
+        let current_key_material_id = None;
         Self { enabled, key_state, current_key_material_id, ..Self::in_realm(key, cx, realm) }
     }
 }

@@ -16,7 +16,8 @@ fn matches_any_case(pattern: &str, text: &str) -> bool {
 }
 
 fn matches_by(pattern: &[u8], text: &[u8], same: impl Fn(&u8, &u8) -> bool) -> bool {
-    let (mut p, mut t) = (0, 0);
+    let mut p = 0;
+    let mut t = 0;
     let mut latest_star = None;
     while let Some(letter) = text.get(t) {
         match pattern.get(p) {

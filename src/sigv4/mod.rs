@@ -211,7 +211,8 @@ fn check_time(date: &str, now: Timestamp) -> Result<(), KmsError> {
         ))
     })?;
     let bound = |ms: i64| Timestamp::from_ms(now.ms().saturating_add(ms));
-    let (earliest, latest) = (bound(-MAX_SKEW_MS), bound(MAX_SKEW_MS));
+    let earliest = bound(-MAX_SKEW_MS);
+    let latest = bound(MAX_SKEW_MS);
     let [earliest_text, now, latest_text] = [earliest, now, latest].map(Timestamp::basic_iso8601);
     if signed_at < earliest {
         return Err(wrong(format!("Signature expired: {date} is now earlier than {earliest_text} ({now} - 5 min.)")));
@@ -253,7 +254,8 @@ fn sign_for(service: &str, request: &Received<'_>, signer: &Signer<'_>, at: Time
     let canonical_request = canonical::request(request, &names, &canonical::hash(request.body));
     let key = DateKey::derive(secret, day).signing_key_for(service, region);
     let signature = canonical::hex(&key.sign(&canonical::string_to_sign(&date, &scope, &canonical_request)));
-    let (algorithm, names) = (header::ALGORITHM, names.join(";"));
+    let algorithm = header::ALGORITHM;
+    let names = names.join(";");
     format!("{algorithm} Credential={access_key_id}/{scope}, SignedHeaders={names}, Signature={signature}")
 }
 

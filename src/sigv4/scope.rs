@@ -48,7 +48,8 @@ impl<'a> CredentialScope<'a> {
             message +=
                 &format!("Credential should be scoped with a valid terminator: '{TERMINATOR}', not '{terminator}'. ");
         }
-        let (theirs, ours) = (self.date, date.get(..8).unwrap_or_default());
+        let theirs = self.date;
+        let ours = date.get(..8).unwrap_or_default();
         if theirs != ours {
             message += &format!(
                 "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: \

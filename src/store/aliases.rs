@@ -164,7 +164,8 @@ async fn alias_quota(write: &mut Write, alias: &Alias, limit: usize) -> Result<A
     if !write.has(Key::KIND, &key).await? {
         return Ok(AliasQuota::NoKey);
     }
-    let (aliases, own) = (write.children(Alias::KIND, &key).await?, alias.id());
+    let aliases = write.children(Alias::KIND, &key).await?;
+    let own = alias.id();
     let others = aliases.iter().filter(|name| **name != own).count();
     Ok(if others < limit { AliasQuota::Free } else { AliasQuota::Full })
 }

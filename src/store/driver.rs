@@ -130,7 +130,8 @@ impl Driver {
         let writer = pool(1, options.clone().pragma("secure_delete", "on")).await?;
         migrate(&writer).await?;
         let reading = options.pragma("query_only", "on");
-        let (readers, follower) = (pool(READERS, reading.clone()).await?, pool(1, reading).await?);
+        let readers = pool(READERS, reading.clone()).await?;
+        let follower = pool(1, reading).await?;
         let file = place(path).map_err(StoreError::io("open the database"))?;
         // Under one name from whatever directory.
         let path = std::path::absolute(path).map_err(StoreError::io("open the database"))?;
@@ -203,7 +204,8 @@ impl Write {
 
     /// Adds a document; `false` if there is one of its name already.
     pub(super) async fn insert<D: StoredDocument>(&mut self, document: &D) -> Result<bool, StoreError> {
-        let (id, body) = (document.id(), document.body(self.what)?);
+        let id = document.id();
+        let body = document.body(self.what)?;
         let revision = self.note_change(D::KIND, &id).await?;
         let text = "INSERT INTO documents (kind, id, parent, revision, body) VALUES ($1, $2, $3, $4, $5) \
                     ON CONFLICT (kind, id) DO NOTHING";
@@ -224,7 +226,8 @@ impl Write {
     /// # Errors
     /// `Conflict` if that is no longer what is stored.
     pub(super) async fn replace<D: StoredDocument>(&mut self, document: &D, revision: i64) -> Result<(), StoreError> {
-        let (id, body) = (document.id(), document.body(self.what)?);
+        let id = document.id();
+        let body = document.body(self.what)?;
         let next = self.note_change(D::KIND, &id).await?;
         let text = "UPDATE documents SET parent = $3, revision = $4, body = $5 \
                     WHERE kind = $1 AND id = $2 AND revision = $6";

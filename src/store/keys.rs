@@ -261,7 +261,8 @@ impl Intent {
             return Err(sqlx::Error::Decode("an intent without a key id, a key spec and 16 bytes of CKA_ID".into()));
         };
         let made = u64::try_from(row.try_get::<i64, _>("made")?).map_err(|error| sqlx::Error::Decode(error.into()))?;
-        let (region, made) = (row.try_get("region")?, Running::from_ms(made));
+        let region = row.try_get("region")?;
+        let made = Running::from_ms(made);
         let key_store = row.try_get::<Option<String>, _>("key_store")?.map(KeyStoreId::from_stored);
         Ok(Self { region, key, spec, cka_id, key_store, made })
     }

@@ -142,7 +142,9 @@ impl FromRow<'_, SqliteRow> for StoredRecord {
         let undecodable = |error: Box<dyn std::error::Error + Send + Sync>| sqlx::Error::Decode(error);
         let event_id = Uuid::try_parse(row.try_get("event_id")?).map_err(|error| undecodable(error.into()))?;
         let made = u64::try_from(row.try_get::<i64, _>("made")?).map_err(|error| undecodable(error.into()))?;
-        let (trail, position, line) = (row.try_get("trail")?, row.try_get("position")?, row.try_get("line")?);
+        let trail = row.try_get("trail")?;
+        let position = row.try_get("position")?;
+        let line = row.try_get("line")?;
         let record = NewRecord { event_id, trail, position, made: Running::from_ms(made), line };
         Ok(Self { seq: row.try_get("seq")?, record })
     }

@@ -293,7 +293,8 @@ impl Contents {
 impl Region {
     fn put_key(&mut self, id: KeyId, entry: Option<Arc<KeyEntry>>) {
         let dates = [&mut self.deletions, &mut self.expiries, &mut self.rotations];
-        let (old, new) = (self.keys.get(&id).map(dates_of), entry.as_ref().map(dates_of));
+        let old = self.keys.get(&id).map(dates_of);
+        let new = entry.as_ref().map(dates_of);
         for (dates, old) in dates.into_iter().zip(old.unwrap_or_default()) {
             old.map(|date| dates.remove(&(date, id)));
         }

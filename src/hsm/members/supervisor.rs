@@ -89,7 +89,8 @@ impl Supervisor {
         let mut stopping = std::pin::pin!(self.member.stopping());
         loop {
             let running = self.running.clone();
-            let (due, keepalive) = (self.state.due(), self.keepalive_due());
+            let due = self.state.due();
+            let keepalive = self.keepalive_due();
             tokio::select! {
                 () = &mut stopping => break,
                 Some(news) = news.recv() => self.take(news),
@@ -237,7 +238,8 @@ impl Supervisor {
     }
 
     fn begin_probe(&mut self) {
-        let (member, backend) = (Arc::clone(&self.member), self.running.clone());
+        let member = Arc::clone(&self.member);
+        let backend = self.running.clone();
         tokio::spawn(async move {
             let answered = match backend {
                 // It must let us in anew, too.
@@ -256,7 +258,8 @@ impl Supervisor {
 
     fn begin_keepalive(&mut self) {
         self.kept_alive = Instant::now();
-        let (member, backend) = (Arc::clone(&self.member), self.running.clone());
+        let member = Arc::clone(&self.member);
+        let backend = self.running.clone();
         tokio::spawn(async move {
             if let Some(backend) = backend {
                 let _ = member.call(&backend, Asker::SERVICE, &Check, Instant::now() + PROBE).await;

@@ -54,7 +54,8 @@ async fn serve() -> io::Result<()> {
     let _deaf = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
     let socket = StdStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     socket.set_nonblocking(true)?;
-    let (port, mut inbox) = (Arc::new(Port::new(UnixStream::from_std(socket)?)), Inbox::default());
+    let port = Arc::new(Port::new(UnixStream::from_std(socket)?));
+    let mut inbox = Inbox::default();
     let unblocking = Arc::clone(&port);
     tokio::spawn(async move { unblocking.unblock().await });
     let pin_requests = Arc::new(PinRequests { port: Arc::clone(&port), waiting: Mutex::default() });
@@ -191,7 +192,9 @@ fn perform(engine: &Engine, port: &Arc<Port>, call: SentCommand<'_>, under_way: 
 
 /// Logs in anew and asks for the known answer.
 fn check_anew(engine: &Engine, port: &Arc<Port>, number: u64, patience_us: u64, under_way: Arc<()>) {
-    let (engine, port, deadline) = (engine.clone(), Arc::clone(port), deadline(patience_us));
+    let engine = engine.clone();
+    let port = Arc::clone(port);
+    let deadline = deadline(patience_us);
     tokio::spawn(async move {
         let checked = match engine.renew(deadline).await {
             Ok(()) => engine.call(Check, deadline).await,
@@ -213,7 +216,8 @@ fn answer(port: &Port, number: u64, result: Result<AnyAnswer, HsmError>) {
 
 /// Says how the worker is, by period and whenever a call does not return.
 async fn report(engine: Engine, port: Arc<Port>) {
-    let (mut ticks, mut hangs) = (tokio::time::interval(REPORT_EVERY), engine.hangs());
+    let mut ticks = tokio::time::interval(REPORT_EVERY);
+    let mut hangs = engine.hangs();
     loop {
         tokio::select! {
             _ = ticks.tick() => {}

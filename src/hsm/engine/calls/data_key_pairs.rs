@@ -67,7 +67,8 @@ impl SessionCalls<'_> {
     /// An error unless the private key is that of the public key as it was read: whoever encrypts with another loses what they encrypt.
     fn see_halves_fit(&self, spec: KeySpec, private: ObjectHandle, public_key: Vec<u8>) -> Result<(), HsmError> {
         let keeping = Keeping::Token { cka_id: Vec::new(), member: None };
-        let (id, usage) = (MaterialId([0; 32]), KeyUsage::SignVerify);
+        let id = MaterialId([0; 32]);
+        let usage = KeyUsage::SignVerify;
         let pair = Material { id, spec, usage, keeping, public_key: Some(public_key) };
         let first = SigningAlgorithm::of(spec).first();
         first.map_or(Ok(()), |algorithm| self.test_signing(&pair, private, *algorithm))

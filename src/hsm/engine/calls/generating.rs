@@ -95,7 +95,8 @@ impl SessionCalls<'_> {
     }
 
     fn generate_wrapped(&self, order: NewMaterial, means: &WrapContext<'_>) -> Result<Material, HsmError> {
-        let (wrapping, mechanism) = (means.wrapping()?, means.mechanism()?);
+        let wrapping = means.wrapping()?;
+        let mechanism = means.mechanism()?;
         let allowed = means.profile.allowed;
         let made = self.generate_key(order.nature(), Lifetime::Temporary, allowed)?;
         let _secret = TemporaryObject::new(self.session, made.secret);
@@ -139,7 +140,8 @@ impl SessionCalls<'_> {
         life: Lifetime<'_>,
         allowed: AllowedMechanisms,
     ) -> Result<Generated, HsmError> {
-        let (mechanism, template) = (mechanism::generation(nature.spec), templates::to_generate(nature, life, allowed));
+        let mechanism = mechanism::generation(nature.spec);
+        let template = templates::to_generate(nature, life, allowed);
         if !nature.spec.is_asymmetric() {
             let secret = self.session.generate_key(&mechanism, &template)?;
             return Ok(Generated { secret, public: None });

@@ -73,7 +73,8 @@ impl SessionCalls<'_> {
         order: NewMaterial,
         means: &WrapContext<'_>,
     ) -> Result<Material, HsmError> {
-        let (wrapping, mechanism) = (means.wrapping()?, means.mechanism()?);
+        let wrapping = means.wrapping()?;
+        let mechanism = means.mechanism()?;
         let decrypts = means.profile.oaep_sha256 == OaepMethod::RawWithHostUnpadding;
         let nature = Nature { spec: order.spec, usage: KeyUsage::EncryptDecrypt };
         let (public, secret) = self.session.generate_key_pair(
@@ -264,8 +265,10 @@ impl SessionCalls<'_> {
         public: Option<&PublicKey>,
         means: &WrapContext<'_>,
     ) -> Result<Material, HsmError> {
-        let (nature, allowed) = (order.nature(), means.profile.allowed);
-        let (wrapping, mechanism) = (means.wrapping()?, means.mechanism()?);
+        let nature = order.nature();
+        let allowed = means.profile.allowed;
+        let wrapping = means.wrapping()?;
+        let mechanism = means.mechanism()?;
         let blob = self.wrap(mechanism, wrapping.handle, newcomer)?;
         let unwrap = |life| {
             let template = templates::to_unwrap_as(nature, life, allowed);

@@ -38,7 +38,8 @@ impl SessionCalls<'_> {
     /// The public half of an RSA key object; its private half has the same two attributes.
     pub(in crate::hsm) fn read_public(&self, handle: ObjectHandle) -> Result<RsaPublicKey, HsmError> {
         let wanted = [AttributeType::Modulus, AttributeType::PublicExponent];
-        let (mut modulus, mut exponent) = (None, None);
+        let mut modulus = None;
+        let mut exponent = None;
         for attribute in self.session.get_attributes(handle, &wanted)? {
             match attribute {
                 Attribute::Modulus(bytes) => modulus = Some(without_leading_zeros(&bytes)),

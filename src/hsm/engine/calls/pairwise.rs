@@ -51,7 +51,8 @@ impl SessionCalls<'_> {
             let sealed = self.seal(made, b"pairwise", &known)?;
             return SessionCalls::is_same(&known, &self.open(kept, sealed.iv, b"pairwise", &sealed.ciphertext)?);
         }
-        let (public, key) = (self.put_public(material)?, rsa_public_key(material)?);
+        let public = self.put_public(material)?;
+        let key = rsa_public_key(material)?;
         let oaep = Oaep { hash: OaepHash::Sha1, sha256 };
         let ciphertext = self.oaep_encrypt(oaep, public.handle, &key, &known)?;
         SessionCalls::is_same(&known, &self.oaep_decrypt(oaep, kept, &key, &ciphertext)?)

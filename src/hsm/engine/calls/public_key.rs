@@ -207,7 +207,8 @@ impl RsaPublicKey {
     }
 
     fn encode_pkcs1(&self) -> der::Result<Vec<u8>> {
-        let (modulus, public_exponent) = (UintRef::new(&self.modulus)?, UintRef::new(&self.exponent)?);
+        let modulus = UintRef::new(&self.modulus)?;
+        let public_exponent = UintRef::new(&self.exponent)?;
         RsaPublicKeyRef { modulus, public_exponent }.to_der()
     }
 

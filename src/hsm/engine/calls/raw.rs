@@ -102,7 +102,8 @@ impl Functions {
     /// believed.
     pub(in crate::hsm) fn slots_with_token(&self) -> Result<Vec<Slot>, HsmError> {
         let call = present("C_GetSlotList", self.list.C_GetSlotList)?;
-        let (mut slots, mut count) = (vec![0; MAX_SLOTS], 0);
+        let mut slots = vec![0; MAX_SLOTS];
+        let mut count = 0;
         // SAFETY: where no place is given for slots, the module writes their number only.
         check("C_GetSlotList", unsafe { call(CK_TRUE, ptr::null_mut(), &mut count) })?;
         count = ulong(slots.len())?;
@@ -185,8 +186,10 @@ impl Functions {
     ) -> Result<(), HsmError> {
         begin("C_VerifyInit", self.list.C_VerifyInit, session, mechanism, key)?;
         let call = present("C_Verify", self.list.C_Verify)?;
-        let (input_len, signature_len) = (ulong(input.len())?, ulong(signature.len())?);
-        let (input, signature) = (input.as_ptr().cast_mut(), signature.as_ptr().cast_mut());
+        let input_len = ulong(input.len())?;
+        let signature_len = ulong(signature.len())?;
+        let input = input.as_ptr().cast_mut();
+        let signature = signature.as_ptr().cast_mut();
         // SAFETY: both are only read by the function (PKCS#11 section 5.15.2), their pointers are not const in C; they
         // outlive the call.
         check("C_Verify", unsafe { call(session.handle(), input, input_len, signature, signature_len) })
@@ -216,7 +219,8 @@ impl Functions {
         let next = present("C_FindObjects", self.list.C_FindObjects)?;
         let mut all = Vec::new();
         while all.len() < MAX_FOUND {
-            let (mut some, mut count) = ([0; FOUND_AT_ONCE], 0);
+            let mut some = [0; FOUND_AT_ONCE];
+            let mut count = 0;
             // SAFETY: `some` has as many places as is said, and both outlive the call.
             let rv = unsafe { next(session.handle(), some.as_mut_ptr(), ulong(some.len())?, &mut count) };
             check("C_FindObjects", rv)?;
@@ -287,7 +291,8 @@ impl Functions {
     ) -> Result<ObjectHandle, HsmError> {
         let call = present("C_UnwrapKey", self.list.C_UnwrapKey)?;
         let mut attributes: Vec<CK_ATTRIBUTE> = template.iter().map(CK_ATTRIBUTE::from).collect();
-        let (blob_len, count) = (ulong(blob.len())?, ulong(attributes.len())?);
+        let blob_len = ulong(blob.len())?;
+        let count = ulong(attributes.len())?;
         let mut handle = 0;
         // SAFETY: the mechanism has no parameter, or one that the caller of `unwrap_by` holds; `blob` is only read by the
         // function (PKCS#11 section 5.18.4), its pointer is not const in C; the attributes point into `template`, which

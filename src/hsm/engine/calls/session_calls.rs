@@ -47,7 +47,8 @@ impl SessionCalls<'_> {
     /// Random bytes of the HSM XOR random bytes of the operating system: neither a repeating HSM nor a cloned virtual
     /// machine alone can make them come twice.
     pub(in crate::hsm) fn unique<const N: usize>(&self) -> Result<[u8; N], HsmError> {
-        let (mut ours, mut theirs) = ([0; N], [0; N]);
+        let mut ours = [0; N];
+        let mut theirs = [0; N];
         getrandom::fill(&mut ours)
             .map_err(|_| HsmError::new(Kind::Bug, "getrandom", "the system gave no random bytes"))?;
         self.session.generate_random_slice(&mut theirs)?;

@@ -34,7 +34,9 @@ impl Perform for Sign {
 
     fn run(&self, context: &RunContext<'_>) -> Result<Vec<u8>, HsmError> {
         let Lease { handle, believed, .. } = context.lease()?;
-        let (calls, spec, algorithm) = (context.calls, self.material.spec, self.algorithm);
+        let calls = context.calls;
+        let spec = self.material.spec;
+        let algorithm = self.algorithm;
         if !context.state.profile.signs(algorithm) {
             let text = format!("this HSM does not do {algorithm}");
             return Err(HsmError::new(Kind::Unsupported, "sign", text));

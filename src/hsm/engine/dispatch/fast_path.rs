@@ -39,7 +39,9 @@ impl Dispatcher {
         lease: Arc<Lease>,
         deadline: Instant,
     ) {
-        let (engine, runtime, epoch) = (Arc::clone(self), Handle::current(), self.core.state.epoch());
+        let engine = Arc::clone(self);
+        let runtime = Handle::current();
+        let epoch = self.core.state.epoch();
         let completion = Completion::Direct(Rescue { engine, runtime, asker, epoch, deadline });
         if let Err((error, job)) = self.enqueue(Job { asker, command, lease: Some(lease), deadline, completion }) {
             let started = self.core.state.ticks(Instant::now());

@@ -82,7 +82,9 @@ impl Dispatcher {
         let sessions = open_sessions(&core)?;
         let limit = core.state.settings.queue.max(1);
         let alone = || Arc::new(Queue::new(limit.min(WAITING_FOR_ONE), 1));
-        let (work, slow, writer) = (Arc::clone(&core.work), alone(), alone());
+        let work = Arc::clone(&core.work);
+        let slow = alone();
+        let writer = alone();
         let anchor_stop = Arc::new(AnchorStop(anchor.clone()));
         let waiting = Arc::clone(&work);
         let single = [("hsm-slow", Arc::clone(&slow)), ("hsm-writer", Arc::clone(&writer))];

@@ -147,7 +147,8 @@ fn same(plaintext: &[u8], opened: &SecretBytes) -> bool {
 }
 
 fn random(calls: SessionCalls<'_>) -> RoundTrip {
-    let (one, other) = (calls.random(32)?, calls.random(32)?);
+    let one = calls.random(32)?;
+    let other = calls.random(32)?;
     Ok(one.len() == 32 && !same(one.expose(), &other))
 }
 

@@ -26,7 +26,8 @@ impl Admission {
     /// # Errors
     /// If there is no PIN, or the HSM has refused it before.
     pub(in crate::hsm) fn ask(settings: &Settings) -> Result<Self, HsmError> {
-        let (pin, ledger) = (read_pin(settings)?, Ledger::lock(&settings.ledger)?);
+        let pin = read_pin(settings)?;
+        let ledger = Ledger::lock(&settings.ledger)?;
         match ledger.has_refused(&settings.name, &pin) {
             true => Err(HsmError::new(
                 Kind::PinRefused,

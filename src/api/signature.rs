@@ -1,10 +1,9 @@
 //! The caller of a request, by the Signature Version 4 in its head.
 
-use std::time::Instant;
+use std::{ops::Deref, time::Instant};
 
 use http::{HeaderMap, request::Parts};
 
-use super::body::Payload;
 use crate::{
     authn::Proved,
     call::Unproved,
@@ -38,11 +37,11 @@ pub(super) fn vouch(kms: &Kms, head: &Parts) -> Result<(), KmsError> {
 ///
 /// # Errors
 /// As such a call is answered, with the access key that it names.
-pub(super) async fn prove(
+pub(super) async fn prove<B: Deref<Target = [u8]>>(
     kms: &Kms,
     head: &Parts,
-    body: Result<Payload, KmsError>,
-) -> Result<(Proved, &'static Entry, Payload), Unproved> {
+    body: Result<B, KmsError>,
+) -> Result<(Proved, &'static Entry, B), Unproved> {
     let began = Instant::now();
     let body = body.map_err(|error| Unproved { claimed: claim(kms, head, &[]).ok().map(claimed), error })?;
     let nobody = |error| Unproved { claimed: None, error };

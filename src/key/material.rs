@@ -72,7 +72,7 @@ impl<'de> Deserialize<'de> for MaterialId {
 }
 
 /// One generation of key bytes of a KMS key (or of the service itself), as the store keeps it. Stored documents and what is
-/// sent to an HSM's worker process each have a form of it: see [`forms`].
+/// sent to an HSM's worker process each have a form of it: see `forms`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Material {
     /// Its name in blobs, answers and the handle cache.

@@ -1,6 +1,6 @@
 //! The operations of the API: the table, and one file for each.
 //!
-//! An operation is its request: it is read already valid ([`request`](crate::request)), and its `run` goes resolve → authorize → state,
+//! An operation is its request: it is read already valid ([`request`]), and its `run` goes resolve → authorize → state,
 //! usage and size → dry run → HSM or store → answer. A new one is a file and a line in [`TABLE`].
 
 mod body;

@@ -190,13 +190,13 @@ async fn an_hsm_that_cannot_be_asked_in_time_is_not_blamed_for_what_was_refused(
     let (faults, settings) = Faults::before(token());
     let hsm = Hsm::start(Settings { sessions: 1, ..settings }).unwrap();
     // From this one the engine knows how long all take that are not AES, the known answer among them.
-    let slow = faults.slow("C_GenerateKey", 400);
+    let slow = faults.slow("C_GenerateKey", 1000);
     let key = aes(&hsm).await;
     drop(slow);
     let Sealed { iv, ciphertext } = seal(&hsm, &key, b"x").await.unwrap();
     let _slow = faults.slow("C_Decrypt", 200);
     let wrong = Open { material: Arc::clone(&key), aad: b"other".to_vec(), iv, ciphertext };
-    let refused = send(&hsm, "one", wrong, after(500));
+    let refused = send(&hsm, "one", wrong, after(700));
     until("it is in its call", || hsm.gauges().sessions_busy == 1).await;
     let others = [send(&hsm, "other", Check, soon()), send(&hsm, "other", Check, soon())];
     assert_eq!(kind(refused.await.unwrap()), Kind::Busy);

@@ -115,9 +115,10 @@ async fn answer(state: ApiState, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let body = body::read(&state, &head, body).await;
     let call = call(&head);
+    let operation = call.operation;
     let kms = Arc::clone(state.calls.kms());
     let prove = async move {
-        let (proved, entry, body) = signature::prove(&kms, &head, body).await?;
+        let (proved, entry, body) = signature::prove(&kms, &head, operation, body).await?;
         Ok((proved, move |shown: &mut RequestParameters| entry.read(&body, shown)))
     };
     respond(state.calls.perform(call, prove).await)

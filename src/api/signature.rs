@@ -33,19 +33,20 @@ pub(super) fn vouch(kms: &Kms, head: &Parts) -> Result<(), KmsError> {
     kms.authn().access_key(&claim).map(drop)
 }
 
-/// Proves who sent a request, by the signature over its head and body; gives the operation that it asks for and the body.
+/// Proves who sent a request for `operation`, by the signature over its head and body; gives that operation and the body.
 ///
 /// # Errors
 /// As such a call is answered, with the access key that it names.
 pub(super) async fn prove<B: Deref<Target = [u8]>>(
     kms: &Kms,
     head: &Parts,
+    operation: Option<&'static Entry>,
     body: Result<B, KmsError>,
 ) -> Result<(Proved, &'static Entry, B), Unproved> {
     let began = Instant::now();
     let body = body.map_err(|error| Unproved { claimed: claim(kms, head, &[]).ok().map(claimed), error })?;
     let nobody = |error| Unproved { claimed: None, error };
-    let entry = operation(head).ok_or_else(unknown_operation).map_err(nobody)?;
+    let entry = operation.ok_or_else(unknown_operation).map_err(nobody)?;
     let claim = claim(kms, head, &body).map_err(nobody)?;
     match kms.authn().identify(&claim, kms.deadline(began)).await {
         Ok(proved) => Ok((proved, entry, body)),

@@ -206,6 +206,7 @@ impl Buffer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::SecretBytes;
 
     /// Longer and longer, so that the socket fills, buffers grow and some are too large to be kept.
     fn texts(sender: usize) -> impl Iterator<Item = String> {
@@ -254,5 +255,14 @@ mod tests {
             outbox.take_back(batch);
             assert_eq!((outbox.spare.bytes.is_empty(), outbox.bytes.is_empty()), (!is_kept, true));
         }
+    }
+
+    #[test]
+    fn secret_bytes_are_written_for_processes_and_not_for_people() {
+        let secret = SecretBytes::from(b"attack at dawn".to_vec());
+        let sent = postcard::to_allocvec(&secret).expect("bytes");
+        assert_eq!(postcard::from_bytes::<SecretBytes>(&sent).expect("bytes").expose(), secret.expose());
+        assert!(serde_json::to_string(&secret).is_err());
+        assert!(serde_json::from_str::<SecretBytes>("[97]").is_err());
     }
 }

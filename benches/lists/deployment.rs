@@ -20,7 +20,11 @@ use crate::{Outcome, ask, signed::Sender};
 const REGION: &str = "us-east-1";
 
 /// A directory with a token and a database.
-pub struct Deployment(TempDir);
+pub struct Deployment {
+    directory: TempDir,
+    /// The memory that the server has resident with one key, in KiB.
+    pub memory_of_one_kib: u64,
+}
 
 /// The server in a process of its own.
 pub struct Server {
@@ -34,16 +38,17 @@ pub struct Server {
 impl Deployment {
     /// A deployment of so many keys.
     pub async fn of(keys: usize) -> Outcome<Self> {
-        let deployment = Self(tempfile::tempdir()?);
+        let mut deployment = Self { directory: tempfile::tempdir()?, memory_of_one_kib: 0 };
         let server = deployment.start()?;
         ask(&server, "CreateKey", &json!({})).await?;
         drop(server);
+        deployment.memory_of_one_kib = deployment.start()?.memory_kib()?;
         deployment.multiply(keys).await?;
         Ok(deployment)
     }
 
     fn data(&self) -> PathBuf {
-        self.0.path().join("data")
+        self.directory.path().join("data")
     }
 
     pub fn start(&self) -> Outcome<Server> {
@@ -129,12 +134,11 @@ impl Server {
         Sender { host, access_key_id, secret, region: REGION }.sign(operation, body)
     }
 
-    /// Memory that it has resident.
-    pub fn memory_mib(&self) -> Outcome<u64> {
+    /// Memory that it has resident, in KiB.
+    pub fn memory_kib(&self) -> Outcome<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
-        let kib: u64 = line.split_whitespace().next().ok_or("no number")?.parse()?;
-        Ok(kib / 1024)
+        Ok(line.split_whitespace().next().ok_or("no number")?.parse()?)
     }
 }
 

@@ -47,7 +47,10 @@ async fn measure(keys: usize) -> Outcome<()> {
     let began = Instant::now();
     let server = deployment.start()?;
     println!("{keys} keys");
-    println!("| start | {:.0} ms, memory {} MiB |", began.elapsed().as_secs_f64() * 1e3, server.memory_mib()?);
+    println!("| start | {:.0} ms |", began.elapsed().as_secs_f64() * 1e3);
+    let memory = server.memory_kib()?;
+    let for_keys = memory.saturating_sub(deployment.memory_of_one_kib);
+    println!("| resident memory | {} MiB, {} bytes a key |", memory / 1024, for_keys * 1024 / keys as u64);
     let began = Instant::now();
     let listed = every_key(&server).await?;
     println!("| every key, 1,000 at a time | {:.1} ms |", began.elapsed().as_secs_f64() * 1e3);
@@ -75,10 +78,17 @@ async fn measure(keys: usize) -> Outcome<()> {
     Ok(())
 }
 
-/// The requests that are measured, about a key in the middle of the list.
+/// The requests that are measured, about a key in the middle of the list, which gets grants.
 async fn requests(server: &Server, middle: &str) -> Outcome<Vec<(&'static str, &'static str, Value)>> {
     let aliases = ask(server, "ListAliases", &json!({"KeyId": middle})).await?;
     let alias = &aliases["Aliases"][0]["AliasName"];
+    for number in 0..100 {
+        let grant = json!({
+            "KeyId": middle, "Name": format!("number-{number}"), "Operations": ["Encrypt"],
+            "GranteePrincipal": "arn:aws:iam::000000000000:user/grantee",
+        });
+        ask(server, "CreateGrant", &grant).await?;
+    }
     Ok(vec![
         ("ListKeys, 1,000", "ListKeys", json!({"Limit": 1000})),
         ("ListKeys, 100", "ListKeys", json!({"Limit": 100})),
@@ -92,6 +102,8 @@ async fn requests(server: &Server, middle: &str) -> Outcome<Vec<(&'static str, &
             "Encrypt",
             json!({"KeyId": middle, "Plaintext": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}),
         ),
+        ("ListGrants, 100", "ListGrants", json!({"KeyId": middle, "Limit": 100})),
+        ("CreateKey", "CreateKey", json!({})),
     ])
 }
 

@@ -1,5 +1,7 @@
 //! Aliases, and the names that they can have (AWS KMS: "Aliases in AWS KMS"; CreateAlias, "AliasName").
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::reference::KeyId;
@@ -15,9 +17,9 @@ pub const MAX_NAME_LENGTH: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alias {
     /// The whole name, with its `alias/` prefix.
-    pub name: String,
+    pub name: Arc<str>,
     /// The region it belongs to.
-    pub region: String,
+    pub region: Arc<str>,
     /// The key it names now.
     pub target: KeyId,
     /// When it was made.

@@ -37,7 +37,7 @@ impl Key {
     /// the last of them is gone.
     pub fn schedule_deletion(&mut self, window_days: u16, moment: Moment, by: &str) {
         let due = moment.plus(clock::days(window_days.into()));
-        self.scheduled = Some(ScheduledDeletion { after: due.running, by: by.to_owned() });
+        self.scheduled = Some(Box::new(ScheduledDeletion { after: due.running, by: by.to_owned() }));
         let has_replicas = self.multi_region.as_ref().is_some_and(|family| !family.replicas.is_empty());
         if has_replicas && self.is_primary() {
             self.state = KeyState::PendingReplicaDeletion;

@@ -58,7 +58,7 @@ pub(super) fn primary_and_replica(origin: Origin) -> (Key, Family) {
     let mut key = new_key(id).with_origin(origin);
     key.put_first(material(1));
     let mut relatives = Family::new();
-    let own = Key { region: ELSEWHERE.to_owned(), ..new_key(id) };
+    let own = Key { region: ELSEWHERE.into(), ..new_key(id) };
     key.add_replica(&mut relatives, own, ARN).expect("a replica");
     (key, relatives)
 }

@@ -70,12 +70,12 @@ impl Key {
 
     /// Imported material that a rotation on demand will make current.
     pub fn pending(&self) -> Option<&Generation> {
-        self.pending.as_ref()
+        self.pending.as_deref()
     }
 
     /// Every material that it has or had, the one that waits for rotation last.
     pub fn all_generations(&self) -> impl Iterator<Item = &Generation> {
-        self.generations.iter().chain(&self.pending)
+        self.generations.iter().chain(self.pending())
     }
 
     /// Its generations whose material is there, that which waits for rotation among them.
@@ -124,7 +124,7 @@ impl Key {
     /// KeyMaterialState of a material, its like in other regions left aside.
     pub fn material_state(&self, id: MaterialId) -> MaterialState {
         let is = |generation: Option<&Generation>| generation.is_some_and(|one| one.id == id);
-        match (is(self.pending.as_ref()), is(self.generations.last())) {
+        match (is(self.pending()), is(self.generations.last())) {
             (true, _) => MaterialState::PendingRotation,
             (_, true) => MaterialState::Current,
             _ => MaterialState::NonCurrent,

@@ -80,13 +80,15 @@ impl Key {
             );
             return Err(KmsError::new(Code::KMSInvalidStateException, text));
         }
-        std::iter::once(self).chain(relatives.values_mut()).for_each(|key| key.pending = Some(Generation::of(id)));
+        std::iter::once(self)
+            .chain(relatives.values_mut())
+            .for_each(|key| key.pending = Some(Box::new(Generation::of(id))));
         Ok(())
     }
 
     /// Keeps what an import says of a material that it knows.
     fn keep_options(&mut self, id: MaterialId, options: &ImportOptions) {
-        let mut known = self.generations.iter_mut().chain(&mut self.pending);
+        let mut known = self.generations.iter_mut().chain(self.pending.as_deref_mut());
         if let Some(known) = known.find(|generation| generation.id == id) {
             known.valid_to = options.expiry.map(|expiry| expiry.now);
             known.valid_after = options.expiry.map(|expiry| expiry.running);

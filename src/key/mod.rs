@@ -59,11 +59,11 @@ aws_enum! {
     }
 }
 
-/// A KMS key. Its serde form is how it is stored.
+/// A KMS key. Its serde form is how it is stored. There may be a million in memory, so what few have is in boxes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key {
     id: KeyId,
-    region: String,
+    region: Arc<str>,
     spec: KeySpec,
     usage: KeyUsage,
     origin: Origin,
@@ -73,21 +73,21 @@ pub struct Key {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     deletion_date: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    scheduled: Option<ScheduledDeletion>,
+    scheduled: Option<Box<ScheduledDeletion>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pending_window_days: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    multi_region: Option<MultiRegion>,
+    multi_region: Option<Box<MultiRegion>>,
     #[serde(default)]
     tags: Tags,
-    policy: String,
+    policy: Arc<str>,
     materials: Vec<Arc<Material>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     custom_key_store: Option<KeyStoreId>,
     #[serde(default, alias = "imported", skip_serializing_if = "Vec::is_empty")]
     generations: Vec<Generation>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pending: Option<Generation>,
+    pending: Option<Box<Generation>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     schedule: Option<Schedule>,
 }
@@ -104,7 +104,7 @@ impl Key {
     ) -> Self {
         Self {
             id,
-            region: region.to_owned(),
+            region: region.into(),
             spec,
             usage,
             origin: Origin::AwsKms,
@@ -114,9 +114,9 @@ impl Key {
             deletion_date: None,
             scheduled: None,
             pending_window_days: None,
-            multi_region: id.is_multi_region().then(|| MultiRegion::of_primary(region)),
+            multi_region: id.is_multi_region().then(|| Box::new(MultiRegion::of_primary(region))),
             tags: Tags::default(),
-            policy,
+            policy: policy.into(),
             materials: Vec::new(),
             custom_key_store: None,
             generations: Vec::new(),
@@ -224,6 +224,20 @@ impl Key {
     }
 }
 
+/// Room in memory.
+impl Key {
+    /// Gives room back that it does not need, and has its region and its policy where other keys have the same texts.
+    pub fn save_memory(&mut self, region: &Arc<str>, policy: &Arc<str>) {
+        self.materials.shrink_to_fit();
+        self.generations.shrink_to_fit();
+        for (own, shared) in [(&mut self.region, region), (&mut self.policy, policy)] {
+            if own == shared {
+                own.clone_from(shared);
+            }
+        }
+    }
+}
+
 /// Changes that its owner may make at any time.
 impl Key {
     /// UpdateKeyDescription.
@@ -233,7 +247,7 @@ impl Key {
 
     /// PutKeyPolicy, with a text that has been checked.
     pub fn put_policy(&mut self, policy: &str) {
-        policy.clone_into(&mut self.policy);
+        self.policy = policy.into();
     }
 
     /// TagResource.

@@ -47,12 +47,12 @@ impl MultiRegion {
 impl Key {
     /// Its place among its relatives, if it is a multi-Region key.
     pub fn multi_region(&self) -> Option<&MultiRegion> {
-        self.multi_region.as_ref()
+        self.multi_region.as_deref()
     }
 
     /// True if it is the one that shared properties are changed on: every key but a replica.
     pub fn is_primary(&self) -> bool {
-        self.multi_region.as_ref().is_none_or(|family| family.primary == self.region)
+        self.multi_region.as_ref().is_none_or(|family| family.primary == *self.region)
     }
 
     /// Refuses what is done to primary keys only.
@@ -77,13 +77,13 @@ impl Key {
     /// `UnsupportedOperationException` if it is no multi-Region key, `AlreadyExistsException` if there is one in that region.
     pub fn add_replica(&mut self, relatives: &mut Family, own: Self, arn: &str) -> Result<(), KmsError> {
         let family = self.multi_region.as_mut().ok_or_else(|| not_primary(arn))?;
-        if family.regions().any(|taken| *taken == own.region) {
+        if family.regions().any(|taken| **taken == *own.region) {
             let text = format!("There is a key {} in {} already.", own.id, own.region);
             return Err(KmsError::new(Code::AlreadyExistsException, text));
         }
-        family.replicas.push(own.region.clone());
+        family.replicas.push(own.region().to_owned());
         relatives.values_mut().for_each(|relative| relative.multi_region.clone_from(&self.multi_region));
-        relatives.insert(own.region.clone(), self.replica(own));
+        relatives.insert(own.region().to_owned(), self.replica(own));
         Ok(())
     }
 
@@ -98,7 +98,7 @@ impl Key {
             multi_region: self.multi_region.clone(),
             materials: if is_imported { Vec::new() } else { self.materials.clone() },
             generations: self.generations.iter().map(without_date).collect(),
-            pending: self.pending.as_ref().map(without_date),
+            pending: self.pending().map(without_date).map(Box::new),
             schedule: self.schedule,
             ..own
         }

@@ -173,7 +173,7 @@ impl Key {
         let rotation = Rotation { date: now, kind: RotationType::OnDemand };
         for key in std::iter::once(self).chain(relatives.values_mut()) {
             if let Some(pending) = key.pending.take() {
-                key.make_current(pending, rotation);
+                key.make_current(*pending, rotation);
             }
         }
         Ok(())

@@ -54,7 +54,7 @@ impl Tombstone {
         let remains = key.materials.iter().filter(|material| !is_theirs(material));
         Self {
             id: key.id,
-            region: key.region.clone(),
+            region: key.region().to_owned(),
             arn: key.arn(realm),
             spec: key.spec,
             usage: key.usage,

@@ -27,8 +27,8 @@ impl Cx<'_> {
     ) -> Result<(), KmsError> {
         let key = may(self)?;
         let act = CallChange::of(self);
-        let region = self.realm().region.clone();
-        let alias = Alias { name, region, target: key.id(), created: self.now(), updated: self.now() };
+        let region = self.realm().region.as_str().into();
+        let alias = Alias { name: name.into(), region, target: key.id(), created: self.now(), updated: self.now() };
         let judge = || act.decide(&may)?.demand_action(&[Action::CreateAlias]);
         let made = self.kms.store.insert_alias(&act, &alias, MAX_ALIASES_PER_KEY, judge).await;
         match made.map_err(|error| failure::change(error, || gone(&key)))? {

@@ -130,7 +130,13 @@ impl Kms {
         }
         for name in aliases {
             let parameters = json!({"aliasName": name, "targetKeyId": id, "seeded": true});
-            let alias = Alias { name, region: region.clone(), target: id, created: self.now(), updated: self.now() };
+            let alias = Alias {
+                name: name.into(),
+                region: region.as_str().into(),
+                target: id,
+                created: self.now(),
+                updated: self.now(),
+            };
             let change = admin.change("CreateAlias", parameters).await?;
             let planted = self.store.insert_alias(&change, &alias, usize::MAX, || Ok(())).await;
             planted.map_err(|error| failure::change(error, || KmsError::internal("a seed's key was not found")))?;

@@ -62,7 +62,7 @@ impl Operation for ListAliases {
         let list = format!("aliases {} {filter}", cx.realm().region);
         let after = request.after(&list)?;
         let aliases = cx.aliases_after(target, after.as_deref(), request.limit + 1);
-        let page = request.cut(&list, aliases.into_iter(), |alias| alias.name.clone());
+        let page = request.cut(&list, aliases.into_iter(), |alias| alias.name.to_string());
         Ok(ListAliasesResponse {
             aliases: page.items.iter().map(|alias| AliasListEntry::of(alias, cx.realm())).collect(),
             truncated: page.next_marker.is_some(),
@@ -74,7 +74,7 @@ impl Operation for ListAliases {
 impl AliasListEntry {
     fn of(alias: &Alias, realm: &Realm) -> Self {
         Self {
-            alias_name: alias.name.clone(),
+            alias_name: alias.name.to_string(),
             alias_arn: realm.arn(&alias.name),
             target_key_id: alias.target.to_string(),
             creation_date: EpochSeconds(alias.created),

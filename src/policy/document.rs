@@ -30,7 +30,7 @@ const MAX_REASON: usize = 300;
 /// A key policy or an identity policy, compiled.
 #[derive(Debug, Clone)]
 pub struct Document {
-    statements: Vec<Statement>,
+    statements: Box<[Statement]>,
 }
 
 /// The verdict of a policy on a request. The greatest of several wins.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 use uuid::Uuid;
 
-use super::{Store, StoreError, StoreErrorKind, Unrecorded, document::StoredDocument, driver};
+use super::{Store, StoreError, StoreErrorKind, Unrecorded, document::StoredDocument, driver, driver::Driver};
 use crate::{
     arn::AccountId,
     clock::Timestamp,
@@ -60,17 +60,30 @@ pub async fn account_in(path: &Path) -> Result<Option<AccountId>, StoreError> {
     Ok(deployment.map(|deployment| deployment.account))
 }
 
+/// The deployment in the database at `path`, of which nothing else is read; `None` before the first start. The database is made
+/// if there is none.
+///
+/// # Errors
+/// As [`Store::open`] and [`Store::deployment`].
+pub async fn deployment_in(path: &Path) -> Result<Option<Deployment>, StoreError> {
+    stored(&Driver::open(path).await?).await
+}
+
+async fn stored(driver: &Driver) -> Result<Option<Deployment>, StoreError> {
+    const WHAT: &str = "read the deployment";
+    let mut connection = driver.reader(WHAT).await?;
+    let stored = driver::read(&mut connection, WHAT, Deployment::KIND, NAME).await?;
+    connection.give_back();
+    stored.map(|stored| Deployment::read(WHAT, NAME, &stored.body)).transpose()
+}
+
 impl Store {
     /// The deployment; `None` before the first start.
     ///
     /// # Errors
     /// If the store fails, or if there is a deployment that cannot be read: then none must be made in its place.
     pub async fn deployment(&self) -> Result<Option<Deployment>, StoreError> {
-        const WHAT: &str = "read the deployment";
-        let mut connection = self.0.driver.reader(WHAT).await?;
-        let stored = driver::read(&mut connection, WHAT, Deployment::KIND, NAME).await?;
-        connection.give_back();
-        stored.map(|stored| Deployment::read(WHAT, NAME, &stored.body)).transpose()
+        stored(&self.0.driver).await
     }
 
     /// Gives the service `successor` in the place of the material `worn`, unless another has taken that already.

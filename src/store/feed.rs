@@ -3,30 +3,12 @@
 //! It has a row for each document, and for each that was deleted as long as somebody may follow it who has not seen that: for
 //! [`KEPT`] of running time. Who has followed nothing for longer reads everything anew.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
-use super::{
-    Store,
-    access_keys::AccessKey,
-    document::StoredDocument,
-    error::StoreError,
-    heartbeat::bigint,
-    principals::PrincipalRecord,
-    view::{self, Policies, PrincipalEntry, Update},
-};
-use crate::{
-    clock::Running,
-    identity::Asker,
-    key::{
-        Key,
-        alias::Alias,
-        custom_store::CustomKeyStore,
-        grant::{Grant, GrantId},
-        reference::KeyId,
-    },
-};
+use super::{Store, error::StoreError, heartbeat::bigint, update::Row};
+use crate::{clock::Running, identity::Asker};
 
 const WHAT: &str = "read the change feed";
 
@@ -52,6 +34,12 @@ pub(super) async fn read(connection: &mut SqliteConnection, seen: i64) -> Result
     let rows =
         sqlx::query(text).bind(seen).bind(PAGE as i64).fetch_all(connection).await.map_err(StoreError::sql(WHAT))?;
     rows.iter().map(Change::from_row).collect::<Result<_, _>>().map_err(StoreError::sql(WHAT))
+}
+
+/// The number of the last change.
+pub(super) async fn last(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
+    let query = sqlx::query_scalar("SELECT last FROM feed WHERE id = 1");
+    query.fetch_one(connection).await.map_err(StoreError::sql(WHAT))
 }
 
 /// The number up to which the feed has forgotten what was deleted.
@@ -94,52 +82,8 @@ impl Change {
         Ok(Self { seq, kind, id, body })
     }
 
-    /// The update of the view that the change brings; nothing for the kinds that the view does not show.
-    pub(super) fn decode(self, policies: &Policies) -> Option<Update> {
-        Some(match self.kind.as_str() {
-            Key::KIND => {
-                let (region, id) = self.id.split_once('/')?;
-                Update::Key(
-                    region.to_owned(),
-                    KeyId::parse(id)?,
-                    self.document().and_then(|key| view::compile(key, policies)),
-                )
-            }
-            Alias::KIND => {
-                let (region, name) = self.id.split_once('/')?;
-                Update::Alias(region.to_owned(), name.to_owned(), self.document())
-            }
-            Grant::KIND => {
-                let (key, id) = self.id.rsplit_once('/')?;
-                let (region, key) = key.split_once('/')?;
-                let grant = self.document().map(Arc::new);
-                Update::Grant(region.to_owned(), KeyId::parse(key)?, GrantId::parse(id)?, grant)
-            }
-            CustomKeyStore::KIND => {
-                let (region, id) = self.id.split_once('/')?;
-                Update::KeyStore(region.to_owned(), id.to_owned(), self.document())
-            }
-            PrincipalRecord::KIND => {
-                let entry = self.document().and_then(PrincipalEntry::compile);
-                Update::Principal(self.id, entry)
-            }
-            AccessKey::KIND => {
-                let access_key = self.document();
-                Update::AccessKey(self.id, access_key)
-            }
-            _ => return None,
-        })
-    }
-
-    /// A document that cannot be read is as good as gone: one bad row stops nobody else's keys, and nothing is allowed
-    /// because of it.
-    fn document<D: StoredDocument>(&self) -> Option<D> {
-        let body = self.body.as_deref()?;
-        D::read(WHAT, &self.id, body)
-            .inspect_err(|error| {
-                let cause = error as &dyn std::error::Error;
-                tracing::error!(kind = self.kind, id = self.id, error = cause, "a stored document cannot be read");
-            })
-            .ok()
+    /// The document.
+    pub(super) fn row(&self) -> Row<'_> {
+        Row { kind: &self.kind, id: &self.id, body: self.body.as_deref() }
     }
 }

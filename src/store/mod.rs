@@ -27,7 +27,10 @@ mod keys;
 mod last_usage;
 mod principals;
 mod records;
+mod shared;
+mod snapshot;
 mod tombstones;
+mod update;
 mod view;
 mod write_queue;
 
@@ -45,7 +48,7 @@ use std::{
 
 pub use access_keys::{AccessKey, AccessKeyTaken};
 pub use aliases::{AliasInsert, AliasMove, AliasName};
-pub use deployment::{Deployment, account_in};
+pub use deployment::{Deployment, account_in, deployment_in};
 pub use error::{ChangeError, StoreError, StoreErrorKind};
 pub use grants::GrantInsert;
 pub use key_stores::KeyStoreSurroundings;
@@ -59,7 +62,7 @@ use sqlx::SqliteConnection;
 use crate::identity::Asker;
 use document::StoredDocument;
 use driver::{Driver, Write};
-use view::Policies;
+use shared::Shared;
 
 /// Whoever changes something.
 pub trait Actor: Sync {
@@ -101,9 +104,10 @@ pub struct Store(Arc<OpenStore>);
 struct OpenStore {
     driver: Driver,
     view: View,
-    policies: Policies,
-    /// The last change that the view has seen. Held while the feed is read, so the view never goes back.
-    seen: tokio::sync::Mutex<i64>,
+    shared: Arc<Shared>,
+    /// The last change that the view has seen; none before it has seen all that is stored. Held while the feed is read, so the
+    /// view never goes back.
+    seen: tokio::sync::Mutex<Option<i64>>,
     opened: Instant,
     /// When the view was last proven up to date, in milliseconds after `opened`.
     proven_ms: AtomicU64,
@@ -118,8 +122,8 @@ impl Store {
         let store = Self(Arc::new(OpenStore {
             driver: Driver::open(path).await?,
             view: View::default(),
-            policies: Policies::default(),
-            seen: tokio::sync::Mutex::new(0),
+            shared: Arc::default(),
+            seen: tokio::sync::Mutex::new(None),
             opened: Instant::now(),
             proven_ms: AtomicU64::new(0),
         }));
@@ -140,48 +144,46 @@ impl Store {
         let mut seen = self.0.seen.lock().await;
         let asked = Instant::now();
         let mut connection = self.0.driver.follower("read the change feed").await?;
-        let (from, mut changed) = (*seen, 0);
+        let mut changed = 0;
         loop {
-            let page = feed::read(&mut connection, *seen).await?;
-            let count = page.len();
-            *seen = page.last().map_or(*seen, |change| change.seq);
-            self.0.view.apply(self.updates(page));
-            changed += count;
-            if count < feed::PAGE {
+            changed += match *seen {
+                Some(_) => 0,
+                None => self.read_all(&mut connection, &mut seen).await?,
+            };
+            let from = *seen;
+            changed += self.read_feed(&mut connection, &mut seen).await?;
+            if from >= Some(feed::pruned(&mut connection).await?) {
                 break;
             }
-        }
-        let pruned = feed::pruned(&mut connection).await?;
-        if from > 0 && pruned > from {
             // What was deleted since then is not in the feed any more.
-            changed = self.read_anew(&mut connection, &mut seen).await?;
+            *seen = None;
         }
-        *seen = pruned.max(*seen);
         connection.give_back();
         self.proven_at(asked);
         Ok(changed)
     }
 
     /// Reads all of the database into the view, in the place of what is there.
-    async fn read_anew(&self, connection: &mut SqliteConnection, seen: &mut i64) -> Result<usize, StoreError> {
-        let (mut all, mut last) = (Vec::new(), 0);
-        loop {
-            let page = feed::read(connection, last).await?;
-            let count = page.len();
-            last = page.last().map_or(last, |change| change.seq);
-            all.extend(self.updates(page));
-            if count < feed::PAGE {
-                break;
-            }
-        }
-        *seen = last;
-        let count = all.len();
-        self.0.view.replace(all);
-        Ok(count)
+    async fn read_all(&self, connection: &mut SqliteConnection, seen: &mut Option<i64>) -> Result<usize, StoreError> {
+        let snapshot = snapshot::read(connection, &self.0.shared).await?;
+        self.0.view.replace(snapshot.contents);
+        *seen = Some(snapshot.seen);
+        Ok(snapshot.count)
     }
 
-    fn updates(&self, page: Vec<feed::Change>) -> Vec<view::Update> {
-        page.into_iter().filter_map(|change| change.decode(&self.0.policies)).collect()
+    /// Reads the feed to its end, and takes in what has changed.
+    async fn read_feed(&self, connection: &mut SqliteConnection, seen: &mut Option<i64>) -> Result<usize, StoreError> {
+        let mut changed = 0;
+        loop {
+            let page = feed::read(connection, seen.unwrap_or_default()).await?;
+            let count = page.len();
+            *seen = page.last().map(|change| change.seq).or(*seen);
+            self.0.view.apply(page.iter().filter_map(|change| change.row().update(&self.0.shared)).collect());
+            changed += count;
+            if count < feed::PAGE {
+                return Ok(changed);
+            }
+        }
     }
 
     /// Has nothing left of what was deleted or replaced: the database overwrites it, and the write-ahead log, where it may still

@@ -115,7 +115,7 @@ fn tombstone(key: &Key) -> Tombstone {
 
 fn alias(name: &str, target: KeyId) -> Alias {
     let now = Timestamp::from_ms(2);
-    Alias { name: format!("alias/{name}"), region: REGION.into(), target, created: now, updated: now }
+    Alias { name: format!("alias/{name}").into(), region: REGION.into(), target, created: now, updated: now }
 }
 
 fn grant(n: u8, name: Option<&str>) -> Grant {
@@ -169,7 +169,7 @@ fn describe(text: &str) -> impl Fn(&mut Key) -> Result<(), ()> + use<> {
 }
 
 fn names(aliases: &[Arc<Alias>]) -> Vec<&str> {
-    aliases.iter().map(|alias| alias.name.as_str()).collect()
+    aliases.iter().map(|alias| &*alias.name).collect()
 }
 
 #[tokio::test]
@@ -649,6 +649,26 @@ async fn a_feed_of_many_pages_is_read_to_its_end() {
     assert_eq!(world.store.follow().await.expect("followed"), 0);
 }
 
+#[tokio::test]
+async fn all_that_is_stored_is_found_again_however_many_pages_it_fills() {
+    let world = World::new().await;
+    let id = world.key().await.id();
+    world.store.change_key(&Unrecorded, REGION, id, describe("Schlüssel 🔑")).await.expect("changed");
+    raw_write(
+        &world.path(),
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) \
+         INSERT INTO documents (kind, id, parent, revision, body) SELECT 'alias', 'eu-west-1/alias/' || i, NULL, 1, \
+         json_object('name', 'alias/' || i, 'region', 'eu-west-1', 'target', (SELECT json_extract(body, '$.id') FROM \
+         documents WHERE kind = 'key'), 'created', 1, 'updated', 1) FROM n",
+    );
+    let store = world.other().await;
+    assert_eq!(store.view().key(REGION, id).expect("there").key.description(), "Schlüssel 🔑");
+    for target in [None, Some(id)] {
+        assert_eq!(store.view().aliases_after(REGION, target, None, 9999).len(), 2500);
+        assert_eq!(store.view().aliases_after(REGION, target, Some("alias/998"), 9999).len(), 1);
+    }
+}
+
 /// How many rows the feed has.
 async fn feed_rows(store: &Store) -> i64 {
     let mut connection = store.0.driver.reader("count").await.expect("a connection");
@@ -765,6 +785,8 @@ async fn keys_with_the_same_policy_share_it_and_others_do_not() {
     }
     let policy = |n| Arc::clone(&world.store.view().key(REGION, id(n)).expect("there").policy);
     assert!(Arc::ptr_eq(&policy(1), &policy(2)));
+    let [one, two] = [1, 2].map(|n| world.store.view().key(REGION, id(n)).expect("there"));
+    assert!(std::ptr::eq(one.key.policy(), two.key.policy()) && std::ptr::eq(one.key.region(), two.key.region()));
     let other = |key: &mut Key| {
         key.put_policy(&POLICY.replace("Allow", "Deny"));
         Ok::<(), ()>(())
@@ -816,8 +838,8 @@ async fn keys_are_found_by_what_is_due_and_no_others() {
 fn a_read_of_a_large_view_is_short() {
     let view = View::default();
     let ids: Vec<_> = (0..100_000).map(|_| KeyId::random(false)).collect();
-    let policies = Policies::default();
-    let update = |id: &KeyId| view::Update::Key(REGION.into(), *id, view::compile(key(*id), &policies));
+    let shared = Shared::default();
+    let update = |id: &KeyId| update::Update::Key(REGION.into(), *id, update::compile(key(*id), &shared));
     view.apply(ids.iter().map(update).collect());
     let begun = Instant::now();
     let found = ids.iter().filter(|id| view.key(REGION, **id).is_some()).count();

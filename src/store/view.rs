@@ -7,20 +7,18 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound,
     sync::{
-        Arc, Weak,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use parking_lot::{RwLock, RwLockReadGuard};
 
-use super::{AccessKey, PrincipalRecord, grant_index::GrantIndex};
+use super::{AccessKey, PrincipalRecord, grant_index::GrantIndex, update::Update};
 use crate::{
     access::KeyEntry,
     clock::{Moment, Timestamp},
-    error::KmsError,
     key::{
-        Key,
         alias::Alias,
         custom_store::CustomKeyStore,
         grant::{ConstraintFacts, Grant, GrantId, GrantOperation, Party},
@@ -47,9 +45,10 @@ pub struct View {
     version: AtomicU64,
 }
 
+/// What is shown.
 #[derive(Default)]
-struct Contents {
-    regions: HashMap<String, Region>,
+pub(super) struct Contents {
+    regions: HashMap<Arc<str>, Region>,
     principals: BTreeMap<String, Arc<PrincipalEntry>>,
     access_keys: BTreeMap<String, Arc<AccessKey>>,
 }
@@ -63,20 +62,10 @@ struct Region {
     deletions: BTreeSet<(Timestamp, KeyId)>,
     expiries: BTreeSet<(Timestamp, KeyId)>,
     rotations: BTreeSet<(Timestamp, KeyId)>,
-    aliases: BTreeMap<String, Arc<Alias>>,
-    aliases_of: HashMap<KeyId, BTreeMap<String, Arc<Alias>>>,
+    aliases: BTreeMap<Arc<str>, Arc<Alias>>,
+    aliases_of: BTreeSet<(KeyId, Arc<str>)>,
     grants: GrantIndex,
     key_stores: BTreeMap<String, Arc<CustomKeyStore>>,
-}
-
-/// One thing that is new, different, or gone.
-pub(super) enum Update {
-    Key(String, KeyId, Option<Arc<KeyEntry>>),
-    Alias(String, String, Option<Alias>),
-    Grant(String, KeyId, GrantId, Option<Arc<Grant>>),
-    KeyStore(String, String, Option<CustomKeyStore>),
-    Principal(String, Option<PrincipalEntry>),
-    AccessKey(String, Option<AccessKey>),
 }
 
 impl View {
@@ -146,14 +135,15 @@ impl View {
     /// The first `n` aliases after `after`, by name: all, or those of one key.
     pub fn aliases_after(&self, region: &str, target: Option<KeyId>, after: Option<&str>, n: usize) -> Vec<Arc<Alias>> {
         let state = self.read();
-        let Some(region) = state.regions.get(region) else { return Vec::new() };
-        let aliases = match target {
-            None => Some(&region.aliases),
-            Some(key) => region.aliases_of.get(&key),
-        };
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let page = aliases.into_iter().flat_map(|aliases| aliases.range::<str, _>((start, Bound::Unbounded)));
-        page.take(n).map(|(_, alias)| Arc::clone(alias)).collect()
+        match (state.regions.get(region), target) {
+            (None, _) => Vec::new(),
+            (Some(region), None) => {
+                let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+                let page = region.aliases.range::<str, _>((start, Bound::Unbounded));
+                page.take(n).map(|(_, alias)| Arc::clone(alias)).collect()
+            }
+            (Some(region), Some(key)) => region.aliases_of(key, after).take(n).cloned().collect(),
+        }
     }
 
     /// The grant of that key and id.
@@ -168,7 +158,7 @@ impl View {
 
     /// The grant of the same key, with the same terms and name as `grant`.
     pub fn grant_like(&self, grant: &Grant) -> Option<GrantId> {
-        self.read().regions.get(&grant.region)?.grants.like(grant)
+        self.read().regions.get(grant.region.as_str())?.grants.like(grant)
     }
 
     /// The first of the key's grants that may allow `caller` such a request and is `wanted`, which must not take long: it
@@ -258,11 +248,9 @@ impl View {
         self.version.fetch_add(1, Ordering::Release);
     }
 
-    /// Has nothing but these, all at once for whoever looks.
-    pub(super) fn replace(&self, updates: Vec<Update>) {
-        let mut fresh = Contents::default();
-        updates.into_iter().for_each(|update| fresh.apply(update));
-        *self.state.write() = fresh;
+    /// Has nothing but this, all at once for whoever looks.
+    pub(super) fn replace(&self, contents: Contents) {
+        *self.state.write() = contents;
         self.version.fetch_add(1, Ordering::Release);
     }
 
@@ -272,12 +260,11 @@ impl View {
 }
 
 impl Contents {
-    fn apply(&mut self, update: Update) {
+    /// Takes an update in.
+    pub(super) fn apply(&mut self, update: Update) {
         match update {
             Update::Key(region, id, key) => self.regions.entry(region).or_default().put_key(id, key),
-            Update::Alias(region, name, alias) => {
-                self.regions.entry(region).or_default().put_alias(name, alias.map(Arc::new));
-            }
+            Update::Alias(region, name, alias) => self.regions.entry(region).or_default().put_alias(name, alias),
             Update::Grant(region, key, id, grant) => {
                 self.regions.entry(region).or_default().grants.put(key, id, grant);
             }
@@ -322,18 +309,22 @@ impl Region {
         dates.iter().take_while(move |(date, _)| *date <= now).filter_map(|(_, id)| self.keys.get(id))
     }
 
-    fn put_alias(&mut self, name: String, alias: Option<Arc<Alias>>) {
+    fn put_alias(&mut self, name: Arc<str>, alias: Option<Arc<Alias>>) {
         if let Some(old) = self.aliases.get(&name) {
-            let target = old.target;
-            let left = self.aliases_of.get_mut(&target).map(|names| names.remove(&name).is_some() && names.is_empty());
-            if left == Some(true) {
-                self.aliases_of.remove(&target);
-            }
+            self.aliases_of.remove(&(old.target, Arc::clone(&name)));
         }
         if let Some(new) = &alias {
-            self.aliases_of.entry(new.target).or_default().insert(name.clone(), Arc::clone(new));
+            self.aliases_of.insert((new.target, Arc::clone(&name)));
         }
         put(&mut self.aliases, name, alias);
+    }
+
+    /// The aliases of a key after `after`, by name.
+    fn aliases_of(&self, key: KeyId, after: Option<&str>) -> impl Iterator<Item = &Arc<Alias>> {
+        // No name is empty.
+        let start = (key, after.unwrap_or_default().into());
+        let names = self.aliases_of.range((Bound::Excluded(start), Bound::Unbounded));
+        names.take_while(move |(target, _)| *target == key).filter_map(|(_, name)| self.aliases.get(name))
     }
 }
 
@@ -348,70 +339,4 @@ fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
         Some(value) => map.insert(key, value),
         None => map.remove(&key),
     };
-}
-
-/// A policy in the place of one that does not compile. An explicit denial: silence could be overruled by another
-/// policy, and the lost one may have been a denial itself.
-const DENY_KEY: &str =
-    r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"kms:*","Resource":"*"}]}"#;
-const DENY_IDENTITY: &str =
-    r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"kms:*","Resource":"*"}]}"#;
-
-/// Compiles a key's policy once, for all requests to come. `None` only if not even the denial compiles.
-pub(super) fn compile(key: Key, policies: &Policies) -> Option<Arc<KeyEntry>> {
-    let policy = match policies.compiled(key.policy()) {
-        Some(policy) => policy,
-        None => Arc::new(or_deny(policy::Document::key_policy, key.policy(), DENY_KEY, &key.id())?),
-    };
-    Some(Arc::new(KeyEntry { key, policy }))
-}
-
-/// Key policies that are in use, by their text. Most keys have the same one, and to compile it takes longer than to read a key.
-#[derive(Default)]
-pub(super) struct Policies(Mutex<HashMap<String, Weak<policy::Document>>>);
-
-/// As many that are in no use any more are kept until the next one comes.
-const UNUSED_POLICIES: usize = 1000;
-
-impl Policies {
-    /// The compiled policy; `None` if it does not compile.
-    fn compiled(&self, text: &str) -> Option<Arc<policy::Document>> {
-        let mut known = self.0.lock();
-        if let Some(policy) = known.get(text).and_then(Weak::upgrade) {
-            return Some(policy);
-        }
-        let policy = Arc::new(policy::Document::key_policy(text).ok()?);
-        if known.len() % UNUSED_POLICIES == UNUSED_POLICIES - 1 {
-            known.retain(|_, policy| policy.strong_count() > 0);
-        }
-        known.insert(text.to_owned(), Arc::downgrade(&policy));
-        Some(policy)
-    }
-}
-
-impl PrincipalEntry {
-    /// Compiles the principal's policies. `None` only if not even the denial compiles.
-    pub(super) fn compile(record: PrincipalRecord) -> Option<Self> {
-        let compile = policy::Document::identity_policy;
-        let policies = record.policies.values();
-        let policies = policies
-            .map(|text| or_deny(compile, text, DENY_IDENTITY, &record.principal).map(Arc::new))
-            .collect::<Option<_>>()?;
-        Some(Self { record, policies })
-    }
-}
-
-/// Compiles a stored policy. One that no longer compiles denies everything, and stops nobody else.
-fn or_deny(
-    compile: fn(&str) -> Result<policy::Document, KmsError>,
-    text: &str,
-    denial: &str,
-    owner: &dyn std::fmt::Display,
-) -> Option<policy::Document> {
-    compile(text)
-        .or_else(|error| {
-            tracing::error!(%owner, %error, "a stored policy does not compile: everything is denied");
-            compile(denial)
-        })
-        .ok()
 }

@@ -16,6 +16,7 @@ use crate::{
     },
     key::material::Keeping,
     kms::admin::{Admin, Credentials, found},
+    store::deployment_in,
 };
 
 /// Makes the token of the first HSM, for development.
@@ -70,7 +71,7 @@ async fn needed_wrapping_key(config: &Config) -> Result<Option<Vec<u8>>, ExitErr
     if !config.store.path.exists() {
         return Ok(None);
     }
-    let deployment = open_store(config).await?.deployment().await.map_err(ExitError::new)?;
+    let deployment = deployment_in(&config.store.path).await.map_err(ExitError::new)?;
     Ok(deployment.and_then(|deployment| match &deployment.newest_material().keeping {
         Keeping::Wrapped { wrapping_key, .. } => Some(wrapping_key.clone()),
         Keeping::Token { .. } => None,

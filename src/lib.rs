@@ -5,7 +5,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | root: puts it together | [`config`] [`dev`] [`server`] |
+//! | root: puts it together | [`config`] [`dev`] [`server`] [`bench`] |
 //! | doors: one protocol each | [`api`] [`health`] [`cli`] |
 //! | service: what a KMS does | [`call`] [`operations`] [`request`] [`tasks`] [`kms`] [`authn`] `failure` `invocations` |
 //! | machines: owners of a resource | [`store`] [`hsm`] [`audit`] [`metrics`] |
@@ -25,6 +25,7 @@ pub mod attestation;
 pub mod audit;
 pub mod authn;
 mod aws_names;
+pub mod bench;
 pub mod call;
 pub mod cli;
 pub mod client;

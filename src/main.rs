@@ -13,9 +13,12 @@ use clap::Parser;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
 use strongroom::{
+    bench::{self, PlotFile},
     cli::{
         AccessKeyVerb, CONFIG_FILE, CONFIG_VARIABLE, Cli, ClockVerb, ConfigVerb, DeletedKeyVerb, DeploymentArgs,
-        DevArgs, HsmVerb, ListArgs, PrincipalVerb, Verb, manual, output,
+        DevArgs, HsmVerb, ListArgs, PrincipalVerb, Verb,
+        bench::{BenchArgs, BenchOutput, HsmBenchArgs},
+        manual, output,
     },
     config::Config,
     dev::{self, Directory},
@@ -102,6 +105,7 @@ async fn run(verb: Verb, set_log_filter: SetLogFilter) -> Result<(), ExitError> 
     match verb {
         Verb::Dev(arguments) => serve_for_development(arguments, set_log_filter).await,
         Verb::Serve(deployment) => serve_deployment(deployment, set_log_filter).await,
+        Verb::Bench(arguments) => bench_server(&arguments).await,
         Verb::HsmWorker { .. } => Ok(()),
         Verb::Config(ConfigVerb::Check(deployment)) => check_config(&configuration(&deployment)?).await,
         Verb::Hsm(verb) => run_hsm_verb(verb).await,
@@ -251,7 +255,28 @@ async fn run_hsm_verb(verb: HsmVerb) -> Result<(), ExitError> {
             let profile = operator::hsm::probe(&configuration(&deployment)?, &worker(false), member.as_deref()).await?;
             print_as(json, &profile, ToString::to_string)
         }
+        HsmVerb::Bench(arguments) => bench_hsm(&arguments).await,
     }
+}
+
+async fn bench_server(arguments: &BenchArgs) -> Result<(), ExitError> {
+    let BenchOutput { plot, json, .. } = &arguments.output;
+    let plot = plot.as_deref().map(PlotFile::create).transpose()?;
+    let report = bench::server::measure(arguments).await?;
+    plot.map_or(Ok(()), |plot| plot.write(&report.plot()))?;
+    print_as(*json, &report, bench::server::Report::table)
+}
+
+async fn bench_hsm(arguments: &HsmBenchArgs) -> Result<(), ExitError> {
+    let config = configuration(&arguments.deployment)?;
+    let settings = operator::hsm::settings(&config, arguments.member.as_deref())?;
+    let deadline = Duration::from_millis(config.hsm.deadline_ms);
+    let BenchOutput { plot, json, .. } = &arguments.output;
+    let plot = plot.as_deref().map(PlotFile::create).transpose()?;
+    let report =
+        bench::hsm::measure(&bench::hsm::Target { settings, launch: worker(false), deadline }, arguments).await?;
+    plot.map_or(Ok(()), |plot| plot.write(&report.plot()))?;
+    print_as(*json, &report, bench::hsm::Report::table)
 }
 
 async fn run_access_key_verb(verb: AccessKeyVerb) -> Result<(), ExitError> {

@@ -1,8 +1,9 @@
 //! The command line: verbs with their arguments, and their output.
 
+pub mod bench;
 pub mod manual;
 pub mod output;
-mod table;
+pub(crate) mod table;
 mod verbs;
 
 use std::{net::SocketAddr, path::PathBuf};
@@ -10,6 +11,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use self::bench::BenchArgs;
 pub use self::verbs::{AccessKeyVerb, ClockVerb, ConfigVerb, DeletedKeyVerb, HsmVerb, PrincipalVerb};
 
 /// The variable that names the configuration file where no argument does.
@@ -40,6 +42,9 @@ pub enum Verb {
     /// Serve the API, as the configuration says, until SIGTERM
     #[command(after_help = "Example:\n  strongroom serve --config /etc/strongroom/strongroom.toml")]
     Serve(DeploymentArgs),
+    /// Measure a server that runs: throughput and latency by connections, with requests that are signed
+    #[command(after_help = "Example:\n  strongroom bench --operations Encrypt,Sign --plot latency.svg")]
+    Bench(BenchArgs),
     /// Be the worker process of an HSM; the service starts it
     #[command(hide = true)]
     HsmWorker {

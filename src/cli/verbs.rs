@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::{DeploymentArgs, ListArgs};
+use super::{DeploymentArgs, ListArgs, bench::HsmBenchArgs};
 
 /// Verbs on the configuration.
 #[derive(Subcommand)]
@@ -66,6 +66,9 @@ pub enum HsmVerb {
         #[command(flatten)]
         list: ListArgs,
     },
+    /// Measure how much the HSM does by itself, and with how many sessions
+    #[command(after_help = "Example:\n  strongroom hsm bench --plot hsm.svg")]
+    Bench(HsmBenchArgs),
 }
 
 /// Verbs on access keys.

@@ -33,9 +33,9 @@ pub use self::{
 /// How long a stop waits for pending requests.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
 /// How long to wait for an HSM where nothing can be done without one.
-const HSM_START: Duration = Duration::from_secs(60);
+pub(crate) const HSM_START: Duration = Duration::from_secs(60);
 /// How long a stop waits for the HSM's threads or worker processes.
-const HSM_STOP: Duration = Duration::from_secs(4);
+pub(crate) const HSM_STOP: Duration = Duration::from_secs(4);
 
 /// The runtime of the doors. It has as many threads as half of the cores, for the HSM's module keeps the other half busy, and
 /// more threads would only wake each other up. `TOKIO_WORKER_THREADS` sets another number.

@@ -5,7 +5,7 @@ mod rooms;
 use std::{collections::BTreeSet, fs, path::Path};
 
 const LAYERS: [(&str, &[&str]); 6] = [
-    ("root", &["config", "dev", "server", "main", "lib"]),
+    ("root", &["config", "dev", "server", "bench", "main", "lib"]),
     ("doors", &["api", "health", "cli"]),
     ("service", &SERVICE),
     ("machines", &["store", "hsm", "audit", "metrics"]),
@@ -45,7 +45,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("Cx::new(", &["call/"]),
     ("hyper::", &["server/"]),
     ("hyper_util::", &["server/"]),
-    ("rustls::", &["server/"]),
+    ("rustls::", &["server/", "bench/"]),
     ("webpki::", &["attestation/"]),
     ("x509_cert::", &["attestation/", "server/"]),
     ("minicbor::", &["attestation/"]),

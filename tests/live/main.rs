@@ -5,6 +5,7 @@
 
 mod answers;
 mod audit;
+mod bench;
 mod bodies;
 mod clients;
 mod crash;

@@ -99,6 +99,14 @@ pub async fn probe(config: &Config, launch: &Launch, name: Option<&str>) -> Resu
     job_on(launch, &all, named(&all, name)?, Probe).await
 }
 
+/// The settings of an HSM; without a name, of the first.
+///
+/// # Errors
+/// If there is none of that name.
+pub fn settings(config: &Config, name: Option<&str>) -> Result<Settings, ExitError> {
+    named(&members(config)?, name).cloned()
+}
+
 /// Brings the wrapping key to the HSM called `to`. `say` prints the progress.
 ///
 /// # Errors

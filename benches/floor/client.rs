@@ -2,9 +2,9 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use strongroom::secret::SecretText;
+use strongroom::{bench::server::Sender, secret::SecretText};
 
-use crate::{Outcome, load::Connection, raw::Calls, signed::Sender, strongroom::Server};
+use crate::{Outcome, load, raw::Calls, strongroom::Server};
 
 const REGION: &str = "us-east-1";
 
@@ -189,9 +189,7 @@ impl Client {
     }
 
     async fn ask(&self, target: &str, body: &Value) -> Outcome<Value> {
-        let mut connection = Connection::open(self.address).await?;
-        connection.ask(&self.sign(target, body)).await?;
-        Ok(serde_json::from_slice(&connection.body())?)
+        Ok(serde_json::from_slice(&load::ask(self.address, &self.sign(target, body)).await?)?)
     }
 
     fn sign(&self, operation: &str, body: &Value) -> Vec<u8> {

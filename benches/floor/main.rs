@@ -12,7 +12,6 @@ mod echo;
 mod load;
 mod raw;
 mod report;
-mod signed;
 mod strongroom;
 
 use std::{error::Error, time::Duration};

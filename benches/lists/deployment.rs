@@ -11,11 +11,11 @@ use std::{
 
 use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
-use strongroom::secret::SecretText;
+use strongroom::{bench::server::Sender, secret::SecretText};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::{Outcome, ask, signed::Sender};
+use crate::{Outcome, ask};
 
 const REGION: &str = "us-east-1";
 

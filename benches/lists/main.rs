@@ -10,8 +10,6 @@ mod cpu;
 mod deployment;
 #[path = "../floor/load.rs"]
 mod load;
-#[path = "../floor/signed.rs"]
-mod signed;
 
 use std::{
     error::Error,
@@ -21,7 +19,7 @@ use std::{
 use serde_json::{Value, json};
 
 use deployment::{Deployment, Server};
-use load::{Connection, Figures};
+use load::Figures;
 
 /// Anything that goes wrong ends the run.
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -121,7 +119,5 @@ async fn every_key(server: &Server) -> Outcome<Vec<String>> {
 }
 
 async fn ask(server: &Server, operation: &str, request: &Value) -> Outcome<Value> {
-    let mut connection = Connection::open(server.address).await?;
-    connection.ask(&server.sign(operation, request)).await?;
-    Ok(serde_json::from_slice(&connection.body())?)
+    Ok(serde_json::from_slice(&load::ask(server.address, &server.sign(operation, request)).await?)?)
 }

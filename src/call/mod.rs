@@ -5,6 +5,7 @@
 //! caller, and the words of its errors. It adds no authorization and no audit, and cannot leave them out: only here an operation
 //! gets the [`Cx`] that it needs for anything. The record of a change is stored with the change, and comes to the trail from there.
 
+mod detach;
 mod log;
 
 use std::{sync::Arc, time::Instant};
@@ -25,6 +26,7 @@ use crate::{
     },
     operations::{Entry, Prepared},
 };
+use detach::{DetachOnDrop, Panicked};
 use log::Log;
 
 /// A call, as far as a door knows it before anything is proved.
@@ -98,8 +100,8 @@ impl Calls {
 
     /// Does what `call` asks for, if the caller may, and writes it down. Nothing is begun while nothing can be written down.
     ///
-    /// `prove` proves who calls, and gives what reads the request once that is known. The call has a task of its own: a client
-    /// that hangs up does not stop it half way, between what it did and what is written down of it.
+    /// `prove` proves who calls, and gives what reads the request once that is known. A client that hangs up does not stop the call
+    /// half way, between what it did and what is written down of it.
     pub async fn perform<T, R>(
         self: &Arc<Self>,
         call: Call,
@@ -110,11 +112,11 @@ impl Calls {
         R: FnOnce(&mut RequestParameters) -> Result<Prepared<T>, KmsError> + Send + 'static,
     {
         let calls = Arc::clone(self);
-        let task = tokio::spawn(async move {
+        let performed = DetachOnDrop::new(async move {
             let _under_way = calls.under_way.0.read().await;
             calls.perform_recorded(call, prove).await
         });
-        task.await.unwrap_or_else(|panicked| Reply::refusal(KmsError::internal(panicked)))
+        performed.await.unwrap_or_else(|Panicked| Reply::refusal(KmsError::internal("the call has panicked")))
     }
 
     async fn perform_recorded<T, R>(

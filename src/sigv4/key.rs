@@ -13,9 +13,9 @@ pub struct DateKey {
     is_somebodys: bool,
 }
 
-/// A signing key. Secret for its day, like [`DateKey`].
+/// A signing key. Secret for its day, like [`DateKey`]. It signs every request of its day, so it is kept as HMAC that has taken it in.
 pub struct SigningKey {
-    bytes: Zeroizing<[u8; 32]>,
+    mac: Hmac<Sha256>,
     is_somebodys: bool,
 }
 
@@ -42,7 +42,7 @@ impl DateKey {
         for part in [region, service, TERMINATOR] {
             bytes = mac(bytes.as_slice(), part);
         }
-        SigningKey { bytes, is_somebodys: self.is_somebodys }
+        SigningKey { mac: keyed(bytes.as_slice()), is_somebodys: self.is_somebodys }
     }
 }
 
@@ -52,20 +52,28 @@ impl SigningKey {
     }
 
     pub(super) fn sign(&self, text: &str) -> [u8; 32] {
-        *mac(self.bytes.as_slice(), text)
+        *finished(self.mac.clone(), text)
     }
 }
 
-/// HMAC-SHA-256. The key is brought to the length of a block here, as HMAC itself would do (RFC 2104), because a whole
-/// block is a key that cannot be refused.
+/// HMAC-SHA-256.
 fn mac(key: &[u8], text: &str) -> Zeroizing<[u8; 32]> {
+    finished(keyed(key), text)
+}
+
+/// HMAC-SHA-256 that has taken in its key. The key is brought to the length of a block here, as HMAC itself would do (RFC 2104),
+/// because a whole block is a key that cannot be refused.
+fn keyed(key: &[u8]) -> Hmac<Sha256> {
     let mut block = Zeroizing::new([0; 64]);
     if key.len() <= block.len() {
         fill(&mut block, key);
     } else {
         fill(&mut block, &Sha256::digest(key));
     }
-    let mut mac = Hmac::<Sha256>::new((&*block).into());
+    Hmac::new((&*block).into())
+}
+
+fn finished(mut mac: Hmac<Sha256>, text: &str) -> Zeroizing<[u8; 32]> {
     mac.update(text.as_bytes());
     Zeroizing::new(mac.finalize().into_bytes().into())
 }

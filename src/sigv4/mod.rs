@@ -211,14 +211,14 @@ fn check_time(date: &str, now: Timestamp) -> Result<(), KmsError> {
         ))
     })?;
     let bound = |ms: i64| Timestamp::from_ms(now.ms().saturating_add(ms));
-    let earliest = bound(-MAX_SKEW_MS);
-    let latest = bound(MAX_SKEW_MS);
-    let [earliest_text, now, latest_text] = [earliest, now, latest].map(Timestamp::basic_iso8601);
+    let (earliest, latest) = (bound(-MAX_SKEW_MS), bound(MAX_SKEW_MS));
     if signed_at < earliest {
-        return Err(wrong(format!("Signature expired: {date} is now earlier than {earliest_text} ({now} - 5 min.)")));
+        let (earliest, now) = (earliest.basic_iso8601(), now.basic_iso8601());
+        return Err(wrong(format!("Signature expired: {date} is now earlier than {earliest} ({now} - 5 min.)")));
     }
     if signed_at > latest {
-        let text = format!("Signature not yet current: {date} is still later than {latest_text} ({now} + 5 min.)");
+        let (latest, now) = (latest.basic_iso8601(), now.basic_iso8601());
+        let text = format!("Signature not yet current: {date} is still later than {latest} ({now} + 5 min.)");
         return Err(wrong(text));
     }
     Ok(())

@@ -20,9 +20,10 @@ pub(super) struct CredentialScope<'a> {
 
 impl<'a> CredentialScope<'a> {
     pub(super) fn parse(credential: &'a str) -> Result<Self, KmsError> {
-        let parts: Vec<&str> = credential.splitn(6, '/').collect();
-        let (&[access_key_id, date, region, service, terminator], Some((_, text))) =
-            (parts.as_slice(), credential.split_once('/'))
+        let mut parts = credential.splitn(6, '/');
+        let mut next = || parts.next();
+        let (Some(access_key_id), Some(date), Some(region), Some(service), Some(terminator), None) =
+            (next(), next(), next(), next(), next(), next())
         else {
             return Err(incomplete(format!(
                 "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got \
@@ -30,6 +31,7 @@ impl<'a> CredentialScope<'a> {
                 shown(credential)
             )));
         };
+        let text = credential.get(access_key_id.len() + 1..).unwrap_or_default();
         Ok(Self { access_key_id, date, region, service, terminator, text })
     }
 

@@ -64,7 +64,8 @@ impl Invocations {
         while !counter.take() {
             let _one_at_a_time = counter.refill.lock().await;
             if counter.left.load(Ordering::Acquire) == 0 {
-                is_worn = self.reserve(material, &counter).await? > WORN;
+                // Boxed, for else every invocation would carry the state of this, which is done once in a block.
+                is_worn = Box::pin(self.reserve(material, &counter)).await? > WORN;
             }
         }
         Ok(is_worn)

@@ -117,7 +117,7 @@ async fn answer(state: ApiState, request: Request) -> Response {
     let call = call(&head);
     let operation = call.operation;
     let kms = Arc::clone(state.calls.kms());
-    let prove = async move {
+    let prove = move || async move {
         let (proved, entry, body) = signature::prove(&kms, &head, operation, body).await?;
         Ok((proved, move |shown: &mut RequestParameters| entry.read(&body, shown)))
     };

@@ -109,7 +109,9 @@ impl Authn {
             let secret = self.vault.open(&access_key.id, &access_key.sealed_secret, deadline).await?;
             Ok::<_, KmsError>(DateKey::derive(&secret, &claim.date))
         };
-        let signing_key = Arc::new(day.key.get_or_try_init(derive).await?.signing_key(&claim.region));
+        // Boxed, for else every call would carry the state of this, which is done once a day.
+        let date_key = Box::pin(day.key.get_or_try_init(derive)).await?;
+        let signing_key = Arc::new(date_key.signing_key(&claim.region));
         claim.verify(&signing_key)?;
         // Not before: whoever cannot sign could fill it with regions that nobody uses.
         day.keep(&claim.region, signing_key);

@@ -100,15 +100,16 @@ impl Calls {
 
     /// Does what `call` asks for, if the caller may, and writes it down. Nothing is begun while nothing can be written down.
     ///
-    /// `prove` proves who calls, and gives what reads the request once that is known. A client that hangs up does not stop the call
+    /// `prove` begins to prove who calls, which gives what reads the request once that is known. A client that hangs up does not stop the call
     /// half way, between what it did and what is written down of it.
-    pub async fn perform<T, R>(
+    pub async fn perform<T, P, R>(
         self: &Arc<Self>,
         call: Call,
-        prove: impl Future<Output = Result<(Proved, R), Unproved>> + Send + 'static,
+        prove: impl FnOnce() -> P + Send + 'static,
     ) -> Reply<T>
     where
         T: Send + 'static,
+        P: Future<Output = Result<(Proved, R), Unproved>> + Send,
         R: FnOnce(&mut RequestParameters) -> Result<Prepared<T>, KmsError> + Send + 'static,
     {
         let calls = Arc::clone(self);
@@ -119,13 +120,14 @@ impl Calls {
         performed.await.unwrap_or_else(|Panicked| Reply::refusal(KmsError::internal("the call has panicked")))
     }
 
-    async fn perform_recorded<T, R>(
+    async fn perform_recorded<T, P, R>(
         &self,
         Call { operation, target, client }: Call,
-        prove: impl Future<Output = Result<(Proved, R), Unproved>> + Send,
+        prove: impl FnOnce() -> P + Send,
     ) -> Reply<T>
     where
         T: Send,
+        P: Future<Output = Result<(Proved, R), Unproved>> + Send,
         R: FnOnce(&mut RequestParameters) -> Result<Prepared<T>, KmsError>,
     {
         let began = Instant::now();
@@ -158,16 +160,17 @@ impl Calls {
     }
 
     /// Nothing is read of a request before it is known who sent it, and nothing is kept of it while the operation runs.
-    async fn attempt<T, R>(
+    async fn attempt<T, P, R>(
         &self,
-        prove: impl Future<Output = Result<(Proved, R), Unproved>>,
+        prove: impl FnOnce() -> P,
         began: Instant,
         record: &mut Record,
     ) -> Result<T, KmsError>
     where
+        P: Future<Output = Result<(Proved, R), Unproved>>,
         R: FnOnce(&mut RequestParameters) -> Result<Prepared<T>, KmsError>,
     {
-        let (proved, read) = prove.await.map_err(|Unproved { claimed, error }| {
+        let (proved, read) = prove().await.map_err(|Unproved { claimed, error }| {
             record.claim(claimed);
             error
         })?;

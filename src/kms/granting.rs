@@ -90,7 +90,8 @@ impl Cx<'_> {
     pub async fn open_grant_tokens(&self, tokens: &[String]) -> Result<Vec<Arc<Grant>>, KmsError> {
         let mut grants = Vec::with_capacity(tokens.len());
         for token in tokens {
-            grants.push(self.open_grant_token(token).await?);
+            // Boxed, for else every call would carry the state of this, and few have tokens.
+            grants.push(Box::pin(self.open_grant_token(token)).await?);
         }
         Ok(grants)
     }

@@ -220,7 +220,8 @@ impl Kms {
     /// As store and trail answer.
     pub async fn write_down(&self, record: &Record, error: Option<&KmsError>) -> Result<(), KmsError> {
         if record.notes.is_recorded {
-            return self.deliver_records().await.map(drop);
+            // Boxed, for else every call would carry the state of what only a change does.
+            return Box::pin(self.deliver_records()).await.map(drop);
         }
         record.write(&self.trail, &self.settings.account, error).await.map_err(failure::audit)
     }

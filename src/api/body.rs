@@ -6,13 +6,13 @@
 
 use std::ops::Deref;
 
-use axum::body::{Body, HttpBody};
+use axum::body::{Bytes, HttpBody};
 use http::request::Parts;
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::{ApiState, Peer, budget::Memory, signature};
+use super::{Api, Arrival, budget::Memory, signature};
 use crate::{
     error::{Code, KmsError},
     failure,
@@ -40,33 +40,35 @@ impl Deref for Payload {
 ///
 /// # Errors
 /// If it is too long, or does not come in time, or nothing vouches for it; what is left of it is unread then.
-pub(super) async fn read(state: &ApiState, head: &Parts, body: Body) -> Result<Payload, KmsError> {
+pub(super) async fn read<B>(api: &Api, arrival: Arrival, head: &Parts, body: B) -> Result<Payload, KmsError>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
     let announced = body.size_hint();
     let longest = announced.upper().map_or(usize::MAX, |upper| usize::try_from(upper).unwrap_or(usize::MAX));
-    if announced.exact().is_some() && longest > state.limits.body_bytes {
-        return Err(too_long(state));
+    if announced.exact().is_some() && longest > api.limits.body_bytes {
+        return Err(too_long(api));
     }
-    let mut growing = Growing::new(longest.min(state.limits.body_bytes));
+    let mut growing = Growing::new(longest.min(api.limits.body_bytes));
     if announced.exact().is_some_and(|_| longest > SMALL) {
-        growing.memory = Some(memory(state, head, growing.longest).await?);
+        growing.memory = Some(memory(api, arrival, head, growing.longest).await?);
     }
-    let collected = timeout(state.limits.body_timeout, growing.collect(state, head, body)).await;
+    let collected = timeout(api.limits.body_timeout, growing.collect(api, arrival, head, body)).await;
     collected.unwrap_or_else(|_| {
         Err(KmsError::new(Code::RequestTimeoutException, "The request body did not arrive in time."))
     })?;
     Ok(growing.whole())
 }
 
-fn too_long(state: &ApiState) -> KmsError {
-    let text = format!("The request body is longer than {} bytes.", state.limits.body_bytes);
+fn too_long(api: &Api) -> KmsError {
+    let text = format!("The request body is longer than {} bytes.", api.limits.body_bytes);
     KmsError::new(Code::RequestEntityTooLargeException, text)
 }
 
 /// Memory for a large body, if the head says truly that somebody known sends it.
-async fn memory(state: &ApiState, head: &Parts, bytes: usize) -> Result<Memory, KmsError> {
-    signature::vouch(state.calls.kms(), head)?;
-    let peer = head.extensions.get::<Peer>().copied().unwrap_or_default();
-    state.budget.take(peer.network(), bytes).await.ok_or_else(failure::throttled)
+async fn memory(api: &Api, arrival: Arrival, head: &Parts, bytes: usize) -> Result<Memory, KmsError> {
+    signature::vouch(api.calls.kms(), head)?;
+    api.budget.take(arrival.peer.unwrap_or_default().network(), bytes).await.ok_or_else(failure::throttled)
 }
 
 /// A body that comes. Its buffer grows with it, and is wiped whenever it is left.
@@ -82,16 +84,19 @@ impl Growing {
         Self { bytes: Zeroizing::new(Vec::with_capacity(longest.min(SMALL))), longest, memory: None }
     }
 
-    async fn collect(&mut self, state: &ApiState, head: &Parts, mut body: Body) -> Result<(), KmsError> {
+    async fn collect<B>(&mut self, api: &Api, arrival: Arrival, head: &Parts, mut body: B) -> Result<(), KmsError>
+    where
+        B: HttpBody<Data = Bytes> + Unpin,
+    {
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| KmsError::bare(Code::SerializationException))?;
             let Ok(data) = frame.into_data() else { continue };
             let length = self.bytes.len().saturating_add(data.len());
             if length > self.longest {
-                return Err(too_long(state));
+                return Err(too_long(api));
             }
             if length > SMALL && self.memory.is_none() {
-                self.memory = Some(memory(state, head, self.longest).await?);
+                self.memory = Some(memory(api, arrival, head, self.longest).await?);
             }
             self.make_room_for(length);
             self.bytes.extend_from_slice(&data);

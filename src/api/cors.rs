@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-use axum::{body::Body, extract::Request, response::Response};
-use http::{HeaderMap, HeaderValue, Method, header};
+use axum::{body::Body, response::Response};
+use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 use serde::{Deserialize, Serialize};
 
 /// How long a browser may keep what it was told, in seconds: two days, as AWS says.
@@ -53,9 +53,9 @@ pub(super) fn allowed(origins: &[Origin], headers: &HeaderMap) -> Option<HeaderV
 }
 
 /// The answer to a browser that asks whether a page may call at all; `None` if it does not ask.
-pub(super) fn preflight(request: &Request) -> Option<Response> {
-    let asked = request.headers();
-    if request.method() != Method::OPTIONS || !asked.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
+pub(super) fn preflight(head: &Parts) -> Option<Response> {
+    let asked = &head.headers;
+    if head.method != Method::OPTIONS || !asked.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
         return None;
     }
     let mut answer = Response::new(Body::empty());

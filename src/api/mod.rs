@@ -17,13 +17,13 @@ use std::{
 
 use axum::{
     Router,
-    body::{Body, Bytes},
-    extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    body::{Body, Bytes, HttpBody},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use http::request::Parts;
 use serde::Serialize;
+use uuid::Uuid;
 
 use self::budget::Budget;
 pub use self::cors::Origin;
@@ -36,6 +36,7 @@ use crate::{
 };
 
 const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 
 /// The limits of request bodies.
 #[derive(Debug, Clone, Copy)]
@@ -48,13 +49,18 @@ pub struct BodyLimits {
     pub body_timeout: Duration,
 }
 
-/// Where a request came from; the accept loop puts it into each request.
+/// Where a request came from: the client's address.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub IpAddr);
 
-/// The extension of a request that came over TLS.
-#[derive(Debug, Clone, Copy)]
-pub struct OverTls;
+/// How a request came here.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Arrival {
+    /// Where it came from; `None` where that is not known.
+    pub peer: Option<Peer>,
+    /// True if it came over TLS.
+    pub over_tls: bool,
+}
 
 impl Peer {
     /// The network of the peer: its IPv4 address, or its IPv6 prefix, within which one client may have every address.
@@ -73,72 +79,96 @@ impl Default for Peer {
     }
 }
 
-/// The extension of an answer whose request was authenticated, whether or not it was allowed.
-#[derive(Debug, Clone, Copy)]
-pub struct Authenticated;
+/// The answer to a request.
+pub struct Answer {
+    /// The answer itself.
+    pub response: Response,
+    /// True if the request was authenticated, whether or not it was allowed.
+    pub is_authenticated: bool,
+}
 
-/// The state of the router.
-#[derive(Clone)]
-struct ApiState {
+impl From<Response> for Answer {
+    /// The answer to a request that was not authenticated.
+    fn from(response: Response) -> Self {
+        Self { response, is_authenticated: false }
+    }
+}
+
+/// The door. It serves every path, since clients sign and send the path that their endpoint URL has.
+pub struct Api {
     calls: Arc<Calls>,
     limits: BodyLimits,
-    budget: Arc<Budget>,
-    origins: Arc<[Origin]>,
+    budget: Budget,
+    origins: Box<[Origin]>,
 }
 
-/// The router of the API. It serves every path, since clients sign and send the path that their endpoint URL has. Pages of these
-/// origins may call.
+/// The door as a router, whose requests came nobody knows how.
 pub fn router(calls: Arc<Calls>, limits: BodyLimits, origins: &[Origin]) -> Router {
-    let budget = Arc::new(Budget::new(limits.all_bodies_bytes, limits.body_bytes));
-    Router::new().fallback(enter).with_state(ApiState { calls, limits, budget, origins: origins.into() })
+    let api = Arc::new(Api::new(calls, limits, origins));
+    Router::new().fallback(async move |request: Request<Body>| api.answer(Arrival::default(), request).await.response)
 }
 
-async fn enter(State(state): State<ApiState>, request: Request) -> Response {
-    let origin = cors::allowed(&state.origins, request.headers());
-    let mut answer = match origin.as_ref().and_then(|_| cors::preflight(&request)) {
-        Some(answer) => answer,
-        None => answer(state, request).await,
-    };
-    if let Some(origin) = origin {
-        cors::share(&mut answer, origin);
+impl Api {
+    /// The door to these calls. Pages of these origins may call.
+    pub fn new(calls: Arc<Calls>, limits: BodyLimits, origins: &[Origin]) -> Self {
+        let budget = Budget::new(limits.all_bodies_bytes, limits.body_bytes);
+        Self { calls, limits, budget, origins: origins.into() }
     }
-    answer
-}
 
-async fn answer(state: ApiState, request: Request) -> Response {
-    if request.method() != Method::POST {
-        return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "POST")]).into_response();
+    /// Answers a request.
+    pub async fn answer<B>(&self, arrival: Arrival, request: Request<B>) -> Answer
+    where
+        B: HttpBody<Data = Bytes> + Unpin,
+    {
+        let (head, body) = request.into_parts();
+        let origin = cors::allowed(&self.origins, &head.headers);
+        let mut answer = match origin.as_ref().and_then(|_| cors::preflight(&head)) {
+            Some(preflight) => preflight.into(),
+            None => self.answer_call(arrival, head, body).await,
+        };
+        if let Some(origin) = origin {
+            cors::share(&mut answer.response, origin);
+        }
+        answer
     }
-    if !is_json_1_1(request.headers()) {
-        return foreign_content_type();
+
+    async fn answer_call<B>(&self, arrival: Arrival, head: Parts, body: B) -> Answer
+    where
+        B: HttpBody<Data = Bytes> + Unpin,
+    {
+        if head.method != Method::POST {
+            return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "POST")]).into_response().into();
+        }
+        if !is_json_1_1(&head.headers) {
+            return foreign_content_type().into();
+        }
+        let body = body::read(self, arrival, &head, body).await;
+        let call = call(arrival, &head);
+        let operation = call.operation;
+        let kms = Arc::clone(self.calls.kms());
+        let prove = move || async move {
+            let (proved, entry, body) = signature::prove(&kms, &head, operation, body).await?;
+            Ok((proved, move |shown: &mut RequestParameters| entry.read(&body, shown)))
+        };
+        respond(self.calls.perform(call, prove).await)
     }
-    let (head, body) = request.into_parts();
-    let body = body::read(&state, &head, body).await;
-    let call = call(&head);
-    let operation = call.operation;
-    let kms = Arc::clone(state.calls.kms());
-    let prove = move || async move {
-        let (proved, entry, body) = signature::prove(&kms, &head, operation, body).await?;
-        Ok((proved, move |shown: &mut RequestParameters| entry.read(&body, shown)))
-    };
-    respond(state.calls.perform(call, prove).await)
 }
 
 /// The call that a head is of.
-fn call(head: &Parts) -> Call {
-    let header = |name| signature::header(&head.headers, name).to_owned();
+fn call(arrival: Arrival, head: &Parts) -> Call {
     let client = Client {
-        source_ip: head.extensions.get::<Peer>().map(|Peer(address)| *address),
-        secure_transport: head.extensions.get::<OverTls>().is_some(),
-        user_agent: header("user-agent"),
+        source_ip: arrival.peer.map(|Peer(address)| address),
+        secure_transport: arrival.over_tls,
+        user_agent: signature::header(&head.headers, &header::USER_AGENT).to_owned(),
     };
-    Call { operation: signature::operation(head), target: header("x-amz-target"), client }
+    let target = signature::header(&head.headers, &signature::TARGET);
+    Call { operation: operations::find(target), target: target.to_owned(), client }
 }
 
 /// The answer to a request that nobody reads, because there is no room for another connection.
 pub fn no_room() -> Response {
     let text = "There are too many connections. You can retry the request.";
-    let mut response = respond(Reply::refusal(KmsError::new(Code::ServiceUnavailableException, text)));
+    let Answer { mut response, .. } = respond(Reply::refusal(KmsError::new(Code::ServiceUnavailableException, text)));
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
@@ -166,7 +196,7 @@ struct Exception<'a> {
     denial: Option<&'a str>,
 }
 
-fn respond(Reply { request_id, proved, outcome }: Reply<operations::Body>) -> Response {
+fn respond(Reply { request_id, proved, outcome }: Reply<operations::Body>) -> Answer {
     let (status, body) = match outcome {
         Ok(body) => (StatusCode::OK, Bytes::from_owner(body)),
         Err(error) => {
@@ -176,20 +206,17 @@ fn respond(Reply { request_id, proved, outcome }: Reply<operations::Body>) -> Re
     };
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
-    if proved {
-        response.extensions_mut().insert(Authenticated);
-    }
     let headers = response.headers_mut();
     // In AWS's order.
-    if let Ok(id) = HeaderValue::from_str(&request_id.to_string()) {
-        headers.insert("x-amzn-requestid", id);
+    if let Ok(id) = HeaderValue::from_str(request_id.hyphenated().encode_lower(&mut Uuid::encode_buffer())) {
+        headers.insert(REQUEST_ID, id);
     }
     // Some answers are secrets: nothing on the way may keep them.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate, private"));
     headers.insert(header::EXPIRES, HeaderValue::from_static("0"));
     headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
-    response
+    Answer { response, is_authenticated: proved }
 }
 
 fn exception(error: &KmsError) -> Vec<u8> {

@@ -2,7 +2,7 @@
 
 use std::{ops::Deref, time::Instant};
 
-use http::{HeaderMap, request::Parts};
+use http::{HeaderMap, HeaderName, request::Parts};
 
 use crate::{
     authn::Proved,
@@ -13,14 +13,12 @@ use crate::{
     sigv4::{self, Claim, Received},
 };
 
-/// A header as text; empty if it is not there, or is none.
-pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
-    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
-}
+/// The header that names the operation.
+pub(super) const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 
-/// The operation that a head asks for.
-pub(super) fn operation(head: &Parts) -> Option<&'static Entry> {
-    operations::find(header(&head.headers, "x-amz-target"))
+/// A header as text; empty if it is not there, or is none.
+pub(super) fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 /// The error of a head that cannot be authenticated whatever the body is. Checked before a long body is read.
@@ -28,7 +26,7 @@ pub(super) fn operation(head: &Parts) -> Option<&'static Entry> {
 /// # Errors
 /// As such a call is answered, if it names no operation, has no valid authentication, or no access key that is enabled.
 pub(super) fn vouch(kms: &Kms, head: &Parts) -> Result<(), KmsError> {
-    operation(head).ok_or_else(unknown_operation)?;
+    operations::find(header(&head.headers, &TARGET)).ok_or_else(unknown_operation)?;
     let claim = claim(kms, head, &[])?;
     kms.authn().access_key(&claim).map(drop)
 }

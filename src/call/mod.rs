@@ -102,11 +102,7 @@ impl Calls {
     ///
     /// `prove` begins to prove who calls, which gives what reads the request once that is known. A client that hangs up does not stop the call
     /// half way, between what it did and what is written down of it.
-    pub async fn perform<T, P, R>(
-        self: &Arc<Self>,
-        call: Call,
-        prove: impl FnOnce() -> P + Send + 'static,
-    ) -> Reply<T>
+    pub async fn perform<T, P, R>(self: &Arc<Self>, call: Call, prove: impl FnOnce() -> P + Send + 'static) -> Reply<T>
     where
         T: Send + 'static,
         P: Future<Output = Result<(Proved, R), Unproved>> + Send,

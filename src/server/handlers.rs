@@ -8,7 +8,13 @@ use super::{
     file_descriptors,
     http::HeaderCase,
 };
-use crate::{api, call::Calls, config::Config, health, kms::Kms};
+use crate::{
+    api::{Api, BodyLimits},
+    call::Calls,
+    config::Config,
+    health,
+    kms::Kms,
+};
 
 /// The parts that the handlers of all configurations share.
 pub(super) struct Handlers {
@@ -33,14 +39,14 @@ impl Handlers {
     /// The handler of connections for this configuration and certificate.
     pub(super) fn handler(&self, config: &Config, certificate: Option<&ServerCertificate>) -> ConnectionHandler {
         let limits = config.limits.clone();
-        let api_limits = api::BodyLimits {
+        let api_limits = BodyLimits {
             body_bytes: limits.body_bytes,
             all_bodies_bytes: limits.all_bodies_bytes,
             body_timeout: Duration::from_millis(limits.body_timeout_ms),
         };
-        let api = api::router(Arc::clone(&self.calls), api_limits, &config.allowed_origins);
         ConnectionHandler {
-            app: health::router(Arc::clone(self.calls.kms())).merge(api),
+            api: Api::new(Arc::clone(&self.calls), api_limits, &config.allowed_origins),
+            operators: health::router(Arc::clone(self.calls.kms())),
             tls: certificate.map(|certificate| certificate.acceptor.clone()),
             limits,
             connection_limit: Arc::clone(&self.connection_limit),

@@ -30,7 +30,10 @@ use super::{
     http::{HeaderCase, MAX_HEAD_BYTES, ValidatedStream, WriteTimeout},
     shutdown::ShutdownSignal,
 };
-use crate::{api::Peer, config::LimitsConfig};
+use crate::{
+    api::{Api, Peer},
+    config::LimitsConfig,
+};
 
 /// How long a connection that is closed may take to send what it was about to, if no request is pending.
 const CLOSE_GRACE: Duration = Duration::from_millis(500);
@@ -39,7 +42,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How connections are served under one configuration.
 pub(super) struct ConnectionHandler {
-    pub(super) app: Router,
+    pub(super) api: Api,
+    /// The operator's paths.
+    pub(super) operators: Router,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) limits: LimitsConfig,
     pub(super) connection_limit: Arc<ConnectionLimit>,

@@ -18,7 +18,7 @@ use tower_service::Service as _;
 
 use super::{super::http::Rejection, ConnectionHandler, activity::Activity, limit::Permit};
 use crate::{
-    api::{self, Authenticated, OverTls, Peer},
+    api::{self, Answer, Arrival, Peer},
     health,
 };
 
@@ -42,7 +42,7 @@ impl RequestHandler {
         request: Request<Incoming>,
         rejection: Option<Rejection>,
     ) -> Result<Response, Infallible> {
-        let ConnectionHandler { app, counts, header_case, .. } = &*self.connection;
+        let ConnectionHandler { api, operators, counts, header_case, .. } = &*self.connection;
         if let Some(rejection) = rejection {
             counts.count_lost(rejection.name());
             return Ok(header_case.apply(rejected(rejection)));
@@ -54,19 +54,19 @@ impl RequestHandler {
         }
         let activity = &self.permit.activity;
         activity.request_begun();
-        let mut request = request.map(|body| Body::new(TrackedBody::new(body, Arc::clone(activity))));
-        request.extensions_mut().insert(self.peer);
-        if self.connection.tls.is_some() {
-            request.extensions_mut().insert(OverTls);
-        }
-        let mut answer = app.clone().call(request).await?;
+        let request = request.map(|body| TrackedBody::new(body, Arc::clone(activity)));
+        let Answer { mut response, is_authenticated } = if is_operators {
+            operators.clone().call(request.map(Body::new)).await?.into()
+        } else {
+            let arrival = Arrival { peer: Some(self.peer), over_tls: self.connection.tls.is_some() };
+            api.answer(arrival, request).await
+        };
         // What is left of a body that was not read is not the next request.
         if self.permit.is_spare() || !activity.is_answering() {
-            answer.headers_mut().insert(header::CONNECTION, CLOSE);
+            response.headers_mut().insert(header::CONNECTION, CLOSE);
         }
-        let is_authenticated = answer.extensions_mut().remove::<Authenticated>().is_some();
         activity.request_answered(is_authenticated, Instant::now());
-        Ok(header_case.apply(answer))
+        Ok(header_case.apply(response))
     }
 }
 

@@ -21,6 +21,8 @@ fn matches_by(pattern: &[u8], text: &[u8], same: impl Fn(&u8, &u8) -> bool) -> b
     let mut latest_star = None;
     while let Some(letter) = text.get(t) {
         match pattern.get(p) {
+            // The last star takes what is left.
+            Some(b'*') if p + 1 == pattern.len() => return true,
             Some(b'*') => {
                 p += 1;
                 latest_star = Some((p, t));

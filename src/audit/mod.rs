@@ -313,8 +313,13 @@ impl Shared {
         Ok(WritePath::Queued(receiver))
     }
 
+    /// Writes a caller's record, and then those that came meanwhile. What comes while these are written is left to the thread, so
+    /// that nobody writes for others without end.
     fn write_directly(&self, line: &[u8]) -> Result<(), AuditError> {
-        let (outcome, took) = self.write(line);
+        let (outcome, mut took) = self.write(line);
+        if outcome.is_ok() && took <= SLOW {
+            took = took.max(self.write_batch(std::mem::take(&mut self.queue.lock().waiting)));
+        }
         let mut queue = self.queue.lock();
         queue.slow = took > SLOW;
         if outcome.is_err() {
@@ -338,13 +343,22 @@ impl Shared {
     /// The thread's work, until the trail is closed.
     fn write_batches(&self) {
         while let Some(batch) = self.next_batch() {
-            let (outcome, took) = self.write(&batch.lines);
-            for caller in batch.callers {
-                // A caller that has gone away has its record all the same.
-                drop(caller.send(outcome.as_ref().copied().map_err(AuditError::duplicate)));
-            }
+            let took = self.write_batch(batch);
             self.queue.lock().slow = took > SLOW;
         }
+    }
+
+    /// Writes the records of a batch with one call, and tells their callers; answers how long it took.
+    fn write_batch(&self, batch: Batch) -> Duration {
+        if batch.callers.is_empty() {
+            return Duration::ZERO;
+        }
+        let (outcome, took) = self.write(&batch.lines);
+        for caller in batch.callers {
+            // A caller that has gone away has its record all the same.
+            drop(caller.send(outcome.as_ref().copied().map_err(AuditError::duplicate)));
+        }
+        took
     }
 
     /// Waits for records; `None` when the trail is closed and nothing is waiting.

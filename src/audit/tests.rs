@@ -239,6 +239,52 @@ async fn a_caller_that_goes_away_has_its_record() {
     assert_eq!(world.records().len(), 5);
 }
 
+/// The outcomes of a record that is being written for a while, and of nine that come meanwhile.
+fn outcomes_of_a_batch(path: &Path) -> Vec<Result<(), AuditError>> {
+    let trail = Arc::new(Trail::open(path, false).expect("open"));
+    let runtime = || tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let written = trail.shared.sink.lock();
+    let first = thread::spawn({
+        let (trail, runtime) = (Arc::clone(&trail), runtime());
+        move || runtime.block_on(record(&trail, "0"))
+    });
+    while !trail.shared.queue.lock().writing {
+        thread::yield_now();
+    }
+    let names: Vec<_> = (1..10).map(|n| n.to_string()).collect();
+    let later = async {
+        let mut later: Vec<_> = names.iter().map(|name| Box::pin(record(&trail, name))).collect();
+        for pending in &mut later {
+            assert!(poll_once(pending).await.is_none(), "it was answered before it was written");
+        }
+        drop(written);
+        let mut outcomes = Vec::new();
+        for pending in later {
+            outcomes.push(pending.await);
+        }
+        outcomes
+    };
+    let later = runtime().block_on(later);
+    std::iter::once(first.join().expect("ended")).chain(later).collect()
+}
+
+#[test]
+fn records_that_come_during_a_write_are_written_after_it_in_their_order() {
+    let world = World::new();
+    for outcome in outcomes_of_a_batch(&world.path()) {
+        outcome.expect("written");
+    }
+    let names: Vec<_> = world.records().iter().map(|record| record["eventName"].as_str().map(str::to_owned)).collect();
+    assert_eq!(names, (0..10).map(|n| Some(n.to_string())).collect::<Vec<_>>());
+}
+
+#[test]
+fn records_that_come_during_a_write_that_fails_are_refused_with_it_and_kept() {
+    for outcome in outcomes_of_a_batch(Path::new("/dev/full")) {
+        assert!(outcome.is_err_and(|error| error.is_kept()));
+    }
+}
+
 async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
     std::future::poll_fn(|cx| match std::pin::Pin::new(&mut *future).poll(cx) {
         std::task::Poll::Ready(outcome) => std::task::Poll::Ready(Some(outcome)),

@@ -1,4 +1,4 @@
-//! How far it is: a line on the terminal that is written over and over, and is gone afterwards.
+//! The progress bar: a line on the terminal that is written over and over, and is gone afterwards.
 
 use std::{
     io::{IsTerminal, Write, stderr},

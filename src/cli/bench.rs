@@ -9,7 +9,7 @@ use super::DeploymentArgs;
 /// The longest time for which a step is measured: a signature is valid for five minutes.
 const MAX_STEP: Duration = Duration::from_secs(240);
 
-/// What a server is measured with.
+/// The arguments of `strongroom bench`.
 #[derive(Args)]
 pub struct BenchArgs {
     /// The server [default: that of AWS_ENDPOINT_URL_KMS, then AWS_ENDPOINT_URL]
@@ -21,7 +21,7 @@ pub struct BenchArgs {
     /// Certificates that the server's is to be signed by (PEM) [default: that of AWS_CA_BUNDLE, then the system's]
     #[arg(long, value_name = "FILE")]
     pub ca_bundle: Option<PathBuf>,
-    /// What to call, separated by commas
+    /// The operations that are called, separated by commas
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "Encrypt,Decrypt,GenerateDataKey")]
     pub operations: Vec<BenchOperation>,
     /// The key, by id, ARN or alias. Without it keys are made, and scheduled for deletion when all is measured
@@ -44,7 +44,7 @@ pub struct BenchArgs {
     pub output: BenchOutput,
 }
 
-/// What an HSM is measured with.
+/// The arguments of `strongroom hsm bench`.
 #[derive(Args)]
 pub struct HsmBenchArgs {
     /// Which deployment
@@ -53,7 +53,7 @@ pub struct HsmBenchArgs {
     /// Which HSM; without it, the first
     #[arg(long, value_name = "NAME")]
     pub member: Option<String>,
-    /// What to have it do, separated by commas [default: all that it can do]
+    /// The operations that it does, separated by commas [default: all that it can do]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub operations: Vec<HsmOperation>,
     /// Bytes of a plaintext, of a message, or of what is random
@@ -73,7 +73,7 @@ pub struct HsmBenchArgs {
     pub output: BenchOutput,
 }
 
-/// How something is measured, and how its figures are shown.
+/// The time of a step, and the form of the figures.
 #[derive(Args)]
 pub struct BenchOutput {
     /// Seconds for which each step is measured

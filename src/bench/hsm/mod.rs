@@ -6,6 +6,7 @@
 //! The calls go the way of the service's: over the queue, to a worker process.
 
 mod pool;
+mod report;
 mod workload;
 
 use std::{
@@ -13,26 +14,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::Serialize;
-
-use self::workload::Workload;
+pub use self::report::Report;
+use self::{report::Measured, workload::Workload};
 use super::{
     curve::{Curve, Figures, Load, Step},
     load::{self, Caller},
-    plot::{self, Chart},
     progress::Progress,
-    table,
 };
 use crate::{
     cli::bench::{HsmBenchArgs, HsmOperation},
     hsm::{Hsm, HsmError, Launch, Settings},
+    key::material::{Keeping, Material},
     server::{ExitError, HSM_START, HSM_STOP},
 };
 
-/// Calls under way while sessions are counted: some wait for every session, also for the most of them.
-const CALLS: usize = 64;
 /// The steps of calls under way with the number of sessions that was found.
-const CALL_STEPS: [usize; 7] = [1, 2, 4, 8, 16, 32, CALLS];
+const CALL_STEPS: [usize; 7] = [1, 2, 4, 8, 16, 32, MOST_CALLS];
+const MOST_CALLS: usize = 64;
+/// Twice the most sessions that may be asked for.
+const MOST_WAITING: usize = 1024;
 /// Before anything is counted: keys get into the HSM.
 const WARM_UP: Duration = Duration::from_millis(100);
 
@@ -46,37 +46,29 @@ pub struct Target {
     pub deadline: Duration,
 }
 
-/// The figures of an HSM.
-#[derive(Serialize)]
-pub struct Report {
-    hsm: String,
-    bytes: u16,
-    operations: Vec<Measured>,
-    /// Operations that were asked for, or all, and that the HSM cannot do.
-    unsupported: Vec<String>,
-    /// The number of sessions in the configuration.
-    configured_sessions: usize,
-    /// The number beyond which nothing is gained.
-    sessions: usize,
-}
-
-/// The figures of one operation.
-#[derive(Serialize)]
-struct Measured {
-    operation: String,
-    by_sessions: Curve,
-    by_calls: Curve,
-}
-
-/// Measures an HSM. Nothing is left in it: its keys are wrapped.
+/// Measures an HSM. The keys that are made for it are destroyed also if it fails or is interrupted.
 ///
 /// # Errors
 /// If it cannot be opened, does none of the operations, or it is interrupted.
 pub async fn measure(target: &Target, arguments: &HsmBenchArgs) -> Result<Report, ExitError> {
-    let (works, unsupported) = workloads(target, arguments).await?;
+    let mut made = Vec::new();
+    let measured = every_operation(target, arguments, &mut made).await;
+    match (measured, target.destroy(made).await) {
+        (Ok(report), Ok(())) => Ok(report),
+        (Err(one), Err(other)) => Err(ExitError { text: format!("{}; {}", one.text, other.text), ..one }),
+        (Err(error), Ok(())) | (Ok(_), Err(error)) => Err(error),
+    }
+}
+
+async fn every_operation(
+    target: &Target,
+    arguments: &HsmBenchArgs,
+    made: &mut Vec<Arc<Material>>,
+) -> Result<Report, ExitError> {
+    let (works, unsupported) = workloads(target, arguments, made).await?;
     let mut progress = Progress::of(works.len() * (arguments.sessions.len() + CALL_STEPS.len()));
-    let by_sessions = every_number_of_sessions(target, arguments, &works, &mut progress).await?;
-    let sessions = pool::sessions(by_sessions.iter()).ok_or_else(|| ExitError::new(NOTHING))?;
+    let by_sessions = by_sessions(target, arguments, &works, &mut progress).await?;
+    let sessions = pool::sessions(by_sessions.iter()).ok_or_else(|| ExitError::new(TOO_MANY))?;
     let by_calls = by_calls(target, arguments, &works, sessions, &mut progress).await?;
     let curves = by_sessions.into_iter().zip(by_calls);
     let measured = works.iter().zip(curves).map(|((operation, _), (by_sessions, by_calls))| Measured {
@@ -87,6 +79,7 @@ pub async fn measure(target: &Target, arguments: &HsmBenchArgs) -> Result<Report
     Ok(Report {
         hsm: target.settings.name.clone(),
         bytes: arguments.bytes,
+        saturating_calls: saturating_calls(arguments),
         operations: measured.collect(),
         unsupported,
         configured_sessions: target.settings.sessions,
@@ -94,18 +87,23 @@ pub async fn measure(target: &Target, arguments: &HsmBenchArgs) -> Result<Report
     })
 }
 
+const TOO_MANY: &str = "the token allows fewer sessions than the least of these numbers";
 const NOTHING: &str = "this HSM does none of these operations";
 
 type Works = Vec<(HsmOperation, Arc<Workload>)>;
 
 /// The commands for the operations that it can do, and the names of the others.
-async fn workloads(target: &Target, arguments: &HsmBenchArgs) -> Result<(Works, Vec<String>), ExitError> {
+async fn workloads(
+    target: &Target,
+    arguments: &HsmBenchArgs,
+    made: &mut Vec<Arc<Material>>,
+) -> Result<(Works, Vec<String>), ExitError> {
     target
         .with_sessions(1, async |hsm| {
             let (mut works, mut unsupported) = (Vec::new(), Vec::new());
             for operation in operations(arguments) {
                 let deadline = Instant::now() + HSM_START;
-                match Workload::of(operation, hsm, arguments.bytes, deadline).await? {
+                match Workload::of(operation, hsm, arguments.bytes, deadline, made).await? {
                     Some(work) => works.push((operation, Arc::new(work))),
                     None => unsupported.push(operation.name()),
                 }
@@ -122,8 +120,14 @@ fn operations(arguments: &HsmBenchArgs) -> Vec<HsmOperation> {
     }
 }
 
+/// Calls under way while the number of sessions grows: another waits for each session, also for the most of them.
+fn saturating_calls(arguments: &HsmBenchArgs) -> usize {
+    let sessions = arguments.sessions.iter().max().map_or(0, |most| usize::from(*most));
+    MOST_CALLS.max(2 * sessions)
+}
+
 /// The curve of each operation by sessions. Numbers that the token does not allow are left out.
-async fn every_number_of_sessions(
+async fn by_sessions(
     target: &Target,
     arguments: &HsmBenchArgs,
     works: &Works,
@@ -137,7 +141,7 @@ async fn every_number_of_sessions(
             }
             for ((operation, work), curve) in works.iter().zip(&mut curves) {
                 progress.begin(&format!("{}, {}", operation.name(), Load::Sessions.counted(sessions)));
-                let figures = step(target, hsm, work, CALLS, arguments.output.seconds).await?;
+                let figures = step(target, hsm, work, saturating_calls(arguments), arguments.output.seconds).await?;
                 curve.steps.push(Step { load: sessions, figures });
             }
             Ok(())
@@ -211,7 +215,8 @@ impl Target {
         sessions: usize,
         act: impl AsyncFnOnce(&Hsm) -> Result<T, ExitError>,
     ) -> Result<T, ExitError> {
-        let queue = self.settings.queue.max(CALLS);
+        // Every call that is under way has a place in it.
+        let queue = self.settings.queue.max(MOST_WAITING);
         let settings = Settings { sessions, queue, ..self.settings.clone() };
         let hsm = Hsm::open(vec![settings], Some(self.launch.clone()));
         let act = async {
@@ -226,78 +231,20 @@ impl Target {
         hsm.stopped(HSM_STOP).await;
         done
     }
-}
 
-impl Report {
-    /// For people: tables, and what to do.
-    pub fn table(&self) -> String {
-        let each = self.operations.iter().map(|Measured { operation, by_sessions, by_calls }| {
-            let saturated = format!("{operation}, {CALLS} calls under way");
-            table::of(&saturated, by_sessions) + "\n" + &table::of(&self.with_pool(operation), by_calls)
-        });
-        let tables = each.collect::<Vec<_>>().join("\n");
-        let unsupported = match self.unsupported.as_slice() {
-            [] => String::new(),
-            names => format!("\nThis HSM cannot do: {}\n", names.join(", ")),
+    /// Destroys keys. Of those that are wrapped, nothing is left when the sessions are closed.
+    async fn destroy(&self, keys: Vec<Arc<Material>>) -> Result<(), ExitError> {
+        let are_objects = |key: &Arc<Material>| matches!(key.keeping, Keeping::Token { .. });
+        let objects: Vec<_> = keys.into_iter().filter(are_objects).collect();
+        if objects.is_empty() {
+            return Ok(());
+        }
+        let destroy = async |hsm: &Hsm| {
+            for key in &objects {
+                hsm.destroy(key, Instant::now() + HSM_START).await?;
+            }
+            Ok(())
         };
-        format!("{tables}{unsupported}\n{}\n", self.advice())
-    }
-
-    /// A sentence that a person can act on, with a line for each operation.
-    fn advice(&self) -> String {
-        let Self { hsm, sessions, configured_sessions, .. } = self;
-        let set = match sessions == configured_sessions {
-            true => format!("Leave `sessions = {sessions}` under [hsm]"),
-            false => format!("Set `sessions = {sessions}` under [hsm], where it is {configured_sessions} now"),
-        };
-        let knees = self.operations.iter().filter_map(|measured| {
-            let Step { load, figures } = measured.by_calls.knee()?;
-            let (rate, p99) = (table::rate(figures.per_second), table::time(figures.p99_us));
-            let calls = Load::Calls.counted(*load);
-            Some(format!("  {rate} {} per second at a p99 of {p99}, {calls} under way", measured.operation))
-        });
-        let knees = knees.collect::<Vec<_>>().join(",\n");
-        format!("{set}: with more `{hsm}` gains nothing, and with these it does, one kind at a time,\n{knees}.")
-    }
-
-    fn with_pool(&self, operation: &str) -> String {
-        format!("{operation}, {}", Load::Sessions.counted(self.sessions))
-    }
-
-    /// A picture: throughput of each operation by sessions, and its latency by calls under way.
-    pub fn plot(&self) -> String {
-        let Self { hsm, bytes, .. } = self;
-        let charts = self.operations.iter().flat_map(|Measured { operation, by_sessions, by_calls }| {
-            [Chart::throughput(operation, by_sessions), Chart::latency(&self.with_pool(operation), by_calls)]
-        });
-        plot::svg(&format!("strongroom hsm bench: `{hsm}`, {bytes} bytes"), &charts.collect::<Vec<_>>())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::bench::curve::tests::curve;
-
-    #[test]
-    fn the_advice_names_the_setting_and_what_it_gives() {
-        let measured = || Measured {
-            operation: "rsa-sign".to_owned(),
-            by_sessions: curve(Load::Sessions, &[(1, 2_253), (2, 4_439)]),
-            by_calls: curve(Load::Calls, &[(1, 2_000), (2, 4_300), (4, 4_400)]),
-        };
-        let report = |configured_sessions| Report {
-            hsm: "first".to_owned(),
-            bytes: 32,
-            operations: vec![measured()],
-            unsupported: vec!["hmac".to_owned()],
-            configured_sessions,
-            sessions: 2,
-        };
-        let gives = "with more `first` gains nothing, and with these it does, one kind at a time,\n  4,300 rsa-sign per second \
-                     at a p99 of 2.00 ms, 2 calls under way.";
-        assert_eq!(report(4).advice(), format!("Set `sessions = 2` under [hsm], where it is 4 now: {gives}"));
-        assert_eq!(report(2).advice(), format!("Leave `sessions = 2` under [hsm]: {gives}"));
-        assert!(report(2).table().contains("cannot do: hmac") && report(2).plot().ends_with("</svg>\n"));
+        self.with_sessions(1, destroy).await
     }
 }

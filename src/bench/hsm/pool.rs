@@ -2,19 +2,18 @@
 
 use super::super::curve::{Curve, ENOUGH};
 
-/// The least number of sessions with which every operation has nine tenths of its best throughput. Where there is none, since
-/// what helps one hinders another, it is the number with which the one that comes off worst has most.
+/// The number of sessions that suits every operation: with it, the operation that is furthest from its own best throughput has
+/// nine tenths of what that one has with the number that suits best. Of several such numbers it is the least.
 pub(super) fn sessions<'a>(curves: impl Iterator<Item = &'a Curve> + Clone) -> Option<usize> {
     let mut numbers: Vec<usize> = curves.clone().flat_map(|curve| &curve.steps).map(|step| step.load).collect();
     numbers.sort_unstable();
-    numbers.dedup();
     let worst = |sessions: usize| {
-        let shares = curves.clone().flat_map(|curve| curve.steps.iter().map(move |step| (curve, step)));
-        let shares = shares.filter(|(_, step)| step.load == sessions).map(|(curve, step)| curve.share(step));
+        let steps = curves.clone().flat_map(|curve| curve.steps.iter().map(move |step| (curve, step)));
+        let shares = steps.filter(|(_, step)| step.load == sessions).map(|(curve, step)| curve.share(step));
         shares.fold(1.0, f64::min)
     };
-    let enough = numbers.iter().copied().find(|sessions| worst(*sessions) >= ENOUGH);
-    enough.or_else(|| numbers.iter().copied().max_by(|one, other| worst(*one).total_cmp(&worst(*other))))
+    let best = numbers.iter().map(|sessions| worst(*sessions)).fold(0.0, f64::max);
+    numbers.iter().copied().find(|sessions| worst(*sessions) >= ENOUGH * best)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::{
     cli::bench::HsmOperation,
     hsm::{
         Hsm, HsmError,
-        command::{Command, Decrypt, Encrypt, Generate, Mac, Open, Place, Random, Seal, Sign},
+        command::{self, Command, Decrypt, Encrypt, Generate, Mac, Open, Place, Seal, Sign},
     },
     key::{
         algorithm::{MacAlgorithm, MessageType, SigningAlgorithm},
@@ -20,11 +20,11 @@ use crate::{
 /// Most that OAEP with SHA-256 takes under RSA-2048, in bytes (RFC 8017, section 7.1.1).
 const MAX_OAEP_BYTES: u16 = 190;
 
-/// A command that is given again and again. Its key is wrapped, so the HSM has nothing of it when its sessions are closed.
+/// A command that is given again and again.
 pub enum Workload {
     Seal(Seal),
     Open(Open),
-    Random(Random),
+    Random(command::Random),
     Mac(Mac),
     Sign(Sign),
     Decrypt(Decrypt),
@@ -32,7 +32,8 @@ pub enum Workload {
 }
 
 impl Workload {
-    /// The command for an operation, with random data of so many bytes, under a new key; none if the HSM cannot do it.
+    /// The command for an operation, with random data of so many bytes, under a new key, which is noted in `made`; none if the HSM
+    /// cannot do it.
     ///
     /// # Errors
     /// If the HSM fails.
@@ -41,26 +42,33 @@ impl Workload {
         hsm: &Hsm,
         bytes: u16,
         deadline: Instant,
+        made: &mut Vec<Arc<Material>>,
     ) -> Result<Option<Self>, ExitError> {
         use HsmOperation::*;
         let (spec, usage) = key_of(operation);
-        if !hsm.supports(spec, usage)? || !hsm.wraps(spec, usage) {
+        let is_generated = matches!(operation, AesGenerate | EcGenerate);
+        // As many objects as calls would have to be destroyed.
+        if !hsm.supports(spec, usage)? || is_generated && !hsm.wraps(spec, usage) {
             return Ok(None);
         }
-        let generate = Generate { id: random_id()?, spec, usage, place: Place::Wrapped };
-        if let AesGenerate | EcGenerate = operation {
+        if operation == Random {
+            return Ok(Some(Self::Random(command::Random { len: bytes.into() })));
+        }
+        let generate = Generate { id: MaterialId(random()?), spec, usage, place: place(hsm, spec, usage)? };
+        if is_generated {
             return Ok(Some(Self::Generate(generate)));
         }
         let material = Arc::new(hsm.call(generate, deadline).await?);
-        let input = random(bytes)?;
+        made.push(Arc::clone(&material));
+        let input = plaintext(bytes)?;
         Ok(Some(match operation {
             AesEncrypt => Self::Seal(Seal { material, aad: Vec::new(), input }),
             AesDecrypt => Self::Open(sealed(hsm, material, input, deadline).await?),
-            RsaDecrypt => return encrypted(hsm, material, random(bytes.min(MAX_OAEP_BYTES))?, deadline).await,
+            RsaDecrypt => return encrypted(hsm, material, plaintext(bytes.min(MAX_OAEP_BYTES))?, deadline).await,
             Hmac => Self::Mac(Mac { material, algorithm: MacAlgorithm::HmacSha256, input }),
             EcSign => Self::Sign(to_sign(material, SigningAlgorithm::EcdsaSha256, &input)?),
             RsaSign => Self::Sign(to_sign(material, SigningAlgorithm::RsassaPssSha256, &input)?),
-            Random | AesGenerate | EcGenerate => Self::Random(crate::hsm::command::Random { len: bytes.into() }),
+            Random | AesGenerate | EcGenerate => return Ok(None),
         }))
     }
 
@@ -94,6 +102,11 @@ fn key_of(operation: HsmOperation) -> (KeySpec, KeyUsage) {
     }
 }
 
+/// Where the service would keep such a key: wrapped if the HSM wraps it, else as an object on the HSM.
+fn place(hsm: &Hsm, spec: KeySpec, usage: KeyUsage) -> Result<Place, ExitError> {
+    if hsm.wraps(spec, usage) { Ok(Place::Wrapped) } else { Ok(Place::Token { cka_id: random()? }) }
+}
+
 async fn sealed(hsm: &Hsm, material: Arc<Material>, input: SecretBytes, deadline: Instant) -> Result<Open, ExitError> {
     let seal = Seal { material: Arc::clone(&material), aad: Vec::new(), input };
     let sealed = hsm.call(seal, deadline).await?;
@@ -120,16 +133,16 @@ fn to_sign(material: Arc<Material>, algorithm: SigningAlgorithm, message: &Secre
     Ok(Sign { material, algorithm, input })
 }
 
-fn random(bytes: u16) -> Result<SecretBytes, ExitError> {
+fn plaintext(bytes: u16) -> Result<SecretBytes, ExitError> {
     let mut data = vec![0; bytes.into()];
     fill(&mut data)?;
     Ok(data.into())
 }
 
-fn random_id() -> Result<MaterialId, ExitError> {
-    let mut id = [0; 32];
-    fill(&mut id)?;
-    Ok(MaterialId(id))
+fn random<const N: usize>() -> Result<[u8; N], ExitError> {
+    let mut bytes = [0; N];
+    fill(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn fill(bytes: &mut [u8]) -> Result<(), ExitError> {

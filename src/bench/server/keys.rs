@@ -34,7 +34,7 @@ impl Key {
     }
 }
 
-/// Keys that were made here.
+/// The named key, or those that were made so far.
 pub struct Keys {
     named: Option<Arc<Key>>,
     made: Vec<(KeySpec, Arc<Key>)>,
@@ -72,16 +72,17 @@ impl Keys {
     /// Schedules the deletion of all that were made, and answers their ids.
     ///
     /// # Errors
-    /// Which could not be, and why.
+    /// The ids of those that stay, and why.
     pub async fn schedule_deletion(self, client: &Client) -> Result<Vec<String>, String> {
-        let mut scheduled = Vec::new();
+        let (mut scheduled, mut failed) = (Vec::new(), Vec::new());
         for (_, key) in self.made {
             let request = json!({ "KeyId": key.id, "PendingWindowInDays": WAITING_DAYS });
-            let done = client.ask("ScheduleKeyDeletion", &request).await;
-            done.map_err(|why| format!("the key {}, which was made for this, is still there: {why}", key.id))?;
-            scheduled.push(key.id.clone());
+            match client.ask("ScheduleKeyDeletion", &request).await {
+                Ok(_) => scheduled.push(key.id.clone()),
+                Err(why) => failed.push(format!("the key {}, which was made for this, is still there: {why}", key.id)),
+            }
         }
-        Ok(scheduled)
+        if failed.is_empty() { Ok(scheduled) } else { Err(failed.join("; ")) }
     }
 }
 

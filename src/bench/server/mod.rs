@@ -5,21 +5,18 @@ mod client;
 mod connection;
 mod endpoint;
 mod keys;
+mod report;
 mod request;
 mod workload;
 
 use std::{sync::Arc, time::Duration};
 
-use serde::Serialize;
-
-pub use self::{caller::ServerCaller, connection::Connection, endpoint::Endpoint, request::Sender};
-use self::{client::Client, keys::Keys};
+pub use self::{caller::ServerCaller, connection::Connection, endpoint::Endpoint, report::Report, request::Sender};
+use self::{client::Client, keys::Keys, report::Measured};
 use super::{
     curve::{Curve, Figures, Load, Step},
     load,
-    plot::{self, Chart},
     progress::Progress,
-    table,
 };
 use crate::{
     cli::bench::{BenchArgs, BenchOperation},
@@ -28,26 +25,6 @@ use crate::{
 
 /// Before anything is counted: caches get warm, and connections are accepted.
 const WARM_UP: Duration = Duration::from_millis(200);
-
-/// The figures of a server.
-#[derive(Serialize)]
-pub struct Report {
-    endpoint: String,
-    region: String,
-    bytes: u16,
-    operations: Vec<Measured>,
-    /// Keys that were made for this; their deletion is scheduled.
-    scheduled_for_deletion: Vec<String>,
-}
-
-/// The figures of one operation.
-#[derive(Serialize)]
-struct Measured {
-    operation: String,
-    key: String,
-    #[serde(flatten)]
-    curve: Curve,
-}
 
 /// Measures the server that the arguments name. Keys that are made for it are scheduled for deletion also if it fails or is
 /// interrupted.
@@ -107,31 +84,4 @@ async fn step(endpoint: &Endpoint, request: &Arc<[u8]>, connections: usize, time
     let (callers, _) = load::run(callers, WARM_UP).await.map_err(|error| error.to_string())?;
     let (_, tally) = load::run(callers, time).await.map_err(|error| error.to_string())?;
     Ok(Figures::from(&tally))
-}
-
-impl Report {
-    /// For people: a table for each operation.
-    pub fn table(&self) -> String {
-        let each = self
-            .operations
-            .iter()
-            .map(|measured| table::of(&format!("{}, {} bytes", measured.operation, self.bytes), &measured.curve));
-        let tables = each.collect::<Vec<_>>().join("\n");
-        match self.scheduled_for_deletion.as_slice() {
-            [] => tables,
-            keys => format!("{tables}\nMade for this, and scheduled for deletion: {}\n", keys.join(", ")),
-        }
-    }
-
-    /// A picture: throughput and latency of each operation by connections.
-    pub fn plot(&self) -> String {
-        let charts = self.operations.iter().flat_map(|measured| {
-            [
-                Chart::throughput(&measured.operation, &measured.curve),
-                Chart::latency(&measured.operation, &measured.curve),
-            ]
-        });
-        let title = format!("strongroom bench: {} bytes, {}", self.bytes, self.endpoint);
-        plot::svg(&title, &charts.collect::<Vec<_>>())
-    }
 }

@@ -1,4 +1,4 @@
-//! What a deployment of many keys costs: its start, its lists, and finding one key among them.
+//! What a deployment of many keys costs: its start, its memory, its lists, using one key among them, and making another.
 //!
 //! The keys are copies of one, put into the database past the service while it is down, each with an alias. Nothing is asserted
 //! about time; every answer must be 200, and the lists must have everything.

@@ -100,6 +100,7 @@ fn a_server_behind_tls_is_measured_if_its_certificate_is_trusted() {
     let quick = ["--json", "--connections", "2", "--operations", "GenerateRandom"];
     let report = json_of(&bench(&endpoint, &administrator, &[&quick[..], &["--ca-bundle", &ca_bundle]].concat()));
     check(&report["operations"][0], "connections", &[2]);
+    assert_eq!(report["scheduled_for_deletion"], json!([]), "it takes no key");
     let distrusted = bench(&endpoint, &administrator, &[&quick[..], &["--ca-bundle", "/etc/hostname"]].concat());
     assert!(text(&distrusted.stderr).contains("it has no certificate"), "{}", text(&distrusted.stderr));
 }

@@ -53,20 +53,20 @@ impl Keys {
         Ok(Self { named, made: Vec::new() })
     }
 
-    /// The key for an operation: the named one, or one that is made for all operations of its kind.
+    /// The key for an operation, if it needs one: the named one, or one that is made for all operations of its kind.
     ///
     /// # Errors
     /// If it cannot be made.
-    pub async fn key_for(&mut self, client: &Client, operation: BenchOperation) -> Result<Arc<Key>, String> {
-        let (spec, usage) = fit_for(operation);
+    pub async fn key_for(&mut self, client: &Client, operation: BenchOperation) -> Result<Option<Arc<Key>>, String> {
+        let Some((spec, usage)) = fit_for(operation) else { return Ok(None) };
         let made = self.made.iter().find(|(of, _)| *of == spec).map(|(_, key)| key);
         if let Some(key) = self.named.as_ref().or(made) {
-            return Ok(Arc::clone(key));
+            return Ok(Some(Arc::clone(key)));
         }
         let request = json!({ "KeySpec": spec, "KeyUsage": usage, "Description": DESCRIPTION });
         let key = Arc::new(Key::of(&client.ask("CreateKey", &request).await?)?);
         self.made.push((spec, Arc::clone(&key)));
-        Ok(key)
+        Ok(Some(key))
     }
 
     /// Schedules the deletion of all that were made, and answers their ids.
@@ -86,14 +86,15 @@ impl Keys {
     }
 }
 
-/// The spec and usage of a key that is made for an operation.
-fn fit_for(operation: BenchOperation) -> (KeySpec, KeyUsage) {
+/// The spec and usage of a key that is made for an operation; none if it takes no key.
+fn fit_for(operation: BenchOperation) -> Option<(KeySpec, KeyUsage)> {
     use BenchOperation::*;
     match operation {
-        Sign | Verify => (KeySpec::EccNistP256, KeyUsage::SignVerify),
-        GenerateMac | VerifyMac => (KeySpec::Hmac256, KeyUsage::GenerateVerifyMac),
-        Encrypt | Decrypt | GenerateDataKey | GenerateDataKeyPair | GenerateRandom | DescribeKey => {
-            (KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt)
+        Sign | Verify => Some((KeySpec::EccNistP256, KeyUsage::SignVerify)),
+        GenerateMac | VerifyMac => Some((KeySpec::Hmac256, KeyUsage::GenerateVerifyMac)),
+        Encrypt | Decrypt | GenerateDataKey | GenerateDataKeyPair | DescribeKey => {
+            Some((KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt))
         }
+        GenerateRandom => None,
     }
 }

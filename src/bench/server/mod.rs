@@ -65,7 +65,7 @@ async fn one_operation(
 ) -> Result<Measured, String> {
     let key = keys.key_for(client, operation).await?;
     let name = operation.name();
-    let body = workload::body(client, operation, &key, arguments.bytes).await?;
+    let body = workload::body(client, operation, key.as_deref(), arguments.bytes).await?;
     // What is refused from the beginning is not worth a load.
     client.ask(&name, &body).await?;
     let mut steps = Vec::new();
@@ -75,7 +75,8 @@ async fn one_operation(
         let figures = step(&client.endpoint, &request, connections, arguments.output.seconds).await?;
         steps.push(Step { load: connections, figures });
     }
-    Ok(Measured { operation: name, key: key.id.clone(), curve: Curve { load: Load::Connections, steps } })
+    let key = key.map(|key| key.id.clone());
+    Ok(Measured { operation: name, key, curve: Curve { load: Load::Connections, steps } })
 }
 
 /// One request over so many connections, for this time.

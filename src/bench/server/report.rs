@@ -23,7 +23,7 @@ pub struct Report {
 #[derive(Serialize)]
 pub(super) struct Measured {
     pub(super) operation: String,
-    pub(super) key: String,
+    pub(super) key: Option<String>,
     #[serde(flatten)]
     pub(super) curve: Curve,
 }

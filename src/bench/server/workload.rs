@@ -7,12 +7,14 @@ use super::{client::Client, keys::Key};
 use crate::cli::bench::BenchOperation;
 
 /// The body of a request of `operation`, with random data of so many bytes. What it needs of the server, such as a ciphertext
-/// that can be decrypted, is asked for.
+/// that can be decrypted, is asked for. Only GenerateRandom goes without a key.
 ///
 /// # Errors
 /// If the key is not for such an operation, or the server does not give what is needed.
-pub async fn body(client: &Client, operation: BenchOperation, key: &Key, bytes: u16) -> Result<Value, String> {
+pub async fn body(client: &Client, operation: BenchOperation, key: Option<&Key>, bytes: u16) -> Result<Value, String> {
     use BenchOperation::*;
+    let size = json!({ "NumberOfBytes": bytes });
+    let Some(key) = key else { return Ok(size) };
     let id = &key.id;
     Ok(match operation {
         Encrypt => encrypt(key, bytes)?,
@@ -23,7 +25,7 @@ pub async fn body(client: &Client, operation: BenchOperation, key: &Key, bytes: 
         }
         GenerateDataKey => json!({ "KeyId": id, "NumberOfBytes": bytes }),
         GenerateDataKeyPair => json!({ "KeyId": id, "KeyPairSpec": "ECC_NIST_P256" }),
-        GenerateRandom => json!({ "NumberOfBytes": bytes }),
+        GenerateRandom => size,
         GenerateMac => mac(key, bytes)?,
         VerifyMac => with_answer(client, "GenerateMac", mac(key, bytes)?, "Mac").await?,
         Sign => sign(key, bytes)?,

@@ -23,7 +23,7 @@ use crate::{
     api::Origin,
     arn::AccountId,
     attestation::Roots,
-    hsm::{self, Isolation, PinSource, TokenSelector},
+    hsm::{self, PinSource, TokenSelector},
     key::custom_store::is_cluster_id,
     kms::{self, KeyStoreKind},
 };
@@ -121,10 +121,6 @@ pub struct HsmConfig {
     /// Environment variables of its worker process: many modules find their configuration by one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", serialize_with = "errors::names")]
     pub environment: BTreeMap<String, String>,
-    /// The process of the module: one of its own (`process`), which may crash, hang or leak without harm to the service, or the
-    /// service's (`none`).
-    #[serde(default)]
-    pub isolation: Isolation,
     /// The PKCS#11 module (a shared library).
     pub module: PathBuf,
     /// The text that C_Initialize gets as pReserved, as p11-kit's `x-init-reserved`: NSS is configured by it.

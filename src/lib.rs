@@ -5,7 +5,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | root: puts it together | [`config`] [`dev`] [`server`] [`bench`] |
+//! | root: puts it together | [`config`] [`dev`] [`server`] [`bench`](mod@bench) |
 //! | doors: one protocol each | [`api`] [`health`] [`cli`] |
 //! | service: what a KMS does | [`call`] [`operations`] [`request`] [`tasks`] [`kms`] [`authn`] `failure` `invocations` |
 //! | machines: owners of a resource | [`store`] [`hsm`] [`audit`] [`metrics`] |

@@ -197,7 +197,7 @@ async fn announce(mark: &str, listener: &Listener, service: &Service) -> Result<
 /// The command that starts this program as the worker process of an HSM: the same file, also if it was replaced meanwhile.
 fn worker(json: bool) -> Launch {
     let arguments = ["hsm-worker"].into_iter().chain(json.then_some("--json"));
-    Launch { program: "/proc/self/exe".into(), arguments: arguments.map(str::to_owned).collect() }
+    Launch::Program { program: "/proc/self/exe".into(), arguments: arguments.map(str::to_owned).collect() }
 }
 
 fn configuration(deployment: &DeploymentArgs) -> Result<Config, ExitError> {

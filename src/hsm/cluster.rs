@@ -4,7 +4,7 @@
 use crate::secret::SecretText;
 
 use super::Hsm;
-use super::engine::setup::{CarryOut, FindToken};
+use super::engine::setup::FindToken;
 use super::error::HsmError;
 use super::pin::HeldPin;
 use super::process::{Launch, carry_out};
@@ -20,10 +20,10 @@ pub struct Cluster {
 }
 
 /// All of them, and how they are opened.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Clusters {
     all: Vec<Cluster>,
-    launch: Option<Launch>,
+    launch: Launch,
 }
 
 impl Cluster {
@@ -34,8 +34,8 @@ impl Cluster {
 }
 
 impl Clusters {
-    /// These HSMs; with `launch` each has a worker process of its own.
-    pub fn new(all: Vec<Cluster>, launch: Option<Launch>) -> Self {
+    /// These HSMs, each of which has a worker process of its own when it is open.
+    pub fn new(all: Vec<Cluster>, launch: Launch) -> Self {
         Self { all, launch }
     }
 
@@ -59,13 +59,6 @@ impl Clusters {
     /// # Errors
     /// Why it is not there.
     pub async fn look(&self, cluster: &Cluster) -> Result<bool, HsmError> {
-        let settings = cluster.settings.clone();
-        match &self.launch {
-            Some(launch) => carry_out(launch, &settings, FindToken).await,
-            None => {
-                let found = tokio::task::spawn_blocking(move || FindToken.run(&settings)).await;
-                found.map_err(|error| HsmError::misconfigured("look", error.to_string()))?
-            }
-        }
+        carry_out(&self.launch, &cluster.settings, FindToken).await
     }
 }

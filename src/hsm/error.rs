@@ -45,7 +45,7 @@ pub enum Kind {
     PinRefused,
     /// The object of this one key is missing, damaged or not what it should be; the HSM is well.
     KeyMissing,
-    /// A code that modules use both for bad data and for a broken HSM. Never leaves the engine: see `engine/dispatch/blame.rs`.
+    /// A code that modules use both for bad data and for a broken HSM. Never leaves the engine: see `dispatch/blame.rs`.
     Ambiguous,
     /// The HSM has no room for another object.
     Full,

@@ -3,8 +3,9 @@
 //! ```text
 //! Hsm::call(command, deadline)      which member? once more elsewhere if that may help       here
 //!   member    may calls go to it? what became of them; who brings it back                     members/
-//!   backend   in this process, or in a worker process over a socket pair                      members/backend, process/
-//!   engine    one login, sessions, handles: PKCS#11                                           engine/
+//!   dispatch  handles, fair queues, deadlines; what is done about failures                    dispatch/
+//!   memory    shared with the worker process of the HSM, which is started and told by `process`   memory/, process/
+//!   engine    in the worker process: one login, sessions, PKCS#11                             engine/
 //!
 //! carry_out(OneShot)          what an operator orders of one HSM, in a worker process of its own  engine/setup/, join
 //! ```
@@ -12,11 +13,14 @@
 //! A key store has one or several members: HSMs that hold the same wrapping key, so that each can serve every wrapped key.
 
 mod cluster;
+mod counts;
+mod dispatch;
 mod engine;
 mod error;
 mod join;
 mod ledger;
 mod members;
+mod memory;
 mod pin;
 mod process;
 mod settings;
@@ -31,17 +35,18 @@ use crate::key::algorithm::SigningAlgorithm;
 use crate::key::material::{Keeping, Material};
 use crate::key::spec::{EncryptionAlgorithm, KeySpec, KeyUsage};
 
-use command::{Command, Destroy};
-use members::{Backend, Member};
+use command::Command;
+use members::Member;
 
 pub use cluster::{Cluster, Clusters};
+pub use counts::{ErrorCount, Gauges};
 pub use engine::profile::features::{Feature, TrialOutcome};
 pub use engine::profile::{IvMaker, OaepMethod, Profile, TokenFacts};
 pub use engine::setup::{Leaves, WrappingKeyReport, init_token, init_wrapping_key};
-pub use engine::{Engine, ErrorCount, Gauges, command, end_process, probe, setup};
+pub use engine::{command, end_process, probe, setup};
 pub use error::{HsmError, Kind, LoginRefusal};
 pub use join::{Joined, join};
-pub use members::{Isolation, Standing};
+pub use members::{Backend, Standing};
 pub use pin::{HeldPin, PinSource};
 pub use process::{Launch, carry_out, serve_as_worker};
 pub use settings::Settings;
@@ -67,18 +72,9 @@ pub struct Hsm {
 
 impl Hsm {
     /// HSMs that are opened, watched and opened again in the background, from now on: whatever is wrong with them, this
-    /// succeeds. With `launch` each has a worker process of its own. Must be called in a runtime.
-    pub fn open(members: Vec<Settings>, launch: Option<Launch>) -> Self {
+    /// succeeds. Each has a worker process of its own. Must be called in a runtime.
+    pub fn open(members: Vec<Settings>, launch: Launch) -> Self {
         Self { members: members.into_iter().map(|settings| Member::kept(settings, launch.clone())).collect() }
-    }
-
-    /// One HSM in this process that is open when this returns, and that nobody looks after. Blocks.
-    ///
-    /// # Errors
-    /// Why it could not be opened.
-    pub fn start(settings: Settings) -> Result<Self, HsmError> {
-        let engine = Engine::start(settings.clone())?;
-        Ok(Self { members: Arc::new([Member::unkept(settings, engine)]) })
     }
 
     /// Waits until one HSM is open.
@@ -171,14 +167,10 @@ impl Hsm {
     /// Destroys an object wherever it may be; wrapped material is forgotten by every member that may have a handle of it. That an
     /// HSM is not there, or not in the configuration any more, does not say that its object is gone.
     pub async fn destroy(&self, material: &Arc<Material>, deadline: Instant) -> Result<(), HsmError> {
-        let destroy = Destroy { material: Arc::clone(material) };
         for member in self.concerned(material)? {
             match (member.backend(), &material.keeping) {
-                (Some(backend), Keeping::Token { .. }) => {
-                    member.call(&backend, Asker::SERVICE, &destroy, deadline).await?
-                }
+                (Some(backend), _) => member.destroy(&backend, material, deadline).await?,
                 (None, Keeping::Token { .. }) => return Err(self.away()),
-                (Some(backend), Keeping::Wrapped { .. }) => backend.forget(material.id),
                 (None, Keeping::Wrapped { .. }) => {}
             }
         }

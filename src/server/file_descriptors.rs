@@ -5,18 +5,12 @@ use std::io;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::hsm::Isolation;
-
-/// Descriptors that clients never get: three for each connection to the database, the audit trail, two for each HSM's worker
-/// process and more while it is replaced, the listener and one connection that waits for a slot, the log, the runtime's own.
+/// Descriptors that clients never get: three for each connection to the database, the audit trail, four for each HSM's worker
+/// process and as many while it is replaced, the listener and one connection that waits for a slot, the log, the runtime's own.
 const RESERVE: usize = 64;
-
-/// The same where the PKCS#11 module is in this process: it may use a socket or a file for each session and each object.
-const RESERVE_WITH_MODULE: usize = 256;
 
 /// Descriptors for the HSM of each cluster that is configured, in addition.
 const RESERVE_FOR_CLUSTER: usize = 8;
-const RESERVE_FOR_CLUSTER_WITH_MODULE: usize = RESERVE_WITH_MODULE - RESERVE;
 
 /// Raises the limit of this process to the hard limit: the usual soft limit is for programs that use select(2).
 ///
@@ -28,9 +22,9 @@ pub fn raise_limit() -> io::Result<()> {
 }
 
 /// The limit of connections: `wanted`, or fewer if the limit of descriptors leaves no more.
-pub(super) fn connection_limit(wanted: usize, isolation: Isolation, clusters: usize) -> usize {
+pub(super) fn connection_limit(wanted: usize, clusters: usize) -> usize {
     let descriptors = getrlimit(Resource::Nofile).current;
-    let connections = within(wanted, descriptors, reserve(isolation, clusters));
+    let connections = within(wanted, descriptors, reserve(clusters));
     if connections < wanted {
         tracing::warn!(
             connections,
@@ -43,11 +37,8 @@ pub(super) fn connection_limit(wanted: usize, isolation: Isolation, clusters: us
 }
 
 /// The number of descriptors that clients never get.
-fn reserve(isolation: Isolation, clusters: usize) -> usize {
-    match isolation {
-        Isolation::Process => RESERVE + clusters * RESERVE_FOR_CLUSTER,
-        Isolation::None => RESERVE_WITH_MODULE + clusters * RESERVE_FOR_CLUSTER_WITH_MODULE,
-    }
+fn reserve(clusters: usize) -> usize {
+    RESERVE + clusters * RESERVE_FOR_CLUSTER
 }
 
 /// As many connections as are wanted and the descriptors allow, and at least one. `None` stands for no limit of descriptors.
@@ -62,8 +53,7 @@ mod tests {
 
     #[test]
     fn each_cluster_keeps_some_from_clients() {
-        assert_eq!((reserve(Isolation::Process, 0), reserve(Isolation::Process, 3)), (64, 88));
-        assert_eq!((reserve(Isolation::None, 0), reserve(Isolation::None, 1)), (256, 448));
+        assert_eq!((reserve(0), reserve(3)), (64, 88));
     }
 
     #[test]

@@ -26,8 +26,7 @@ pub(super) struct Handlers {
 
 impl Handlers {
     pub(super) async fn new(config: &Config, kms: &Arc<Kms>) -> Self {
-        let limit =
-            file_descriptors::connection_limit(config.limits.connections, config.hsm.isolation, config.clusters.len());
+        let limit = file_descriptors::connection_limit(config.limits.connections, config.clusters.len());
         Self {
             calls: Arc::new(Calls::new(Arc::clone(kms))),
             connection_limit: ConnectionLimit::new(limit),

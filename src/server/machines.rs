@@ -1,6 +1,6 @@
 //! The store, the HSMs and the operator's verbs, as the configuration names them.
 
-use std::{io, os::unix::process::CommandExt};
+use std::io;
 
 use super::{ExitError, operator::os_user};
 use crate::{
@@ -76,18 +76,4 @@ fn with_rereadable_pins(members: Vec<hsm::Settings>) -> io::Result<Vec<hsm::Sett
         Ok(hsm::Settings { held_pin, ..settings })
     });
     reread.collect()
-}
-
-/// Gives this process the environment of the HSMs whose modules it will load. A process with several threads cannot change its own
-/// safely, so the program executes itself anew.
-pub(super) fn take_environment(members: &[hsm::Settings]) -> Result<(), ExitError> {
-    let wanted = || members.iter().flat_map(|hsm| &hsm.environment);
-    if wanted().all(|(name, value)| std::env::var_os(name).is_some_and(|is| is == value.as_str())) {
-        return Ok(());
-    }
-    if wanted().any(|(name, value)| wanted().any(|(other, another)| name == other && value != another)) {
-        return Err(ExitError::new("hsm.isolation: HSMs with different environments need processes of their own"));
-    }
-    let arguments = std::env::args_os().skip(1);
-    Err(ExitError::new(std::process::Command::new("/proc/self/exe").args(arguments).envs(wanted()).exec()))
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     ExitError, HSM_START,
-    machines::{admin, all_hsms, members, open_store, take_environment},
+    machines::{admin, members, open_store},
 };
 use crate::{
     audit::Trail,
@@ -12,7 +12,7 @@ use crate::{
     clock::SystemClock,
     config::Config,
     error::Code,
-    hsm::{Clusters, Hsm, Isolation, Launch},
+    hsm::{Clusters, Hsm, Launch},
     kms::{
         Kms, Machines,
         admin::{self, Admin},
@@ -40,14 +40,10 @@ pub struct Service {
 /// # Errors
 /// If something is missing or wrong; the text says what.
 pub async fn start(config: &Config, launch: Launch) -> Result<Service, ExitError> {
-    if config.hsm.isolation == Isolation::None {
-        take_environment(&all_hsms(config)?)?;
-    }
     let settings = config.kms_settings().map_err(ExitError::new)?;
     let store = open_store(config).await?;
     let trail = Trail::open(&config.audit.path, config.audit.sync);
     let trail = trail.map_err(|error| ExitError::new(format!("{}: {error}", config.audit.path.display())))?;
-    let launch = (config.hsm.isolation == Isolation::Process).then_some(launch);
     let hsm = Hsm::open(members(config)?, launch.clone());
     let clusters = Clusters::new(config.cluster_settings().map_err(ExitError::new)?, launch);
     let vault = Vault::new(hsm.clone());

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use strongroom::{
-    hsm::{Hsm, OaepMethod, Settings},
+    hsm::{OaepMethod, Settings},
     key::{
         algorithm::{Algorithm, EncapsulationAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, SigningAlgorithm},
         spec::{EncryptionAlgorithm, KeySpec, KeyUsage},
@@ -13,7 +13,7 @@ use crate::{
     operations::sign::whole,
     skip::skip,
     tokens::token,
-    world::{World, base64, hsm, text, with},
+    world::{World, base64, hsm, open_hsm, text, with},
 };
 
 /// What AWS uses such keys with: what lists them, what is asked for with each, and by what operation.
@@ -86,7 +86,7 @@ async fn what_is_listed_works_and_what_is_not_is_refused() {
 
 #[tokio::test]
 async fn what_the_operator_does_not_allow_any_more_is_not_listed() {
-    let strict = Hsm::start(Settings { allow_raw_rsa: false, ..token() }).unwrap();
+    let strict = open_hsm(Settings { allow_raw_rsa: false, ..token() });
     if strict.profiles()[0].oaep_sha256 == OaepMethod::Native {
         return skip("the HSM does RSAES_OAEP_SHA_256 itself");
     }

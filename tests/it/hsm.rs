@@ -17,11 +17,12 @@ use std::time::{Duration, Instant};
 use cryptoki::context::Pkcs11;
 use cryptoki::session::Session;
 use strongroom::hsm::command::{Command, Decrypt, Encrypt, Generate, Open, Place, Seal, Sealed};
-use strongroom::hsm::{Engine as Hsm, HsmError, Kind, Settings};
+use strongroom::hsm::{HsmError, Kind, Settings};
 use strongroom::key::material::{Material, MaterialId};
 use strongroom::key::spec::{EncryptionAlgorithm, KeySpec, KeyUsage};
 use strongroom::secret::SecretBytes;
 
+use crate::engine::Engine;
 use crate::tokens::module;
 
 const OAEP: [EncryptionAlgorithm; 2] = [EncryptionAlgorithm::RsaesOaepSha1, EncryptionAlgorithm::RsaesOaepSha256];
@@ -44,7 +45,7 @@ fn stored() -> Place {
     Place::Token { cka_id: [COUNT.fetch_add(1, Ordering::Relaxed); 16] }
 }
 
-async fn make(hsm: &Hsm, spec: KeySpec, place: Place) -> Arc<Material> {
+async fn make(hsm: &Engine, spec: KeySpec, place: Place) -> Arc<Material> {
     static COUNT: AtomicU8 = AtomicU8::new(0);
     let id = MaterialId([COUNT.fetch_add(1, Ordering::Relaxed); 32]);
     let usage = KeyUsage::EncryptDecrypt;
@@ -52,22 +53,22 @@ async fn make(hsm: &Hsm, spec: KeySpec, place: Place) -> Arc<Material> {
     Arc::new(made.unwrap_or_else(|error| panic!("{error}")))
 }
 
-async fn aes(hsm: &Hsm) -> Arc<Material> {
+async fn aes(hsm: &Engine) -> Arc<Material> {
     make(hsm, KeySpec::SymmetricDefault, wrapped()).await
 }
 
-async fn seal(hsm: &Hsm, material: &Arc<Material>, bytes: &[u8]) -> Result<Sealed, HsmError> {
+async fn seal(hsm: &Engine, material: &Arc<Material>, bytes: &[u8]) -> Result<Sealed, HsmError> {
     let command = Seal { material: Arc::clone(material), aad: b"aad".to_vec(), input: input(bytes) };
     hsm.call(command, soon()).await
 }
 
-async fn open(hsm: &Hsm, material: &Arc<Material>, aad: &[u8], sealed: &Sealed) -> Result<Vec<u8>, HsmError> {
+async fn open(hsm: &Engine, material: &Arc<Material>, aad: &[u8], sealed: &Sealed) -> Result<Vec<u8>, HsmError> {
     let Sealed { iv, ciphertext } = sealed.clone();
     plaintext(hsm, Open { material: Arc::clone(material), aad: aad.to_vec(), iv, ciphertext }).await
 }
 
 async fn encrypt(
-    hsm: &Hsm,
+    hsm: &Engine,
     key: &Arc<Material>,
     algorithm: EncryptionAlgorithm,
     bytes: &[u8],
@@ -76,7 +77,7 @@ async fn encrypt(
 }
 
 async fn decrypt(
-    hsm: &Hsm,
+    hsm: &Engine,
     key: &Arc<Material>,
     algorithm: EncryptionAlgorithm,
     ciphertext: &[u8],
@@ -84,7 +85,7 @@ async fn decrypt(
     plaintext(hsm, Decrypt { material: Arc::clone(key), algorithm, ciphertext: ciphertext.to_vec() }).await
 }
 
-async fn plaintext(hsm: &Hsm, command: impl Command<Answer = SecretBytes>) -> Result<Vec<u8>, HsmError> {
+async fn plaintext(hsm: &Engine, command: impl Command<Answer = SecretBytes>) -> Result<Vec<u8>, HsmError> {
     hsm.call(command, soon()).await.map(|bytes| bytes.expose().to_vec())
 }
 

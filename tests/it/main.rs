@@ -5,6 +5,7 @@
 mod algorithms;
 mod architecture;
 mod attester;
+mod engine;
 mod expiry;
 mod faults;
 mod fuzz;

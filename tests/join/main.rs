@@ -19,8 +19,7 @@ use cryptoki::session::{Session, UserType};
 use strongroom::hsm::command::{Command, Decrypt, Encrypt, Generate, Open, Place, Seal, Sealed};
 use strongroom::hsm::setup::{Accept, Invite, MakeWrappingKey, OneShot, Prove, Release};
 use strongroom::hsm::{
-    Engine as Hsm, HsmError, Joined, Kind, Launch, Leaves, PinSource, Settings, carry_out, init_wrapping_key, join,
-    retry_pin,
+    Hsm, HsmError, Joined, Kind, Launch, Leaves, PinSource, Settings, carry_out, init_wrapping_key, join, retry_pin,
 };
 use strongroom::key::material::{Material, MaterialId};
 use strongroom::key::spec::{EncryptionAlgorithm, KeySpec, KeyUsage};
@@ -35,7 +34,7 @@ async fn turn() -> MutexGuard<'static, ()> {
 }
 
 fn launch() -> Launch {
-    Launch { program: env!("CARGO_BIN_EXE_strongroom").into(), arguments: vec!["hsm-worker".to_owned()] }
+    Launch::Program { program: env!("CARGO_BIN_EXE_strongroom").into(), arguments: vec!["hsm-worker".to_owned()] }
 }
 
 /// The security officer's PIN, or another, in a file.
@@ -43,6 +42,18 @@ fn so_pin(settings: &Settings, pin: &str) -> PinSource {
     let file = settings.ledger.with_extension("so-pin");
     std::fs::write(&file, pin).unwrap();
     PinSource::File(file)
+}
+
+/// A key store of this HSM, which is open.
+async fn started(settings: &Settings) -> Hsm {
+    let hsm = Hsm::open(vec![settings.clone()], launch());
+    hsm.opened(Duration::from_secs(20)).await.unwrap();
+    hsm
+}
+
+async fn stop(hsm: Hsm) {
+    hsm.stop();
+    assert!(hsm.stopped(Duration::from_secs(5)).await);
 }
 
 /// Two tokens that one deployment uses: the second logs in by the ledger of the first.
@@ -104,7 +115,7 @@ async fn each_hsm_reads_what_the_other_wraps() {
     let _turn = turn().await;
     let (a, b) = two(token());
     assert_eq!(joined(&a, &b, SO_PIN).await, Ok(Joined::Now));
-    let (one, other) = (Hsm::start(a.clone()).unwrap(), Hsm::start(b.clone()).unwrap());
+    let (one, other) = (started(&a).await, started(&b).await);
     for (maker, reader) in [(&one, &other), (&other, &one)] {
         let key = make(maker, KeySpec::SymmetricDefault).await;
         let sealed = seal(maker, &key, b"plaintext").await.unwrap();
@@ -171,7 +182,7 @@ async fn a_wrong_so_pin_changes_nothing_and_is_tried_once() {
     assert_eq!((error.kind, &*error.code), (Kind::PinRefused, "CKR_PIN_INCORRECT"));
     assert!(error.function.contains(&a.name) && error.function.contains("officer"), "{error}");
     // Where the service logs in meanwhile, the refusal is remembered all the same.
-    Hsm::start(a.clone()).unwrap();
+    stop(started(&a).await).await;
     let error = joined(&a, &b, "wrong-so-pin").await.unwrap_err();
     assert!(error.kind == Kind::PinRefused && error.code.contains("retry-pin"), "{error}");
     assert_eq!((count(&at_a), count(&at_b)), (1, 0));

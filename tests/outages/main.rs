@@ -21,6 +21,7 @@ mod overload;
 mod pins;
 mod probing;
 mod rig;
+mod spoiled_memory;
 #[path = "../it/tokens.rs"]
 mod tokens;
 mod wrong_answers;

@@ -31,7 +31,7 @@ fn a_wrong_pin_is_tried_once_by_all_starts_together() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let open = |settings: &Settings| {
         let _entered = runtime.enter();
-        Hsm::open(vec![settings.clone()], Some(rig::worker()))
+        Hsm::open(vec![settings.clone()], rig::worker())
     };
     for (number, wrong) in ["wrong", "wrong too"].into_iter().enumerate() {
         std::fs::write(&pin, wrong).unwrap();
@@ -74,7 +74,7 @@ fn a_pin_that_is_brought_is_fetched_for_each_login_and_is_in_no_file_between() {
         }
     };
     let cluster = Cluster { settings, backup: None };
-    let clusters = Clusters::new(vec![cluster.clone()], Some(rig::worker()));
+    let clusters = Clusters::new(vec![cluster.clone()], rig::worker());
     let entered = runtime.enter();
     let hsm = clusters.open(&cluster, tokens::secret(tokens::PIN), again);
     drop(entered);

@@ -89,7 +89,7 @@ impl Rig {
         let dir = tempfile::tempdir().unwrap();
         let (settings, faults) = members(dir.path(), options);
         let entered = runtime.enter();
-        let hsm = Hsm::open(settings, Some(worker()));
+        let hsm = Hsm::open(settings, worker());
         drop(entered);
         let service = runtime.block_on(service(dir.path(), &hsm, options));
         let (kms, store, admin, vault, credentials) = service;
@@ -208,7 +208,7 @@ impl Answer {
 
 /// How the program is started as a worker process.
 pub fn worker() -> Launch {
-    Launch { program: env!("CARGO_BIN_EXE_strongroom").into(), arguments: vec!["hsm-worker".to_owned()] }
+    Launch::Program { program: env!("CARGO_BIN_EXE_strongroom").into(), arguments: vec!["hsm-worker".to_owned()] }
 }
 
 /// Members, each a token of its own behind a copy of the module for faults. Several share one wrapping key only if there is
@@ -253,7 +253,7 @@ async fn service(dir: &Path, hsm: &Hsm, options: &Options) -> (Arc<Kms>, Store, 
     admin.create_principal("administrator", policies).await.unwrap();
     let credentials = admin.create_access_key(&vault, "administrator").await.unwrap();
     let trail = Trail::open(&audit, false).unwrap();
-    let (hsm, clusters, clock) = (hsm.clone(), Clusters::default(), Arc::new(SystemClock));
+    let (hsm, clusters, clock) = (hsm.clone(), Clusters::new(Vec::new(), worker()), Arc::new(SystemClock));
     let machines = Machines { store: store.clone(), hsm, clusters, trail, clock };
     let settings = Settings {
         partition: "aws".to_owned(),

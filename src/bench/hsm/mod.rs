@@ -218,7 +218,7 @@ impl Target {
         // Every call that is under way has a place in it.
         let queue = self.settings.queue.max(MOST_WAITING);
         let settings = Settings { sessions, queue, ..self.settings.clone() };
-        let hsm = Hsm::open(vec![settings], Some(self.launch.clone()));
+        let hsm = Hsm::open(vec![settings], self.launch.clone());
         let act = async {
             hsm.opened(HSM_START).await?;
             act(&hsm).await

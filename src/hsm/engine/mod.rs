@@ -1,24 +1,22 @@
-//! One HSM, as one process uses it: a module, a token, a login, sessions.
+//! One HSM, as one worker process uses it: a module, a token, a login, sessions.
 //!
 //! ```text
-//! Engine::call(Command, deadline)
-//!   handles   is the key in the HSM already? else the anchor unwraps or finds it      handles/, dispatch/anchor
-//!   queue     bounded; askers take turns; full, or too long, is an answer (Busy)         dispatch/queue
-//!   worker    a thread that owns a session does the command and proves some answers      dispatch/worker, command/, calls/
-//!   answer    or a failure: mended and tried once more, or judged                      dispatch/retry, dispatch/blame
+//! an order comes through the shared memory (`memory`), from the service (`dispatch`)
+//!   lanes      a thread that owns a session takes it                                          lanes/
+//!   leases     is the handle that it needs still leased? The anchor loads and leases handles  leases, lanes/anchor
+//!   command    the calls of the command, and a proof of some answers                          command/, calls/
 //! ```
 //!
 //! Rules that hold everywhere in here:
-//! * A session belongs to one thread. No C call is made in a future, and none on a runtime thread.
+//! * A session belongs to one thread.
 //! * A session whose call did not end in a known way is closed, not used again.
-//! * The caller's data is blamed only when the HSM is known to be well.
 //! * A wrong PIN is tried once.
 
 mod calls;
 pub mod command;
-mod dispatch;
-mod handles;
-mod hangs;
+mod lanes;
+pub(super) mod leases;
+pub(super) mod order;
 mod probe;
 pub(super) mod profile;
 pub mod setup;
@@ -26,19 +24,16 @@ mod state;
 mod token;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::sync::oneshot;
-
+use crate::hsm::counts::ErrorCount;
 use crate::hsm::error::HsmError;
+use crate::hsm::memory::Memory;
 use crate::hsm::settings::Settings;
-use crate::identity::Asker;
-use crate::key::material::{Keeping, Material, MaterialId};
 
 use calls::session_calls::SessionCalls;
 use calls::wrapping;
-use command::{Command, Destroy, QueuedCommand, queued};
-use dispatch::Dispatcher;
+use lanes::Lanes;
 use profile::Profile;
 use state::login_session::LoginSession;
 use state::{EngineState, FIRST_EPOCH, LoginObjects};
@@ -46,27 +41,21 @@ use token::login::{self, Admission};
 use token::module::Module;
 
 pub use calls::raw::end_process;
-pub(super) use hangs::HangWatch;
 pub use probe::probe;
-pub use state::counts::{ErrorCount, Gauges};
 pub(super) use token::login::so_name;
 
-/// The HSM, as everyone holds it. Clones are the same HSM; with the last one the engine stops, and
-/// dropping that one waits a moment for the threads to close their sessions.
-#[derive(Clone)]
-pub struct Engine {
-    dispatcher: Arc<Dispatcher>,
+/// The HSM, as its worker process has it.
+pub(super) struct Engine {
+    lanes: Lanes,
 }
 
 impl Engine {
-    /// Loads the module, finds the token, logs in once, tries what the HSM can do and starts the threads. Blocks while it
-    /// does so; the wrapping key may be absent.
-    pub fn start(settings: Settings) -> Result<Self, HsmError> {
-        Self::start_knowing(settings, None)
-    }
-
-    /// As [`Self::start`]; what this very HSM, firmware and module could do before is not tried again.
-    pub(super) fn start_knowing(settings: Settings, known: Option<Profile>) -> Result<Self, HsmError> {
+    /// Loads the module, finds the token, logs in once, tries what the HSM can do and starts the threads, which take their
+    /// orders from `memory`. What this very HSM, firmware and module could do before is not tried again. Blocks while it does so.
+    ///
+    /// # Errors
+    /// Why not; also if it lacks the wrapping key.
+    pub(super) fn start(settings: Settings, known: Option<Profile>, memory: Memory) -> Result<Self, HsmError> {
         // Before the module is loaded: a PIN that was refused costs nothing.
         let mut admission = Admission::ask(&settings)?;
         let module = Module::of(&settings)?;
@@ -85,102 +74,62 @@ impl Engine {
             (slot, login_session, login_objects, profile)
         };
         let state = EngineState::new(settings, module, slot, profile, login_objects);
-        let dispatcher = Dispatcher::start(state, login_session.session)?;
-        Ok(Self { dispatcher: Arc::new(dispatcher) })
-    }
-
-    /// Does one command for the service itself, or says why not, by the deadline.
-    pub async fn call<C: Command>(&self, command: C, deadline: Instant) -> Result<C::Answer, HsmError> {
-        self.call_for(Asker::SERVICE, command, deadline).await
-    }
-
-    /// Does one command for `asker`, or says why not, by the deadline.
-    pub async fn call_for<C: Command>(
-        &self,
-        asker: Asker,
-        command: C,
-        deadline: Instant,
-    ) -> Result<C::Answer, HsmError> {
-        let (done, mut answer) = oneshot::channel();
-        self.dispatcher.perform(asker, queued(command, |result| drop(done.send(result))), deadline).await;
-        answer.try_recv().unwrap_or_else(|_| Err(HsmError::timeout()))
-    }
-
-    /// Does one command as `call_for` does; the task hands out what came of it, on any thread. Must be called in a runtime,
-    /// which does what takes waiting. After the deadline nothing may be handed out at all.
-    pub(super) fn post(&self, asker: Asker, command: Box<dyn QueuedCommand>, deadline: Instant) {
-        self.dispatcher.post(asker, command, deadline);
-    }
-
-    /// Logs in on a new session and takes no handle of before for good any more: an HSM that was away may have other objects
-    /// under the old numbers.
-    pub async fn renew(&self, deadline: Instant) -> Result<(), HsmError> {
-        self.dispatcher.renew(deadline).await
-    }
-
-    /// Destroys the token object of this material, if it has one, and forgets its handles.
-    pub async fn destroy(&self, material: &Arc<Material>, deadline: Instant) -> Result<(), HsmError> {
-        match &material.keeping {
-            Keeping::Token { .. } => self.call(Destroy { material: Arc::clone(material) }, deadline).await,
-            Keeping::Wrapped { .. } => {
-                self.forget(material.id);
-                Ok(())
-            }
+        if lacks_wrapping_key(&state) {
+            return Err(wrapping::no_key(&state.settings.wrapping_key_label));
         }
-    }
-
-    /// Forgets the handles of this material. Of what is wrapped the HSM keeps nothing else.
-    pub(super) fn forget(&self, material: MaterialId) {
-        self.dispatcher.forget(material);
+        Ok(Self { lanes: Lanes::start(state, login_session.session, memory)? })
     }
 
     /// The abilities of this HSM.
-    pub fn profile(&self) -> Arc<Profile> {
-        Arc::clone(&self.dispatcher.state().profile)
+    pub(super) fn profile(&self) -> Arc<Profile> {
+        Arc::clone(&self.lanes.state().profile)
     }
 
-    /// Numbers of this moment.
-    pub fn gauges(&self) -> Gauges {
-        self.dispatcher.gauges()
-    }
-
-    /// Every code but CKR_OK that the HSM has answered to a command, and how often.
-    pub fn errors(&self) -> Vec<ErrorCount> {
-        self.dispatcher.state().counts.errors()
-    }
-
-    /// How many calls have not returned so far, so that their threads were given up: what there is to say against the HSM that
-    /// no call answers.
-    pub(super) fn hangs(&self) -> HangWatch {
-        HangWatch::new(self.dispatcher.state().counts.replaced.subscribe())
-    }
-
-    /// True if the wrapping key is there, without which nothing can be wrapped or unwrapped.
-    pub fn has_wrapping_key(&self) -> bool {
-        self.dispatcher.state().has_wrapping_key()
+    /// Codes but CKR_OK that were answered to calls of no command.
+    pub(super) fn errors(&self) -> Vec<ErrorCount> {
+        self.lanes.state().counts.all()
     }
 
     /// True if the wrapping key is not there and should be.
     pub(super) fn lacks_wrapping_key(&self) -> bool {
-        self.dispatcher.state().settings.holds_wrapping_key && !self.has_wrapping_key()
+        lacks_wrapping_key(self.lanes.state())
     }
 
-    /// Itself, if it lacks no wrapping key.
-    pub(super) fn with_wrapping_key(self) -> Result<Self, HsmError> {
-        match self.lacks_wrapping_key() {
-            false => Ok(self),
-            true => Err(wrapping::no_key(&self.dispatcher.state().settings.wrapping_key_label)),
-        }
+    /// Threads that were given up and are still in their calls.
+    pub(super) fn threads_lost(&self) -> u64 {
+        self.lanes.lost()
+    }
+
+    /// Threads that were given up and whose calls have returned after all.
+    pub(super) fn threads_returned(&self) -> u64 {
+        self.lanes.returned()
+    }
+
+    /// True if the shared memory is not as the service has left it: the module has written over it.
+    pub(super) fn is_spoiled(&self) -> bool {
+        self.lanes.is_spoiled()
+    }
+
+    /// Starts another thread in the place of one whose call does not return.
+    ///
+    /// # Errors
+    /// If none can be started.
+    pub(super) fn replace(&self, thread: usize) -> Result<(), HsmError> {
+        self.lanes.replace(thread)
     }
 
     /// Takes no more work. Threads end when they have done what they have; nobody waits for one that hangs.
-    pub fn stop(&self) {
-        self.dispatcher.stop();
+    pub(super) fn stop(&self) {
+        self.lanes.stop();
     }
 
     /// Waits, after `stop`, until every thread has closed its session; false if one has not by then, which is how a call
     /// that hangs looks. A process that exits while a thread is in the module may crash in the module's destructors.
-    pub fn wait_until_stopped(&self, timeout: Duration) -> bool {
-        self.dispatcher.wait(timeout)
+    pub(super) fn wait_until_stopped(&self, timeout: Duration) -> bool {
+        self.lanes.wait(timeout)
     }
+}
+
+fn lacks_wrapping_key(state: &EngineState) -> bool {
+    state.settings.holds_wrapping_key && !state.has_wrapping_key()
 }

@@ -1,150 +1,119 @@
-//! The road to an engine: in this process, or in a worker process of its own.
-//!
-//! In the service's own process a module is not initialised anew, for C_Finalize would end the sessions of threads that hang in
-//! it. So a token that needs that, as SoftHSM2's does after its directory was away, needs `isolation = "process"`.
+//! An engine that runs: a worker process, and the dispatcher of commands to it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::hsm::engine::command::{Check, Command};
+use crate::hsm::counts::{ErrorCount, Gauges};
+use crate::hsm::dispatch::{Dispatcher, HangWatch};
+use crate::hsm::engine::command::{Command, Destroy};
 use crate::hsm::engine::profile::Profile;
-use crate::hsm::engine::{Engine, HangWatch};
 use crate::hsm::error::HsmError;
-use crate::hsm::process::{Launch, Report, WorkerProcess};
+use crate::hsm::process::{Launch, WorkerProcess};
 use crate::hsm::settings::Settings;
 use crate::identity::Asker;
-use crate::key::material::MaterialId;
-use serde::{Deserialize, Serialize};
+use crate::key::material::{Keeping, Material};
 
 /// How long the start of an engine may take; the trials of what an HSM can do take seconds on slow ones.
 const START: Duration = Duration::from_secs(60);
 
-/// The place of the module: a process of its own, or the service's.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Isolation {
-    /// In a worker process of its own, which is watched and replaced.
-    #[default]
-    Process,
-    /// In the service's own process: a crash of the module is a crash of the service.
-    None,
+/// An engine that runs. Nobody looks after it: that is the supervisor's work.
+pub struct Backend {
+    process: Arc<WorkerProcess>,
+    dispatcher: Arc<Dispatcher>,
 }
 
-/// An engine that runs.
-pub(in crate::hsm) enum Backend {
-    Here(Engine),
-    There(Arc<WorkerProcess>),
+/// How an engine is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(in crate::hsm) struct EngineReport {
+    pub(in crate::hsm) gauges: Gauges,
+    pub(in crate::hsm) errors: Vec<ErrorCount>,
+    /// Memory that its process takes up, in bytes; 0 until it is known.
+    pub(in crate::hsm) resident_bytes: u64,
 }
 
 impl Backend {
-    /// Starts an engine; without a way to launch a process, in this one. `known` is what the HSM could do before. A process
-    /// that has not opened its HSM when `stopping` ends is ended.
-    pub(in crate::hsm) async fn start(
+    /// Starts an engine. `known` is what the HSM could do before. A process that has not opened its HSM when `stopping` ends is
+    /// ended. Must be called in a runtime.
+    ///
+    /// # Errors
+    /// Why its HSM could not be opened.
+    pub async fn start(
         settings: &Settings,
-        launch: Option<&Launch>,
+        launch: &Launch,
         known: Option<&Profile>,
         stopping: impl Future<Output = ()>,
     ) -> Result<(Self, Profile), HsmError> {
-        let started = async {
-            match launch {
-                Some(launch) => {
-                    let started = WorkerProcess::start(launch, settings, known, stopping).await;
-                    started.map(|(there, profile)| (Self::There(there), profile))
-                }
-                None => start_here(settings.clone(), known.cloned()).await,
-            }
-        };
-        tokio::time::timeout(START, started).await.unwrap_or_else(|_| Err(HsmError::timeout()))
+        let started = tokio::time::timeout(START, WorkerProcess::start(launch, settings, known, stopping)).await;
+        let (process, memory, profile) = started.unwrap_or_else(|_| Err(HsmError::timeout()))?;
+        let dispatcher = Dispatcher::start(Arc::clone(&process), memory, settings);
+        Ok((Self { process, dispatcher }, profile))
     }
 
     /// Does one command, or says why not, by the deadline.
-    pub(in crate::hsm) async fn call<C: Command>(
-        &self,
-        asker: Asker,
-        command: &C,
-        deadline: Instant,
-    ) -> Result<C::Answer, HsmError> {
-        match self {
-            Self::Here(engine) => engine.call_for(asker, command.clone(), deadline).await,
-            Self::There(process) => process.call(asker, command, deadline).await,
+    pub async fn call<C: Command>(&self, asker: Asker, command: &C, deadline: Instant) -> Result<C::Answer, HsmError> {
+        self.dispatcher.call(asker, command, deadline).await
+    }
+
+    /// Destroys the token object of this material, if it has one, and forgets its handles. Of what is wrapped the HSM keeps
+    /// nothing else.
+    ///
+    /// # Errors
+    /// Why the object may still be there.
+    pub async fn destroy(&self, material: &Arc<Material>, deadline: Instant) -> Result<(), HsmError> {
+        if let Keeping::Token { .. } = &material.keeping {
+            self.call(Asker::SERVICE, &Destroy { material: Arc::clone(material) }, deadline).await?;
         }
+        self.dispatcher.forget(material.id);
+        Ok(())
     }
 
     /// Logs in anew and asks for the known answer.
-    pub(in crate::hsm) async fn check_anew(&self, deadline: Instant) -> Result<(), HsmError> {
-        match self {
-            Self::Here(engine) => {
-                engine.renew(deadline).await?;
-                engine.call(Check, deadline).await
-            }
-            Self::There(process) => process.check_anew(deadline).await,
-        }
+    pub async fn check_anew(&self, deadline: Instant) -> Result<(), HsmError> {
+        self.dispatcher.check_anew(deadline).await
     }
 
-    /// Forgets the handles of this material.
-    pub(in crate::hsm) fn forget(&self, material: MaterialId) {
-        match self {
-            Self::Here(engine) => engine.forget(material),
-            Self::There(process) => process.forget(material),
-        }
+    /// Numbers of this moment.
+    pub fn gauges(&self) -> Gauges {
+        self.dispatcher.gauges()
+    }
+
+    /// Every code but CKR_OK that the HSM has answered so far, and how often.
+    pub fn errors(&self) -> Vec<ErrorCount> {
+        self.report().errors
     }
 
     /// How the engine is.
-    pub(in crate::hsm) fn report(&self) -> Report {
-        match self {
-            Self::Here(engine) => Report::of(engine),
-            Self::There(process) => process.report(),
-        }
+    pub(in crate::hsm) fn report(&self) -> EngineReport {
+        let report = self.process.report();
+        let mut errors = self.dispatcher.errors().all();
+        errors.extend(report.errors);
+        EngineReport { gauges: self.gauges(), errors, resident_bytes: report.resident_bytes }
     }
 
     /// A watch over calls that do not return.
     pub(in crate::hsm) fn hangs(&self) -> HangWatch {
-        match self {
-            Self::Here(engine) => engine.hangs(),
-            Self::There(process) => process.hangs(),
-        }
+        self.dispatcher.hangs()
     }
 
     /// True if the wrapping key, which was there when the engine started, is there no more.
     pub(in crate::hsm) fn has_lost_wrapping_key(&self) -> bool {
-        match self {
-            Self::Here(engine) => engine.lacks_wrapping_key(),
-            Self::There(process) => process.heard().is_some_and(|report| report.lacks_wrapping_key),
-        }
+        self.process.heard().is_some_and(|report| report.lacks_wrapping_key)
     }
 
     /// How long ago the engine was last heard of.
     pub(in crate::hsm) fn silence(&self) -> Duration {
-        match self {
-            Self::Here(_) => Duration::ZERO,
-            Self::There(process) => process.silence(),
-        }
+        self.process.silence()
     }
 
     /// Ends when the process of the engine has ended.
     pub(in crate::hsm) async fn ended(&self) {
-        match self {
-            Self::Here(_) => std::future::pending().await,
-            Self::There(process) => process.ended().await,
-        }
+        self.process.ended().await;
     }
 
     /// Takes no more calls, finishes those under way for as long as that may take, and ends; whether it did by itself.
-    pub(in crate::hsm) async fn retire(&self, patience: Duration) -> bool {
-        match self {
-            Self::Here(engine) => {
-                engine.stop();
-                let engine = engine.clone();
-                tokio::task::spawn_blocking(move || engine.wait_until_stopped(patience)).await.unwrap_or(false)
-            }
-            Self::There(process) => process.retire(patience).await,
-        }
+    pub async fn retire(&self, patience: Duration) -> bool {
+        let began = Instant::now();
+        self.dispatcher.drain(patience).await;
+        self.process.retire(patience.saturating_sub(began.elapsed())).await
     }
-}
-
-async fn start_here(settings: Settings, known: Option<Profile>) -> Result<(Backend, Profile), HsmError> {
-    let started = tokio::task::spawn_blocking(move || Engine::start_knowing(settings, known)).await;
-    let engine = started.map_err(|error| HsmError::misconfigured("start", error.to_string()))??;
-    let profile = Profile::clone(&engine.profile());
-    Ok((Backend::Here(engine.with_wrapping_key()?), profile))
 }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::{mpsc, watch};
@@ -12,22 +12,21 @@ use tokio::sync::{mpsc, watch};
 use crate::identity::Asker;
 use crate::key::material::{Keeping, Material};
 
-use super::backend::Backend;
+use super::backend::{Backend, EngineReport};
 use super::past_counts::PastCounts;
 use super::recovery::{self, MemberEvent};
 use super::supervisor::{Supervisor, SupervisorMessage};
+use crate::hsm::counts::Gauges;
 use crate::hsm::engine::command::Command;
 use crate::hsm::engine::profile::Profile;
-use crate::hsm::engine::{Engine, Gauges};
 use crate::hsm::error::{HsmError, Kind};
 use crate::hsm::process::Launch;
-use crate::hsm::process::Report;
 use crate::hsm::settings::Settings;
 
 /// One HSM of a key store.
 pub(in crate::hsm) struct Member {
     pub(in crate::hsm) settings: Settings,
-    pub(in crate::hsm) launch: Option<Launch>,
+    launch: Launch,
     /// Where calls go; `None` while they must not.
     open: RwLock<Option<Arc<Backend>>>,
     profile: RwLock<Option<Arc<Profile>>>,
@@ -63,21 +62,13 @@ pub struct Standing {
 
 impl Member {
     /// A member whose engine is started, watched and started again by a task of its own.
-    pub(in crate::hsm) fn kept(settings: Settings, launch: Option<Launch>) -> Arc<Self> {
+    pub(in crate::hsm) fn kept(settings: Settings, launch: Launch) -> Arc<Self> {
         let (member, news) = Self::new(settings, launch);
         tokio::spawn(Supervisor::new(Arc::clone(&member)).keep(news));
         member
     }
 
-    /// A member whose engine runs in this process and is looked after by nobody.
-    pub(in crate::hsm) fn unkept(settings: Settings, engine: Engine) -> Arc<Self> {
-        let (member, _) = Self::new(settings, None);
-        member.put_profile(Profile::clone(&engine.profile()));
-        member.admit(Some(Arc::new(Backend::Here(engine))));
-        member
-    }
-
-    fn new(settings: Settings, launch: Option<Launch>) -> (Arc<Self>, mpsc::UnboundedReceiver<SupervisorMessage>) {
+    fn new(settings: Settings, launch: Launch) -> (Arc<Self>, mpsc::UnboundedReceiver<SupervisorMessage>) {
         let (events, news) = mpsc::unbounded_channel();
         let member = Self {
             settings,
@@ -146,7 +137,7 @@ impl Member {
     }
 
     /// Numbers of this moment; counts go on when an engine takes the place of another.
-    pub(in crate::hsm) fn report(&self) -> Report {
+    pub(in crate::hsm) fn report(&self) -> EngineReport {
         let mut report = self.backend().map(|backend| backend.report()).unwrap_or_default();
         self.past().add_to(&mut report);
         report
@@ -164,9 +155,23 @@ impl Member {
         command: &C,
         deadline: Instant,
     ) -> Result<C::Answer, HsmError> {
+        self.heard(backend.call(asker, command, deadline)).await
+    }
+
+    /// Destroys an object on `backend`, which is this member's, and forgets handles of it.
+    pub(in crate::hsm) async fn destroy(
+        &self,
+        backend: &Backend,
+        material: &Arc<Material>,
+        deadline: Instant,
+    ) -> Result<(), HsmError> {
+        self.heard(backend.destroy(material, deadline)).await
+    }
+
+    async fn heard<T>(&self, call: impl Future<Output = Result<T, HsmError>>) -> Result<T, HsmError> {
         self.under_way.fetch_add(1, Ordering::Relaxed);
         let _done = Done(&self.under_way);
-        let result = backend.call(asker, command, deadline).await;
+        let result = call.await;
         self.hear(result.as_ref().err().map(|error| error.kind));
         result
     }
@@ -196,17 +201,11 @@ impl Member {
     /// Takes no more calls.
     pub(in crate::hsm) fn stop(&self) {
         self.stopping.send_replace(true);
-        if let Some(Backend::Here(engine)) = self.backend().as_deref() {
-            engine.stop();
-        }
     }
 
     /// True if everything of it has ended, after `stop`.
     pub(in crate::hsm) fn has_stopped(&self) -> bool {
-        match self.backend().as_deref() {
-            Some(Backend::Here(engine)) => engine.wait_until_stopped(Duration::ZERO),
-            _ => self.stopped.load(Ordering::Acquire),
-        }
+        self.stopped.load(Ordering::Acquire)
     }
 
     pub(in crate::hsm) fn admit(&self, backend: Option<Arc<Backend>>) {
@@ -227,7 +226,7 @@ impl Member {
 
     pub(in crate::hsm) async fn start(&self) -> Result<(Backend, Profile), HsmError> {
         let known = self.profile();
-        Backend::start(&self.settings, self.launch.as_ref(), known.as_deref(), self.stopping()).await
+        Backend::start(&self.settings, &self.launch, known.as_deref(), self.stopping()).await
     }
 
     /// Ends when the member is to stop.

@@ -6,9 +6,8 @@ mod past_counts;
 mod recovery;
 mod supervisor;
 
-pub use backend::Isolation;
 pub use member::Standing;
 
-pub(super) use backend::Backend;
+pub use backend::Backend;
 pub(super) use member::Member;
 pub(super) use recovery::is_strike;

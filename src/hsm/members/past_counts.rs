@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::hsm::engine::ErrorCount;
-use crate::hsm::process::Report;
+use super::backend::EngineReport;
+use crate::hsm::counts::ErrorCount;
 
 /// Counts since the start of the service.
 #[derive(Default)]
@@ -15,7 +15,7 @@ pub(in crate::hsm) struct PastCounts {
 
 impl PastCounts {
     /// Keeps what an engine has counted that is gone now.
-    pub(in crate::hsm) fn keep(&mut self, report: &Report) {
+    pub(in crate::hsm) fn keep(&mut self, report: &EngineReport) {
         for ErrorCount { function, code, count } in &report.errors {
             *self.errors.entry((function.clone(), code.clone())).or_default() += count;
         }
@@ -23,7 +23,7 @@ impl PastCounts {
         self.calls_late += report.gauges.calls_late;
     }
 
-    pub(in crate::hsm) fn add_to(&self, report: &mut Report) {
+    pub(in crate::hsm) fn add_to(&self, report: &mut EngineReport) {
         let mut all = Self::default();
         all.keep(report);
         for (pair, count) in &self.errors {

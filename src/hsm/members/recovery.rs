@@ -10,7 +10,7 @@
 //!      │  └ PIN refused ──▶ Refused ── in its time: starts, and looks whether there is another PIN ──▶ Starting
 //! ```
 //!
-//! Sessions that are lost, logins that are forgotten and handles that are stale are mended inside the engine (`engine/dispatch/retry`),
+//! Sessions that are lost, logins that are forgotten and handles that are stale are mended (`dispatch/attempts`),
 //! call by call. Here is what is left when that does not help.
 //!
 //! No call waits for an HSM to come back: clients retry better than a service queues.

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
-use super::backend::Backend;
+use super::backend::{Backend, EngineReport};
 use super::member::Member;
 use super::recovery::{self, MemberAction, MemberEvent, MemberState};
-use crate::hsm::engine::HangWatch;
+use crate::hsm::dispatch::HangWatch;
 use crate::hsm::engine::command::Check;
 use crate::hsm::engine::profile::Profile;
 use crate::hsm::error::{HsmError, Kind};
-use crate::hsm::process::{FAREWELL, Report};
+use crate::hsm::process::FAREWELL;
 use crate::identity::Asker;
 
 /// How often the keeper looks after what nobody tells it.
@@ -292,7 +292,7 @@ impl Supervisor {
     }
 
     /// Why an engine that does its work is better replaced.
-    fn reason_to_replace(&self, report: &Report) -> Option<&'static str> {
+    fn reason_to_replace(&self, report: &EngineReport) -> Option<&'static str> {
         if report.resident_bytes > self.size_when_new + self.member.settings.growth_bytes {
             return Some("its memory grows");
         }
@@ -300,13 +300,11 @@ impl Supervisor {
     }
 
     fn may_have_successor(&self) -> bool {
-        // An engine in this process leaves its stuck threads here whatever replaces it.
-        self.member.launch.is_some()
-            && match self.successor {
-                Successor::None => true,
-                Successor::Coming => false,
-                Successor::NotBefore(time) => Instant::now() >= time,
-            }
+        match self.successor {
+            Successor::None => true,
+            Successor::Coming => false,
+            Successor::NotBefore(time) => Instant::now() >= time,
+        }
     }
 
     /// The successor takes over, and the predecessor finishes what it has.

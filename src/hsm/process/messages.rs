@@ -2,26 +2,20 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::hsm::engine::command::{AnyAnswer, AnyCommand};
+use crate::hsm::counts::ErrorCount;
 use crate::hsm::engine::setup::{AnyOneShot, AnyOneShotAnswer};
-use crate::hsm::engine::{Engine, ErrorCount, Gauges};
 use crate::hsm::error::HsmError;
 use crate::hsm::settings::Settings;
-use crate::identity::Asker;
-use crate::key::material::MaterialId;
 use crate::secret::{SecretBytes, SecretText};
 
-/// From the service to a worker.
+/// From the service to a worker. Commands go through the shared memory.
 #[derive(Serialize, Deserialize)]
-pub(in crate::hsm) enum ToWorker<'a> {
-    /// The first frame: which HSM, its PIN if the service holds it, and what it could do the last time, as JSON.
-    Start { settings: Box<Settings>, pin: Option<SentPin>, known: Option<String> },
-    /// Do this.
-    Call(SentCommand<'a>),
-    /// Log in anew and decrypt the known answer, as [`Check`](crate::hsm::engine::command::Check) does.
-    CheckAnew { number: u64, patience_us: u64 },
-    /// Forget the handles of this material.
-    Forget(MaterialId),
+pub(in crate::hsm) enum ToWorker {
+    /// The first frame: which HSM, its PIN if the service holds it, what it could do the last time, as JSON, and the seed of
+    /// the checksums in the shared memory.
+    Start { settings: Box<Settings>, pin: Option<SentPin>, known: Option<String>, seed: u64 },
+    /// The call that this thread makes does not return: another is to take its place.
+    Replace { thread: usize },
     /// Finish what is under way, and end.
     Stop,
     /// The first and only frame to a worker for one job: which HSM, its PIN if the service holds it, and what to do.
@@ -47,25 +41,11 @@ impl From<SentPin> for SecretText {
     }
 }
 
-/// One command on its way.
-#[derive(Serialize, Deserialize)]
-pub(in crate::hsm) struct SentCommand<'a> {
-    /// The number of the answer, too.
-    pub(in crate::hsm) number: u64,
-    /// How long it may take, in microseconds.
-    pub(in crate::hsm) patience_us: u64,
-    /// For whom it is done.
-    pub(in crate::hsm) asker: Asker,
-    pub(in crate::hsm) command: AnyCommand<'a>,
-}
-
 /// From a worker to the service.
 #[derive(Serialize, Deserialize)]
 pub(in crate::hsm) enum FromWorker {
     /// The first frame: the HSM is open, and this is what it can do, as JSON; or why it is not.
     Started(Result<String, HsmError>),
-    /// The answer to a command.
-    Answer { number: u64, result: Result<AnyAnswer, HsmError> },
     /// How the worker is, twice a second.
     Report(Report),
     /// The answer to a job.
@@ -77,18 +57,15 @@ pub(in crate::hsm) enum FromWorker {
 /// How a worker is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(in crate::hsm) struct Report {
-    pub(in crate::hsm) gauges: Gauges,
+    /// Codes but CKR_OK that were answered to calls of no command.
     pub(in crate::hsm) errors: Vec<ErrorCount>,
     pub(in crate::hsm) lacks_wrapping_key: bool,
+    /// Threads that were given up and are still in their calls.
+    pub(in crate::hsm) threads_lost: u64,
+    /// Threads that were given up and whose calls have returned after all.
+    pub(in crate::hsm) threads_returned: u64,
     /// Memory that the process takes up, in bytes.
     pub(in crate::hsm) resident_bytes: u64,
-}
-
-impl Report {
-    pub(in crate::hsm) fn of(engine: &Engine) -> Self {
-        let lacks_wrapping_key = engine.lacks_wrapping_key();
-        Self { gauges: engine.gauges(), errors: engine.errors(), lacks_wrapping_key, resident_bytes: 0 }
-    }
 }
 
 #[cfg(test)]

@@ -23,10 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub async fn carry_out<O: OneShot>(launch: &Launch, settings: &Settings, job: O) -> Result<O::Answer, HsmError> {
     let pin = held_pin(settings).await?;
     let first = ToWorker::OneShot { settings: Box::new(settings.clone()), pin, job: Box::new(job.sent()) };
-    let (child, port) = spawn(launch, settings, &first).map_err(not_started)?;
+    let (host, port) = spawn(launch, settings, None, &first).map_err(not_started)?;
     let (kill, killed) = mpsc::channel(1);
     let (ending, _over) = watch::channel(false);
-    let mut ended = tokio::spawn(keep(child, settings.clone(), killed, ending));
+    let mut ended = tokio::spawn(keep(host, settings.clone(), killed, ending));
     let mut inbox = Inbox::default();
     let done = reply(&port, &mut inbox, |response| match response {
         FromWorker::CarriedOut(done) => Some(done),

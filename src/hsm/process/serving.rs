@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::net::UnixStream;
@@ -16,21 +16,17 @@ use tokio::sync::oneshot;
 use crate::secret::SecretText;
 
 use crate::hsm::engine::Engine;
-use crate::hsm::engine::command::{AnyAnswer, Check};
 use crate::hsm::engine::setup::AnyOneShot;
-use crate::hsm::error::HsmError;
+use crate::hsm::memory::{Memory, SentMemory};
 use crate::hsm::pin::HeldPin;
 use crate::hsm::settings::Settings;
 
 use super::FAREWELL;
 use super::frames::{Inbox, Port};
-use super::messages::{FromWorker, Report, SentCommand, SentPin, ToWorker};
+use super::messages::{FromWorker, Report, SentPin, ToWorker};
 
 /// How often a worker says how it is.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
-
-/// How often a worker that is to end looks whether what is under way is done.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// The main function of a worker process: it opens the HSM that the first frame names, and does what it is asked until nobody asks. Or
 /// the one job that the first frame gives.
@@ -38,8 +34,22 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// # Errors
 /// If standard input is not the socket of a service.
 pub fn serve_as_worker() -> io::Result<()> {
+    let socket = StdStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    served(async {
+        // A stop is the service's to order: an interrupt at the terminal and systemd's SIGTERM go to every process.
+        let _deaf = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
+        serve(socket).await
+    })
+}
+
+/// The same on a thread of the service's own process.
+pub(super) fn serve_on_thread(socket: StdStream) -> io::Result<()> {
+    served(serve(socket))
+}
+
+fn served(serve: impl Future<Output = io::Result<()>>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let served = runtime.block_on(serve());
+    let served = runtime.block_on(serve);
     runtime.shutdown_background();
     served.or_else(|error| if is_gone(&error) { Ok(()) } else { Err(error) })
 }
@@ -49,41 +59,44 @@ fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
-async fn serve() -> io::Result<()> {
-    // A stop is the service's to order: an interrupt at the terminal and systemd's SIGTERM go to every process.
-    let _deaf = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
-    let socket = StdStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+async fn serve(socket: StdStream) -> io::Result<()> {
+    let memory = SentMemory::receive(&socket)?;
     socket.set_nonblocking(true)?;
     let port = Arc::new(Port::new(UnixStream::from_std(socket)?));
     let mut inbox = Inbox::default();
     let unblocking = Arc::clone(&port);
     tokio::spawn(async move { unblocking.unblock().await });
     let pin_requests = Arc::new(PinRequests { port: Arc::clone(&port), waiting: Mutex::default() });
-    let engine = match first(&port, &mut inbox).await? {
-        Some(ToWorker::Start { settings, pin, known }) => {
-            open(&port, pin_requests.settings(*settings, pin), known).await?
+    match (first(&port, &mut inbox).await?, memory) {
+        (Some(ToWorker::Start { settings, pin, known, seed }), Some(memory)) => {
+            let memory = memory.open(settings.sessions, seed)?;
+            match open(&port, pin_requests.settings(*settings, pin), known, memory).await? {
+                Some(engine) => run(engine, port, &pin_requests, inbox).await,
+                None => Ok(()),
+            }
         }
-        Some(ToWorker::OneShot { settings, pin, job }) => {
-            return carry_out(&port, pin_requests.settings(*settings, pin), *job).await;
+        (Some(ToWorker::OneShot { settings, pin, job }), _) => {
+            carry_out(&port, pin_requests.settings(*settings, pin), *job).await
         }
-        Some(_) => return Err(io::Error::other("the first frame says neither which HSM nor what for")),
-        None => None,
-    };
-    let Some(engine) = engine else { return Ok(()) };
-    let reporting = tokio::spawn(report(engine.clone(), Arc::clone(&port)));
-    let under_way = Arc::new(());
-    let ordered = converse(&engine, &port, &pin_requests, inbox, &under_way).await;
-    while ordered && Arc::strong_count(&under_way) > 1 {
-        tokio::time::sleep(LOOK_EVERY).await;
+        (Some(_), _) => Err(io::Error::other("the first frame says neither which HSM nor what for")),
+        (None, _) => Ok(()),
     }
-    reporting.abort();
+}
+
+/// Has the engine serve until it is to stop.
+async fn run(engine: Engine, port: Arc<Port>, pin_requests: &PinRequests, inbox: Inbox) -> io::Result<()> {
+    let engine = Arc::new(engine);
+    tokio::select! {
+        () = report(&engine, &port) => {}
+        () = converse(&engine, &port, pin_requests, inbox) => {}
+    }
     engine.stop();
-    engine.wait_until_stopped(FAREWELL);
+    tokio::task::spawn_blocking(move || engine.wait_until_stopped(FAREWELL)).await?;
     Ok(())
 }
 
 /// The first frame, which says what the process is for; `None` if none comes.
-async fn first(port: &Port, inbox: &mut Inbox) -> io::Result<Option<ToWorker<'static>>> {
+async fn first(port: &Port, inbox: &mut Inbox) -> io::Result<Option<ToWorker>> {
     loop {
         match inbox.next()? {
             Some(request) => return Ok(Some(request)),
@@ -139,10 +152,9 @@ async fn carry_out(port: &Port, settings: Settings, job: AnyOneShot) -> io::Resu
 }
 
 /// Opens the HSM, and says so, or why not.
-async fn open(port: &Port, settings: Settings, known: Option<String>) -> io::Result<Option<Engine>> {
+async fn open(port: &Port, settings: Settings, known: Option<String>, memory: Memory) -> io::Result<Option<Engine>> {
     let known = known.and_then(|text| serde_json::from_str(&text).ok());
-    let started =
-        tokio::task::spawn_blocking(move || Engine::start_knowing(settings, known)?.with_wrapping_key()).await?;
+    let started = tokio::task::spawn_blocking(move || Engine::start(settings, known, memory)).await?;
     let (engine, told) = match started {
         Ok(engine) => {
             let profile = serde_json::to_string(&*engine.profile())?;
@@ -154,76 +166,36 @@ async fn open(port: &Port, settings: Settings, known: Option<String>) -> io::Res
     Ok(engine)
 }
 
-/// Does what is asked until a stop is ordered, or nobody asks any more; whether it was ordered.
-async fn converse(
-    engine: &Engine,
-    port: &Arc<Port>,
-    pin_requests: &PinRequests,
-    mut inbox: Inbox,
-    under_way: &Arc<()>,
-) -> bool {
+/// Does what is asked until a stop is ordered, nobody asks any more, or it cannot be done.
+async fn converse(engine: &Engine, port: &Port, pin_requests: &PinRequests, mut inbox: Inbox) {
     while let Ok(true) = port.fill(&mut inbox).await {
         while let Ok(Some(request)) = inbox.next() {
             match request {
-                ToWorker::Call(call) => perform(engine, port, call, Arc::clone(under_way)),
-                ToWorker::CheckAnew { number, patience_us } => {
-                    check_anew(engine, port, number, patience_us, Arc::clone(under_way));
+                ToWorker::Replace { thread } => {
+                    if let Err(error) = engine.replace(thread) {
+                        return tracing::error!(%error, "no thread could be started");
+                    }
                 }
-                ToWorker::Forget(material) => engine.forget(material),
                 ToWorker::Pin(pin) => pin_requests.hand_out(pin),
-                ToWorker::Stop => return true,
+                ToWorker::Stop => return,
                 ToWorker::Start { .. } | ToWorker::OneShot { .. } => {}
             }
         }
     }
-    false
 }
 
-/// Does a command; `under_way` is held until it is done, or dropped because it is late.
-fn perform(engine: &Engine, port: &Arc<Port>, call: SentCommand<'_>, under_way: Arc<()>) {
-    let SentCommand { number, patience_us, asker, command } = call;
-    let port = Arc::clone(port);
-    let task = command.into_queued(move |result| {
-        answer(&port, number, result);
-        drop(under_way);
-    });
-    engine.post(asker, task, deadline(patience_us));
-}
-
-/// Logs in anew and asks for the known answer.
-fn check_anew(engine: &Engine, port: &Arc<Port>, number: u64, patience_us: u64, under_way: Arc<()>) {
-    let engine = engine.clone();
-    let port = Arc::clone(port);
-    let deadline = deadline(patience_us);
-    tokio::spawn(async move {
-        let checked = match engine.renew(deadline).await {
-            Ok(()) => engine.call(Check, deadline).await,
-            Err(error) => Err(error),
-        };
-        answer(&port, number, checked.map(AnyAnswer::Check));
-        drop(under_way);
-    });
-}
-
-fn deadline(patience_us: u64) -> Instant {
-    Instant::now() + Duration::from_micros(patience_us)
-}
-
-fn answer(port: &Port, number: u64, result: Result<AnyAnswer, HsmError>) {
-    // A service that is gone needs no answer.
-    let _ = port.send(&FromWorker::Answer { number, result });
-}
-
-/// Says how the worker is, by period and whenever a call does not return.
-async fn report(engine: Engine, port: Arc<Port>) {
+/// Says how the worker is, by period, as long as there is somebody to tell, and the shared memory is whole.
+async fn report(engine: &Engine, port: &Port) {
     let mut ticks = tokio::time::interval(REPORT_EVERY);
-    let mut hangs = engine.hangs();
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            _ = hangs.more() => {}
-        }
-        let report = Report { resident_bytes: resident_bytes(), ..Report::of(&engine) };
+    while !engine.is_spoiled() {
+        ticks.tick().await;
+        let report = Report {
+            errors: engine.errors(),
+            lacks_wrapping_key: engine.lacks_wrapping_key(),
+            threads_lost: engine.threads_lost(),
+            threads_returned: engine.threads_returned(),
+            resident_bytes: resident_bytes(),
+        };
         if port.send(&FromWorker::Report(report)).is_err() {
             return;
         }

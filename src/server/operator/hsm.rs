@@ -178,7 +178,7 @@ fn retry_pins(chosen: &[Settings]) -> Result<String, ExitError> {
 /// If no HSM has the wrapping key, or the store is another account's.
 pub async fn create_access_key(config: &Config, launch: Launch, principal: &str) -> Result<Credentials, ExitError> {
     let store = open_store(config).await?;
-    let hsm = Hsm::open(members(config)?, Some(launch));
+    let hsm = Hsm::open(members(config)?, launch);
     let vault = Vault::new(hsm.clone());
     let made = async {
         hsm.opened(HSM_START).await?;

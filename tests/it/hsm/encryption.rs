@@ -8,17 +8,18 @@ use std::time::{Duration, Instant};
 
 use cryptoki::object::{Attribute, ObjectClass};
 use strongroom::hsm::command::{Check, Random, SealRandom, Sealed, SealedRandom};
-use strongroom::hsm::{Engine as Hsm, Kind, TrialOutcome};
+use strongroom::hsm::{Kind, TrialOutcome};
 use strongroom::key::material::{Keeping, Material, MaterialId};
 use strongroom::key::spec::{EncryptionAlgorithm, KeySpec, KeyUsage};
 
 use super::{OAEP, aes, decrypt, encrypt, intruder, kind, make, open, plaintext, seal, soon, stored, wrapped};
+use crate::engine::Engine;
 use crate::skip::skip;
 use crate::tokens::token;
 
 #[tokio::test]
 async fn aes_seals_and_opens_wherever_it_is_kept() {
-    let hsm = Hsm::start(token()).unwrap();
+    let hsm = Engine::start(token()).unwrap();
     for place in [wrapped(), stored()] {
         let key = make(&hsm, KeySpec::SymmetricDefault, place).await;
         for bytes in [&b""[..], b"plaintext", &[7; 4096]] {
@@ -31,7 +32,7 @@ async fn aes_seals_and_opens_wherever_it_is_kept() {
 
 #[tokio::test]
 async fn a_data_key_comes_plain_and_sealed() {
-    let hsm = Hsm::start(token()).unwrap();
+    let hsm = Engine::start(token()).unwrap();
     let key = aes(&hsm).await;
     let command = SealRandom { material: Arc::clone(&key), aad: b"aad".to_vec(), len: 32 };
     let SealedRandom { plaintext, sealed } = hsm.call(command, soon()).await.unwrap();
@@ -41,7 +42,7 @@ async fn a_data_key_comes_plain_and_sealed() {
 
 #[tokio::test]
 async fn rsa_encrypts_and_decrypts_wherever_it_is_kept() {
-    let hsm = Hsm::start(token()).unwrap();
+    let hsm = Engine::start(token()).unwrap();
     for place in [wrapped(), stored()] {
         let key = make(&hsm, KeySpec::Rsa2048, place).await;
         assert!(key.public_key.is_some());
@@ -59,7 +60,7 @@ async fn rsa_encrypts_and_decrypts_wherever_it_is_kept() {
 
 #[tokio::test]
 async fn what_does_not_open_is_rejected() {
-    let hsm = Hsm::start(token()).unwrap();
+    let hsm = Engine::start(token()).unwrap();
     let key = aes(&hsm).await;
     let sealed = seal(&hsm, &key, b"plaintext").await.unwrap();
     assert_eq!(kind(open(&hsm, &key, b"other", &sealed).await), Kind::Rejected);
@@ -79,7 +80,7 @@ async fn what_does_not_open_is_rejected() {
 #[tokio::test]
 async fn data_is_not_blamed_while_the_hsm_is_in_doubt() {
     let settings = token();
-    let hsm = Hsm::start(settings.clone()).unwrap();
+    let hsm = Engine::start(settings.clone()).unwrap();
     let clear = TrialOutcome::Refused { code: "CKR_ENCRYPTED_DATA_INVALID".to_owned() };
     if hsm.profile().outcome("AES-256-GCM, bad tag") == Some(&clear) {
         return skip("what the HSM says of a bad tag leaves no doubt");
@@ -101,7 +102,7 @@ async fn data_is_not_blamed_while_the_hsm_is_in_doubt() {
 
 #[tokio::test]
 async fn every_wrong_rsa_ciphertext_is_rejected_alike() {
-    let hsm = Hsm::start(token()).unwrap();
+    let hsm = Engine::start(token()).unwrap();
     let key = make(&hsm, KeySpec::Rsa2048, wrapped()).await;
     for algorithm in OAEP {
         let good = encrypt(&hsm, &key, algorithm, b"plaintext").await.unwrap();
@@ -136,7 +137,7 @@ fn openssl(args: &[&str], key: &Path, algorithm: EncryptionAlgorithm, input: &[u
 
 #[tokio::test]
 async fn what_openssl_encrypts_is_decrypted() {
-    let hsm = Hsm::start(token()).unwrap();
+    let hsm = Engine::start(token()).unwrap();
     let key = make(&hsm, KeySpec::Rsa2048, wrapped()).await;
     let dir = tempfile::tempdir().unwrap();
     let spki = dir.path().join("public.der");
@@ -151,7 +152,7 @@ async fn what_openssl_encrypts_is_decrypted() {
 
 #[tokio::test]
 async fn what_is_encrypted_openssl_decrypts() {
-    let hsm = Hsm::start(token()).unwrap();
+    let hsm = Engine::start(token()).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let (private, public) = (dir.path().join("private.der"), dir.path().join("public.der"));
     let run = |args: &[&str], out: &Path| {
@@ -179,7 +180,7 @@ async fn what_is_encrypted_openssl_decrypts() {
 
 #[tokio::test]
 async fn random_bytes_are_as_many_as_asked_for() {
-    let hsm = Hsm::start(token()).unwrap();
+    let hsm = Engine::start(token()).unwrap();
     for len in [1, 32, 1024] {
         assert_eq!(plaintext(&hsm, Random { len }).await.unwrap().len(), len);
     }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use strongroom::hsm::command::{Check, Command, Open, Seal, Sealed};
-use strongroom::hsm::{Engine as Hsm, HsmError, Kind, Settings};
+use strongroom::hsm::{HsmError, Kind, Settings};
 use strongroom::identity::Asker;
 use strongroom::key::material::Material;
 use tokio::task::JoinHandle;
 
 use super::{aes, input, kind, open, seal, soon};
+use crate::engine::{Engine, program};
 use crate::faults::{Faults, until};
 use crate::tokens::token;
 
@@ -21,16 +22,16 @@ fn after(millis: u64) -> Instant {
 }
 
 /// An engine with this many workers and places in its queue, a key whose handle is leased, and a ciphertext of it.
-async fn start(sessions: usize, queue: usize) -> (Faults, Hsm, Arc<Material>, Sealed) {
+async fn start(sessions: usize, queue: usize) -> (Faults, Engine, Arc<Material>, Sealed) {
     let (faults, settings) = Faults::before(token());
-    let hsm = Hsm::start(Settings { sessions, queue, ..settings }).unwrap();
+    let hsm = Engine::start(Settings { sessions, queue, ..settings }).unwrap();
     let key = aes(&hsm).await;
     let sealed = seal(&hsm, &key, b"before").await.unwrap();
     (faults, hsm, key, sealed)
 }
 
 /// A Seal on its way, which calls C_EncryptInit and C_Encrypt once each.
-fn sealing(hsm: &Hsm, key: &Arc<Material>, deadline: Instant) -> JoinHandle<Result<Sealed, HsmError>> {
+fn sealing(hsm: &Engine, key: &Arc<Material>, deadline: Instant) -> JoinHandle<Result<Sealed, HsmError>> {
     let command = Seal { material: Arc::clone(key), aad: b"aad".to_vec(), input: input(b"x") };
     let hsm = hsm.clone();
     tokio::spawn(async move { hsm.call(command, deadline).await })
@@ -65,8 +66,9 @@ async fn a_call_that_hangs_costs_its_caller_an_error_and_the_engine_a_thread() {
     drop(hold);
     until("its session is closed", || faults.calls("C_CloseSession").contains(&session)).await;
     assert_eq!(seal(&hsm, &key, b"after").await.unwrap().ciphertext.len(), 5 + 16);
+    until("it is known that its call has ended", || hsm.gauges().calls_late == 1).await;
     let gauges = hsm.gauges();
-    assert_eq!((gauges.threads_replaced, gauges.calls_late, gauges.sessions), (1, 1, 2), "{gauges:?}");
+    assert_eq!((gauges.threads_replaced, gauges.threads_lost, gauges.sessions), (1, 0, 2), "{gauges:?}");
     assert_eq!(hsm.errors(), []);
 }
 
@@ -138,7 +140,7 @@ async fn work_for_which_nobody_waits_is_dropped_before_its_first_call() {
     // As when a client hangs up.
     left.abort();
     assert!(left.await.is_err());
-    assert_eq!(hsm.gauges().queue_depth, 2, "they are still in the queue");
+    until("they are in the queue no more", || hsm.gauges().queue_depth == 0).await;
     drop(hold);
     assert!(first.await.unwrap().is_ok());
     // The queue is first in, first out, and there is one worker: when this is done, it has passed over them.
@@ -150,27 +152,28 @@ async fn work_for_which_nobody_waits_is_dropped_before_its_first_call() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_does_not_wait_for_a_call_that_hangs() {
-    let (faults, hsm, key, _) = start(2, 16).await;
+    let (faults, settings) = Faults::before(token());
+    let hsm = Engine::start_in(settings, program()).unwrap();
+    let key = aes(&hsm).await;
     let before = faults.calls("C_Encrypt").len();
-    let hold = faults.hold("C_Encrypt");
-    let stuck = sealing(&hsm, &key, after(300));
+    let _hold = faults.hold("C_Encrypt");
+    let stuck = sealing(&hsm, &key, after(10_000));
     until("the call is in the module", || faults.calls("C_Encrypt").len() == before + 1).await;
-    hsm.stop();
-    assert!(!hsm.wait_until_stopped(Duration::from_millis(50)));
-    assert_eq!(kind(stuck.await.unwrap()), Kind::Timeout);
-    drop(hold);
-    assert!(hsm.wait_until_stopped(Duration::from_secs(5)));
+    let began = Instant::now();
+    assert!(!hsm.retire(Duration::from_millis(50)), "its process is killed");
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert_eq!(kind(stuck.await.unwrap()), Kind::DeviceLost);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_waits_for_the_turn_to_log_in_does_not_hang() {
     let settings = token();
-    let hsm = Hsm::start(settings.clone()).unwrap();
+    let hsm = Engine::start(settings.clone()).unwrap();
     let key = aes(&hsm).await;
     // As while somebody logs in to another HSM of the deployment.
     let turn = std::fs::File::open(&settings.ledger).unwrap();
     turn.lock().unwrap();
-    assert_eq!(kind(hsm.renew(after(200)).await), Kind::Timeout);
+    assert_eq!(kind(hsm.check_anew(after(200)).await), Kind::Timeout);
     // A call of the anchor that lasted so long would be given up.
     let began = Instant::now();
     until("the anchor would be given up", || began.elapsed() > Duration::from_millis(2500)).await;
@@ -180,7 +183,12 @@ async fn who_waits_for_the_turn_to_log_in_does_not_hang() {
 }
 
 /// A command of this asker on its way.
-fn send<C: Command>(hsm: &Hsm, asker: &str, command: C, deadline: Instant) -> JoinHandle<Result<C::Answer, HsmError>> {
+fn send<C: Command>(
+    hsm: &Engine,
+    asker: &str,
+    command: C,
+    deadline: Instant,
+) -> JoinHandle<Result<C::Answer, HsmError>> {
     let (hsm, asker) = (hsm.clone(), Asker::named(asker));
     tokio::spawn(async move { hsm.call_for(asker, command, deadline).await })
 }
@@ -188,7 +196,7 @@ fn send<C: Command>(hsm: &Hsm, asker: &str, command: C, deadline: Instant) -> Jo
 #[tokio::test(flavor = "multi_thread")]
 async fn an_hsm_that_cannot_be_asked_in_time_is_not_blamed_for_what_was_refused() {
     let (faults, settings) = Faults::before(token());
-    let hsm = Hsm::start(Settings { sessions: 1, ..settings }).unwrap();
+    let hsm = Engine::start(Settings { sessions: 1, ..settings }).unwrap();
     // From this one the engine knows how long all take that are not AES, the known answer among them.
     let slow = faults.slow("C_GenerateKey", 1000);
     let key = aes(&hsm).await;

@@ -7,11 +7,12 @@ use cryptoki::error::{Error, RvError};
 use cryptoki::object::Attribute;
 use cryptoki::session::UserType;
 use strongroom::hsm::command::{Check, Generate, Place};
-use strongroom::hsm::{Engine as Hsm, Kind, PinSource, Settings, TokenSelector, init_wrapping_key};
+use strongroom::hsm::{Kind, PinSource, Settings, TokenSelector, init_wrapping_key};
 use strongroom::key::material::MaterialId;
 use strongroom::key::spec::{KeySpec, KeyUsage};
 
 use super::{aes, intruder, kind, make, open, seal, soon, stored, wrapped};
+use crate::engine::Engine;
 use crate::faults::Faults;
 use crate::tokens::{PIN, bare_token, token};
 
@@ -19,22 +20,22 @@ use crate::tokens::{PIN, bare_token, token};
 async fn a_wrong_pin_is_tried_once_and_refused() {
     let (faults, good) = Faults::before(token());
     let (bad, file) = with_own_pin(&good, "not the PIN");
-    let error = Hsm::start(bad.clone()).err().unwrap();
+    let error = Engine::start(bad.clone()).err().unwrap();
     assert_eq!((error.kind, &*error.function, &*error.code), (Kind::PinRefused, "C_Login", "CKR_PIN_INCORRECT"));
     assert!(!format!("{error} {error:?}").contains("not the PIN"));
     assert_eq!(faults.calls("C_Login").len(), 1, "the token has seen the wrong PIN once");
 
     // The next start knows, and does not even load the module.
-    let error = Hsm::start(Settings { module: "/nowhere".into(), ..bad.clone() }).err().unwrap();
+    let error = Engine::start(Settings { module: "/nowhere".into(), ..bad.clone() }).err().unwrap();
     assert_eq!(error.kind, Kind::PinRefused);
     assert!(error.code.contains("retry-pin"), "{error}");
 
     // Another PIN is tried, and when it is right the wrong one is forgotten.
     std::fs::write(&file, PIN).unwrap();
-    drop(Hsm::start(bad.clone()).unwrap());
+    drop(Engine::start(bad.clone()).unwrap());
     std::fs::write(&file, "not the PIN").unwrap();
-    assert_eq!(&*Hsm::start(bad).err().unwrap().code, "CKR_PIN_INCORRECT");
-    Hsm::start(good).unwrap();
+    assert_eq!(&*Engine::start(bad).err().unwrap().code, "CKR_PIN_INCORRECT");
+    Engine::start(good).unwrap();
 }
 
 /// The same HSM with a PIN file of its own.
@@ -46,29 +47,28 @@ fn with_own_pin(settings: &Settings, pin: &str) -> (Settings, PathBuf) {
 
 #[tokio::test]
 async fn a_token_that_is_not_there_is_named() {
-    let error = Hsm::start(Settings { token: TokenSelector::labelled("nowhere"), ..bare_token() }).err().unwrap();
+    let error = Engine::start(Settings { token: TokenSelector::labelled("nowhere"), ..bare_token() }).err().unwrap();
     assert_eq!(error.kind, Kind::Misconfigured);
     assert!(error.to_string().contains("no token fits") && error.to_string().contains("nowhere"), "{error}");
     let slot_alone = TokenSelector { slot_id: Some(0), ..TokenSelector::default() };
-    let error = Hsm::start(Settings { token: slot_alone, ..bare_token() }).err().unwrap();
+    let error = Engine::start(Settings { token: slot_alone, ..bare_token() }).err().unwrap();
     assert!(error.to_string().contains("a slot alone moves"), "{error}");
-    let error = Hsm::start(Settings { module: "/nowhere.so".into(), ..bare_token() }).err().unwrap();
+    let error = Engine::start(Settings { module: "/nowhere.so".into(), ..bare_token() }).err().unwrap();
     assert_eq!(error.kind, Kind::Misconfigured);
 }
 
 #[tokio::test]
 async fn a_module_is_not_told_two_things_in_one_process() {
     let other = Settings { init_reserved: Some("another text".to_owned()), ..token() };
-    let error = Hsm::start(other).err().unwrap();
+    let error = Engine::start(other).err().unwrap();
     assert_eq!(error.kind, Kind::Misconfigured);
     assert!(error.to_string().contains("two hsm.init_reserved"), "{error}");
 }
 
 #[tokio::test]
 async fn the_wrapping_key_is_made_once_and_can_be_made_later() {
-    let settings = bare_token();
-    let hsm = Hsm::start(settings.clone()).unwrap();
-    assert!(!hsm.has_wrapping_key());
+    let settings = Settings { holds_wrapping_key: false, ..bare_token() };
+    let hsm = Engine::start(settings.clone()).unwrap();
     let (id, spec, usage) = (MaterialId([0; 32]), KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt);
     let generate = || Generate { id, spec, usage, place: wrapped() };
     assert_eq!(kind(hsm.call(generate(), soon()).await), Kind::NoWrappingKey);
@@ -78,7 +78,6 @@ async fn the_wrapping_key_is_made_once_and_can_be_made_later() {
     let again = init_wrapping_key(&settings).unwrap();
     assert!(!again.created && again.cka_id == made.cka_id);
     assert!(hsm.call(generate(), soon()).await.is_ok());
-    assert!(hsm.has_wrapping_key());
 }
 
 /// Afterwards nobody is logged in. An HSM that works on without a login may not have been logged in to since the last time.
@@ -90,7 +89,7 @@ fn log_out(settings: &Settings) {
 #[tokio::test]
 async fn a_lost_login_is_made_again() {
     let settings = token();
-    let hsm = Hsm::start(settings.clone()).unwrap();
+    let hsm = Engine::start(settings.clone()).unwrap();
     let key = aes(&hsm).await;
     let sealed = seal(&hsm, &key, b"x").await.unwrap();
     for _ in 0..2 {
@@ -103,7 +102,7 @@ async fn a_lost_login_is_made_again() {
 #[tokio::test]
 async fn a_pin_that_was_changed_is_tried_once_more_and_never_again() {
     let settings = token();
-    let hsm = Hsm::start(settings.clone()).unwrap();
+    let hsm = Engine::start(settings.clone()).unwrap();
     let key = aes(&hsm).await;
     let intruder = intruder(&settings);
     intruder.set_pin(&PIN.to_owned().into(), &"another pin".to_owned().into()).unwrap();
@@ -118,7 +117,7 @@ async fn a_pin_that_was_changed_is_tried_once_more_and_never_again() {
 #[tokio::test]
 async fn without_a_login_nothing_is_taken_for_gone() {
     let settings = token();
-    let hsm = Hsm::start(settings.clone()).unwrap();
+    let hsm = Engine::start(settings.clone()).unwrap();
     let place = stored();
     let Place::Token { cka_id } = place else { panic!("not stored") };
     let key = make(&hsm, KeySpec::SymmetricDefault, place).await;
@@ -136,12 +135,10 @@ async fn without_a_login_nothing_is_taken_for_gone() {
 #[tokio::test]
 async fn two_engines_share_a_token_and_one_stops() {
     let settings = token();
-    let (one, other) = (Hsm::start(settings.clone()).unwrap(), Hsm::start(settings.clone()).unwrap());
+    let (one, other) = (Engine::start(settings.clone()).unwrap(), Engine::start(settings.clone()).unwrap());
     let key = aes(&one).await;
     let sealed = seal(&one, &key, b"x").await.unwrap();
-    one.stop();
-    one.stop();
-    assert!(one.wait_until_stopped(Duration::from_secs(10)));
+    assert!(one.retire(Duration::from_secs(10)) && one.retire(Duration::ZERO));
     assert_eq!(kind(one.call(Check, soon()).await), Kind::DeviceLost);
     assert_eq!(open(&other, &key, b"aad", &sealed).await.unwrap(), b"x");
     // Logged in by the first already; a second login is none.

@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use cryptoki::object::{Attribute, ObjectClass};
 use strongroom::hsm::command::{Generate, Place};
-use strongroom::hsm::{Engine as Hsm, Kind, Settings};
+use strongroom::hsm::{Kind, Settings};
 use strongroom::key::material::{Keeping, Material, MaterialId};
 use strongroom::key::spec::{KeySpec, KeyUsage};
 
 use super::{OAEP, aes, decrypt, encrypt, intruder, kind, make, open, seal, soon, stored, wrapped};
+use crate::engine::Engine;
 use crate::tokens::token;
 
 #[tokio::test]
 async fn the_longest_key_goes_through_the_wrap() {
-    let hsm = Hsm::start(token()).unwrap();
+    let hsm = Engine::start(token()).unwrap();
     let key = make(&hsm, KeySpec::Rsa4096, wrapped()).await;
     for algorithm in OAEP {
         let ciphertext = encrypt(&hsm, &key, algorithm, b"plaintext").await.unwrap();
@@ -26,12 +27,12 @@ async fn the_longest_key_goes_through_the_wrap() {
 async fn material_outlives_the_engine() {
     let settings = token();
     let (wrapped_key, stored_key, sealed) = {
-        let hsm = Hsm::start(settings.clone()).unwrap();
+        let hsm = Engine::start(settings.clone()).unwrap();
         let (one, other) = (aes(&hsm).await, make(&hsm, KeySpec::SymmetricDefault, stored()).await);
         let sealed = [seal(&hsm, &one, b"one").await.unwrap(), seal(&hsm, &other, b"other").await.unwrap()];
         (one, other, sealed)
     };
-    let hsm = Hsm::start(settings).unwrap();
+    let hsm = Engine::start(settings).unwrap();
     let Keeping::Wrapped { mechanism, .. } = &wrapped_key.keeping else { panic!("not wrapped") };
     assert_eq!(Some(*mechanism), hsm.profile().wrap);
     assert_eq!(open(&hsm, &wrapped_key, b"aad", &sealed[0]).await.unwrap(), b"one");
@@ -41,7 +42,7 @@ async fn material_outlives_the_engine() {
 #[tokio::test]
 async fn generation_leaves_no_objects_behind() {
     let settings = token();
-    let hsm = Hsm::start(settings.clone()).unwrap();
+    let hsm = Engine::start(settings.clone()).unwrap();
     let intruder = intruder(&settings);
     let before = intruder.find_objects(&[]).unwrap().len();
     aes(&hsm).await;
@@ -52,7 +53,7 @@ async fn generation_leaves_no_objects_behind() {
 #[tokio::test]
 async fn evicted_keys_leave_the_hsm() {
     let settings = Settings { cached_handles: 2, ..token() };
-    let hsm = Hsm::start(settings.clone()).unwrap();
+    let hsm = Engine::start(settings.clone()).unwrap();
     let intruder = intruder(&settings);
     let before = intruder.find_objects(&[]).unwrap().len();
     for _ in 0..6 {
@@ -68,7 +69,7 @@ async fn evicted_keys_leave_the_hsm() {
 #[tokio::test]
 async fn destroyed_is_gone() {
     let settings = token();
-    let hsm = Hsm::start(settings.clone()).unwrap();
+    let hsm = Engine::start(settings.clone()).unwrap();
     let place = stored();
     let Place::Token { cka_id } = place else { panic!("not stored") };
     let key = make(&hsm, KeySpec::Rsa2048, place).await;
@@ -83,7 +84,7 @@ async fn destroyed_is_gone() {
 
 #[tokio::test]
 async fn an_id_that_is_taken_is_not_given_again() {
-    let hsm = Hsm::start(token()).unwrap();
+    let hsm = Engine::start(token()).unwrap();
     let place = stored();
     let key = make(&hsm, KeySpec::SymmetricDefault, place).await;
     let (id, spec, usage) = (MaterialId([0xcc; 32]), KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt);
@@ -93,7 +94,7 @@ async fn an_id_that_is_taken_is_not_given_again() {
 
 #[tokio::test]
 async fn forgotten_material_is_unwrapped_again() {
-    let hsm = Hsm::start(token()).unwrap();
+    let hsm = Engine::start(token()).unwrap();
     let key = aes(&hsm).await;
     let sealed = seal(&hsm, &key, b"x").await.unwrap();
     assert_eq!(hsm.gauges().cached_handles, 1);
@@ -105,7 +106,7 @@ async fn forgotten_material_is_unwrapped_again() {
 #[tokio::test]
 async fn an_object_that_vanishes_is_made_again() {
     let settings = token();
-    let hsm = Hsm::start(settings.clone()).unwrap();
+    let hsm = Engine::start(settings.clone()).unwrap();
     let intruder = intruder(&settings);
     let session_key = [Attribute::Class(ObjectClass::SECRET_KEY), Attribute::Token(false)];
     let before = intruder.find_objects(&session_key).unwrap();
@@ -118,7 +119,7 @@ async fn an_object_that_vanishes_is_made_again() {
 
 #[tokio::test]
 async fn damaged_material_is_the_keys_fault_alone() {
-    let hsm = Hsm::start(token()).unwrap();
+    let hsm = Engine::start(token()).unwrap();
     let key = aes(&hsm).await;
     let mut damaged = Material { id: MaterialId([0xee; 32]), ..(*key).clone() };
     let Keeping::Wrapped { blob, .. } = &mut damaged.keeping else { panic!("not wrapped") };

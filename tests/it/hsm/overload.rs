@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use strongroom::hsm::command::{Command, Decrypt, Seal};
-use strongroom::hsm::{Engine as Hsm, HsmError, Kind, Settings};
+use strongroom::hsm::{HsmError, Kind, Settings};
 use strongroom::identity::Asker;
 use strongroom::key::material::Material;
 use strongroom::key::spec::KeySpec;
@@ -12,6 +12,7 @@ use strongroom::secret::SecretBytes;
 use tokio::task::JoinHandle;
 
 use super::{OAEP, encrypt, input, kind, make, soon, wrapped};
+use crate::engine::Engine;
 use crate::faults::until;
 use crate::tokens::token;
 
@@ -19,7 +20,7 @@ use crate::tokens::token;
 const FLOOD: usize = 600;
 
 struct Flooded {
-    hsm: Hsm,
+    hsm: Engine,
     decrypt: Decrypt,
     aes: Arc<Material>,
     queue: usize,
@@ -27,7 +28,7 @@ struct Flooded {
 
 impl Flooded {
     async fn start(queue: usize) -> Self {
-        let hsm = Hsm::start(Settings { sessions: 1, queue, ..token() }).unwrap();
+        let hsm = Engine::start(Settings { sessions: 1, queue, ..token() }).unwrap();
         let rsa = make(&hsm, KeySpec::Rsa3072, wrapped()).await;
         let aes = super::aes(&hsm).await;
         let ciphertext = encrypt(&hsm, &rsa, OAEP[0], b"x").await.unwrap();

@@ -6,17 +6,18 @@ use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
-use strongroom::hsm::{Engine as Hsm, OaepMethod};
+use strongroom::hsm::OaepMethod;
 use strongroom::key::spec::KeySpec;
 
 use super::{OAEP, aes, decrypt, encrypt, intruder, make, seal, stored, wrapped};
+use crate::engine::Engine;
 use crate::skip::lacks;
 use crate::tokens::token;
 
 #[tokio::test]
 async fn a_leased_key_cannot_leave_and_an_rsa_key_cannot_sign() {
     let settings = token();
-    let hsm = Hsm::start(settings.clone()).unwrap();
+    let hsm = Engine::start(settings.clone()).unwrap();
     if lacks(&hsm.profile(), &["AES that may not leave does not", "RSA that decrypts does not sign"]) {
         return;
     }
@@ -61,7 +62,7 @@ fn allowed(session: &Session, key: ObjectHandle) -> Vec<MechanismType> {
 async fn an_rsa_handle_does_what_its_key_is_for_and_nothing_else() {
     for place in [wrapped(), stored()] {
         let settings = token();
-        let hsm = Hsm::start(settings.clone()).unwrap();
+        let hsm = Engine::start(settings.clone()).unwrap();
         let profile = hsm.profile();
         if lacks(&profile, &["RSA bound to mechanisms", "RSA bound to mechanisms, unwrapped"]) {
             return;
@@ -91,7 +92,7 @@ async fn an_rsa_handle_does_what_its_key_is_for_and_nothing_else() {
 #[tokio::test]
 async fn aes_handles_do_what_their_keys_are_for_and_nothing_else() {
     let settings = token();
-    let hsm = Hsm::start(settings.clone()).unwrap();
+    let hsm = Engine::start(settings.clone()).unwrap();
     let bound = ["AES bound to mechanisms", "AES bound to mechanisms, unwrapped", "wrapping key bound to mechanisms"];
     if lacks(&hsm.profile(), &bound) {
         return;

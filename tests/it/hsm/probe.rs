@@ -8,12 +8,13 @@ use cryptoki::session::UserType;
 use cryptoki_sys::{CKM_AES_GCM, CKR_MECHANISM_INVALID};
 use expect_test::expect_file;
 use strongroom::hsm::command::Generate;
-use strongroom::hsm::{Engine as Hsm, Kind, OaepMethod, Profile, Settings, TrialOutcome, init_wrapping_key, probe};
+use strongroom::hsm::{Kind, OaepMethod, Profile, Settings, TrialOutcome, init_wrapping_key, probe};
 use strongroom::key::material::{MaterialId, WrapMechanism};
 use strongroom::key::spec::{KeySpec, KeyUsage};
 use strongroom_faults::rule::Rule;
 
 use super::{intruder, kind, soon, wrapped};
+use crate::engine::Engine;
 use crate::faults::Faults;
 use crate::skip::skip;
 use crate::tokens::{PIN, bare_token, token};
@@ -35,7 +36,7 @@ fn an_hsm_that_the_service_cannot_work_with_is_probed_and_says_what_it_lacks() {
     let _lacking = faults.rule(Rule::on("C_EncryptInit").mechanism(CKM_AES_GCM).answer(CKR_MECHANISM_INVALID));
     let refused = TrialOutcome::Refused { code: "CKR_MECHANISM_INVALID".to_owned() };
     assert_eq!(probe(&settings).unwrap().outcome("AES-256-GCM with AAD"), Some(&refused));
-    let error = Hsm::start(settings).err().expect("an engine without its canary");
+    let error = Engine::start(settings).err().expect("an engine without its canary");
     let text = "the service cannot work with this HSM, which lacks what it needs for itself: AES-256-GCM with AAD, refused: \
                 CKR_MECHANISM_INVALID";
     assert_eq!((error.kind, &*error.code), (Kind::Misconfigured, text));
@@ -54,7 +55,7 @@ fn supported(profile: &Profile) -> String {
 
 #[tokio::test]
 async fn what_follows_from_the_probe_is_said_in_words_and_in_json() {
-    let profile = Hsm::start(token()).unwrap().profile();
+    let profile = Engine::start(token()).unwrap().profile();
     assert_eq!(profile.outcome("RSAES_OAEP_SHA_1"), Some(&TrialOutcome::Ok));
     assert!(profile.supports(KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt));
     assert!(profile.supports(KeySpec::Rsa4096, KeyUsage::EncryptDecrypt));
@@ -71,12 +72,12 @@ async fn what_follows_from_the_probe_is_said_in_words_and_in_json() {
 #[tokio::test]
 async fn raw_rsa_takes_the_place_of_oaep_only_where_it_is_allowed() {
     let settings = token();
-    let profile = Hsm::start(settings.clone()).unwrap().profile();
+    let profile = Engine::start(settings.clone()).unwrap().profile();
     if profile.oaep_sha256 == OaepMethod::Native {
         return skip("the HSM does RSAES_OAEP_SHA_256 itself");
     }
     assert_eq!(profile.oaep_sha256, OaepMethod::RawWithHostUnpadding);
-    let strict = Hsm::start(Settings { allow_raw_rsa: false, ..settings }).unwrap();
+    let strict = Engine::start(Settings { allow_raw_rsa: false, ..settings }).unwrap();
     assert_eq!(strict.profile().oaep_sha256, OaepMethod::Refused);
     assert!(!strict.profile().supports(KeySpec::Rsa2048, KeyUsage::EncryptDecrypt));
     let (id, usage) = (MaterialId([0; 32]), KeyUsage::EncryptDecrypt);
@@ -114,7 +115,7 @@ async fn what_a_killed_probe_left_goes_and_nothing_that_only_looks_like_it() {
     leave("strongroom probes", &[4; 16], &[]);
     leave(label, &[5; 16], &[Attribute::Wrap(true)]);
     leave(label, &[6; 16], &[Attribute::Token(false)]);
-    let _hsm = Hsm::start(settings).unwrap();
+    let _hsm = Engine::start(Settings { holds_wrapping_key: false, ..settings }).unwrap();
     let left = |n: u8, len| intruder.find_objects(&[Attribute::Id(vec![n; len])]).unwrap().len();
     assert_eq!([left(1, 16), left(2, 16)], [0, 0]);
     assert_eq!([left(3, 8), left(4, 16), left(5, 16), left(6, 16)], [1, 1, 1, 1]);

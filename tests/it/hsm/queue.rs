@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use strongroom::hsm::command::{Check, Generate, Random};
-use strongroom::hsm::{Engine as Hsm, Kind, Settings};
+use strongroom::hsm::{Kind, Settings};
 use strongroom::key::material::MaterialId;
 use strongroom::key::spec::{KeySpec, KeyUsage};
 
 use super::{aes, kind, open, seal, wrapped};
+use crate::engine::Engine;
 use crate::tokens::token;
 
 #[tokio::test]
 async fn a_full_queue_is_busy() {
-    let hsm = Hsm::start(Settings { queue: 1, ..token() }).unwrap();
+    let hsm = Engine::start(Settings { queue: 1, ..token() }).unwrap();
     let generate = |n| Generate {
         id: MaterialId([n; 32]),
         spec: KeySpec::Rsa4096,
@@ -34,14 +35,14 @@ async fn a_full_queue_is_busy() {
 
 #[tokio::test]
 async fn a_deadline_that_has_passed_costs_no_call() {
-    let hsm = Hsm::start(token()).unwrap();
+    let hsm = Engine::start(token()).unwrap();
     assert_eq!(kind(hsm.call(Check, Instant::now()).await), Kind::Timeout);
     assert_eq!(hsm.gauges().calls_late, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_callers_are_all_answered_rightly() {
-    let hsm = Hsm::start(Settings { cached_handles: 2, ..token() }).unwrap();
+    let hsm = Engine::start(Settings { cached_handles: 2, ..token() }).unwrap();
     let mut keys = Vec::new();
     for _ in 0..5 {
         keys.push(aes(&hsm).await);

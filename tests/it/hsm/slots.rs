@@ -3,12 +3,11 @@
 
 use cryptoki::context::Pkcs11;
 use cryptoki_sys::{CKR_DEVICE_ERROR, CKR_FUNCTION_FAILED, CKR_TOKEN_NOT_RECOGNIZED};
-use strongroom::hsm::{
-    Engine as Hsm, HsmError, Kind, Settings, TokenFacts, TokenSelector, WrappingKeyReport, init_wrapping_key,
-};
+use strongroom::hsm::{HsmError, Kind, Settings, TokenFacts, TokenSelector, WrappingKeyReport, init_wrapping_key};
 use strongroom_faults::rule::{Rule, Tale};
 
 use super::{aes, intruder, open, seal};
+use crate::engine::Engine;
 use crate::faults::Faults;
 use crate::tokens::{module, token};
 
@@ -62,7 +61,7 @@ async fn an_hsm_that_says_nothing_true_of_itself_works() {
     let _told: Vec<_> =
         TELLING.iter().flat_map(|function| tales.map(|tale| faults.rule(Rule::on(function).tell(tale)))).collect();
     let _mute = faults.refuse("C_GetInfo", CKR_FUNCTION_FAILED);
-    let hsm = Hsm::start(settings.clone()).unwrap();
+    let hsm = Engine::start(settings.clone()).unwrap();
     let key = aes(&hsm).await;
     let sealed = seal(&hsm, &key, b"x").await.unwrap();
     assert_eq!(open(&hsm, &key, b"aad", &sealed).await.unwrap(), b"x");

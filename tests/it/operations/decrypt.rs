@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use expect_test::expect;
 use serde_json::{Value, json};
 use strongroom::{
-    hsm::{self, Hsm, OaepMethod},
+    hsm::{self, OaepMethod},
     key::{
         spec::{KeySpec, KeyUsage},
         state::KeyState,
@@ -18,7 +18,7 @@ use crate::{
     attester::{Attester, Laptop, REGISTER},
     skip::skip,
     tokens::token,
-    world::{Answer, Caller, Keeping, World, base64, blob_of, text, with},
+    world::{Answer, Caller, Keeping, World, base64, blob_of, open_hsm, text, with},
 };
 
 pub const SUBJECT: Subject = Subject {
@@ -513,7 +513,7 @@ async fn who_may_not_decrypt_may_not_for_a_recipient() {
 
 #[tokio::test]
 async fn an_hsm_without_oaep_with_sha_256_refuses_recipients() {
-    let strict = Hsm::start(hsm::Settings { allow_raw_rsa: false, ..token() }).unwrap();
+    let strict = open_hsm(hsm::Settings { allow_raw_rsa: false, ..token() });
     if strict.profiles()[0].oaep_sha256 == OaepMethod::Native {
         return skip("the HSM does OAEP with SHA-256");
     }

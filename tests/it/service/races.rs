@@ -2,7 +2,7 @@
 //! nothing if it may not any more when its turn has come. For every operation that changes something.
 
 use serde_json::{Value, json};
-use strongroom::{hsm::Hsm, operations::TABLE};
+use strongroom::operations::TABLE;
 
 use crate::{
     faults::{Faults, until},
@@ -13,7 +13,7 @@ use crate::{
         subjects,
     },
     tokens::token,
-    world::{Answer, Caller, REGION, World, Writer, base64, text, with},
+    world::{Answer, Caller, REGION, World, Writer, base64, open_hsm, text, with},
 };
 
 /// What is taken away from a caller while their call waits, and how the call is refused then.
@@ -190,7 +190,7 @@ impl Meanwhile {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_use_that_waits_in_the_hsm_gives_nothing_to_who_may_not_any_more() {
     let (faults, settings) = Faults::before(token());
-    let hsm = Hsm::start(settings).unwrap();
+    let hsm = open_hsm(settings);
     let world = World::build().hsm(&hsm).open().await;
     for (meanwhile, refusal) in Meanwhile::ALL {
         let key = text(&world.ok("CreateKey", json!({})).await["KeyMetadata"], "KeyId");

@@ -13,7 +13,7 @@ use strongroom::{
     authn::Vault,
     call::Calls,
     clock::ManualClock,
-    hsm::{Cluster, Clusters, Hsm},
+    hsm::{Cluster, Clusters, Hsm, Launch},
     identity::OsUser,
     kms::{
         Kms, Machines, Settings,
@@ -58,7 +58,7 @@ impl Default for Configuration {
     fn default() -> Self {
         Self {
             keeping: Keeping::Wrapped,
-            clusters: Clusters::new(vec![looked_at(CLUSTER)], None),
+            clusters: Clusters::new(vec![looked_at(CLUSTER)], Launch::Thread),
             hsm: hsm().clone(),
             attestation_roots: Arc::default(),
         }
@@ -83,7 +83,7 @@ impl Builder {
 
     /// The clusters of custom key stores: [`CLUSTER`], if nothing else is said.
     pub fn clusters(mut self, clusters: Vec<Cluster>) -> Self {
-        self.configuration.clusters = Clusters::new(clusters, None);
+        self.configuration.clusters = Clusters::new(clusters, Launch::Thread);
         self
     }
 

@@ -6,18 +6,27 @@ use std::{
 };
 
 use strongroom::{
-    hsm::{Hsm, Settings, command::Seal},
+    hsm::{Hsm, Launch, Settings, command::Seal},
     key::material::Material,
     secret::SecretBytes,
 };
 
 use super::LONG;
-use crate::tokens::token;
+use crate::{engine::served, tokens::token};
 
 /// The HSM of all worlds: materials are random and wrapped, so worlds do not meet in it.
 pub fn hsm() -> &'static Hsm {
     static HSM: OnceLock<Hsm> = OnceLock::new();
-    HSM.get_or_init(|| Hsm::start(Settings { cached_handles: 512, ..token() }).unwrap())
+    HSM.get_or_init(|| open_hsm(Settings { cached_handles: 512, ..token() }))
+}
+
+/// A key store of this one HSM, which is open.
+pub fn open_hsm(settings: Settings) -> Hsm {
+    served(async move {
+        let hsm = Hsm::open(vec![settings], Launch::Thread);
+        hsm.opened(LONG).await.unwrap();
+        hsm
+    })
 }
 
 /// Whether an HSM has this symmetric material.

@@ -47,7 +47,7 @@ pub use self::{
     answer::Answer,
     caller::{Caller, Draft},
     database::Writer,
-    hsm::{has, hsm},
+    hsm::{has, hsm, open_hsm},
     key_stores::{CLUSTER, cluster, cluster_on, looked_at, trust_anchor, wanted_key_store},
     log::logged,
     stored::insert_key,

@@ -38,7 +38,6 @@ impl Perform for Destroy {
             fresh.see_gone(&self.material, cka_id)?;
             fresh.is_logged_in()?;
         }
-        context.handles.forget(self.material.id);
         Ok(())
     }
 }

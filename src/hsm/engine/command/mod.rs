@@ -3,7 +3,7 @@
 //! A command is plain data, no handles, no closures: it may be queued, dropped, repeated on another session or another HSM,
 //! or sent to another process.
 
-mod queued;
+mod handle_id;
 mod run_context;
 
 use std::borrow::Cow;
@@ -16,15 +16,15 @@ use crate::hsm::error::HsmError;
 use crate::key::bytes;
 use crate::key::material::Material;
 
-use crate::hsm::engine::handles::lease::{Half, HandleId};
-use run_context::another;
+pub(in crate::hsm) use run_context::another;
 
 pub use crate::hsm::engine::calls::agreement::Encapsulated;
 pub use crate::hsm::engine::calls::data_key_pairs::DataKeyPair;
 pub use crate::hsm::engine::calls::generating::Place;
 pub use crate::hsm::engine::calls::importing::Imported;
 pub use crate::hsm::engine::calls::session_calls::Sealed;
-pub(in crate::hsm) use queued::{QueuedCommand, queued};
+pub use crate::hsm::memory::Lane;
+pub(in crate::hsm) use handle_id::{Half, HandleId};
 pub(in crate::hsm) use run_context::RunContext;
 pub use seal_random::SealedRandom;
 
@@ -106,17 +106,6 @@ impl<'a> Needs<'a> {
     }
 }
 
-/// The threads that do a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lane {
-    /// Any worker.
-    Work,
-    /// The one thread for calls that take seconds, so that they cannot hold up the others.
-    Slow,
-    /// The one thread that creates and destroys token objects. Several at a time fail on SoftHSM2.
-    Writer,
-}
-
 /// The table of commands: of each its file, its type, and, where the answer is bare bytes, how serde writes it.
 macro_rules! commands {
     ($($(#[$form:meta])? $file:ident::$command:ident),+ $(,)?) => {
@@ -138,15 +127,10 @@ macro_rules! commands {
         }
 
         impl AnyCommand<'_> {
-            /// The command, to be done for whoever is told of its answer by `done`.
-            pub(in crate::hsm) fn into_queued(
-                self,
-                done: impl FnOnce(Result<AnyAnswer, HsmError>) + Send + Sync + 'static,
-            ) -> Box<dyn QueuedCommand> {
+            /// Does it: the calls to the HSM, on one session.
+            pub(in crate::hsm) fn run(&self, context: &RunContext<'_>) -> Result<AnyAnswer, HsmError> {
                 match self {
-                    $(Self::$command(command) => {
-                        queued(command.into_owned(), |answer| done(answer.map(AnyAnswer::$command)))
-                    })+
+                    $(Self::$command(command) => command.run(context).map(AnyAnswer::$command)),+
                 }
             }
         }

@@ -12,8 +12,7 @@ use crate::hsm::engine::calls::generating::WrapContext;
 use crate::hsm::engine::calls::mechanism::OaepHash;
 use crate::hsm::engine::calls::proof;
 use crate::hsm::engine::calls::session_calls::{Oaep, Sealed, SessionCalls};
-use crate::hsm::engine::handles::cache::Handles;
-use crate::hsm::engine::handles::lease::Lease;
+use crate::hsm::engine::leases::Lease;
 use crate::hsm::engine::state::EngineState;
 
 /// The name of material that is given one later, or needs none.
@@ -22,7 +21,6 @@ pub(super) const UNNAMED: MaterialId = MaterialId([0; 32]);
 /// The means for one attempt at a command: a session, the handle that it needs, the engine's state.
 pub struct RunContext<'a> {
     pub(in crate::hsm) state: &'a EngineState,
-    pub(in crate::hsm) handles: &'a Handles,
     pub(in crate::hsm) calls: SessionCalls<'a>,
     /// The handle that the command needs.
     pub(in crate::hsm) lease: Option<&'a Lease>,
@@ -69,6 +67,6 @@ impl RunContext<'_> {
 }
 
 /// The worker process has answered what was not asked.
-pub(super) fn another() -> HsmError {
+pub(in crate::hsm) fn another() -> HsmError {
     HsmError::new(Kind::Bug, "worker process", "the answer is to another command")
 }

@@ -11,7 +11,7 @@ use crate::key::material::Material;
 
 use super::{Needs, Perform, RunContext};
 use crate::hsm::engine::calls::proof;
-use crate::hsm::engine::handles::lease::Lease;
+use crate::hsm::engine::leases::Lease;
 
 /// Signs; the signature is encoded as AWS does.
 #[derive(Clone, Serialize, Deserialize)]

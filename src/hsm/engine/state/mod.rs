@@ -1,17 +1,16 @@
 //! The state that all threads of an engine share: the token, the login and its epoch, the counts.
 
-pub(in crate::hsm) mod counts;
 mod login_objects;
 pub(in crate::hsm) mod login_session;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
 
 use cryptoki::session::Session;
 use cryptoki::slot::Slot;
 use parking_lot::RwLock;
 
+use crate::hsm::counts::ErrorCounts;
 use crate::hsm::error::{HsmError, Kind};
 use crate::hsm::settings::Settings;
 
@@ -20,7 +19,6 @@ use super::calls::wrapping::{self, WrappingKey};
 use super::profile::Profile;
 use super::token::login::{self, Admission};
 use super::token::module::Module;
-use counts::EngineCounts;
 use login_objects::{KNOWN_ANSWER, KnownAnswer};
 use login_session::{LoginLock, LoginSession};
 
@@ -34,16 +32,13 @@ pub(in crate::hsm) struct EngineState {
     pub(in crate::hsm) module: Module,
     pub(in crate::hsm) slot: Slot,
     pub(in crate::hsm) profile: Arc<Profile>,
-    pub(in crate::hsm) counts: EngineCounts,
+    /// What was answered to calls that belong to no command, or are made again for it.
+    pub(in crate::hsm) counts: ErrorCounts,
     /// True if the token has refused a session and none was had since.
     is_short: AtomicBool,
-    pub(in crate::hsm) stopping: AtomicBool,
-    start: Instant,
     /// Grows with each login: see `LoginLock`.
     epoch: AtomicU64,
     login_objects: RwLock<LoginObjects>,
-    /// The latest start of an operation that then succeeded: see `dispatch/blame.rs`.
-    latest_success: AtomicU64,
 }
 
 impl EngineState {
@@ -60,12 +55,9 @@ impl EngineState {
             module,
             slot,
             profile: Arc::new(profile),
-            counts: EngineCounts::default(),
-            stopping: AtomicBool::new(false),
-            start: Instant::now(),
+            counts: ErrorCounts::default(),
             epoch: AtomicU64::new(FIRST_EPOCH),
             login_objects: RwLock::new(login_objects),
-            latest_success: AtomicU64::new(0),
         }
     }
 
@@ -85,20 +77,6 @@ impl EngineState {
             Err(_) => {}
         }
         opened
-    }
-
-    /// Nanoseconds since the engine started, never 0.
-    pub(in crate::hsm) fn ticks(&self, at: Instant) -> u64 {
-        u64::try_from(at.saturating_duration_since(self.start).as_nanos()).unwrap_or(u64::MAX).max(1)
-    }
-
-    pub(in crate::hsm) fn note_success(&self, started: u64) {
-        self.latest_success.fetch_max(started, Ordering::Relaxed);
-    }
-
-    /// True if an operation that started after `ticks` has succeeded.
-    pub(in crate::hsm) fn has_succeeded_since(&self, ticks: u64) -> bool {
-        self.latest_success.load(Ordering::Relaxed) > ticks
     }
 
     pub(in crate::hsm) fn epoch(&self) -> u64 {

@@ -1,32 +1,30 @@
 //! Leased handles: the cache that keeps a used key in the HSM, so that a hit costs no HSM call.
 //!
 //! Whoever uses a handle holds an [`Arc`] of its [`Lease`]. Eviction only forgets the cache's own; the object is destroyed
-//! when the last user lets go, never under one. Destroying is the anchor's work, because the objects live in its session.
+//! when the last user lets go, never under one. Loading and destroying is the anchor's work, because the objects live in its
+//! session (`loading`).
 //!
 //! Two that miss the same key wait for one unwrapping. Those who miss take turns: who uses more keys than are kept makes the
 //! anchor work for each call, and must not keep it from others.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use crossbeam_channel::Sender;
-use cryptoki::object::ObjectHandle;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
-use crate::key::material::{Material, MaterialId};
-
-use super::anchor_request::AnchorRequest;
-use super::lease::{Half, HandleId, Lease, LeaseResult};
+use super::lease::{Lease, LeaseResult, Released};
 use crate::fair_queue::{CostClass, FairQueue, Queued};
-use crate::hsm::engine::calls::proof::ProofSchedule;
-use crate::hsm::engine::state::login_session::LoginLock;
+use crate::hsm::engine::command::{Half, HandleId};
+use crate::hsm::engine::leases::LeaseNumber;
 use crate::hsm::error::{HsmError, Kind};
 use crate::identity::Asker;
+use crate::key::material::{Material, MaterialId};
 
 /// The result of asking for a handle.
-pub(in crate::hsm) enum HandleLookup {
+pub(super) enum HandleLookup {
     /// It was there.
     Ready(Arc<Lease>),
     /// It is being made.
@@ -34,9 +32,10 @@ pub(in crate::hsm) enum HandleLookup {
 }
 
 /// The cache.
-pub(in crate::hsm) struct Handles {
+pub(super) struct Handles {
     limit: usize,
-    anchor: Sender<AnchorRequest>,
+    released: Arc<Released>,
+    last_number: AtomicU64,
     table: Mutex<Table>,
 }
 
@@ -51,13 +50,13 @@ struct Table {
 }
 
 /// A handle to be made.
-pub(in crate::hsm) struct WantedHandle {
-    asker: Asker,
-    pub(in crate::hsm) id: HandleId,
-    pub(in crate::hsm) material: Arc<Material>,
-    pub(in crate::hsm) deadline: Instant,
+pub(super) struct WantedHandle {
+    pub(super) asker: Asker,
+    pub(super) id: HandleId,
+    pub(super) material: Arc<Material>,
+    pub(super) deadline: Instant,
     /// True if room has been made for it, because the HSM had none.
-    pub(in crate::hsm) is_second: bool,
+    pub(super) is_second: bool,
 }
 
 impl Queued for WantedHandle {
@@ -76,22 +75,27 @@ struct Cached {
 }
 
 impl Handles {
-    pub(in crate::hsm) fn new(limit: usize, anchor: Sender<AnchorRequest>) -> Self {
-        Self { limit: limit.max(1), anchor, table: Mutex::default() }
+    pub(super) fn new(limit: usize) -> Self {
+        let table = Mutex::default();
+        Self { limit: limit.max(1), released: Arc::default(), last_number: AtomicU64::new(0), table }
     }
 
-    pub(in crate::hsm) fn len(&self) -> usize {
+    /// The leases that nobody holds any more. Its bell is rung for wants, too.
+    pub(super) fn released(&self) -> &Arc<Released> {
+        &self.released
+    }
+
+    /// The number of a lease to be.
+    pub(super) fn next_number(&self) -> LeaseNumber {
+        LeaseNumber(self.last_number.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    pub(super) fn len(&self) -> usize {
         self.table().ready.len()
     }
 
-    /// The handle, or the promise of it: then the anchor is sent for it.
-    pub(in crate::hsm) fn get(
-        &self,
-        asker: Asker,
-        id: HandleId,
-        material: &Arc<Material>,
-        deadline: Instant,
-    ) -> HandleLookup {
+    /// The handle, or the promise of it: then the anchor is to load it.
+    pub(super) fn get(&self, asker: Asker, id: HandleId, material: &Arc<Material>, deadline: Instant) -> HandleLookup {
         let mut table = self.table();
         if let Some(cached) = table.ready.get_mut(&id) {
             cached.used = true;
@@ -100,20 +104,12 @@ impl Handles {
         let (promise, wait) = oneshot::channel();
         table.wanted.entry(id).or_default().push(promise);
         table.wants.push(WantedHandle { asker, id, material: Arc::clone(material), deadline, is_second: false });
-        let _ = self.anchor.send(AnchorRequest::Make);
+        self.released.bell.notify_one();
         HandleLookup::Soon(wait)
     }
 
-    /// The handle, if it is there.
-    pub(in crate::hsm) fn cached(&self, id: HandleId) -> Option<Arc<Lease>> {
-        let mut table = self.table();
-        let cached = table.ready.get_mut(&id)?;
-        cached.used = true;
-        Some(Arc::clone(&cached.lease))
-    }
-
     /// The next handle to be made: one that has not been made for another asker meanwhile, and for which somebody waits.
-    pub(in crate::hsm) fn next_want(&self) -> Option<WantedHandle> {
+    pub(super) fn next_want(&self) -> Option<WantedHandle> {
         let mut table = self.table();
         loop {
             let want = table.wants.pop()?;
@@ -124,23 +120,16 @@ impl Handles {
     }
 
     /// The HSM has no room for a handle: half of the cached ones go, and after them it is tried once more.
-    pub(in crate::hsm) fn make_room(&self, want: WantedHandle) {
+    pub(super) fn make_room(&self, want: WantedHandle) {
         let gone = self.table().halve();
         tracing::warn!(gone = gone.len(), "the HSM has no room for more handles; half of them are given up");
-        // Each sends the anchor to destroy its object, before what is sent next.
+        // They are given back before the next key is loaded.
         drop(gone);
         self.table().wants.push(WantedHandle { is_second: true, ..want });
-        let _ = self.anchor.send(AnchorRequest::Make);
-    }
-
-    /// A new lease; `ours` if its object is to be destroyed after the last use.
-    pub(in crate::hsm) fn lease(&self, handle: ObjectHandle, ours: bool, lock: &Arc<LoginLock>) -> Arc<Lease> {
-        let anchor = ours.then(|| self.anchor.clone());
-        Arc::new(Lease { handle, lock: Arc::clone(lock), believed: ProofSchedule::default(), anchor })
     }
 
     /// Gives everyone who waits what the anchor came back with, and keeps a handle for the next.
-    pub(in crate::hsm) fn put(&self, id: HandleId, made: LeaseResult) {
+    pub(super) fn put(&self, id: HandleId, made: LeaseResult) {
         let mut table = self.table();
         let waiting = table.wanted.remove(&id).unwrap_or_default();
         let evicted = match &made {
@@ -155,7 +144,7 @@ impl Handles {
     }
 
     /// Forgets one handle, if it is still the one that did not work.
-    pub(in crate::hsm) fn drop_stale(&self, id: HandleId, stale: &Arc<Lease>) {
+    pub(super) fn drop_stale(&self, id: HandleId, stale: &Arc<Lease>) {
         let mut table = self.table();
         if table.ready.get(&id).is_some_and(|cached| Arc::ptr_eq(&cached.lease, stale)) {
             let forgotten = table.remove(id);
@@ -165,7 +154,7 @@ impl Handles {
     }
 
     /// Forgets everything of one material.
-    pub(in crate::hsm) fn forget(&self, material: MaterialId) {
+    pub(super) fn forget(&self, material: MaterialId) {
         let mut table = self.table();
         let halves = [Half::Secret, Half::Public].map(|half| table.remove(HandleId { material, half }));
         drop(table);
@@ -173,7 +162,7 @@ impl Handles {
     }
 
     /// Forgets everything: the handles mean nothing any more, and what was being made will not come.
-    pub(in crate::hsm) fn reset(&self) {
+    pub(super) fn reset(&self) {
         let table = std::mem::take(&mut *self.table());
         let lost = HsmError::new(Kind::SessionLost, "lease", "the session of the handles was lost");
         for promise in table.wanted.into_values().flatten() {
@@ -240,17 +229,9 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use crossbeam_channel::{Receiver, unbounded};
-
     use super::*;
-    use crate::hsm::engine::calls::raw::handle_of_nothing;
     use crate::key::material::Keeping;
     use crate::key::spec::{KeySpec, KeyUsage};
-
-    fn cache(limit: usize) -> (Handles, Receiver<AnchorRequest>) {
-        let (anchor, requests) = unbounded();
-        (Handles::new(limit, anchor), requests)
-    }
 
     fn id(n: u8) -> HandleId {
         HandleId { material: MaterialId([n; 32]), half: Half::Secret }
@@ -268,48 +249,42 @@ mod tests {
     }
 
     fn put(handles: &Handles, n: u8) {
-        handles.put(id(n), Ok(handles.lease(handle_of_nothing(n.into()), true, &Arc::new(LoginLock::new(0)))));
+        handles.put(id(n), Ok(Lease::new(LeaseNumber(n.into()), handles.released())));
     }
 
     fn is_there(handles: &Handles, n: u8) -> bool {
         matches!(get(handles, n), HandleLookup::Ready(_))
     }
 
-    fn destroyed(requests: &Receiver<AnchorRequest>) -> Vec<u64> {
-        let destroyed = requests.try_iter().filter_map(|anchor_request| match anchor_request {
-            AnchorRequest::Destroy { handle, .. } => Some(handle.handle()),
-            _ => None,
-        });
-        destroyed.collect()
+    fn released(handles: &Handles) -> Vec<u64> {
+        handles.released().take(usize::MAX).into_iter().map(|LeaseNumber(number)| number).collect()
     }
 
     #[test]
     fn two_that_miss_wait_for_one_making() {
-        let (handles, requests) = cache(4);
+        let handles = Handles::new(4);
         let (HandleLookup::Soon(mut one), HandleLookup::Soon(mut other)) = (get(&handles, 1), get(&handles, 1)) else {
             panic!("nothing was there")
         };
         assert!(handles.next_want().is_some());
         put(&handles, 1);
         assert!(handles.next_want().is_none(), "it is made once");
-        assert_eq!(requests.try_iter().count(), 2);
         let (one, other) = (one.try_recv().unwrap().unwrap(), other.try_recv().unwrap().unwrap());
         assert!(Arc::ptr_eq(&one, &other) && is_there(&handles, 1));
     }
 
     #[test]
     fn what_nobody_waits_for_is_not_made_and_can_be_asked_for_again() {
-        let (handles, requests) = cache(4);
+        let handles = Handles::new(4);
         drop(get(&handles, 1));
         assert!(handles.next_want().is_none());
         let _again = get(&handles, 1);
-        assert_eq!(requests.try_iter().count(), 2);
         assert!(handles.next_want().is_some_and(|want| want.id == id(1)));
     }
 
     #[test]
     fn askers_take_turns_also_for_what_another_wanted_before() {
-        let (handles, _requests) = cache(8);
+        let handles = Handles::new(8);
         let _waiting = [1, 2, 3, 4].map(|n| get_for(&handles, "greedy", n));
         let _others = [get_for(&handles, "modest", 5), get_for(&handles, "modest", 4)];
         let made = std::iter::from_fn(|| {
@@ -322,37 +297,37 @@ mod tests {
 
     #[test]
     fn eviction_spares_the_used_and_never_takes_a_handle_from_a_user() {
-        let (handles, requests) = cache(2);
+        let handles = Handles::new(2);
         put(&handles, 1);
         put(&handles, 2);
         let HandleLookup::Ready(user) = get(&handles, 1) else { panic!("1 is there") };
         put(&handles, 3);
-        assert_eq!(destroyed(&requests), [2]);
+        assert_eq!(released(&handles), [2]);
         handles.forget(MaterialId([1; 32]));
-        assert!(destroyed(&requests).is_empty());
+        assert!(released(&handles).is_empty());
         drop(user);
-        assert_eq!(destroyed(&requests), [1]);
+        assert_eq!(released(&handles), [1]);
         assert_eq!(handles.len(), 1);
     }
 
     #[test]
     fn only_the_handle_that_failed_is_dropped_as_stale() {
-        let (handles, requests) = cache(2);
+        let handles = Handles::new(2);
         put(&handles, 1);
         let HandleLookup::Ready(stale) = get(&handles, 1) else { panic!("1 is there") };
         put(&handles, 1);
         handles.drop_stale(id(1), &stale);
-        assert!(is_there(&handles, 1) && destroyed(&requests).is_empty());
+        assert!(is_there(&handles, 1) && released(&handles).is_empty());
     }
 
     #[test]
     fn a_reset_forgets_all_and_tells_those_who_wait() {
-        let (handles, requests) = cache(2);
+        let handles = Handles::new(2);
         put(&handles, 1);
         let HandleLookup::Soon(mut wait) = get(&handles, 2) else { panic!("2 is not there") };
         handles.reset();
         assert!(wait.try_recv().unwrap().is_err_and(|error| error.kind == Kind::SessionLost));
-        assert_eq!(destroyed(&requests), [1]);
+        assert_eq!(released(&handles), [1]);
         assert_eq!(handles.len(), 0);
     }
 }

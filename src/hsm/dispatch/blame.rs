@@ -5,14 +5,16 @@
 //! decrypts a known answer. So an outage that begins or ends between two attempts blames nobody's data. In any other case the
 //! HSM is to blame, and the caller may try again.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
 use super::Dispatcher;
-use super::job::FailedAttempt;
-use crate::hsm::engine::command::{Check, queued};
+use super::attempts::FailedAttempt;
+use crate::hsm::engine::command::{Check, Command};
 use crate::hsm::error::{HsmError, Kind};
+use crate::hsm::memory::Moment;
 use crate::identity::Asker;
 
 /// How long an HSM that did not give the known answer is not asked again.
@@ -20,26 +22,25 @@ const ILL_FOR: Duration = Duration::from_millis(250);
 
 /// The last check. Locked while one is made: single flight, and all who wait are served by the next.
 #[derive(Default)]
-pub(in crate::hsm) struct LastCheck(Mutex<Option<Checked>>);
+pub(super) struct LastCheck(Mutex<Option<Checked>>);
 
 struct Checked {
-    /// In the engine's ticks.
-    started: u64,
+    began: Moment,
     ended: Instant,
     well: bool,
 }
 
 impl Dispatcher {
     /// Decides who is to blame for an ambiguous failure.
-    pub(in crate::hsm) async fn verdict(&self, failure: &FailedAttempt, deadline: Instant) -> Kind {
-        let needs_handle = failure.command.needs().handle().is_some();
-        let blames_data = failure.command.judges_data() && (failure.lease.is_some() || !needs_handle);
+    pub(super) async fn verdict<C: Command>(&self, command: &C, failure: &FailedAttempt, deadline: Instant) -> Kind {
+        let needs_handle = command.needs().handle().is_some();
+        let blames_data = C::JUDGES_DATA && (failure.lease.is_some() || !needs_handle);
         // Without a lease it was the key's handle that could not be made: then the key is to blame, if the HSM is not.
         let blames_key = needs_handle && failure.lease.is_none();
         if !blames_data && !blames_key {
             return Kind::DeviceLost;
         }
-        match self.is_well(failure.started, deadline).await {
+        match self.is_well(failure.began, deadline).await {
             Ok(true) if blames_data => Kind::Rejected,
             Ok(true) => Kind::KeyMissing,
             Ok(false) => Kind::DeviceLost,
@@ -51,23 +52,22 @@ impl Dispatcher {
     ///
     /// # Errors
     /// If it has too much to do to be asked in time, which says nothing against it.
-    pub(in crate::hsm) async fn is_well(&self, since: u64, deadline: Instant) -> Result<bool, HsmError> {
-        if self.core.state.has_succeeded_since(since) {
+    pub(super) async fn is_well(&self, since: Moment, deadline: Instant) -> Result<bool, HsmError> {
+        if self.latest_success.load(Ordering::Relaxed) > since.nanos() {
             return Ok(true);
         }
         let mut last = self.last_check.0.lock().await;
         match &*last {
-            Some(check) if check.well && check.started > since => return Ok(true),
+            Some(check) if check.well && check.began > since => return Ok(true),
             Some(check) if !check.well && check.ended.elapsed() < ILL_FOR => return Ok(false),
             _ => {}
         }
-        let started = self.core.state.ticks(Instant::now());
-        let check = queued(Check, |_| ());
-        let well = match self.attempt(Asker::SERVICE, check, deadline).await {
+        let began = Moment::now();
+        let well = match self.attempt(Asker::SERVICE, &Check, deadline).await {
             Err(failure) if failure.error.kind == Kind::Busy => return Err(failure.error),
             checked => checked.is_ok(),
         };
-        *last = Some(Checked { started, ended: Instant::now(), well });
+        *last = Some(Checked { began, ended: Instant::now(), well });
         Ok(well)
     }
 }

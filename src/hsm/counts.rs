@@ -1,12 +1,10 @@
-//! Counts and gauges of an engine, for the metrics.
+//! Counts and gauges of an HSM, for the metrics.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::atomic::AtomicU64;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
 
 use crate::hsm::error::HsmError;
 
@@ -58,25 +56,17 @@ pub struct ErrorCount {
     pub count: u64,
 }
 
-/// Numbers for the metrics.
+/// Every code but CKR_OK that was answered to a command, and how often.
 #[derive(Default)]
-pub(in crate::hsm) struct EngineCounts {
-    errors: Mutex<HashMap<(Cow<'static, str>, String), u64>>,
-    /// Calls that ended after their deadline.
-    pub(in crate::hsm) late: AtomicU64,
-    /// Threads that were given up because a call did not return, so far.
-    pub(in crate::hsm) replaced: watch::Sender<u64>,
-    /// Those of them that are still in their call.
-    pub(in crate::hsm) lost: AtomicU64,
-}
+pub(in crate::hsm) struct ErrorCounts(Mutex<HashMap<(Cow<'static, str>, String), u64>>);
 
-impl EngineCounts {
+impl ErrorCounts {
     /// Counts an answer of the HSM that was not CKR_OK.
     pub(in crate::hsm) fn note(&self, error: &HsmError) {
         if !error.is_answer() {
             return;
         }
-        let mut errors = self.errors.lock();
+        let mut errors = self.0.lock();
         let full = errors.len() >= MAX_COUNTED;
         let pair = (error.function.clone(), error.code.to_string());
         match errors.get_mut(&pair) {
@@ -86,15 +76,14 @@ impl EngineCounts {
         }
     }
 
-    pub(in crate::hsm) fn errors(&self) -> Vec<ErrorCount> {
-        let errors = self.errors.lock();
-        errors
-            .iter()
-            .map(|((function, code), count)| ErrorCount {
-                function: function.to_string(),
-                code: code.clone(),
-                count: *count,
-            })
-            .collect()
+    /// All of them.
+    pub(in crate::hsm) fn all(&self) -> Vec<ErrorCount> {
+        let errors = self.0.lock();
+        let count = |((function, code), count): (&(Cow<'static, str>, String), &u64)| ErrorCount {
+            function: function.to_string(),
+            code: code.clone(),
+            count: *count,
+        };
+        errors.iter().map(count).collect()
     }
 }

@@ -127,13 +127,13 @@ async fn each_hsm_reads_what_the_other_wraps() {
             b"plaintext"
         );
     }
-    assert_eq!(nature(&intruder(&a)), nature(&intruder(&b)));
-    assert!(is_bound(&intruder(&b)), "the key that came may be used with any mechanism");
+    assert_eq!(nature(&logged_in(&a)), nature(&logged_in(&b)));
+    assert!(is_bound(&logged_in(&b)), "the key that came may be used with any mechanism");
     assert_eq!(joined(&a, &b, "not even looked at").await, Ok(Joined::Already));
     // And on: the second can give it to a third.
     let c = Settings { ledger: a.ledger.clone(), ..bare_token() };
     assert_eq!(joined(&b, &c, SO_PIN).await, Ok(Joined::Now));
-    assert_eq!(nature(&intruder(&a)), nature(&logged_in(&c)));
+    assert_eq!(nature(&logged_in(&a)), nature(&logged_in(&c)));
 }
 
 /// Whether the wrapping key wraps as ours do, and in no other way.

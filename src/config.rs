@@ -406,6 +406,9 @@ impl Config {
             ("hsm.cached_handles", self.hsm.cached_handles),
             ("limits.connections", self.limits.connections),
         ];
+        if self.hsm.sessions > hsm::MAX_SESSIONS {
+            return Err(format!("hsm.sessions: must be at most {}", hsm::MAX_SESSIONS));
+        }
         if self.limits.all_bodies_bytes < self.limits.body_bytes {
             return Err("limits.all_bodies_bytes: must be at least limits.body_bytes".to_owned());
         }

@@ -47,6 +47,7 @@ pub use engine::{command, end_process, probe, setup};
 pub use error::{HsmError, Kind, LoginRefusal};
 pub use join::{Joined, join};
 pub use members::{Backend, Standing};
+pub use memory::MAX_SESSIONS;
 pub use pin::{HeldPin, PinSource};
 pub use process::{Launch, carry_out, serve_as_worker};
 pub use settings::Settings;

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that panics has failed")]
 
+mod corrupted_memory;
 mod doubt;
 mod events;
 #[path = "../it/exposed.rs"]
@@ -21,7 +22,6 @@ mod overload;
 mod pins;
 mod probing;
 mod rig;
-mod spoiled_memory;
 #[path = "../it/tokens.rs"]
 mod tokens;
 mod wrong_answers;

@@ -3,7 +3,7 @@
 use tokio::net::unix::pipe::Receiver;
 
 use super::Dispatcher;
-use crate::hsm::memory::Spoiled;
+use crate::hsm::memory::Corrupted;
 
 impl Dispatcher {
     /// Takes answers whenever the worker process calls, until it is gone or is to be replaced.
@@ -13,15 +13,15 @@ impl Dispatcher {
             if called.try_read(&mut [0; 16]).is_ok_and(|bytes| bytes == 0) {
                 return;
             }
-            if let Err(Spoiled) = self.take_all().await {
-                self.give_up_memory();
+            if let Err(Corrupted) = self.take_all().await {
+                self.end_corrupted_process();
                 return;
             }
         }
     }
 
     /// Takes all answers, also those that come meanwhile.
-    async fn take_all(&self) -> Result<(), Spoiled> {
+    async fn take_all(&self) -> Result<(), Corrupted> {
         loop {
             while self.take_those_there()? {
                 // Those who were answered go on, and others answer without calling.
@@ -35,7 +35,7 @@ impl Dispatcher {
         }
     }
 
-    pub(super) fn take_those_there(&self) -> Result<bool, Spoiled> {
+    pub(super) fn take_those_there(&self) -> Result<bool, Corrupted> {
         self.lanes.iter().try_fold(false, |any, lane| Ok(lane.reap(&self.memory)? || any))
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::Dispatcher;
-use crate::hsm::memory::{LANES, Lane, Spoiled};
+use crate::hsm::memory::{Corrupted, LANES, Lane};
 
 /// How often it is looked when nobody calls.
 const WATCH_PERIOD: Duration = Duration::from_millis(100);
@@ -30,13 +30,13 @@ impl Dispatcher {
             // Either way it is looked.
             let _ = tokio::time::timeout(WATCH_PERIOD, self.overdue.notified()).await;
             if self.look().is_err() {
-                self.give_up_memory();
+                self.end_corrupted_process();
                 return;
             }
         }
     }
 
-    fn look(&self) -> Result<(), Spoiled> {
+    fn look(&self) -> Result<(), Corrupted> {
         self.memory.bells().answer_call();
         self.take_those_there()?;
         for (lane, queue) in LANES.into_iter().zip(&self.lanes) {

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use super::call::{Call, Outcome};
 use crate::fair_queue::{CostClass, FairQueue, Queued, ServiceTimes};
 use crate::hsm::error::{HsmError, Kind};
-use crate::hsm::memory::{AHEAD, Lane, Memory, Moment, Spoiled, Stage, Turn};
+use crate::hsm::memory::{AHEAD, Corrupted, Lane, Memory, Moment, Stage, Turn};
 
 /// The longest a call usually takes that counts as short.
 const SHORT: Duration = Duration::from_micros(30);
@@ -94,7 +94,7 @@ impl LaneQueue {
     ///
     /// # Errors
     /// If the memory is not as it was left. The queue is then to be closed, which ends the call.
-    pub(super) fn send(&self, memory: &Memory, call: Call) -> Result<(), Spoiled> {
+    pub(super) fn send(&self, memory: &Memory, call: Call) -> Result<(), Corrupted> {
         let mut state = self.state.lock();
         if let Err(refusal) = self.admits(&state, memory, &call) {
             drop(state);
@@ -138,7 +138,7 @@ impl LaneQueue {
     }
 
     /// Moves calls from the queue to the memory, as long as there is room for them, and wakes threads for them.
-    fn fill(&self, state: &mut QueueState, memory: &Memory) -> Result<(), Spoiled> {
+    fn fill(&self, state: &mut QueueState, memory: &Memory) -> Result<(), Corrupted> {
         let range = memory.layout().mailboxes(self.lane);
         while let Some(call) = state.waiting.pop() {
             if call.is_over(Moment::now()) {
@@ -150,9 +150,9 @@ impl LaneQueue {
             };
             state.last_turn += 1;
             let turn = Turn(state.last_turn);
-            if let Err(spoiled) = memory.mailboxes().put(range.start + index, turn, &call.order) {
+            if let Err(corrupted) = memory.mailboxes().put(range.start + index, turn, &call.order) {
                 state.waiting.push_front(call);
-                return Err(spoiled);
+                return Err(corrupted);
             }
             if let Some(place) = state.under_way.get_mut(index) {
                 *place = Some(UnderWay { turn, call });
@@ -189,7 +189,7 @@ impl LaneQueue {
     ///
     /// # Errors
     /// If the memory is not as it was left. Nothing that is in it can be believed.
-    pub(super) fn reap(&self, memory: &Memory) -> Result<bool, Spoiled> {
+    pub(super) fn reap(&self, memory: &Memory) -> Result<bool, Corrupted> {
         let mut ended: Vec<(Call, Outcome)> = Vec::new();
         let mut state = self.state.lock();
         let mut whole = Ok(());
@@ -198,7 +198,7 @@ impl LaneQueue {
             match memory.mailboxes().take_answer(mailbox, *turn, call.order.len()) {
                 Ok(None) => {}
                 Ok(Some(reply)) => ended.extend(under_way.take().map(|under_way| (under_way.call, Ok(reply)))),
-                Err(spoiled) => whole = Err(spoiled),
+                Err(corrupted) => whole = Err(corrupted),
             }
         }
         if !ended.is_empty() && whole.is_ok() {
@@ -218,7 +218,7 @@ impl LaneQueue {
     ///
     /// # Errors
     /// As [`Self::reap`].
-    pub(super) fn look(&self, memory: &Memory) -> Result<Vec<usize>, Spoiled> {
+    pub(super) fn look(&self, memory: &Memory) -> Result<Vec<usize>, Corrupted> {
         let now = Moment::now();
         let mut given_up = Vec::new();
         let mut state = self.state.lock();
@@ -226,7 +226,7 @@ impl LaneQueue {
             let Some(UnderWay { turn, call }) = under_way else { continue };
             let began = memory.mailboxes().began(mailbox);
             if began.is_some_and(|began| began > Moment::now()) {
-                return Err(Spoiled);
+                return Err(Corrupted);
             }
             let is_overdue = began.is_some_and(|began| call.deadline.max(began.plus(self.patience)) < now);
             let taken_back = match is_overdue {
@@ -246,7 +246,7 @@ impl LaneQueue {
         self.wake(&state, memory);
         if state.places_taken(self, memory) > 0 {
             // A thread that sleeps may have had its word written over.
-            memory.bells().rouse(memory.layout().threads(self.lane));
+            memory.bells().wake_whatever_they_say(memory.layout().threads(self.lane));
         }
         Ok(given_up)
     }

@@ -163,11 +163,11 @@ impl Dispatcher {
         let (call, reply) = Call::new((asker, class), deadline, lease, order);
         let queue = self.lane(lane);
         if queue.send(&self.memory, call).is_err() {
-            self.give_up_memory();
+            self.end_corrupted_process();
         }
         let reply = reply.await.unwrap_or_else(|_| Err(HsmError::timeout())).map_err(unasked)?;
         let Ok(Reply { began, ended, epoch, result }) = decode(&reply) else {
-            return Err(unasked(self.give_up_memory()));
+            return Err(unasked(self.end_corrupted_process()));
         };
         queue.note(class, ended.since(began));
         self.see_epoch(epoch);
@@ -184,13 +184,13 @@ impl Dispatcher {
     }
 
     /// What the worker process has written is not what it can have written: it is replaced.
-    fn give_up_memory(&self) -> HsmError {
-        let spoiled =
+    fn end_corrupted_process(&self) -> HsmError {
+        let corrupted =
             HsmError::new(Kind::DeviceLost, "worker process", "its module has written over the shared memory");
-        tracing::error!(error = %spoiled, "the worker process of the HSM is ended");
-        self.close(&spoiled);
+        tracing::error!(error = %corrupted, "the worker process of the HSM is ended");
+        self.close(&corrupted);
         self.process.kill();
-        spoiled
+        corrupted
     }
 
     /// Takes notice of the epoch that the login is in: handles of an earlier one mean nothing any more.

@@ -106,8 +106,8 @@ impl Engine {
     }
 
     /// True if the shared memory is not as the service has left it: the module has written over it.
-    pub(super) fn is_spoiled(&self) -> bool {
-        self.lanes.is_spoiled()
+    pub(super) fn is_corrupted(&self) -> bool {
+        self.lanes.is_corrupted()
     }
 
     /// Starts another thread in the place of one whose call does not return.

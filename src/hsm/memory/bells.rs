@@ -52,7 +52,7 @@ impl<'a> Bells<'a> {
     }
 
     /// Wakes all of these threads that sleep, whatever their words say.
-    pub(in crate::hsm) fn rouse(&self, threads: Range<usize>) {
+    pub(in crate::hsm) fn wake_whatever_they_say(&self, threads: Range<usize>) {
         for word in self.threads.get(threads).unwrap_or_default() {
             // It fails only for a word that is not there.
             let _ = futex::wake(word, futex::Flags::empty(), 1);

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 /// an eighth of it.
 pub(in crate::hsm) const MAILBOX_BYTES: usize = 64 * 1024;
 
-/// The most threads of one kind.
-const MAX_WORKERS: usize = 400;
+/// The most workers of one HSM, each of which has a session.
+pub const MAX_SESSIONS: usize = 400;
 
 /// As many commands may wait in the memory for one thread in a short call.
 pub(in crate::hsm) const AHEAD: usize = 2;
@@ -39,7 +39,7 @@ pub(in crate::hsm) struct Layout {
 impl Layout {
     /// The layout for so many workers beside the other lanes.
     pub(in crate::hsm) fn new(workers: usize) -> Self {
-        Self { workers: workers.clamp(1, MAX_WORKERS) }
+        Self { workers: workers.clamp(1, MAX_SESSIONS) }
     }
 
     /// The threads of all lanes.

@@ -21,7 +21,7 @@ const MAILBOX_WORDS: usize = HEAD_WORDS + MAILBOX_BYTES / WORD_BYTES;
 
 /// Somebody else has written into the shared memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::hsm) struct Spoiled;
+pub(in crate::hsm) struct Corrupted;
 
 /// All mailboxes: their states, and then what is in them.
 #[derive(Clone, Copy)]
@@ -47,17 +47,17 @@ impl<'a> Mailboxes<'a> {
     ///
     /// # Errors
     /// If it says what is no state.
-    pub(in crate::hsm) fn state(&self, mailbox: usize) -> Result<MailboxState, Spoiled> {
-        self.states.get(mailbox).and_then(|word| MailboxState::of(word.load(Ordering::Acquire))).ok_or(Spoiled)
+    pub(in crate::hsm) fn state(&self, mailbox: usize) -> Result<MailboxState, Corrupted> {
+        self.states.get(mailbox).and_then(|word| MailboxState::of(word.load(Ordering::Acquire))).ok_or(Corrupted)
     }
 
     /// Puts a command, which is not longer than a mailbox, into a mailbox that is free.
     ///
     /// # Errors
     /// If the mailbox is not free.
-    pub(in crate::hsm) fn put(&self, mailbox: usize, turn: Turn, command: &[u8]) -> Result<(), Spoiled> {
+    pub(in crate::hsm) fn put(&self, mailbox: usize, turn: Turn, command: &[u8]) -> Result<(), Corrupted> {
         if self.state(mailbox)?.stage != Stage::Free || !self.write(mailbox, turn, command) {
-            return Err(Spoiled);
+            return Err(Corrupted);
         }
         if let Some(state) = self.states.get(mailbox) {
             // In one order with a thread's going to sleep: it sees the command, or is seen asleep.
@@ -105,10 +105,10 @@ impl<'a> Mailboxes<'a> {
         mailbox: usize,
         turn: Turn,
         command_bytes: usize,
-    ) -> Result<Option<Zeroizing<Vec<u8>>>, Spoiled> {
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, Corrupted> {
         let state = self.state(mailbox)?;
         if state.turn != turn || state.stage == Stage::Free {
-            return Err(Spoiled);
+            return Err(Corrupted);
         }
         if state.stage != Stage::Done {
             return Ok(None);
@@ -133,10 +133,10 @@ impl<'a> Mailboxes<'a> {
     ///
     /// # Errors
     /// If it is not what was written there for this turn.
-    pub(in crate::hsm) fn read(&self, mailbox: usize, turn: Turn) -> Result<Zeroizing<Vec<u8>>, Spoiled> {
-        let ([_, length, checksum], words) = self.content(mailbox).ok_or(Spoiled)?;
-        let length = usize::try_from(length.load(Ordering::Relaxed)).map_err(|_| Spoiled)?;
-        let words = words.get(..length.div_ceil(WORD_BYTES)).ok_or(Spoiled)?;
+    pub(in crate::hsm) fn read(&self, mailbox: usize, turn: Turn) -> Result<Zeroizing<Vec<u8>>, Corrupted> {
+        let ([_, length, checksum], words) = self.content(mailbox).ok_or(Corrupted)?;
+        let length = usize::try_from(length.load(Ordering::Relaxed)).map_err(|_| Corrupted)?;
+        let words = words.get(..length.div_ceil(WORD_BYTES)).ok_or(Corrupted)?;
         let mut bytes = Zeroizing::new(vec![0; words.len() * WORD_BYTES]);
         for (chunk, word) in bytes.as_chunks_mut::<WORD_BYTES>().0.iter_mut().zip(words) {
             *chunk = word.load(Ordering::Relaxed).to_le_bytes();
@@ -144,7 +144,7 @@ impl<'a> Mailboxes<'a> {
         bytes.truncate(length);
         match checksum.load(Ordering::Relaxed) == self.checksum(turn, &bytes) {
             true => Ok(bytes),
-            false => Err(Spoiled),
+            false => Err(Corrupted),
         }
     }
 
@@ -208,7 +208,7 @@ impl<'a> Mailboxes<'a> {
 
     /// Writes into the bytes of a mailbox.
     #[cfg(test)]
-    pub(super) fn spoil(&self, mailbox: usize) {
+    pub(super) fn corrupt(&self, mailbox: usize) {
         let (_, words) = self.content(mailbox).unwrap();
         words[0].fetch_xor(1 << 20, Ordering::Relaxed);
     }

@@ -32,9 +32,9 @@ use tokio::net::unix::pipe::Receiver;
 use shared_memory::SharedMemory;
 
 pub(in crate::hsm) use bells::Bells;
-pub use layout::Lane;
 pub(in crate::hsm) use layout::{AHEAD, LANES, Layout, MAILBOX_BYTES};
-pub(in crate::hsm) use mailboxes::{Mailboxes, Spoiled};
+pub use layout::{Lane, MAX_SESSIONS};
+pub(in crate::hsm) use mailboxes::{Corrupted, Mailboxes};
 pub(in crate::hsm) use moment::Moment;
 pub(in crate::hsm) use stage::{Stage, Turn};
 
@@ -77,8 +77,8 @@ impl Memory {
 
     /// Writes into the bytes of a mailbox, as a module may that has lost its way.
     #[cfg(test)]
-    pub(in crate::hsm) fn spoil(&self, mailbox: usize) {
-        self.mailboxes().spoil(mailbox);
+    pub(in crate::hsm) fn corrupt(&self, mailbox: usize) {
+        self.mailboxes().corrupt(mailbox);
     }
 
     /// Sends it to the worker process at the other end of the socket.

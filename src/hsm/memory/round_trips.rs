@@ -2,7 +2,7 @@
 
 use std::os::unix::net::UnixStream;
 
-use super::mailboxes::Spoiled;
+use super::mailboxes::Corrupted;
 use super::*;
 
 fn both_ends() -> (Memory, Memory) {
@@ -19,7 +19,7 @@ fn commands_are_taken_in_their_order_and_answers_come_back_once() {
     for (mailbox, turn, command) in [(3, 2, &b"second"[..]), (0, 1, b"first, and longer"), (1, 3, b"")] {
         here.put(mailbox, Turn(turn), command).unwrap();
     }
-    assert_eq!(here.put(3, Turn(4), b"taken"), Err(Spoiled), "there is one already");
+    assert_eq!(here.put(3, Turn(4), b"taken"), Err(Corrupted), "there is one already");
     for (mailbox, turn, command) in [(0, 1, &b"first, and longer"[..]), (3, 2, b"second"), (1, 3, b"")] {
         assert_eq!(there.claim(range.clone(), 1), Some((mailbox, Turn(turn))));
         assert_eq!(there.read(mailbox, Turn(turn)).unwrap().as_slice(), command);
@@ -99,10 +99,10 @@ fn random_words_over_all_of_it_are_noticed_and_never_believed() {
         assert!(there.answer(0, Turn(1), 0, b"answer"));
         let words = theirs.shared.long_words();
         // All of the mailbox and of the states; or a single word of them.
-        let spoiled = if round % 2 == 0 { 0..words.len() } else { word_of_the_mailbox(&theirs, next()) };
-        words[spoiled].iter().for_each(|word| word.store(next(), std::sync::atomic::Ordering::Relaxed));
+        let corrupted = if round % 2 == 0 { 0..words.len() } else { word_of_the_mailbox(&theirs, next()) };
+        words[corrupted].iter().for_each(|word| word.store(next(), std::sync::atomic::Ordering::Relaxed));
         match here.take_answer(0, Turn(1), 7) {
-            Err(Spoiled) | Ok(None) => {}
+            Err(Corrupted) | Ok(None) => {}
             Ok(Some(answer)) => {
                 // The word that was hit has no part in the answer.
                 believed += 1;

@@ -187,7 +187,7 @@ async fn converse(engine: &Engine, port: &Port, pin_requests: &PinRequests, mut 
 /// Says how the worker is, by period, as long as there is somebody to tell, and the shared memory is whole.
 async fn report(engine: &Engine, port: &Port) {
     let mut ticks = tokio::time::interval(REPORT_EVERY);
-    while !engine.is_spoiled() {
+    while !engine.is_corrupted() {
         ticks.tick().await;
         let report = Report {
             errors: engine.errors(),

@@ -321,6 +321,7 @@ fn what_makes_no_sense_is_refused() {
         ("pkcs11:token=t", "t", "hsm.token"),
         ("[store]", "listen = \"0.0.0.0:1\"\n[store]", "listen"),
         ("[hsm]", "[hsm]\nsessions = 0", "hsm.sessions"),
+        ("[hsm]", "[hsm]\nsessions = 401", "at most 400"),
         ("[hsm]", "[hsm]\nkeeping = \"nowhere\"", "nowhere"),
         ("path = \"/a\"", "", "path"),
     ] {

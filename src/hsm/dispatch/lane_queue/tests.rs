@@ -236,7 +236,7 @@ fn a_memory_that_was_written_over_is_noticed() {
     let reply = bench.aes("one");
     let taken = bench.take(0).unwrap();
     assert!(bench.memory.mailboxes().answer(taken.mailbox, taken.turn, 0, b"done"));
-    bench.memory.spoil(taken.mailbox);
-    assert_eq!(bench.queue.reap(&bench.memory), Err(Spoiled));
+    bench.memory.corrupt(taken.mailbox);
+    assert_eq!(bench.queue.reap(&bench.memory), Err(Corrupted));
     assert_eq!(outcome(reply), None, "it is told when the queue is closed");
 }

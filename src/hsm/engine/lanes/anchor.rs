@@ -18,7 +18,7 @@ use crate::hsm::error::{HsmError, Kind};
 use crate::key::material::Material;
 
 use super::core::Core;
-use super::lane_thread::{Duty, LONGEST_SLEEP, Seat, Taken, misdirected};
+use super::lane_thread::{LONGEST_SLEEP, TakenOrder, ThreadContext, ThreadRole, misdirected};
 
 /// How long a new session waits for the users of the last one's objects, who as a rule are done within a call.
 const FAREWELL: Duration = Duration::from_millis(50);
@@ -40,37 +40,42 @@ impl Drop for Anchor {
     }
 }
 
-impl Duty for Anchor {
-    fn carry_out(&mut self, seat: &Seat<'_>, taken: &Taken, order: Order<'_>) -> Option<Result<Answer, HsmError>> {
+impl ThreadRole for Anchor {
+    fn carry_out(
+        &mut self,
+        context: &ThreadContext<'_>,
+        taken: &TakenOrder,
+        order: Order<'_>,
+    ) -> Option<Result<Answer, HsmError>> {
         let deadline = order.until();
         let (released, work) = match order.work {
             Work::Anchor { released, work } => (released, work),
             other => return Some(Err(misdirected(other))),
         };
         self.close_left(Duration::ZERO);
-        released.into_iter().for_each(|number| seat.core.leases.give_back(number));
-        self.destroy_unused(seat);
+        released.into_iter().for_each(|number| context.core.leases.give_back(number));
+        self.destroy_unused(context);
         let done = match work {
             AnchorWork::Nothing => Ok(()),
-            AnchorWork::Load { lease, half, material } => self.load(seat, taken, deadline, (lease, half, &material)),
-            AnchorWork::LogIn { seen } => self.log_in(seat, taken, seen, deadline),
+            AnchorWork::Load { lease, half, material } => self.load(context, taken, deadline, (lease, half, &material)),
+            AnchorWork::LogIn { seen } => self.log_in(context, taken, seen, deadline),
         };
         // One that has been replaced must not speak for its successor.
         if let Err(error) = &done
-            && seat.is_ours()
+            && context.is_ours()
         {
-            self.note(seat.core, error);
+            self.note(context.core, error);
         }
         Some(done.map(|()| Answer::Done))
     }
 
-    fn see_to_own(&mut self, seat: &Seat<'_>) -> bool {
+    fn do_chores(&mut self, context: &ThreadContext<'_>) -> bool {
         self.close_left(Duration::ZERO);
-        self.destroy_unused(seat);
+        self.destroy_unused(context);
         false
     }
 
-    fn has_own(&self, _: &Seat<'_>) -> bool {
+    fn has_chores(&self, _: &ThreadContext<'_>) -> bool {
         false
     }
 
@@ -103,56 +108,63 @@ impl Anchor {
 
     fn load(
         &mut self,
-        seat: &Seat<'_>,
-        taken: &Taken,
+        context: &ThreadContext<'_>,
+        taken: &TakenOrder,
         deadline: Instant,
         (number, half, material): (LeaseNumber, Half, &Material),
     ) -> Result<(), HsmError> {
-        self.move_in(seat, taken, deadline)?;
+        self.move_in(context, taken, deadline)?;
         let LoginSession { session, lock } = self.login_session.as_ref().ok_or_else(HsmError::stopped)?;
-        let state = &seat.core.state;
-        let loaded = has_loaded(seat.core, session, half, material);
+        let state = &context.core.state;
+        let loaded = has_loaded(context.core, session, half, material);
         let Loaded { handle, ours } = loaded.map_err(|error| state.calls(session).explain(error))?;
-        seat.core.leases.put(number, handle, ours, lock);
+        context.core.leases.put(number, handle, ours, lock);
         Ok(())
     }
 
     /// Destroys what no lease is of any more. What cannot be destroyed now goes with the session.
-    fn destroy_unused(&mut self, seat: &Seat<'_>) {
-        while let Some(UnusedObject { handle, epoch }) = seat.core.leases.next_unused() {
+    fn destroy_unused(&mut self, context: &ThreadContext<'_>) {
+        while let Some(UnusedObject { handle, epoch }) = context.core.leases.next_unused() {
             // An object of an earlier epoch is gone, and its handle may by now be another object's.
-            let Some(login_session) = self.login_session.as_ref().filter(|_| epoch == seat.core.state.epoch()) else {
+            let Some(login_session) = self.login_session.as_ref().filter(|_| epoch == context.core.state.epoch())
+            else {
                 continue;
             };
             let destroyed = login_session.session.destroy_object(handle).map_err(HsmError::from);
             if let Err(error) = destroyed {
-                seat.core.state.counts.note(&error);
-                self.note(seat.core, &error);
+                context.core.state.counts.note(&error);
+                self.note(context.core, &error);
             }
         }
     }
 
-    fn log_in(&mut self, seat: &Seat<'_>, taken: &Taken, seen: u64, deadline: Instant) -> Result<(), HsmError> {
-        if seat.core.state.epoch() != seen {
+    fn log_in(
+        &mut self,
+        context: &ThreadContext<'_>,
+        taken: &TakenOrder,
+        seen: u64,
+        deadline: Instant,
+    ) -> Result<(), HsmError> {
+        if context.core.state.epoch() != seen {
             return Ok(());
         }
         tracing::warn!("logging in to the HSM again, as if for the first time");
         // To a new session: what objects the old one still has, nobody has a handle of.
-        self.move_out(seat.core);
-        self.move_in(seat, taken, deadline)
+        self.move_out(context.core);
+        self.move_in(context, taken, deadline)
     }
 
     fn close_left(&mut self, patience: Duration) {
         self.left = self.left.drain(..).filter_map(|login_session| login_session.close(patience)).collect();
     }
 
-    fn move_in(&mut self, seat: &Seat<'_>, taken: &Taken, deadline: Instant) -> Result<(), HsmError> {
+    fn move_in(&mut self, context: &ThreadContext<'_>, taken: &TakenOrder, deadline: Instant) -> Result<(), HsmError> {
         if self.login_session.is_none() {
             self.close_left(FAREWELL);
-            let state = &seat.core.state;
-            let login_session = LoginSession::new(seat.core.insist_on_session(deadline)?, state.epoch());
+            let state = &context.core.state;
+            let login_session = LoginSession::new(context.core.insist_on_session(deadline)?, state.epoch());
             // Until then others log in, to other HSMs perhaps.
-            let admission = seat.aside(taken, || Admission::ask(&state.settings))?;
+            let admission = context.aside(taken, || Admission::ask(&state.settings))?;
             state.enter(&login_session, admission)?;
             self.login_session = Some(login_session);
         }

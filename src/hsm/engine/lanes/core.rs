@@ -32,7 +32,7 @@ pub(in crate::hsm) struct Core {
     /// Threads that were given up and whose calls have returned after all.
     pub(super) returned: AtomicU64,
     /// True if the memory is not as the service has left it.
-    pub(super) is_spoiled: AtomicBool,
+    pub(super) is_corrupted: AtomicBool,
 }
 
 impl Core {
@@ -50,7 +50,7 @@ impl Core {
             stopping: AtomicBool::new(false),
             lost: AtomicU64::new(0),
             returned: AtomicU64::new(0),
-            is_spoiled: AtomicBool::new(false),
+            is_corrupted: AtomicBool::new(false),
         };
         Ok((core, sessions))
     }

@@ -24,7 +24,7 @@ use super::worker::Worker;
 /// How long a thread sleeps at most. Whoever has something for it wakes it; this is for what nobody tells it.
 pub(super) const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
-/// One place at the HSM: a session, and the thread that has it for now.
+/// One thread with its session, or the one that has taken its place.
 pub(super) struct LaneThread {
     pub(super) lane: Lane,
     /// Its number in the shared memory.
@@ -32,31 +32,36 @@ pub(super) struct LaneThread {
     generation: AtomicU64,
 }
 
-/// One thread in its place.
-pub(super) struct Seat<'a> {
+/// What a thread works with.
+pub(super) struct ThreadContext<'a> {
     pub(super) core: &'a Core,
-    pub(super) place: &'a LaneThread,
-    /// The generation of the place in which the thread was started.
+    pub(super) thread: &'a LaneThread,
+    /// The generation in which the thread was started.
     generation: u64,
     mailboxes: Range<usize>,
 }
 
-/// An order on its mailbox.
-pub(super) struct Taken {
+/// An order that a thread has taken, and the mailbox that it came in.
+pub(super) struct TakenOrder {
     mailbox: usize,
     turn: Turn,
 }
 
 /// What the threads of a lane do.
-pub(super) trait Duty {
+pub(super) trait ThreadRole {
     /// Carries an order out; `None` if another thread is to do it.
-    fn carry_out(&mut self, seat: &Seat<'_>, taken: &Taken, order: Order<'_>) -> Option<Result<Answer, HsmError>>;
+    fn carry_out(
+        &mut self,
+        context: &ThreadContext<'_>,
+        taken: &TakenOrder,
+        order: Order<'_>,
+    ) -> Option<Result<Answer, HsmError>>;
 
     /// Does what nobody orders; true if the thread is to look for orders again before it sleeps.
-    fn see_to_own(&mut self, seat: &Seat<'_>) -> bool;
+    fn do_chores(&mut self, context: &ThreadContext<'_>) -> bool;
 
     /// True if there is something to do that nobody orders.
-    fn has_own(&self, seat: &Seat<'_>) -> bool;
+    fn has_chores(&self, context: &ThreadContext<'_>) -> bool;
 
     /// How long it may sleep, if it has something to look after.
     fn longest_sleep(&self) -> Duration {
@@ -69,7 +74,7 @@ impl LaneThread {
         Arc::new(Self { lane, number, generation: AtomicU64::new(0) })
     }
 
-    /// Starts the thread of this place; without a session it opens its own when it needs one. `alive` is held for as long as it
+    /// Starts the thread; without a session it opens its own when it needs one. `alive` is held for as long as it
     /// lives.
     pub(super) fn spawn(
         self: &Arc<Self>,
@@ -78,13 +83,13 @@ impl LaneThread {
         alive: Sender<Infallible>,
     ) -> Result<(), HsmError> {
         let generation = self.generation.load(Ordering::Acquire);
-        let (place, core) = (Arc::clone(self), Arc::clone(core));
+        let (thread, core) = (Arc::clone(self), Arc::clone(core));
         let run = move || {
-            let mailboxes = core.memory.layout().mailboxes(place.lane);
-            let seat = Seat { core: &core, place: &place, generation, mailboxes };
-            match place.lane {
-                Lane::Anchor => seat.serve(Anchor::new(&core, session)),
-                Lane::Work | Lane::Slow | Lane::Writer => seat.serve(Worker::new(session)),
+            let mailboxes = core.memory.layout().mailboxes(thread.lane);
+            let context = ThreadContext { core: &core, thread: &thread, generation, mailboxes };
+            match thread.lane {
+                Lane::Anchor => context.serve(Anchor::new(&core, session)),
+                Lane::Work | Lane::Slow | Lane::Writer => context.serve(Worker::new(session)),
             }
             // Its session, which nobody could count on, is free for another.
             core.sharing.recall();
@@ -109,19 +114,19 @@ impl LaneThread {
     }
 }
 
-impl Seat<'_> {
+impl ThreadContext<'_> {
     /// Does what is ordered until the engine stops or the thread has been replaced.
-    fn serve(&self, mut duty: impl Duty) {
+    fn serve(&self, mut role: impl ThreadRole) {
         let Core { memory, .. } = self.core;
         while self.may_go_on() {
-            if duty.see_to_own(self) {
+            if role.do_chores(self) {
                 continue;
             }
-            let Some((mailbox, turn)) = memory.mailboxes().claim(self.mailboxes.clone(), self.place.number) else {
-                memory.bells().sleep_unless(self.place.number, duty.longest_sleep(), || self.is_called(&duty));
+            let Some((mailbox, turn)) = memory.mailboxes().claim(self.mailboxes.clone(), self.thread.number) else {
+                memory.bells().sleep_unless(self.thread.number, role.longest_sleep(), || self.is_called(&role));
                 continue;
             };
-            self.serve_one(&mut duty, &Taken { mailbox, turn });
+            self.serve_one(&mut role, &TakenOrder { mailbox, turn });
         }
         if !self.is_ours() {
             self.core.lost.fetch_sub(1, Ordering::Relaxed);
@@ -133,38 +138,38 @@ impl Seat<'_> {
         !self.core.is_stopping() && self.is_ours()
     }
 
-    fn is_called(&self, duty: &impl Duty) -> bool {
-        !self.may_go_on() || self.core.memory.mailboxes().has_ready(self.mailboxes.clone()) || duty.has_own(self)
+    fn is_called(&self, role: &impl ThreadRole) -> bool {
+        !self.may_go_on() || self.core.memory.mailboxes().has_ready(self.mailboxes.clone()) || role.has_chores(self)
     }
 
-    fn serve_one(&self, duty: &mut impl Duty, taken: &Taken) {
+    fn serve_one(&self, role: &mut impl ThreadRole, taken: &TakenOrder) {
         let began = Moment::now();
         self.core.memory.mailboxes().note_began(taken.mailbox, Some(began));
         let result = match self.read(taken) {
             Some(bytes) => match decode::<Order<'_>>(&bytes) {
                 Ok(order) if order.deadline <= began => Some(Err(HsmError::timeout())),
-                Ok(order) => duty.carry_out(self, taken, order),
+                Ok(order) => role.carry_out(self, taken, order),
                 Err(error) => Some(Err(HsmError::new(Kind::Bug, "order", error.to_string()))),
             },
             None => return,
         };
         match result {
             Some(result) => self.answer(taken, began, result),
-            None => self.core.memory.mailboxes().give_back(taken.mailbox, taken.turn, self.place.number),
+            None => self.core.memory.mailboxes().give_back(taken.mailbox, taken.turn, self.thread.number),
         }
     }
 
     /// The order in the mailbox. If it is not there, the service has taken it back, or the memory is not as it was left.
-    fn read(&self, taken: &Taken) -> Option<zeroize::Zeroizing<Vec<u8>>> {
+    fn read(&self, taken: &TakenOrder) -> Option<zeroize::Zeroizing<Vec<u8>>> {
         let mailboxes = self.core.memory.mailboxes();
         let read = mailboxes.read(taken.mailbox, taken.turn);
-        if read.is_err() && mailboxes.is_taken(taken.mailbox, taken.turn, self.place.number) {
-            self.core.is_spoiled.store(true, Ordering::SeqCst);
+        if read.is_err() && mailboxes.is_taken(taken.mailbox, taken.turn, self.thread.number) {
+            self.core.is_corrupted.store(true, Ordering::SeqCst);
         }
         read.ok()
     }
 
-    fn answer(&self, taken: &Taken, began: Moment, result: Result<Answer, HsmError>) {
+    fn answer(&self, taken: &TakenOrder, began: Moment, result: Result<Answer, HsmError>) {
         let Core { memory, state, .. } = self.core;
         let reply = |result| encode(&Reply { began, ended: Moment::now(), epoch: state.epoch(), result });
         let too_long = || HsmError::nonsense("answer", "it is longer than any answer can be");
@@ -174,16 +179,16 @@ impl Seat<'_> {
         };
         // What cannot be written is not waited for.
         let Ok(bytes) = bytes else { return };
-        if memory.mailboxes().answer(taken.mailbox, taken.turn, self.place.number, &bytes) {
+        if memory.mailboxes().answer(taken.mailbox, taken.turn, self.thread.number, &bytes) {
             memory.call_service();
         }
     }
 
     /// Waits for something that is not the HSM's to give, which the service must not take for a call that hangs.
-    pub(super) fn aside<T>(&self, taken: &Taken, wait: impl FnOnce() -> T) -> T {
+    pub(super) fn aside<T>(&self, taken: &TakenOrder, wait: impl FnOnce() -> T) -> T {
         let mailboxes = self.core.memory.mailboxes();
         let note = |began| {
-            if mailboxes.is_taken(taken.mailbox, taken.turn, self.place.number) {
+            if mailboxes.is_taken(taken.mailbox, taken.turn, self.thread.number) {
                 mailboxes.note_began(taken.mailbox, began);
             }
         };
@@ -195,7 +200,7 @@ impl Seat<'_> {
 
     /// True if the thread has not been replaced.
     pub(super) fn is_ours(&self) -> bool {
-        self.place.generation.load(Ordering::Acquire) == self.generation
+        self.thread.generation.load(Ordering::Acquire) == self.generation
     }
 }
 

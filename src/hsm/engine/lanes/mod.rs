@@ -22,13 +22,13 @@ use super::state::EngineState;
 use core::Core;
 use lane_thread::LaneThread;
 
-/// For each worker, so many threads may be in calls that do not return. After that, places are left empty.
+/// For each worker, so many threads may be in calls that do not return. After that, none is started in their place.
 const MAX_LOST: u64 = 4;
 
 /// All threads of an engine.
 pub(super) struct Lanes {
     core: Arc<Core>,
-    places: Vec<Arc<LaneThread>>,
+    threads: Vec<Arc<LaneThread>>,
     /// Every thread holds a copy. Nothing is sent: the other end sees when the last one has closed its session and ended.
     alive: Mutex<Option<Sender<Infallible>>>,
     ended: Receiver<Infallible>,
@@ -41,17 +41,17 @@ impl Lanes {
         let (core, mut sessions) = Core::new(state, memory)?;
         let core = Arc::new(core);
         let (alive, ended) = bounded(0);
-        let places: Vec<_> = LANES
+        let threads: Vec<_> = LANES
             .into_iter()
             .flat_map(|lane| layout.threads(lane).map(move |number| LaneThread::new(lane, number)))
             .collect();
         // The slow lane and the writer open theirs when they need one.
         sessions.resize_with(layout.threads(Lane::Anchor).start, || None);
         sessions.push(Some(anchor_session));
-        for (place, session) in places.iter().zip(sessions) {
-            place.spawn(&core, session, alive.clone())?;
+        for (thread, session) in threads.iter().zip(sessions) {
+            thread.spawn(&core, session, alive.clone())?;
         }
-        Ok(Self { core, places, alive: Mutex::new(Some(alive)), ended })
+        Ok(Self { core, threads, alive: Mutex::new(Some(alive)), ended })
     }
 
     pub(super) fn state(&self) -> &EngineState {
@@ -62,19 +62,19 @@ impl Lanes {
     ///
     /// # Errors
     /// If none can be started.
-    pub(super) fn replace(&self, thread: usize) -> Result<(), HsmError> {
-        let Some(place) = self.places.get(thread) else { return Ok(()) };
-        tracing::error!(thread = place.name(), "a call to the HSM does not return; its thread is given up");
-        place.give_up();
-        if place.lane == Lane::Anchor {
+    pub(super) fn replace(&self, number: usize) -> Result<(), HsmError> {
+        let Some(thread) = self.threads.get(number) else { return Ok(()) };
+        tracing::error!(thread = thread.name(), "a call to the HSM does not return; its thread is given up");
+        thread.give_up();
+        if thread.lane == Lane::Anchor {
             self.core.state.end_epoch();
         }
         let lost = self.core.lost.fetch_add(1, Ordering::Relaxed) + 1;
         // Its call may have returned meanwhile.
-        self.core.memory.bells().wake_one(thread..thread + 1);
+        self.core.memory.bells().wake_one(number..number + 1);
         let alive = self.alive.lock().clone();
         match alive.filter(|_| lost <= MAX_LOST * self.core.state.settings.sessions.max(1) as u64) {
-            Some(alive) => place.spawn(&self.core, None, alive),
+            Some(alive) => thread.spawn(&self.core, None, alive),
             None => Ok(()),
         }
     }
@@ -90,8 +90,8 @@ impl Lanes {
     }
 
     /// True if the memory is not as the service has left it.
-    pub(super) fn is_spoiled(&self) -> bool {
-        self.core.is_spoiled.load(Ordering::Relaxed)
+    pub(super) fn is_corrupted(&self) -> bool {
+        self.core.is_corrupted.load(Ordering::Relaxed)
     }
 
     /// Takes no more work. Threads end when they have done what they have; nobody waits for one that hangs.

@@ -12,7 +12,7 @@ use crate::hsm::error::{HsmError, Kind};
 use crate::hsm::memory::Lane;
 
 use super::core::Core;
-use super::lane_thread::{Duty, Seat, Taken, misdirected};
+use super::lane_thread::{TakenOrder, ThreadContext, ThreadRole, misdirected};
 
 /// A worker, or the only thread of the slow lane or the writer's.
 pub(super) struct Worker {
@@ -27,21 +27,21 @@ impl Worker {
 
     /// A session for the next command. If the token has none left, which is no failure of the command while another worker has
     /// one: `None`.
-    fn ensure_session(&mut self, seat: &Seat<'_>, deadline: Instant) -> Option<Result<(), HsmError>> {
+    fn ensure_session(&mut self, context: &ThreadContext<'_>, deadline: Instant) -> Option<Result<(), HsmError>> {
         if self.session.is_some() {
             return Some(Ok(()));
         }
-        let opened = match seat.place.lane {
-            Lane::Work => seat.core.state.open_session(),
-            _ => seat.core.insist_on_session(deadline),
+        let opened = match context.thread.lane {
+            Lane::Work => context.core.state.open_session(),
+            _ => context.core.insist_on_session(deadline),
         };
         match opened {
             Ok(session) => {
                 self.session = Some(session);
                 Some(Ok(()))
             }
-            Err(error) if error.kind == Kind::Busy && may_rest(seat) => {
-                seat.core.state.counts.note(&error);
+            Err(error) if error.kind == Kind::Busy && may_rest(context) => {
+                context.core.state.counts.note(&error);
                 None
             }
             Err(error) => Some(Err(error)),
@@ -72,21 +72,26 @@ impl Worker {
     }
 }
 
-impl Duty for Worker {
-    fn carry_out(&mut self, seat: &Seat<'_>, _: &Taken, order: Order<'_>) -> Option<Result<Answer, HsmError>> {
+impl ThreadRole for Worker {
+    fn carry_out(
+        &mut self,
+        context: &ThreadContext<'_>,
+        _: &TakenOrder,
+        order: Order<'_>,
+    ) -> Option<Result<Answer, HsmError>> {
         let deadline = order.until();
         let (lease, command) = match order.work {
             Work::Perform { lease, command } => (lease, command),
             other => return Some(Err(misdirected(other))),
         };
-        let lease = match lease.map(|number| seat.core.leases.get(number)).transpose() {
+        let lease = match lease.map(|number| context.core.leases.get(number)).transpose() {
             Ok(lease) => lease,
             Err(error) => return Some(Err(error)),
         };
-        if let Err(error) = self.ensure_session(seat, deadline)? {
+        if let Err(error) = self.ensure_session(context, deadline)? {
             return Some(Err(error));
         }
-        let result = self.attempt(seat.core, lease, command, deadline);
+        let result = self.attempt(context.core, lease, command, deadline);
         if result.as_ref().is_err_and(|error| !error.spares_session()) {
             self.session = None;
         }
@@ -94,29 +99,29 @@ impl Duty for Worker {
     }
 
     /// Rests, if the token has no session for this worker, or another lane needs it.
-    fn see_to_own(&mut self, seat: &Seat<'_>) -> bool {
-        let number = seat.place.number;
-        if seat.place.lane != Lane::Work || !seat.core.sharing.is_to_rest(number) {
+    fn do_chores(&mut self, context: &ThreadContext<'_>) -> bool {
+        let number = context.thread.number;
+        if context.thread.lane != Lane::Work || !context.core.sharing.is_to_rest(number) {
             return false;
         }
         self.session = None;
-        let bells = seat.core.memory.bells();
+        let bells = context.core.memory.bells();
         bells.note_rest(number, true);
         // Another may have been left asleep with what this one put back.
-        if seat.core.memory.mailboxes().has_ready(seat.core.memory.layout().mailboxes(Lane::Work)) {
-            bells.wake_one(seat.core.memory.layout().threads(Lane::Work));
+        if context.core.memory.mailboxes().has_ready(context.core.memory.layout().mailboxes(Lane::Work)) {
+            bells.wake_one(context.core.memory.layout().threads(Lane::Work));
         }
-        seat.core.sharing.rest(number);
+        context.core.sharing.rest(number);
         bells.note_rest(number, false);
         true
     }
 
-    fn has_own(&self, seat: &Seat<'_>) -> bool {
-        seat.place.lane == Lane::Work && seat.core.sharing.is_one_to_spare()
+    fn has_chores(&self, context: &ThreadContext<'_>) -> bool {
+        context.thread.lane == Lane::Work && context.core.sharing.is_one_to_spare()
     }
 }
 
 /// True if this worker may leave a command to another.
-fn may_rest(seat: &Seat<'_>) -> bool {
-    seat.place.lane == Lane::Work && seat.core.sharing.may_rest(seat.place.number)
+fn may_rest(context: &ThreadContext<'_>) -> bool {
+    context.thread.lane == Lane::Work && context.core.sharing.may_rest(context.thread.number)
 }

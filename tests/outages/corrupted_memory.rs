@@ -27,7 +27,7 @@ const CONTENTS: u64 = 1 << 20;
 
 /// What is written over, and by how much at a time.
 #[derive(Debug, Clone, Copy)]
-enum Spoil {
+enum Corruption {
     All,
     Bells,
     States,
@@ -61,15 +61,15 @@ fn random(len: usize) -> Vec<u8> {
     bytes
 }
 
-fn spoil(how: Spoil) -> io::Result<()> {
+fn corrupt(how: Corruption) -> io::Result<()> {
     let memory = memory()?;
     let len = memory.metadata()?.len();
     match how {
-        Spoil::All => memory.write_all_at(&random(usize::try_from(len).unwrap()), 0),
-        Spoil::Bells => memory.write_all_at(&random(usize::try_from(BELLS).unwrap()), 0),
-        Spoil::States => memory.write_all_at(&random(usize::try_from(STATES).unwrap()), BELLS),
-        Spoil::Zeros => memory.write_all_at(&vec![0; usize::try_from(len).unwrap()], 0),
-        Spoil::Words => (0..2000).try_for_each(|_| {
+        Corruption::All => memory.write_all_at(&random(usize::try_from(len).unwrap()), 0),
+        Corruption::Bells => memory.write_all_at(&random(usize::try_from(BELLS).unwrap()), 0),
+        Corruption::States => memory.write_all_at(&random(usize::try_from(STATES).unwrap()), BELLS),
+        Corruption::Zeros => memory.write_all_at(&vec![0; usize::try_from(len).unwrap()], 0),
+        Corruption::Words => (0..2000).try_for_each(|_| {
             let at = u64::from_le_bytes(random(8).try_into().unwrap()) % (CONTENTS.min(len - BELLS) / 8);
             memory.write_all_at(&random(8), BELLS + 8 * at)
         }),
@@ -102,7 +102,7 @@ fn random_bytes_over_the_shared_memory_spoil_no_answer_and_cost_a_worker() {
     let rig = Rig::new(&Options { sessions: 4, cached_handles: 16, ..Options::default() });
     let made = rig.ok("CreateKey", &json!({}));
     let key = made["KeyMetadata"]["KeyId"].as_str().unwrap().to_owned();
-    for how in [Spoil::All, Spoil::Bells, Spoil::States, Spoil::Words, Spoil::Zeros] {
+    for how in [Corruption::All, Corruption::Bells, Corruption::States, Corruption::Words, Corruption::Zeros] {
         let before = rig.hsm.standing()[0].restarts;
         let to_end = AtomicBool::new(false);
         let outcomes = thread::scope(|scope| {
@@ -113,7 +113,7 @@ fn random_bytes_over_the_shared_memory_spoil_no_answer_and_cost_a_worker() {
             for _ in 0..5 {
                 thread::sleep(Duration::from_millis(200));
                 // There may be none just now.
-                let _ = spoil(how);
+                let _ = corrupt(how);
             }
             to_end.store(true, Ordering::Relaxed);
             callers.map(|caller| caller.join().unwrap())
@@ -131,7 +131,7 @@ fn random_bytes_over_the_shared_memory_spoil_no_answer_and_cost_a_worker() {
             assert_eq!(answer.body["Plaintext"].as_str(), Some(&**plaintext), "{how:?}: {}", answer.body);
         }
         let replaced = rig.hsm.standing()[0].restarts - before;
-        if matches!(how, Spoil::All | Spoil::States) {
+        if matches!(how, Corruption::All | Corruption::States) {
             assert!(replaced > 0, "{how:?}");
         }
     }

@@ -24,7 +24,7 @@ use strongroom::{
     dev::{self, Directory},
     hsm::{self, Launch, PinSource},
     server::{
-        self, ExitError, Listener, ReloadSource, Service, ServiceManager, SetLogFilter, ShutdownSignal,
+        self, ExitError, Listener, ReloadSignal, ReloadSource, Service, ServiceManager, SetLogFilter, ShutdownSignal,
         file_descriptors,
         operator::{self, config_check},
     },
@@ -127,17 +127,17 @@ async fn run(verb: Verb, set_log_filter: SetLogFilter) -> Result<(), ExitError> 
 
 async fn serve_deployment(deployment: DeploymentArgs, set_log_filter: SetLogFilter) -> Result<(), ExitError> {
     let config = configuration(&deployment)?;
-    let mut shutdown = ShutdownSignal::listen()?;
+    let (mut shutdown, signal) = (ShutdownSignal::listen()?, ReloadSignal::listen()?);
     set_log_filter(&config.log.filter).map_err(ExitError::new)?;
     let service = shutdown.delayed_by(server::start(&config, worker(true))).await?;
-    let source = ReloadSource { read: Box::new(move || configuration(&deployment)), set_log_filter };
+    let source = ReloadSource { signal, read: Box::new(move || configuration(&deployment)), set_log_filter };
     let listener = Listener::open(&config, &service.kms).await?;
     serve("", config, service, listener, source, shutdown).await
 }
 
 async fn serve_for_development(arguments: DevArgs, set_log_filter: SetLogFilter) -> Result<(), ExitError> {
     let directory = Directory::make(&arguments.data)?;
-    let mut shutdown = ShutdownSignal::listen()?;
+    let (mut shutdown, signal) = (ShutdownSignal::listen()?, ReloadSignal::listen()?);
     let module = arguments.module.unwrap_or_else(|| dev::SOFTHSM2_MODULE.into());
     let mut config = directory.set_up(&module, &worker(false)).await?;
     config.listen_on(arguments.listen).map_err(ExitError::new)?;
@@ -160,7 +160,8 @@ async fn serve_for_development(arguments: DevArgs, set_log_filter: SetLogFilter)
         Ok(config)
     };
     // The ready line is a comment, for it is pasted into the shell with the lines above.
-    serve("# ", config, service, listener, ReloadSource { read: Box::new(read), set_log_filter }, shutdown).await
+    let source = ReloadSource { signal, read: Box::new(read), set_log_filter };
+    serve("# ", config, service, listener, source, shutdown).await
 }
 
 /// Prints the ready line with this beginning, and serves.

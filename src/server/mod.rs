@@ -23,7 +23,7 @@ pub use self::{
     exit::ExitError,
     listener::Listener,
     machines::{admin, open_store},
-    reload::{ReloadSource, SetLogFilter},
+    reload::{ReloadSignal, ReloadSource, SetLogFilter},
     serve::serve,
     service_manager::ServiceManager,
     shutdown::ShutdownSignal,

@@ -5,7 +5,10 @@
 
 use std::sync::Arc;
 
-use tokio::{signal::unix::Signal, sync::watch};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+};
 
 use super::{
     ExitError, ServiceManager, certificate::ServerCertificate, connections::ConnectionHandler, handlers::Handlers,
@@ -15,8 +18,23 @@ use crate::{
     kms::Kms,
 };
 
+/// The signal to reload, SIGHUP.
+pub struct ReloadSignal(Signal);
+
+impl ReloadSignal {
+    /// Listens from now on; what comes before the service serves is heeded then. Before, the signal ends the program.
+    ///
+    /// # Errors
+    /// If the signal cannot be listened for.
+    pub fn listen() -> Result<Self, ExitError> {
+        signal(SignalKind::hangup()).map(Self).map_err(ExitError::new)
+    }
+}
+
 /// The program's part in a reload.
 pub struct ReloadSource {
+    /// What asks for one.
+    pub signal: ReloadSignal,
     /// Reads the configuration again.
     pub read: Box<dyn Fn() -> Result<Config, ExitError> + Send>,
     /// Sets the filter of the log.
@@ -41,9 +59,9 @@ pub(super) struct Reloader {
 }
 
 impl Reloader {
-    /// Reloads at each of these signals.
-    pub(super) async fn run(mut self, mut signals: Signal) {
-        while signals.recv().await.is_some() {
+    /// Reloads at each signal.
+    pub(super) async fn run(mut self) {
+        while self.source.signal.0.recv().await.is_some() {
             // It reads files, and disks may be slow.
             let reloaded = tokio::task::spawn_blocking(move || {
                 self.reload();

@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-    time::timeout,
-};
+use tokio::{sync::watch, time::timeout};
 
 use super::{
     DRAIN_TIME, HSM_STOP, Listener, Service, ServiceManager, ShutdownSignal, connections,
@@ -41,10 +37,7 @@ pub async fn serve(
         handlers,
         current,
     };
-    match signal(SignalKind::hangup()) {
-        Ok(signals) => drop(tokio::spawn(reloader.run(signals))),
-        Err(error) => tracing::error!(%error, "SIGHUP cannot be listened for"),
-    }
+    tokio::spawn(reloader.run());
     tokio::select! {
         () = connections::accept(receiver, listener, shutdown) => {}
         () = manager.report(&kms) => {}

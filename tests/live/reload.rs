@@ -90,6 +90,20 @@ fn a_certificate_is_renewed_and_a_worse_one_is_not() {
     assert!(serves(&server, &administrator, cert.der()));
 }
 
+/// Sends SIGHUP to this process as soon as it catches that signal (proc(5): the lowest bit of `SigCgt`), and says so.
+const HANG_UP_EARLY: &str = "(until grep -q '^SigCgt:.*[13579bdf]$' /proc/$$/status; do sleep 0.01; done; echo asked to reload >&2; kill -HUP $$) & true";
+
+#[test]
+fn who_asks_for_a_reload_while_the_server_starts_gets_it_when_it_serves() {
+    let mut server = Server::new().with_prelude(HANG_UP_EARLY);
+    server.start();
+    assert!(within(SOON, || lines(&server, "reloaded") == 1), "{}", server.stderr());
+    let log = server.stderr();
+    let order = ["asked to reload", "serving", "reloaded"].map(|text| log.find(text));
+    assert!(order.is_sorted() && order[0].is_some(), "{log}");
+    assert_eq!(server.stop().code(), Some(0));
+}
+
 fn edit(file: &Path, change: impl FnOnce(String) -> String) {
     fs::write(file, change(fs::read_to_string(file).unwrap())).unwrap();
 }

@@ -2,8 +2,6 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use serde::{Deserialize, Serialize};
-
 use crate::principal::Principal;
 
 /// The caller of one request, whose signature was verified. Made only by `authn`.
@@ -29,7 +27,7 @@ pub struct OsUser {
 }
 
 /// A caller, as far as a fair queue needs to tell callers apart: a hash of the caller's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Asker(u64);
 
 impl Asker {

@@ -9,6 +9,9 @@ use super::DeploymentArgs;
 /// The longest time for which a step is measured: a signature is valid for five minutes.
 const MAX_STEP: Duration = Duration::from_secs(240);
 
+/// The most sessions, as many as `hsm.sessions` may say.
+const MAX_SESSIONS: i64 = 400;
+
 /// The arguments of `strongroom bench`.
 #[derive(Args)]
 pub struct BenchArgs {
@@ -65,7 +68,7 @@ pub struct HsmBenchArgs {
         value_name = "NUMBERS",
         value_delimiter = ',',
         default_value = "1,2,4,8,16,32",
-        value_parser = clap::value_parser!(u16).range(1..=512)
+        value_parser = clap::value_parser!(u16).range(1..=MAX_SESSIONS)
     )]
     pub sessions: Vec<u16>,
     /// How it is measured and shown

@@ -12,7 +12,7 @@ use crate::hsm::error::HsmError;
 const MAX_COUNTED: usize = 256;
 
 /// Numbers of this moment, for the metrics.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Gauges {
     /// Commands that wait for a worker.
     pub queue_depth: usize,

@@ -176,7 +176,7 @@ impl Member {
         result
     }
 
-    /// Tells the keeper what became of a call, if that is news.
+    /// Tells the supervisor what became of a call, if that is news.
     fn hear(&self, failure: Option<Kind>) {
         match recovery::news_of(failure) {
             Some(MemberEvent::Answered) if !self.is_suspect.load(Ordering::Relaxed) => {}
@@ -194,7 +194,7 @@ impl Member {
     }
 
     pub(in crate::hsm) fn tell(&self, news: SupervisorMessage) {
-        // A keeper that is gone has stopped.
+        // A supervisor that is gone has stopped.
         let _ = self.events.send(news);
     }
 

@@ -18,7 +18,7 @@ use crate::hsm::error::{HsmError, Kind};
 use crate::hsm::process::FAREWELL;
 use crate::identity::Asker;
 
-/// How often the keeper looks after what nobody tells it.
+/// How often the supervisor looks after what nobody tells it.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// A worker process that has not said how it is for so long does not work.

@@ -1,7 +1,7 @@
 //! Frames of plain data over a socket pair.
 //!
 //! A frame is its length (4 bytes, little-endian) and a [`postcard`](https://postcard.jamesmunns.com/wire-format) message.
-//! Plaintexts pass here: every buffer is overwritten with zeros when it is done with.
+//! PINs pass here: every buffer is overwritten with zeros when it is done with.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! A worker process: its end of the socket pair. The service's is `process`.
+//! A worker process: its end of the socket pair. The service's is `worker_process`.
 
 use std::collections::VecDeque;
 use std::fs;

@@ -318,7 +318,9 @@ impl Shared {
     fn write_directly(&self, line: &[u8]) -> Result<(), AuditError> {
         let (outcome, mut took) = self.write(line);
         if outcome.is_ok() && took <= SLOW {
-            took = took.max(self.write_batch(std::mem::take(&mut self.queue.lock().waiting)));
+            // The queue is locked no longer than it takes to empty it: others are to find it open while this is written.
+            let meanwhile = std::mem::take(&mut self.queue.lock().waiting);
+            took = took.max(self.write_batch(meanwhile));
         }
         let mut queue = self.queue.lock();
         queue.slow = took > SLOW;

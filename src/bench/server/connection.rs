@@ -108,7 +108,7 @@ fn head(answer: &[u8]) -> io::Result<Option<Head>> {
             is_last = value.eq_ignore_ascii_case("close");
         }
     }
-    let length = length.ok_or_else(wrong)?;
+    let length = length.filter(|length| *length <= MAX_ANSWER_BYTES).ok_or_else(wrong)?;
     Ok(Some(Head { status, body: end + 4..end + 4 + length, is_last }))
 }
 
@@ -126,5 +126,7 @@ mod tests {
         let last = "HTTP/1.1 503 X\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
         assert_eq!(read(last).expect("a head"), Some((503, last.len()..last.len(), true)));
         assert!(read("HTTP/1.1 200 OK\r\n\r\n").is_err() && read("SSH-2.0\r\n\r\n").is_err());
+        let endless = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", usize::MAX);
+        assert!(read(&endless).is_err());
     }
 }
